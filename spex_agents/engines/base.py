@@ -1,0 +1,195 @@
+"""Who writes thoughts: one async protocol, and the plain data that crosses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from spex_agents.errors import SettingsError
+from spex_agents.search.tree import Thought
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+Exactness: TypeAlias = Literal["exact", "seeded", "unseeded"]
+"""What a seed is worth.
+
+exact: the same seed and prompt give the same thought whatever else runs; seeded: they do unless
+batch-dependent rounding flips a token; unseeded: only the distribution is the same.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation, and the beginning of the assistant's next reply, to be continued as it is."""
+
+    messages: tuple[Message, ...]
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn, the same for every thought of a search.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus.
+        top_k: Candidates; 0 for all.
+        stop: Step delimiters: a thought ends before the first of them.
+        logprobs: Whether thoughts carry the log-probabilities of their tokens.
+
+    Raises:
+        SettingsError: A value is outside its range.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    top_k: int = 40
+    stop: tuple[str, ...] = ("\n",)
+    logprobs: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 2:
+            raise SettingsError(f"temperature={self.temperature!r}: must lie in [0, 2]")
+        if not 0 < self.top_p <= 1:
+            raise SettingsError(f"top_p={self.top_p!r}: must lie in (0, 1]")
+        if self.top_k < 0:
+            raise SettingsError(f"top_k={self.top_k!r}: must be at least 0 (0: no limit)")
+        if not all(self.stop):
+            raise SettingsError(f"stop={self.stop!r}: must be a tuple of non-empty strings")
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One call in flight: its owner's handle on it.
+
+    Attributes:
+        id: Unique among all requests ever sent: run, path and attempt. Servers match prefixes of
+            it, so a request's id begins with its run's.
+        seed: Seed of the draw.
+        demanded: Whether the search waits for it; False is speculation, which goes last.
+        tokens: Tokens decoded so far, kept current by the engine and final once the call has
+            returned, failed or been cancelled: retries and aborted work included.
+    """
+
+    id: str
+    seed: int
+    demanded: bool = True
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What an engine can do.
+
+    Attributes:
+        exactness: What a seed is worth there.
+        logprobs: Thoughts can carry log-probabilities.
+        labels: `score` can read label probabilities.
+        promotion: A running request can change from speculative to demanded.
+    """
+
+    exactness: Exactness
+    logprobs: bool = False
+    labels: bool = False
+    promotion: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """An engine's own count of its requests; `slots` is how many it can run at once, if known."""
+
+    running: int
+    waiting: int
+    slots: int | None = None
+
+
+class Engine(Protocol):
+    """Writes and scores thoughts.
+
+    Cancelling the task that awaits `generate` or `score` aborts the request at the server,
+    explicitly and with a bounded wait, before the cancellation is passed on. An engine is opened
+    lazily and closed by `aclose` (every engine is also an async context manager).
+    """
+
+    @property
+    def name(self) -> str:
+        """The engine and its model, for reports: ``embedded/SmolLM2-135M-Instruct``."""
+        ...
+
+    @property
+    def features(self) -> Features: ...
+
+    async def generate(
+        self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
+    ) -> Thought:
+        """Continue `prompt.reply` until a step delimiter, the model's stop or `max_tokens`.
+
+        Raises:
+            EngineError: No thought came, after the engine's own retries.
+        """
+        ...
+
+    async def score(
+        self, prompt: Prompt, request: Request, *, labels: Sequence[str]
+    ) -> Mapping[str, float]:
+        """The probability of each label as the next token, not normalised over the labels.
+
+        Raises:
+            EngineError: No answer came, or the engine cannot read label probabilities.
+        """
+        ...
+
+    async def promote(self, request: Request) -> None:
+        """Hurry `request`: the search now waits for it (its `demanded` is already True)."""
+        ...
+
+    async def load(self) -> Load: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptTemplate:
+    r"""How a question becomes a conversation: data, to be replaced by yours.
+
+    Attributes:
+        system: The system message; empty for none.
+        examples: Solved examples, shown as earlier turns.
+        user: The user's turn; ``{question}`` stands for the question.
+        delimiter: Put back between steps; the first of `Sampling.stop` as a rule.
+
+    Example:
+        >>> template = PromptTemplate(system="Be brief.")
+        >>> template.prompt("What is 2 + 2?", [Thought(text="2 + 2 = 4.", tokens=8)]).reply
+        '2 + 2 = 4.\n'
+    """
+
+    system: str = (
+        "Reason step by step, one short step a line. "
+        "End with a line that gives the answer in \\boxed{}."
+    )
+    examples: tuple[tuple[str, str], ...] = field(default=())
+    user: str = "{question}"
+    delimiter: str = "\n"
+
+    def prompt(self, question: str, thoughts: Sequence[Thought]) -> Prompt:
+        """The prompt that asks for the thought after `thoughts`."""
+        turns = [Message("system", self.system)] if self.system else []
+        for asked, answered in self.examples:
+            turns += [Message("user", self._ask(asked)), Message("assistant", answered)]
+        turns.append(Message("user", self._ask(question)))
+        reply = "".join(
+            thought.text + (self.delimiter if thought.finish == "step" else "")
+            for thought in thoughts
+        )
+        return Prompt(tuple(turns), reply)
+
+    def _ask(self, question: str) -> str:
+        return self.user.replace("{question}", question)

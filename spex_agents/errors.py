@@ -1,0 +1,25 @@
+"""What can go wrong here, one flat class for each way (never an exception group)."""
+
+
+class SpexError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SettingsError(SpexError, ValueError):
+    """A setting is outside what is allowed; raised before any model is called."""
+
+
+class PolicyError(SpexError):
+    """A policy broke its contract: a path demanded twice, beyond its cap, or without a parent."""
+
+
+class EngineError(SpexError):
+    """An engine could not write or score a thought, after its retries."""
+
+
+class RewardError(SpexError):
+    """A reward failed, is not a number, or lies outside its range."""
+
+
+class SessionClosed(SpexError):
+    """A closed session was asked to launch or take a thought."""

@@ -1,0 +1,59 @@
+"""How good a thought is: one async protocol, in which a plain async callable serves too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from spex_agents.engines.base import Request
+from spex_agents.errors import RewardError
+from spex_agents.search.tree import Thought
+
+
+class Reward(Protocol):
+    """Scores the last of `thoughts` in its path.
+
+    The score must depend on nothing but the question, the thoughts and `request.seed`, so that it
+    is the same whenever it is asked for. Higher is better; it lies in [0, 1].
+
+    Attributes:
+        name: For reports.
+        needs_logprobs: Thoughts must carry log-probabilities.
+        pure: Free of side effects: may be called for thoughts that the search may never demand.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs_logprobs(self) -> bool: ...
+    @property
+    def pure(self) -> bool: ...
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score a path.
+
+        Args:
+            question: The question at the root.
+            thoughts: The path's thoughts, from the root's child to the thought to score.
+            request: Id and seed for any model call this makes; add the tokens decoded to it.
+
+        Returns:
+            A number in [0, 1].
+        """
+        ...
+
+
+RewardFunction: TypeAlias = Callable[[str, Sequence[str]], Awaitable[float]]
+"""``async def reward(question, steps) -> float``: the shortest way to write a reward."""
+
+
+def check_reward(value: object, name: str) -> float:
+    """Return a reward that is a number in [0, 1].
+
+    Raises:
+        RewardError: It is not.
+    """
+    if isinstance(value, bool | int | float) and math.isfinite(value) and 0 <= value <= 1:
+        return float(value)
+    raise RewardError(f"reward {name!r} returned {value!r}: must be a number in [0, 1]")

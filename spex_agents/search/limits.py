@@ -1,0 +1,53 @@
+"""Caps on a search: all three count the whole path, not its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from spex_agents.errors import SettingsError
+from spex_agents.search.tree import Thought
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long thoughts and paths may grow.
+
+    Attributes:
+        step_tokens: Tokens of one thought.
+        path_tokens: Tokens of all thoughts of a path together.
+        depth: Thoughts in a path.
+
+    Raises:
+        SettingsError: A limit is below 1.
+
+    Example:
+        >>> Limits(path_tokens=100).room([Thought(text="...", tokens=70)])
+        30
+    """
+
+    step_tokens: int = 256
+    path_tokens: int = 1024
+    depth: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("step_tokens", "path_tokens", "depth"):
+            if (value := getattr(self, name)) < 1:
+                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+
+    def room(self, before: Sequence[Thought], *, to_end: bool = False) -> int:
+        """Tokens that the next thought after `before` may take.
+
+        Args:
+            before: The thoughts of the path so far.
+            to_end: Whether the thought runs to the end of its path: only the path's cap counts.
+        """
+        left = self.path_tokens - sum(thought.tokens for thought in before)
+        return left if to_end else min(self.step_tokens, left)
+
+    def close(self, thought: Thought, before: Sequence[Thought]) -> Thought:
+        """`thought` with its path ended if a cap of the path ends it."""
+        within_depth = len(before) + 1 < self.depth
+        if thought.ends or (within_depth and self.room(before, to_end=True) > thought.tokens):
+            return thought
+        return replace(thought, ends=True)

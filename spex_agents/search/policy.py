@@ -1,0 +1,124 @@
+"""The policy protocol: what to expand next, as a pure function of the committed tree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from spex_agents.errors import PolicyError
+from spex_agents.search.limits import Limits
+from spex_agents.search.tree import ROOT, Path, TreeView
+
+State: TypeAlias = Any
+"""A policy's memory between decisions: None, bool, int, float, str and tuples of those.
+
+A checkpoint may hand a named tuple back as a plain one, so unpack it rather than name its fields.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """The policy demands these thoughts, each a child of one it has already seen."""
+
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The policy demands nothing more: vote over the leaves."""
+
+
+Decision: TypeAlias = Expand | Finish
+
+
+class Policy(Protocol):
+    """Decides what to expand. Subclass it, or write anything with these members.
+
+    `decide` must be pure: no clock, no global random generator (use
+    [`draw`][spex_agents.search.tree.draw] with the tree's seed and a path), nothing kept on `self`.
+    Because it is, the speculator may run the same object on trees whose rewards are predictions.
+
+    Attributes:
+        leaves_only: Rewards are asked for ended paths only (an outcome reward).
+        to_end: Each thought runs to the end of its path instead of to the next step delimiter.
+
+    Example:
+        >>> from spex_agents.search import Expand, Finish, Policy
+        >>> class Greedy(Policy):
+        ...     def decide(self, state, tree):
+        ...         path = state or ()
+        ...         if path and tree.thought(path).ends:
+        ...             return path, Finish()
+        ...         return (*path, 0), Expand(((*path, 0),))
+    """
+
+    leaves_only: bool = False
+    to_end: bool = False
+
+    def start(self) -> State:
+        """The state before the first decision."""
+        return ()
+
+    def decide(self, state: State, tree: TreeView, /) -> tuple[State, Decision]:
+        """Decide on the tree, in which every path demanded so far has its thought and reward."""
+        ...
+
+
+def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
+    """Return a decision that keeps the contract, or say how it does not.
+
+    Raises:
+        PolicyError: Not a decision, nothing demanded, a path demanded twice, without its parent,
+            below an ended path, or beyond the depth cap.
+    """
+    if isinstance(decision, Finish):
+        return decision
+    if not isinstance(decision, Expand):
+        raise PolicyError(f"decide returned {decision!r}: return (state, Expand | Finish)")
+    if not decision.paths:
+        raise PolicyError("Expand(()) demands nothing: return Finish() to end the search")
+    seen: set[Path] = set()
+    for path in decision.paths:
+        if fault := _fault(path, tree, limits, seen):
+            raise PolicyError(f"path {path!r} {fault}")
+        seen.add(path)
+    return decision
+
+
+def _fault(path: Path, tree: TreeView, limits: Limits, seen: Collection[Path]) -> str | None:
+    if not path or not all(isinstance(index, int) and index >= 0 for index in path):
+        return "is not a path: demand tuples of child indices, at least one deep"
+    if path in seen or path in tree:
+        return "was demanded twice: demand a child index that is not in the tree yet"
+    if len(path) > limits.depth:
+        return f"is beyond the depth cap of {limits.depth}: raise Limits(depth=...) or stop earlier"
+    if (parent := path[:-1]) == ROOT:
+        return None
+    if parent not in tree:
+        return f"has no parent {parent!r} in the tree: demand the parent first"
+    if tree.thought(parent).ends:
+        return f"lies below {parent!r}, whose path has ended: check tree.thought(path).ends"
+    return None
+
+
+def check_state(state: object) -> State:
+    """Return a state that a checkpoint can hold.
+
+    Raises:
+        PolicyError: The state holds anything but None, bool, int, float, str and tuples of those.
+    """
+    if isinstance(state, tuple):
+        for item in state:
+            check_state(item)
+    elif state is not None and not isinstance(state, bool | int | float | str):
+        raise PolicyError(
+            f"policy state holds {state!r} of type {type(state).__name__}: "
+            "use None, bool, int, float, str and tuples of those"
+        )
+    return state
+
+
+def children(path: Path, count: int, first: int = 0) -> tuple[Path, ...]:
+    """`count` child paths of `path`, from index `first` on."""
+    return tuple((*path, index) for index in range(first, first + count))

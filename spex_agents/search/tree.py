@@ -1,0 +1,118 @@
+"""The tree of thoughts: plain frozen data. A node *is* its path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeAlias
+
+Path: TypeAlias = tuple[int, ...]
+"""Which child of which child ...; ``()`` is the question itself."""
+
+ROOT: Path = ()
+
+Finish: TypeAlias = Literal["step", "stop", "length"]
+"""Why a thought ended: at a step delimiter, because the model stopped, or at its token cap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """One reasoning step.
+
+    Attributes:
+        text: What the model wrote, without the step delimiter.
+        tokens: How many tokens it decoded for it.
+        finish: Why decoding ended.
+        ends: Whether the path ends here (an answer, the model's stop, or a cap of the path).
+        logprobs: Log-probability of each token (nats), or None where the engine gives none.
+    """
+
+    text: str
+    tokens: int
+    finish: Finish = "step"
+    ends: bool = False
+    logprobs: tuple[float, ...] | None = None
+
+
+class TreeView(Protocol):
+    """What a policy may read: the committed tree, or a predicted one that looks the same."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    def __contains__(self, path: Path, /) -> bool: ...
+    def thought(self, path: Path, /) -> Thought: ...
+    def reward(self, path: Path, /) -> float:
+        """The reward of a thought; ``KeyError`` where it has none."""
+        ...
+
+
+_NO_THOUGHTS: Mapping[Path, Thought] = MappingProxyType({})
+_NO_REWARDS: Mapping[Path, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The committed tree: thoughts and rewards by path, in the order of their commitment.
+
+    Example:
+        >>> tree = Tree("What is 2 + 2?", seed=7)
+        >>> tree = tree.with_thoughts({(0,): Thought(text="It is 4.", tokens=4, ends=True)})
+        >>> tree.with_rewards({(0,): 0.9}).reward((0,))
+        0.9
+    """
+
+    question: str
+    seed: int = 0
+    thoughts: Mapping[Path, Thought] = field(default=_NO_THOUGHTS)
+    rewards: Mapping[Path, float] = field(default=_NO_REWARDS)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self.thoughts
+
+    def __len__(self) -> int:
+        return len(self.thoughts)
+
+    def thought(self, path: Path) -> Thought:
+        return self.thoughts[path]
+
+    def reward(self, path: Path) -> float:
+        return self.rewards[path]
+
+    def leaves(self) -> Iterator[Path]:
+        """The paths that have ended, in the order of their commitment."""
+        return (path for path, thought in self.thoughts.items() if thought.ends)
+
+    def chain(self, path: Path) -> tuple[Thought, ...]:
+        """The thoughts from the question to `path`, both ends of the path included."""
+        return tuple(self.thoughts[path[: depth + 1]] for depth in range(len(path)))
+
+    def with_thoughts(self, thoughts: Mapping[Path, Thought]) -> Tree:
+        return Tree(self.question, self.seed, {**self.thoughts, **thoughts}, self.rewards)
+
+    def with_rewards(self, rewards: Mapping[Path, float]) -> Tree:
+        return Tree(self.question, self.seed, self.thoughts, {**self.rewards, **rewards})
+
+    def sha256(self) -> str:
+        """A canonical hash over paths, texts and rewards; equal trees have equal hashes."""
+        rows = [
+            [list(path), self.thoughts[path].text, self.rewards.get(path)]
+            for path in sorted(self.thoughts)
+        ]
+        return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+def derive_seed(seed: int, path: Path, purpose: str = "thought") -> int:
+    """A 31-bit seed for one purpose at one path of one run (31 bits: what every server accepts)."""
+    label = f"{seed}/{purpose}/{'.'.join(map(str, path))}"
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big") >> 1
+
+
+def draw(seed: int, path: Path, purpose: str) -> Random:
+    """A random generator of its own for one purpose at one path: the only chance in a search."""
+    return Random(derive_seed(seed, path, purpose))
