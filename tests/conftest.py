@@ -15,5 +15,5 @@ def anyio_backend() -> str:
 async def no_task_left(anyio_backend: str) -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    left = [task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()]
     assert not left, f"tasks outlive the test: {left}"
