@@ -1,0 +1,31 @@
+"""What to explore: pure and deterministic, no I/O, no asyncio."""
+
+from spex_agents.search.answers import Vote, canonical, extract_answer
+from spex_agents.search.beam import Beam
+from spex_agents.search.best_of_n import BestOfN
+from spex_agents.search.limits import Limits
+from spex_agents.search.policy import Decision, Expand, Finish, Policy
+from spex_agents.search.rebase import Rebase
+from spex_agents.search.rstar import Rstar
+from spex_agents.search.tree import Path, Thought, Tree, TreeView, derive_seed, draw
+
+__all__ = [
+    "Beam",
+    "BestOfN",
+    "Decision",
+    "Expand",
+    "Finish",
+    "Limits",
+    "Path",
+    "Policy",
+    "Rebase",
+    "Rstar",
+    "Thought",
+    "Tree",
+    "TreeView",
+    "Vote",
+    "canonical",
+    "derive_seed",
+    "draw",
+    "extract_answer",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from spex_agents.errors import PolicyError
 from spex_agents.search.limits import Limits
@@ -53,8 +53,8 @@ class Policy(Protocol):
         ...         return (*path, 0), Expand(((*path, 0),))
     """
 
-    leaves_only: bool = False
-    to_end: bool = False
+    leaves_only: ClassVar[bool] = False
+    to_end: ClassVar[bool] = False
 
     def start(self) -> State:
         """The state before the first decision."""

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 Path: TypeAlias = tuple[int, ...]
@@ -52,10 +51,6 @@ class TreeView(Protocol):
         ...
 
 
-_NO_THOUGHTS: Mapping[Path, Thought] = MappingProxyType({})
-_NO_REWARDS: Mapping[Path, float] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Tree:
     """The committed tree: thoughts and rewards by path, in the order of their commitment.
@@ -69,8 +64,8 @@ class Tree:
 
     question: str
     seed: int = 0
-    thoughts: Mapping[Path, Thought] = field(default=_NO_THOUGHTS)
-    rewards: Mapping[Path, float] = field(default=_NO_REWARDS)
+    thoughts: Mapping[Path, Thought] = field(default_factory=dict)
+    rewards: Mapping[Path, float] = field(default_factory=dict)
 
     def __contains__(self, path: Path) -> bool:
         return path in self.thoughts

@@ -1,0 +1,121 @@
+r"""Answers: found in a path's text, brought to a canonical form, and voted on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias, get_args
+
+from spex_agents.errors import SettingsError
+
+Extract: TypeAlias = Callable[[str], str | None]
+"""Finds the answer in a path's text, or None. A thought in which it finds one ends its path."""
+
+Vote: TypeAlias = Literal["majority", "weighted", "best"]
+"""majority: most leaves; weighted: largest sum of rewards; best: the leaf of the highest reward."""
+
+_PLAIN = re.compile(
+    r"(?:^|\n)\s*(?:####|(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?)\s*([^\n]+)",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"\banswer\s+is\s*:?\s*([^\n]+)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:/\d+)?$")
+
+
+def extract_answer(text: str) -> str | None:
+    r"""Return the last ``\boxed{}``, else what follows ``####``, ``Answer:`` or ``answer is``.
+
+    Example:
+        >>> extract_answer(r"2 + 2 = 4, so \boxed{4}")
+        '4'
+    """
+    if (start := text.rfind("\\boxed{")) >= 0:
+        return _braced(text, start + len("\\boxed{"))
+    found = _PLAIN.findall(text) or _SENTENCE.findall(text)
+    answer = found[-1].strip().rstrip(".").strip("*$ ") if found else ""
+    return answer or None
+
+
+def _braced(text: str, start: int) -> str | None:
+    depth = 1
+    for end in range(start, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if depth == 0:
+            return text[start:end].strip() or None
+    return None
+
+
+def canonical(answer: str) -> str:
+    r"""Bring an answer to a form in which equal answers are equal strings.
+
+    Plain numbers become reduced fractions; other mathematics goes through math-verify, which may
+    take milliseconds (and a second at first use): call it off the event loop. What is not
+    mathematics is compared case-folded.
+
+    Example:
+        >>> canonical("0.50") == canonical(r"\frac{1}{2}") == "1/2"
+        True
+    """
+    plain = answer.strip().strip("$").replace(",", "").replace(" ", "").removesuffix(".")
+    if _NUMBER.match(plain):
+        return _number(plain)
+    from math_verify import parse  # noqa: PLC0415 (sympy: half a second that most answers spare)
+
+    # Without a time limit: math-verify's is a signal, which only a main thread can take.
+    parsed = parse(f"${answer.strip().strip('$')}$", parsing_timeout=None)
+    if parsed and not isinstance(parsed[0], str):
+        text = str(parsed[0])
+        return _number(text) if _NUMBER.match(text) else text
+    return " ".join(answer.casefold().split())
+
+
+def _number(text: str) -> str:
+    try:
+        return str(Fraction(text))
+    except ZeroDivisionError:
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One leaf's vote: its answer in canonical form, and its reward."""
+
+    answer: str
+    reward: float
+
+
+def check_vote(method: str) -> Vote:
+    """Return a voting method that exists.
+
+    Raises:
+        SettingsError: There is none of that name.
+    """
+    for name in get_args(Vote):
+        if name == method:
+            return method  # type: ignore[return-value]
+    raise SettingsError(f"vote={method!r}: must be one of {', '.join(get_args(Vote))}")
+
+
+def tally(ballots: Iterable[Ballot], method: Vote) -> dict[str, float]:
+    """Return the score of each answer, in the order in which the answers were first given."""
+    scores: dict[str, float] = {}
+    for ballot in ballots:
+        before = scores.get(ballot.answer, 0.0)
+        if method == "best":
+            scores[ballot.answer] = max(before, ballot.reward)
+        else:
+            scores[ballot.answer] = before + (1.0 if method == "majority" else ballot.reward)
+    return scores
+
+
+def elect(ballots: Iterable[Ballot], method: Vote) -> str | None:
+    """Return the winning answer, the first given one on a tie, or None without a ballot.
+
+    Example:
+        >>> elect([Ballot("4", 0.2), Ballot("5", 0.9), Ballot("4", 0.3)], "weighted")
+        '5'
+    """
+    scores = tally(ballots, method)
+    return max(scores, key=lambda answer: scores[answer], default=None)

@@ -1,0 +1,93 @@
+"""REBASE: spend a width on each layer in proportion to softmax(reward).
+
+Source: Wu et al., "Inference Scaling Laws" (2024), and its public code (inference_scaling).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from spex_agents.errors import SettingsError
+from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
+from spex_agents.search.tree import ROOT, Path, TreeView
+
+_UNIT = 1 << 40
+"""Weights are whole multiples of 1/_UNIT: exact to add and divide, and coarse enough to hide a
+difference in the last bit of exp() between platforms."""
+
+
+class _State(NamedTuple):
+    width: int
+    layer: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebase(Policy):
+    """Reward-balanced search.
+
+    Each layer's thoughts share the width that is left: n_i = ceil(W * w_i / (w_i + ... + w_k)),
+    with w = exp(reward / temperature), over the thoughts in order of falling reward, W shrinking by
+    each n_i. Every path that ends takes one from the width.
+
+    Ceilings at exact quotas are a trap in floating point: with equal rewards 4 * (1/4) may come
+    out as 1.0000000000000002 and be rounded to 2. Weights are integers here, so quotas are exact.
+    Equal rewards are ordered by path.
+
+    Attributes:
+        width: Thoughts in the first layer, and the width to share afterwards.
+        temperature: Of the softmax; lower trusts the reward more.
+
+    Raises:
+        SettingsError: `width` is below 1 or `temperature` is not above 0.
+
+    Example:
+        >>> Rebase().allocate(4, [0.5, 0.5, 0.5, 0.5])
+        (1, 1, 1, 1)
+    """
+
+    width: int = 16
+    temperature: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise SettingsError(f"width={self.width!r}: must be a whole number of at least 1")
+        if not self.temperature > 0:
+            raise SettingsError(f"temperature={self.temperature!r}: must be above 0")
+
+    def start(self) -> State:
+        return _State(self.width, ())
+
+    def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+        width, layer = state
+        if not layer:
+            first = children(ROOT, width)
+            return _State(width, first), Expand(first)
+        live = [path for path in layer if not tree.thought(path).ends]
+        width -= len(layer) - len(live)
+        if not live or width < 1:
+            return _State(max(width, 0), ()), Finish()
+        ranked = sorted(live, key=lambda path: (-tree.reward(path), path))
+        shares = self.allocate(width, [tree.reward(path) for path in ranked])
+        layer = tuple(
+            child
+            for path, share in zip(ranked, shares, strict=True)
+            for child in children(path, share)
+        )
+        return _State(width, layer), Expand(layer)
+
+    def allocate(self, width: int, rewards: list[float]) -> tuple[int, ...]:
+        """Share `width` over `rewards`, which are in falling order; the shares add up to `width`."""
+        weights = [
+            max(1, round(math.exp((reward - rewards[0]) / self.temperature) * _UNIT))
+            for reward in rewards
+        ]
+        tail = sum(weights)
+        shares = []
+        for weight in weights:
+            share = -(-width * weight // tail)
+            shares.append(share)
+            width -= share
+            tail -= weight
+        return tuple(shares)

@@ -1,0 +1,101 @@
+"""RSTAR-MCTS in the reduced form that SPEX evaluates: rollouts of one chain, chosen by UCT.
+
+Sources: rStar (Qi et al., 2024) for UCT and its constant; SPEX (OSDI 2026) for `width` samples of
+the same next step in place of rStar's five actions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from spex_agents.errors import SettingsError
+from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
+from spex_agents.search.tree import ROOT, Path, TreeView, derive_seed
+
+
+class _State(NamedTuple):
+    leaves: tuple[Path, ...]
+    """Where each rollout so far has ended: all that UCT needs, visits and values follow from it."""
+    chain: Path
+    """The thought that the rollout under way has demanded; the root between rollouts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rstar(Policy):
+    """Monte-Carlo tree search with an outcome reward.
+
+    A rollout walks from the root: to a child not explored yet if there is one (drawn from the seed,
+    the rollout's number and the path), else to the child with the largest
+    Q / N + c * sqrt(ln N_parent / N); and goes on, thought by thought, until its path ends. The
+    reward of that leaf counts for every thought of the path.
+
+    Attributes:
+        rollouts: Paths walked to their end; a rollout may end at a leaf met before.
+        width: Samples of the next step at each thought.
+        exploration: c of UCT.
+
+    Raises:
+        SettingsError: `rollouts` or `width` is below 1, or `exploration` is negative.
+    """
+
+    leaves_only: ClassVar[bool] = True
+
+    rollouts: int = 16
+    width: int = 4
+    exploration: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("rollouts", "width"):
+            if (value := getattr(self, name)) < 1:
+                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        if self.exploration < 0:
+            raise SettingsError(f"exploration={self.exploration!r}: must be at least 0")
+
+    def start(self) -> State:
+        return _State((), ROOT)
+
+    def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+        leaves, chain = state
+        if chain and tree.thought(chain).ends:
+            leaves, chain = (*leaves, chain), ROOT
+        while len(leaves) < self.rollouts:
+            if not chain:
+                chain = self._descend(leaves, tree)
+                if chain in tree and tree.thought(chain).ends:
+                    leaves, chain = (*leaves, chain), ROOT
+                    continue
+            child = self._unexplored(chain, len(leaves), tree)
+            return _State(leaves, child), Expand((child,))
+        return _State(leaves, ROOT), Finish()
+
+    def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
+        """Walk by UCT to the first thought that has an unexplored child, or to a leaf."""
+        visits: dict[Path, int] = defaultdict(int)
+        values: dict[Path, float] = defaultdict(float)
+        for leaf in leaves:
+            reward = tree.reward(leaf)
+            for depth in range(len(leaf) + 1):
+                visits[leaf[:depth]] += 1
+                values[leaf[:depth]] += reward
+        path = ROOT
+        while all(child in visits for child in self._children(path)):
+            log_visits = math.log(visits[path])
+
+            def uct(child: Path, log_visits: float = log_visits) -> float:
+                explore = math.sqrt(log_visits / visits[child])
+                return values[child] / visits[child] + self.exploration * explore
+
+            path = max(self._children(path), key=uct)
+            if tree.thought(path).ends:
+                break
+        return path
+
+    def _unexplored(self, path: Path, rollout: int, tree: TreeView) -> Path:
+        options = [child for child in self._children(path) if child not in tree]
+        return options[derive_seed(tree.seed, path, f"rollout {rollout}") % len(options)]
+
+    def _children(self, path: Path) -> list[Path]:
+        return [(*path, index) for index in range(self.width)]
