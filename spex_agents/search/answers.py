@@ -2,6 +2,7 @@ r"""Answers: found in a path's text, brought to a canonical form, and voted on."
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"\banswer\s+is\s*:?\s*([^\n]+)", re.IGNORECASE)
+_WORDS = re.compile(r"[^\d\\^=+*/_]+$")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:/\d+)?$")
 
 
@@ -61,14 +63,21 @@ def canonical(answer: str) -> str:
     plain = answer.strip().strip("$").replace(",", "").replace(" ", "").removesuffix(".")
     if _NUMBER.match(plain):
         return _number(plain)
+    if not _WORDS.match(answer) and (parsed := _parse(answer.strip().strip("$"))):
+        return _number(parsed) if _NUMBER.match(parsed) else parsed
+    return " ".join(answer.casefold().split())
+
+
+def _parse(latex: str) -> str | None:
     from math_verify import parse  # noqa: PLC0415 (sympy: half a second that most answers spare)
 
-    # Without a time limit: math-verify's is a signal, which only a main thread can take.
-    parsed = parse(f"${answer.strip().strip('$')}$", parsing_timeout=None)
-    if parsed and not isinstance(parsed[0], str):
-        text = str(parsed[0])
-        return _number(text) if _NUMBER.match(text) else text
-    return " ".join(answer.casefold().split())
+    # Without a time limit, and without the warning that there is none: math-verify's limit is a
+    # signal, which only a main thread can take.
+    logging.getLogger("math_verify.utils").setLevel(logging.ERROR)
+    parsed = parse(f"${latex}$", parsing_timeout=None)
+    if not parsed or isinstance(parsed[0], str):
+        return None
+    return str(parsed[0].doit() if hasattr(parsed[0], "doit") else parsed[0])
 
 
 def _number(text: str) -> str:

@@ -78,7 +78,7 @@ class Rebase(Policy):
         return _State(width, layer), Expand(layer)
 
     def allocate(self, width: int, rewards: list[float]) -> tuple[int, ...]:
-        """Share `width` over `rewards`, which are in falling order; the shares add up to `width`."""
+        """Share `width` over `rewards` in falling order; the shares add up to `width`."""
         weights = [
             max(1, round(math.exp((reward - rewards[0]) / self.temperature) * _UNIT))
             for reward in rewards
