@@ -1,0 +1,32 @@
+"""Where a step ends in what a model wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    r"""The text before the first step delimiter, and whether there was one.
+
+    Example:
+        >>> cut("2 + 2 = 4.\nSo", ("\n",))
+        ('2 + 2 = 4.', True)
+    """
+    found = [at for delimiter in stop if (at := text.find(delimiter)) >= 0]
+    return (text[: min(found)], True) if found else (text, False)
+
+
+def tokens_of_step(tokens: Iterable[str], stop: Sequence[str]) -> int:
+    r"""How many tokens the step took, the one that completes its delimiter included.
+
+    Example:
+        >>> tokens_of_step(["4", ".", "\n", "So"], ("\n",))
+        3
+    """
+    written, number = "", 0
+    for token in tokens:
+        written += token
+        number += 1
+        if any(delimiter in written for delimiter in stop):
+            break
+    return number

@@ -1,0 +1,155 @@
+"""An OpenAI-compatible server on loopback that answers by script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer: its tokens, then how it ends.
+
+    `then`: ``finish`` with a reason, usage and [DONE]; ``hang`` for ever; ``drop`` the
+    connection; ``stop_short`` without a finish reason; ``garbage`` that is no JSON; ``error``
+    inside the stream.
+    """
+
+    tokens: tuple[str, ...] = ("It", " is", " 4", ".")
+    finish: str = "stop"
+    then: Literal["finish", "hang", "drop", "stop_short", "garbage", "error"] = "finish"
+    status: int = 200
+    logprobs: bool = True
+    top: Mapping[str, float] = field(default_factory=dict)
+    usage: int | None = None
+    error_code: int | str = 500
+
+
+class ScriptedServer:
+    """Answers with `script`, first come first served, then with the default answer."""
+
+    def __init__(self) -> None:
+        self.script: deque[Answer] = deque()
+        self.default = Answer()
+        self.models: list[tuple[str, str]] = [("tiny", "sglang")]
+        self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.ids: list[str] = []
+        self.live = 0
+        self.most_live = 0
+        self.url = ""
+        self._changed = asyncio.Condition()
+        self.app = FastAPI()
+        self.app.get("/v1/models")(self._models)
+        self.app.post("/v1/chat/completions")(self._complete)
+        self.app.post("/v1/completions")(self._complete)
+
+    async def until_live(self, live: int) -> None:
+        """Return once exactly `live` requests are being answered."""
+        with anyio.fail_after(5):
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.live == live)
+
+    async def _models(self) -> dict[str, object]:
+        self.paths.append("/v1/models")
+        data = [{"id": name, "object": "model", "owned_by": owner} for name, owner in self.models]
+        return {"object": "list", "data": data}
+
+    async def _complete(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        self.paths.append(request.url.path)
+        self.ids.append(request.headers["X-Request-Id"])
+        answer = self.script.popleft() if self.script else self.default
+        if answer.status != 200:
+            error = {"message": f"scripted {answer.status}", "type": "scripted"}
+            return JSONResponse({"error": error}, status_code=answer.status)
+        return StreamingResponse(self._stream(answer, body), media_type="text/event-stream")
+
+    async def _stream(self, answer: Answer, body: Mapping[str, Any]) -> AsyncIterator[str]:
+        chat = "messages" in body
+        await self._count(1)
+        try:
+            if chat:
+                yield _event({"delta": {"role": "assistant", "content": ""}})
+            for token in answer.tokens:
+                logprobs = _logprobs(token, answer.top, chat=chat) if answer.logprobs else None
+                asked = logprobs if body.get("logprobs") else None
+                text = {"delta": {"content": token}} if chat else {"text": token}
+                yield _event({**text, "logprobs": asked})
+            match answer.then:
+                case "hang":
+                    await anyio.sleep_forever()
+                case "drop":
+                    raise ConnectionAbortedError
+                case "garbage":
+                    yield "data: {this is no JSON\n\n"
+                case "error":
+                    error = {"message": "scripted error", "code": answer.error_code}
+                    yield f"data: {json.dumps({'error': error})}\n\n"
+                case "finish":
+                    yield _event({"delta": {}, "finish_reason": answer.finish})
+                    if answer.usage is not None:
+                        usage = {"prompt_tokens": 9, "completion_tokens": answer.usage}
+                        yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
+            yield "data: [DONE]\n\n"
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._count(-1)
+
+    async def _count(self, change: int) -> None:
+        async with self._changed:
+            self.live += change
+            self.most_live = max(self.most_live, self.live)
+            self._changed.notify_all()
+
+
+def _event(choice: Mapping[str, Any]) -> str:
+    chunk = {"choices": [{"index": 0, "finish_reason": None, **choice}]}
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def _logprobs(token: str, top: Mapping[str, float], *, chat: bool) -> dict[str, Any]:
+    if not chat:
+        return {"tokens": [token], "token_logprobs": [-0.5], "top_logprobs": [dict(top)]}
+    listed = [{"token": other, "logprob": logprob} for other, logprob in top.items()]
+    return {"content": [{"token": token, "logprob": -0.5, "top_logprobs": listed}]}
+
+
+@asynccontextmanager
+async def serve(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI app on a free loopback port; yields the address."""
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # asyncio sets TCP_NODELAY by it
+        listener.bind(("127.0.0.1", 0))
+        host, port = listener.getsockname()
+        await server.startup([listener])  # not serve(): that polls and takes over the signals
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            with anyio.fail_after(5, shield=True):
+                await server.shutdown([listener])
+
+
+@asynccontextmanager
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    """A running server; on leaving, no request may be live."""
+    server = ScriptedServer()
+    async with serve(server.app) as address:
+        server.url = f"{address}/v1"
+        yield server
+        await server.until_live(0)
