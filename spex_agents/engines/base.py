@@ -92,18 +92,20 @@ class Features:
         exactness: What a seed is worth there.
         logprobs: Thoughts can carry log-probabilities.
         labels: `score` can read label probabilities.
-        promotion: A running request can change from speculative to demanded.
+        promotion: A waiting or running request can change from speculative to demanded.
+        slots: Requests it runs at once, if it knows.
     """
 
     exactness: Exactness
     logprobs: bool = False
     labels: bool = False
     promotion: bool = False
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """An engine's own count of its requests; `slots` is how many it can run at once, if known."""
+    """An engine's own count of its requests."""
 
     running: int
     waiting: int

@@ -23,6 +23,7 @@ _PLAIN = re.compile(
 )
 _SENTENCE = re.compile(r"\banswer\s+is\s*:?\s*([^\n]+)", re.IGNORECASE)
 _WORDS = re.compile(r"[^\d\\^=+*/_]+$")
+_LONGEST = 200  # characters of mathematics; what is longer is compared as text
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:/\d+)?$")
 
 
@@ -60,11 +61,25 @@ def canonical(answer: str) -> str:
         >>> canonical("0.50") == canonical(r"\frac{1}{2}") == "1/2"
         True
     """
+    if (easy := plain_form(answer)) is not None:
+        return easy
+    if parsed := _parse(answer.strip().strip("$")):
+        return _number(parsed) if _NUMBER.match(parsed) else parsed
+    return _folded(answer)
+
+
+def plain_form(answer: str) -> str | None:
+    """Return the canonical form of a plain number, a word or a text; None if it needs `canonical`.
+
+    It takes microseconds, so it may run on the event loop.
+    """
     plain = answer.strip().strip("$").replace(",", "").replace(" ", "").removesuffix(".")
     if _NUMBER.match(plain):
         return _number(plain)
-    if not _WORDS.match(answer) and (parsed := _parse(answer.strip().strip("$"))):
-        return _number(parsed) if _NUMBER.match(parsed) else parsed
+    return _folded(answer) if _WORDS.match(answer) or len(answer) > _LONGEST else None
+
+
+def _folded(answer: str) -> str:
     return " ".join(answer.casefold().split())
 
 
@@ -73,11 +88,11 @@ def _parse(latex: str) -> str | None:
 
     # Without a time limit, and without the warning that there is none: math-verify's limit is a
     # signal, which only a main thread can take.
-    logging.getLogger("math_verify.utils").setLevel(logging.ERROR)
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
     parsed = parse(f"${latex}$", parsing_timeout=None)
     if not parsed or isinstance(parsed[0], str):
         return None
-    return str(parsed[0].doit() if hasattr(parsed[0], "doit") else parsed[0])
+    return str(parsed[0])
 
 
 def _number(text: str) -> str:

@@ -64,6 +64,13 @@ class Policy(Protocol):
         """Decide on the tree, in which every path demanded so far has its thought and reward."""
         ...
 
+    def remaining(self, state: State, tree: TreeView, /) -> int | None:
+        """At most how many more paths will end after the decision that led to `state`.
+
+        None where that is unknown; a search then never stops early for certain.
+        """
+        return None
+
 
 def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
     """Return a decision that keeps the contract, or say how it does not.

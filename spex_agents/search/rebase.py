@@ -77,6 +77,9 @@ class Rebase(Policy):
         )
         return _State(width, layer), Expand(layer)
 
+    def remaining(self, state: State, tree: TreeView) -> int:
+        return int(state[0])
+
     def allocate(self, width: int, rewards: list[float]) -> tuple[int, ...]:
         """Share `width` over `rewards` in falling order; the shares add up to `width`."""
         weights = [

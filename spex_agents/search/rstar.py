@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from spex_agents.errors import SettingsError
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
-from spex_agents.search.tree import ROOT, Path, TreeView, derive_seed
+from spex_agents.search.tree import ROOT, Path, TreeView
 
 
 class _State(NamedTuple):
@@ -27,10 +27,13 @@ class _State(NamedTuple):
 class Rstar(Policy):
     """Monte-Carlo tree search with an outcome reward.
 
-    A rollout walks from the root: to a child not explored yet if there is one (drawn from the seed,
-    the rollout's number and the path), else to the child with the largest
-    Q / N + c * sqrt(ln N_parent / N); and goes on, thought by thought, until its path ends. The
-    reward of that leaf counts for every thought of the path.
+    A rollout walks from the root: to a child not explored yet if there is one, else to the child
+    with the largest Q / N + c * sqrt(ln N_parent / N); and goes on, thought by thought, until its
+    path ends. The reward of that leaf counts for every thought of the path.
+
+    rStar picks among unexplored children at random. Children here are independent samples of the
+    same step, so the first unexplored index is such a random choice; and it depends on nothing but
+    the tree, which makes it easy to foresee.
 
     Attributes:
         rollouts: Paths walked to their end; a rollout may end at a leaf met before.
@@ -67,9 +70,12 @@ class Rstar(Policy):
                 if chain in tree and tree.thought(chain).ends:
                     leaves, chain = (*leaves, chain), ROOT
                     continue
-            child = self._unexplored(chain, len(leaves), tree)
+            child = next(child for child in self._children(chain) if child not in tree)
             return _State(leaves, child), Expand((child,))
         return _State(leaves, ROOT), Finish()
+
+    def remaining(self, state: State, tree: TreeView) -> int:
+        return self.rollouts - len(state[0])
 
     def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
         """Walk by UCT to the first thought that has an unexplored child, or to a leaf."""
@@ -92,10 +98,6 @@ class Rstar(Policy):
             if tree.thought(path).ends:
                 break
         return path
-
-    def _unexplored(self, path: Path, rollout: int, tree: TreeView) -> Path:
-        options = [child for child in self._children(path) if child not in tree]
-        return options[derive_seed(tree.seed, path, f"rollout {rollout}") % len(options)]
 
     def _children(self, path: Path) -> list[Path]:
         return [(*path, index) for index in range(self.width)]

@@ -1,0 +1,107 @@
+"""What a search is made of, and how far it may run ahead: plain settings, checked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.errors import SettingsError
+from spex_agents.rewards.base import Reward
+from spex_agents.search.answers import Extract, Vote, check_vote, extract_answer
+from spex_agents.search.limits import Limits
+from spex_agents.search.policy import Policy
+from spex_agents.speculation.termination import ExactStop, Stop
+
+if TYPE_CHECKING:
+    from spex_agents.speculation.budget import Budget
+
+Selector: TypeAlias = Literal["replay", "paper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """How a search runs ahead of its rewards.
+
+    Attributes:
+        selector: How paths are predicted. "replay" runs the policy on trees whose missing rewards
+            are drawn; "paper" is SPEX's own rule, for comparison.
+        draws: Trees drawn for each prediction.
+        lookahead: Decisions the policy takes on each of them, at most.
+        threshold: A path is begun if its probability of being demanded is at least this.
+        budget: Shared by the searches that are to share their speculative slots; None for the one
+            of their engine.
+
+    Raises:
+        SettingsError: A value is outside its range.
+    """
+
+    selector: Selector = "replay"
+    draws: int = 8
+    lookahead: int = 24
+    threshold: float = 0.15
+    budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        if self.selector not in ("replay", "paper"):
+            raise SettingsError(f"selector={self.selector!r}: must be 'replay' or 'paper'")
+        for name in ("draws", "lookahead"):
+            if (value := getattr(self, name)) < 1:
+                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        if not 0 < self.threshold <= 1:
+            raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """Everything a search needs besides its question and its seed.
+
+    Attributes:
+        engine: Who writes thoughts.
+        policy: What to expand.
+        reward: How good a thought is.
+        limits: Caps on thoughts and paths.
+        sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
+        template: How the question becomes a conversation.
+        extract: Finds an answer in a path's text.
+        vote: How the answers of the leaves are counted.
+        stop: When to end before the policy does; None for never.
+        speculation: How far to run ahead; None for not at all.
+
+    Raises:
+        SettingsError: The parts do not fit together.
+    """
+
+    engine: Engine
+    policy: Policy
+    reward: Reward
+    limits: Limits = field(default_factory=Limits)
+    sampling: Sampling = field(default_factory=Sampling)
+    template: PromptTemplate = field(default_factory=PromptTemplate)
+    extract: Extract = extract_answer
+    vote: Vote = "weighted"
+    stop: Stop | None = field(default_factory=ExactStop)
+    speculation: Speculation | None = field(default_factory=Speculation)
+
+    def __post_init__(self) -> None:
+        check_vote(self.vote)
+        if self.reward.needs_logprobs:
+            if not self.engine.features.logprobs:
+                raise SettingsError(
+                    f"reward {self.reward.name!r} needs log-probabilities, which "
+                    f"{self.engine.name} does not give: choose another reward or engine"
+                )
+            object.__setattr__(self, "sampling", replace(self.sampling, logprobs=True))
+        if self.policy.to_end:
+            object.__setattr__(self, "sampling", replace(self.sampling, stop=()))
+
+
+def check_question(question: str) -> str:
+    """Return a question that asks something.
+
+    Raises:
+        SettingsError: It is empty.
+    """
+    if not question.strip():
+        raise SettingsError(f"question={question!r}: must not be empty")
+    return question

@@ -1,0 +1,76 @@
+"""Every token accounted for: decoded = useful + wasted, to the token."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """What a search has spent, and on what.
+
+    Attributes:
+        launched: Thoughts begun before they were demanded.
+        hits: Launched thoughts that were demanded later.
+        promoted: Hits that were still being written when they were demanded.
+        retracted: Launched thoughts that were cancelled because they had become improbable.
+        failed: Launched thoughts whose request failed; the search does their work again.
+        useful_tokens: Decoded for thoughts and rewards that the search took.
+        wasted_tokens: Decoded for anything else.
+        saved_seconds: Work that hits had behind them when they were demanded, summed.
+        aborts: Requests cancelled in flight.
+        abort_seconds: From cancelling a request to its end at the engine, summed.
+        slowest_abort: The longest of them, in seconds.
+    """
+
+    launched: int = 0
+    hits: int = 0
+    promoted: int = 0
+    retracted: int = 0
+    failed: int = 0
+    useful_tokens: int = 0
+    wasted_tokens: int = 0
+    saved_seconds: float = 0.0
+    aborts: int = 0
+    abort_seconds: float = 0.0
+    slowest_abort: float = 0.0
+
+    @property
+    def decoded_tokens(self) -> int:
+        return self.useful_tokens + self.wasted_tokens
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits per launched thought; 0 where nothing was launched."""
+        return self.hits / self.launched if self.launched else 0.0
+
+    @property
+    def waste_ratio(self) -> float:
+        """Wasted per useful token; 0 where nothing was useful."""
+        return self.wasted_tokens / self.useful_tokens if self.useful_tokens else 0.0
+
+    def use(self, tokens: int) -> None:
+        """Count `tokens`, which were waste so far, as useful: the search took what they gave."""
+        self.useful_tokens += tokens
+        self.wasted_tokens -= tokens
+
+    def abort(self, seconds: float) -> None:
+        self.aborts += 1
+        self.abort_seconds += seconds
+        self.slowest_abort = max(self.slowest_abort, seconds)
+
+    def add(self, other: Ledger) -> None:
+        """Add another search's figures to these."""
+        slowest = max(self.slowest_abort, other.slowest_abort)
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.slowest_abort = slowest
+
+    def report(self) -> dict[str, float]:
+        """The figures and their ratios, as plain data."""
+        return {
+            **asdict(self),
+            "decoded_tokens": self.decoded_tokens,
+            "hit_rate": round(self.hit_rate, 4),
+            "waste_ratio": round(self.waste_ratio, 4),
+        }

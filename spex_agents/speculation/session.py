@@ -1,0 +1,474 @@
+"""The memo table of one search: thoughts and rewards by path, begun early or on demand.
+
+The search demands paths, the speculator predicts them, and both begin them here, each once: whoever
+comes second finds the work under way. The search sees demanded values only, so its tree is the same
+whatever was begun early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypedDict, TypeVar
+
+import anyio
+
+from spex_agents.engines.base import Request
+from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
+from spex_agents.rewards.base import check_reward
+from spex_agents.search.answers import Ballot, canonical, elect, plain_form
+from spex_agents.search.policy import Decision, Expand, Finish, State, check, check_state
+from spex_agents.search.tree import Path, Thought, Tree, derive_seed
+from spex_agents.speculation.budget import Budget, budget_of
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.selection import Known, Speculator, speculator_for
+from spex_agents.speculation.termination import Standing
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0
+"""How long closing waits for the engine to confirm that everything was aborted."""
+
+Value = TypeVar("Value", Thought, float)
+
+
+class ThoughtEvent(TypedDict):
+    """What happened to a thought, for whoever watches the search.
+
+    `status` is "speculative" (begun before it was demanded), "accepted" (in the tree), "scored"
+    (its reward is in the tree) or "cancelled" (retracted before it was demanded).
+    """
+
+    type: Literal["thought"]
+    id: str
+    parent: str
+    status: Literal["speculative", "accepted", "scored", "cancelled"]
+    text: str
+    reward: float | None
+
+
+Listener = Callable[[ThoughtEvent], None]
+
+
+@dataclass(slots=True)
+class Job(Generic[Value]):
+    """A thought or a reward being made. `guess`: it was begun before it was demanded."""
+
+    task: asyncio.Task[Value]
+    request: Request
+    guess: bool
+    begun: float
+    ended: float | None = None
+    cancelled: float | None = None
+
+
+class Session:
+    """One search: its committed tree, and everything in flight for it.
+
+    Use it as an async context manager, or call `close`: nothing outlives that.
+
+    Args:
+        config: What the search is made of.
+        tree: The committed tree to go on from; one without thoughts begins a search.
+        state: The policy's state that belongs to `tree`; None for its start.
+        run: First part of all request ids; every session needs its own.
+        listener: Called with every event.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        tree: Tree,
+        *,
+        run: str,
+        state: State = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self.config = config
+        self.tree = tree
+        self.state = config.policy.start() if state is None else state
+        self.run = run
+        self.listener = listener
+        self.ledger = Ledger()
+        self.stopped: str | None = None
+        """The stopping rule that ended the search, if one did."""
+        self.thoughts: dict[Path, Thought] = dict(tree.thoughts)
+        self.rewards: dict[Path, float] = dict(tree.rewards)
+        self.writing: dict[Path, Job[Thought]] = {}
+        self.scoring: dict[Path, Job[float]] = {}
+        self._guesses: dict[Path, Job[Thought]] = {}
+        self._spent: dict[Path, int] = {}
+        self._answers: dict[Path, str | None] = {}
+        self._attempts: Counter[Path] = Counter()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._decision: Decision | None = None
+        self._planned: asyncio.Handle | None = None
+        self._speculator: Speculator | None = None
+        self._budget: Budget | None = None
+        if config.speculation is not None:
+            self._budget = config.speculation.budget or budget_of(config.engine)
+            self._speculator = speculator_for(
+                config.speculation, config.policy, config.limits, self._budget.prediction
+            )
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        status = "closed" if self._closing else f"{len(self._tasks)} calls in flight"
+        return f"<Session {self.run}: {len(self.tree)} thoughts, {status}>"
+
+    # The steps of the search.
+
+    async def decide(self) -> Decision:
+        """Ask the policy, then the stopping rule, what comes next.
+
+        Raises:
+            PolicyError: The policy broke its contract.
+        """
+        state, decision = self.config.policy.decide(self.state, self.tree)
+        decision = check(decision, self.tree, self.config.limits)
+        self.state = check_state(state)
+        if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
+            standing = Standing(
+                ballots=await self.ballots(),
+                vote=self.config.vote,
+                remaining=self.config.policy.remaining(self.state, self.tree),
+                tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
+            )
+            if stop(standing):
+                self.stopped, decision = str(stop), Finish()
+        self._decision = decision
+        self._replan()
+        return decision
+
+    async def expand(self, paths: Iterable[Path]) -> dict[Path, Thought]:
+        """Take the thoughts at `paths`, all at once, and commit them in that order.
+
+        Raises:
+            EngineError: A thought could not be written; nothing of this call is committed.
+        """
+        due = [path for path in paths if path not in self.tree]
+        for path in due:
+            self._demand(path)
+        thoughts = {path: await self.take(path) for path in due}
+        self.tree = self.tree.with_thoughts(thoughts)
+        for path, thought in thoughts.items():
+            self.ledger.use(thought.tokens)
+            self._emit(path, "accepted", text=thought.text)
+        return thoughts
+
+    async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:
+        """Take the rewards of the committed thoughts at `paths`, and commit them in that order.
+
+        Raises:
+            RewardError: A reward failed or is out of range; nothing of this call is committed.
+        """
+        due = [path for path in paths if path not in self.tree.rewards and self._rewarded(path)]
+        for path in due:
+            if path not in self.rewards and path not in self.scoring:
+                self._score(path, guess=False)
+        rewards = {
+            path: await self._settle(path, self.rewards, self.scoring, self._score) for path in due
+        }
+        self.tree = self.tree.with_rewards(rewards)
+        for path, reward in rewards.items():
+            self.ledger.use(self._spent.pop(path, 0))
+            self._emit(path, "scored", reward=reward)
+        return rewards
+
+    async def ballots(self) -> list[Ballot]:
+        """The votes of the committed leaves that have an answer, in the order of commitment."""
+        votes = []
+        for path in self.tree.leaves():
+            if path not in self._answers:
+                self._answers[path] = await self._answer(path)
+            if (answer := self._answers[path]) is not None:
+                votes.append(Ballot(answer, self.tree.rewards.get(path, 0.0)))
+        return votes
+
+    async def answer(self) -> str | None:
+        """The answer that the committed leaves elect; None if none of them has one."""
+        return elect(await self.ballots(), self.config.vote)
+
+    async def _answer(self, path: Path) -> str | None:
+        text = self.config.template.prompt(self.tree.question, self.tree.chain(path)).reply
+        if (answer := self.config.extract(text)) is None:
+            return None
+        if (easy := plain_form(answer)) is not None:
+            return easy
+        return await asyncio.to_thread(canonical, answer)
+
+    # The memo table.
+
+    async def take(self, path: Path) -> Thought:
+        """Return the thought at `path`: the one begun early, or one written now.
+
+        A guess that failed is no error of the search: its work is done again.
+
+        Raises:
+            EngineError: The thought could not be written on demand.
+            SessionClosed: The session was closed meanwhile.
+        """
+        self._demand(path)
+        return await self._settle(path, self.thoughts, self.writing, self._write)
+
+    def launch(self, path: Path, worth: float = 1.0) -> None:
+        """Begin the thought at `path` before it is demanded.
+
+        Args:
+            path: A path whose parent's text is known.
+            worth: The probability that it will be demanded.
+
+        Raises:
+            SessionClosed: The session was closed.
+        """
+        self._guesses[path] = self._write(path, guess=True, worth=worth)
+        self.ledger.launched += 1
+        self._emit(path, "speculative")
+
+    def retract(self, path: Path) -> None:
+        """Cancel the thought at `path`, which was begun early and has become improbable."""
+        del self._guesses[path]
+        job = self.writing.pop(path)
+        if self._budget is not None:
+            self._budget.retracting(job.request)
+        self._cancel(job)
+        self.ledger.retracted += 1
+        self._emit(path, "cancelled")
+
+    async def close(self) -> None:
+        """Abort everything in flight and wait for it, even if the caller is cancelled meanwhile."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not self._closing.done():
+                try:
+                    await asyncio.wait([self._closing])
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        self._closing.result()
+
+    async def _drain(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+        if self._budget is not None:
+            self._budget.leave(self)
+        for writing in self.writing.values():
+            self._cancel(writing)
+        for scoring in self.scoring.values():
+            self._cancel(scoring)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            if late:
+                logger.warning("%d calls were not aborted in %s s", len(late), CLOSE_SECONDS)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens decoded so far, those in flight included."""
+        writing = sum(job.request.tokens for job in self.writing.values())
+        scoring = sum(job.request.tokens for job in self.scoring.values())
+        return self.ledger.decoded_tokens + writing + scoring
+
+    def _demand(self, path: Path) -> None:
+        """Begin the thought at `path`, or take over the guess that began it."""
+        if (guess := self._guesses.pop(path, None)) is not None:
+            now = asyncio.get_running_loop().time()
+            self.ledger.hits += 1
+            self.ledger.saved_seconds += (guess.ended or now) - guess.begun
+            if path in self.writing:
+                self.ledger.promoted += 1
+                guess.request.demanded = True
+                self._own(self.config.engine.promote(guess.request))
+        elif path not in self.thoughts and path not in self.writing:
+            self._write(path, guess=False)
+
+    async def _settle(
+        self,
+        path: Path,
+        known: dict[Path, Value],
+        flying: dict[Path, Job[Value]],
+        begin: Callable[..., Job[Value]],
+    ) -> Value:
+        while path not in known:
+            job = flying.get(path) or begin(path, guess=False)
+            await asyncio.wait([job.task])
+            if job.task.cancelled():
+                raise SessionClosed(f"thought {path_id(path)} was cancelled with its session")
+            if (error := job.task.exception()) is not None and not job.guess:
+                raise error
+        return known[path]
+
+    def _write(self, path: Path, *, guess: bool, worth: float = 1.0) -> Job[Thought]:
+        thoughts = self._chain(path[:-1])
+        request = self._request(path, "thought", guess=guess)
+        job = self._job(self._generate(thoughts, request), request, guess=guess)
+        self.writing[path] = job
+        if self._budget is not None:
+            self._budget.begin(self, path, request, worth)
+        job.task.add_done_callback(lambda _: self._written(path, job))
+        return job
+
+    async def _generate(self, before: Sequence[Thought], request: Request) -> Thought:
+        config = self.config
+        try:
+            thought = await config.engine.generate(
+                config.template.prompt(self.tree.question, before),
+                request,
+                sampling=config.sampling,
+                max_tokens=config.limits.room(before, to_end=config.policy.to_end),
+            )
+        except SpexError:
+            raise
+        except Exception as error:
+            raise EngineError(f"{config.engine.name} failed: {error!r}") from error
+        if config.extract(thought.text) is not None:
+            thought = replace(thought, ends=True)
+        return config.limits.close(thought, before)
+
+    def _written(self, path: Path, job: Job[Thought]) -> None:
+        self._finish(path, job, self.writing)
+        if self._budget is not None:
+            self._budget.end(job.request)
+        if job.task.cancelled() or self._closing is not None:
+            return
+        if job.task.exception() is None:
+            thought = self.thoughts[path] = job.task.result()
+            if self._speculator is not None:
+                self._speculator.prediction.learn_end(path, ends=thought.ends)
+            if self._rewarded(path) and (job.request.demanded or self.config.reward.pure):
+                self._score(path, guess=not job.request.demanded)
+        elif job.guess:
+            self._guesses.pop(path, None)
+            self.ledger.failed += 1
+        self._replan()
+
+    def _rewarded(self, path: Path) -> bool:
+        return self.thoughts[path].ends or not self.config.policy.leaves_only
+
+    def _score(self, path: Path, *, guess: bool) -> Job[float]:
+        request = self._request(path, "reward", guess=guess)
+        job = self._job(self._evaluate(self._chain(path), request), request, guess=guess)
+        self.scoring[path] = job
+        job.task.add_done_callback(lambda _: self._scored(path, job))
+        return job
+
+    async def _evaluate(self, thoughts: Sequence[Thought], request: Request) -> float:
+        reward = self.config.reward
+        try:
+            value = await reward.score(self.tree.question, thoughts, request)
+        except SpexError:
+            raise
+        except Exception as error:
+            raise RewardError(f"reward {reward.name!r} failed: {error!r}") from error
+        return check_reward(value, reward.name)
+
+    def _scored(self, path: Path, job: Job[float]) -> None:
+        self._finish(path, job, self.scoring)
+        if job.task.cancelled() or self._closing is not None:
+            return
+        if job.task.exception() is None:
+            self.rewards[path] = job.task.result()
+            self._spent[path] = job.request.tokens
+            if self._speculator is not None:
+                self._speculator.prediction.learn_reward(path, self.thoughts, self.rewards)
+        self._replan()
+
+    # What both kinds of jobs share.
+
+    def _chain(self, path: Path) -> tuple[Thought, ...]:
+        return tuple(self.thoughts[path[: depth + 1]] for depth in range(len(path)))
+
+    def _request(self, path: Path, purpose: str, *, guess: bool) -> Request:
+        self._attempts[path] += 1
+        return Request(
+            id=f"{self.run}/{path_id(path)}/{purpose}-{self._attempts[path]}",
+            seed=derive_seed(self.tree.seed, path, purpose),
+            demanded=not guess,
+        )
+
+    def _job(
+        self, work: Coroutine[Any, Any, Value], request: Request, *, guess: bool
+    ) -> Job[Value]:
+        return Job(self._own(work), request, guess, asyncio.get_running_loop().time())
+
+    def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        if self._closing is not None:
+            work.close()
+            raise SessionClosed(f"{self!r} takes no more work: open another session")
+        # An empty context: nothing of the node that happened to ask leaks into what outlives it.
+        task = asyncio.create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _finish(self, path: Path, job: Job[Value], flying: dict[Path, Job[Value]]) -> None:
+        if flying.get(path) is job:
+            del flying[path]
+        job.ended = asyncio.get_running_loop().time()
+        self.ledger.wasted_tokens += job.request.tokens
+        if job.cancelled is not None:
+            self.ledger.abort(job.ended - job.cancelled)
+
+    def _cancel(self, job: Job[Any]) -> None:
+        job.cancelled = asyncio.get_running_loop().time()
+        job.task.cancel()
+
+    def _emit(
+        self,
+        path: Path,
+        status: Literal["speculative", "accepted", "scored", "cancelled"],
+        *,
+        text: str = "",
+        reward: float | None = None,
+    ) -> None:
+        if self.listener is not None:
+            self.listener(
+                ThoughtEvent(
+                    type="thought",
+                    id=path_id(path),
+                    parent=path_id(path[:-1]),
+                    status=status,
+                    text=text,
+                    reward=reward,
+                )
+            )
+
+    # Running ahead.
+
+    def _replan(self) -> None:
+        """Plan once all that happens at this moment has happened."""
+        if self._speculator is not None and self._planned is None and self._closing is None:
+            self._planned = asyncio.get_running_loop().call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._planned = None
+        if self._speculator is None or self._budget is None or self._closing is not None:
+            return
+        known = Known(
+            self.tree, self.state, self._decision, self.thoughts, self.rewards, self.writing
+        )
+        worth = self._speculator.forecast(known)
+        for path in [path for path in self._guesses if path in self.writing]:
+            if path not in worth:
+                self.retract(path)
+        self._budget.offer(self, worth)
+
+
+def path_id(path: Path) -> str:
+    """The name of a path in events and request ids: ``0.3.1``; the root's is empty."""
+    return ".".join(map(str, path))
