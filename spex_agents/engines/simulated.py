@@ -106,7 +106,13 @@ class SimulatedEngine:
 
     @property
     def features(self) -> Features:
-        return Features(exactness="exact", logprobs=True, labels=True, promotion=True)
+        return Features(
+            exactness="exact",
+            logprobs=True,
+            labels=True,
+            promotion=True,
+            slots=self.hardware.slots,
+        )
 
     @property
     def waiting(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -10,13 +11,33 @@ from spex_agents.errors import SettingsError
 from spex_agents.rewards.base import Reward
 from spex_agents.search.answers import Extract, Vote, check_vote, extract_answer
 from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Policy
+from spex_agents.search.policy import Decision, Policy, State
+from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.termination import ExactStop, Stop
 
 if TYPE_CHECKING:
     from spex_agents.speculation.budget import Budget
 
-Selector: TypeAlias = Literal["replay", "paper"]
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a search knows at one moment, committed or not."""
+
+    tree: Tree
+    state: State
+    decision: Decision | None
+    thoughts: Mapping[Path, Thought]
+    rewards: Mapping[Path, float]
+    writing: Collection[Path]
+
+
+Forecast: TypeAlias = Callable[[Known], Mapping[Path, float]]
+"""Foresees: the paths worth having under way, each with its probability of being demanded.
+
+Only paths that are not written yet and whose parent's text is known.
+"""
+
+Selector: TypeAlias = Literal["replay", "paper"] | Forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +46,7 @@ class Speculation:
 
     Attributes:
         selector: How paths are predicted. "replay" runs the policy on trees whose missing rewards
-            are drawn; "paper" is SPEX's own rule, for comparison.
+            are drawn; "paper" is SPEX's own rule, for comparison; or a function of your own.
         draws: Trees drawn for each prediction.
         lookahead: Decisions the policy takes on each of them, at most.
         threshold: A path is begun if its probability of being demanded is at least this.
@@ -43,8 +64,10 @@ class Speculation:
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        if self.selector not in ("replay", "paper"):
-            raise SettingsError(f"selector={self.selector!r}: must be 'replay' or 'paper'")
+        if self.selector not in ("replay", "paper") and not callable(self.selector):
+            raise SettingsError(
+                f"selector={self.selector!r}: must be 'replay', 'paper' or a function"
+            )
         for name in ("draws", "lookahead"):
             if (value := getattr(self, name)) < 1:
                 raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")

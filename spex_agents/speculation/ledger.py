@@ -17,10 +17,13 @@ class Ledger:
         failed: Launched thoughts whose request failed; the search does their work again.
         useful_tokens: Decoded for thoughts and rewards that the search took.
         wasted_tokens: Decoded for anything else.
+        useful_seconds: From request to text of the thoughts that the search took, summed.
         saved_seconds: Work that hits had behind them when they were demanded, summed.
         aborts: Requests cancelled in flight.
         abort_seconds: From cancelling a request to its end at the engine, summed.
         slowest_abort: The longest of them, in seconds.
+        plans: How often the speculator has looked ahead.
+        plan_seconds: Computing time of that, summed.
     """
 
     launched: int = 0
@@ -30,10 +33,13 @@ class Ledger:
     failed: int = 0
     useful_tokens: int = 0
     wasted_tokens: int = 0
+    useful_seconds: float = 0.0
     saved_seconds: float = 0.0
     aborts: int = 0
     abort_seconds: float = 0.0
     slowest_abort: float = 0.0
+    plans: int = 0
+    plan_seconds: float = 0.0
 
     @property
     def decoded_tokens(self) -> int:

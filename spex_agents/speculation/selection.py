@@ -10,13 +10,12 @@ search algorithms on the rewards already known.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
-from spex_agents.search.tree import Path, Thought, Tree
-from spex_agents.speculation.config import Speculation
+from spex_agents.search.policy import Expand, Finish, Policy
+from spex_agents.search.tree import Path, Thought
+from spex_agents.speculation.config import Forecast, Known, Speculation
 from spex_agents.speculation.prediction import Prediction, Quantiles
 
 logger = logging.getLogger(__name__)
@@ -27,18 +26,6 @@ _ENDED = Thought(text="", tokens=0, finish="stop", ends=True)
 KEEP = 0.4
 """A path under way is kept while its probability is at least this share of the threshold: what it
 has already cost is no longer a cost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a search knows at one moment, committed or not."""
-
-    tree: Tree
-    state: State
-    decision: Decision | None
-    thoughts: Mapping[Path, Thought]
-    rewards: Mapping[Path, float]
-    writing: Collection[Path]
 
 
 class _Drawn:
@@ -201,16 +188,18 @@ class PaperSpeculator(Speculator):
         return 0.0
 
 
-def speculator_for(
+def forecaster(
     settings: Speculation, policy: Policy, limits: Limits, prediction: Prediction
-) -> Speculator:
-    """The speculator that `settings` name, for one search."""
+) -> Forecast:
+    """What `settings` foresee with, for one search."""
+    if callable(settings.selector):
+        return settings.selector
     paper = settings.selector == "paper"
     return (PaperSpeculator if paper else Speculator)(
         policy,
         limits,
-        Prediction(prediction),
+        prediction,
         draws=1 if paper else settings.draws,
         lookahead=settings.lookahead,
         threshold=settings.threshold,
-    )
+    ).forecast

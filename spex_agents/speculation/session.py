@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import anyio
@@ -24,9 +25,10 @@ from spex_agents.search.answers import Ballot, canonical, elect, plain_form
 from spex_agents.search.policy import Decision, Expand, Finish, State, check, check_state
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.budget import Budget, budget_of
-from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.config import Forecast, Known, SearchConfig
 from spex_agents.speculation.ledger import Ledger
-from spex_agents.speculation.selection import Known, Speculator, speculator_for
+from spex_agents.speculation.prediction import Prediction
+from spex_agents.speculation.selection import forecaster
 from spex_agents.speculation.termination import Standing
 
 logger = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ class Session:
         self.writing: dict[Path, Job[Thought]] = {}
         self.scoring: dict[Path, Job[float]] = {}
         self._guesses: dict[Path, Job[Thought]] = {}
+        self._took: dict[Path, float] = {}
         self._spent: dict[Path, int] = {}
         self._answers: dict[Path, str | None] = {}
         self._attempts: Counter[Path] = Counter()
@@ -109,12 +112,14 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         self._decision: Decision | None = None
         self._planned: asyncio.Handle | None = None
-        self._speculator: Speculator | None = None
         self._budget: Budget | None = None
+        self._prediction = Prediction()
+        self._forecast: Forecast | None = None
         if config.speculation is not None:
             self._budget = config.speculation.budget or budget_of(config.engine)
-            self._speculator = speculator_for(
-                config.speculation, config.policy, config.limits, self._budget.prediction
+            self._prediction = Prediction(self._budget.prediction)
+            self._forecast = forecaster(
+                config.speculation, config.policy, config.limits, self._prediction
             )
 
     async def __aenter__(self) -> Session:
@@ -164,6 +169,7 @@ class Session:
         self.tree = self.tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
             self.ledger.use(thought.tokens)
+            self.ledger.useful_seconds += self._took.pop(path, 0.0)
             self._emit(path, "accepted", text=thought.text)
         return thoughts
 
@@ -348,8 +354,8 @@ class Session:
             return
         if job.task.exception() is None:
             thought = self.thoughts[path] = job.task.result()
-            if self._speculator is not None:
-                self._speculator.prediction.learn_end(path, ends=thought.ends)
+            self._took[path] = (job.ended or job.begun) - job.begun
+            self._prediction.learn_end(path, ends=thought.ends)
             if self._rewarded(path) and (job.request.demanded or self.config.reward.pure):
                 self._score(path, guess=not job.request.demanded)
         elif job.guess:
@@ -384,8 +390,7 @@ class Session:
         if job.task.exception() is None:
             self.rewards[path] = job.task.result()
             self._spent[path] = job.request.tokens
-            if self._speculator is not None:
-                self._speculator.prediction.learn_reward(path, self.thoughts, self.rewards)
+            self._prediction.learn_reward(path, self.thoughts, self.rewards)
         self._replan()
 
     # What both kinds of jobs share.
@@ -452,21 +457,24 @@ class Session:
 
     def _replan(self) -> None:
         """Plan once all that happens at this moment has happened."""
-        if self._speculator is not None and self._planned is None and self._closing is None:
+        if self._forecast is not None and self._planned is None and self._closing is None:
             self._planned = asyncio.get_running_loop().call_soon(self._plan)
 
     def _plan(self) -> None:
         self._planned = None
-        if self._speculator is None or self._budget is None or self._closing is not None:
+        if self._forecast is None or self._budget is None or self._closing is not None:
             return
+        started = perf_counter()
         known = Known(
             self.tree, self.state, self._decision, self.thoughts, self.rewards, self.writing
         )
-        worth = self._speculator.forecast(known)
+        worth = self._forecast(known)
         for path in [path for path in self._guesses if path in self.writing]:
             if path not in worth:
                 self.retract(path)
         self._budget.offer(self, worth)
+        self.ledger.plans += 1
+        self.ledger.plan_seconds += perf_counter() - started
 
 
 def path_id(path: Path) -> str:
