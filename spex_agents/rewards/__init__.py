@@ -1,0 +1,66 @@
+"""How good a thought is: the reward protocol, and rewards that need no trained reward model."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from spex_agents.engines.base import Engine
+from spex_agents.errors import SettingsError
+from spex_agents.rewards.base import Reward, RewardFunction, check_reward
+from spex_agents.rewards.confidence import Confidence
+from spex_agents.rewards.judge import JUDGE_PROMPT, Judge
+from spex_agents.rewards.simulated import SimulatedReward
+from spex_agents.rewards.verifier import Verifier
+from spex_agents.rewards.votes import VoteConfidence
+
+__all__ = [
+    "JUDGE_PROMPT",
+    "Confidence",
+    "Judge",
+    "Reward",
+    "RewardFunction",
+    "SimulatedReward",
+    "Verifier",
+    "VoteConfidence",
+    "as_reward",
+    "check_reward",
+]
+
+
+def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
+    """Return the reward that `reward` stands for.
+
+    Args:
+        reward: A reward; an async function ``(question, steps) -> float``, taken to have side
+            effects (else wrap it: ``Verifier(function, pure=True)``); or None for the engine's own
+            log-probabilities.
+        engine: The search's engine.
+
+    Raises:
+        SettingsError: It is none of these, or None and the engine gives no log-probabilities.
+
+    Example:
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> as_reward(None, SimulatedEngine()).name
+        'confidence'
+    """
+    if reward is None:
+        if engine.features.logprobs:
+            return Confidence()
+        raise SettingsError(
+            f"reward=None: {engine.name} gives no log-probabilities to score thoughts by; pass a "
+            "reward: an async function (question, steps) -> float, a Judge or a VoteConfidence"
+        )
+    if isinstance(reward, type):
+        raise SettingsError(f"reward={reward.__name__}: is a class, pass an instance of it")
+    if hasattr(reward, "score"):
+        missing = [name for name in ("name", "needs_logprobs", "pure") if not hasattr(reward, name)]
+        if missing:
+            raise SettingsError(f"reward={reward!r}: has no {', '.join(missing)}; see Reward")
+        return cast(Reward, reward)
+    if callable(reward):
+        return Verifier(reward)
+    raise SettingsError(
+        f"reward={reward!r}: must be a Reward, an async function (question, steps) -> float, or "
+        "None for log-probability confidence"
+    )

@@ -1,0 +1,64 @@
+"""Any async function as a reward: unit tests, an exact checker, a call to a service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+
+from spex_agents.engines.base import Request
+from spex_agents.errors import RewardError, SettingsError
+from spex_agents.rewards.base import RewardFunction
+from spex_agents.search.tree import Thought
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Verifier:
+    """Scores with ``async def function(question, steps) -> float``, a number in [0, 1].
+
+    Args:
+        function: Gets the question and the texts of the path's thoughts.
+        pure: Declares it free of side effects: it may then be called for thoughts that the search
+            never demands. Its value must be the same each time in any case.
+        name: For reports; by default the function's own.
+
+    Raises:
+        SettingsError: `function` is not callable.
+
+    Example:
+        >>> import asyncio
+        >>> async def short(question: str, steps: Sequence[str]) -> float:
+        ...     return 1 / len(steps)
+        >>> steps = [Thought(text="2 + 2", tokens=3), Thought(text="= 4", tokens=2)]
+        >>> asyncio.run(Verifier(short).score("What is 2 + 2?", steps, Request(id="r", seed=7)))
+        0.5
+    """
+
+    function: RewardFunction
+    pure: bool
+    name: str
+    needs_logprobs: bool
+
+    def __init__(
+        self, function: RewardFunction, *, pure: bool = False, name: str | None = None
+    ) -> None:
+        if not callable(function):
+            raise SettingsError(f"function={function!r}: must be async (question, steps) -> float")
+        label = name or getattr(function, "__name__", type(function).__name__)
+        settings = {"function": function, "pure": pure, "name": label, "needs_logprobs": False}
+        for field, value in settings.items():
+            object.__setattr__(self, field, value)
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score the last of `thoughts`.
+
+        Raises:
+            RewardError: The function is not async.
+        """
+        value = self.function(question, [thought.text for thought in thoughts])
+        if not isawaitable(value):
+            raise RewardError(
+                f"reward {self.name!r} returned {value!r} without being awaited: write it as "
+                "`async def` (asyncio.to_thread runs what blocks)"
+            )
+        return await value

@@ -1,0 +1,109 @@
+"""How settled an answer is: the share of further samples that come to the same one.
+
+Source: the reward of rStar (Qi et al., 2024), a leaf's votes over all votes. There the votes are
+those of the search's other leaves, so a reward changes with whatever has finished before; here they
+are samples of the path's own, which makes it a function of the path and a seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from spex_agents.engines.base import Engine, Prompt, PromptTemplate, Request, Sampling
+from spex_agents.errors import SettingsError
+from spex_agents.search.answers import Extract, canonical, extract_answer, plain_form
+from spex_agents.search.tree import Thought, derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class VoteConfidence:
+    """Self-consistency: `samples` completions, and how many of them agree.
+
+    A path that has ended is sampled again from before its last thought, and scores the share of
+    completions that give its own answer; 0 if it has none. Any other path is sampled to its end,
+    and scores the share of the most common answer. Completions without an answer agree with none.
+
+    Attributes:
+        engine: Who completes: the search's own engine, as a rule.
+        samples: Completions of a path.
+        sampling: How their tokens are drawn; they run to the model's stop, whatever `stop` says.
+        template: The search's own.
+        max_tokens: Tokens of one completion.
+        extract: Finds an answer in a path's text: the search's own.
+
+    Raises:
+        SettingsError: `samples` or `max_tokens` is below 1, or the sampling is greedy.
+
+    Example:
+        >>> from spex_agents.engines.clock import run_virtual
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> reward = VoteConfidence(SimulatedEngine(), samples=4)
+        >>> thought = Thought(text="Step 1, quality 0.900000.", tokens=9)
+        >>> run_virtual(reward.score("What is 2 + 2?", [thought], Request(id="r", seed=7)))
+        0.75
+    """
+
+    engine: Engine
+    samples: int = field(default=8, kw_only=True)
+    sampling: Sampling = field(default=Sampling(), kw_only=True)
+    template: PromptTemplate = field(default=PromptTemplate(), kw_only=True)
+    max_tokens: int = field(default=1024, kw_only=True)
+    extract: Extract = field(default=extract_answer, kw_only=True)
+    name: str = field(default="votes", kw_only=True)
+    needs_logprobs: bool = field(default=False, kw_only=True)
+    pure: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "max_tokens"):
+            if (value := getattr(self, name)) < 1:
+                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        if self.sampling.temperature == 0:
+            raise SettingsError("temperature=0: completions would all be the same; raise it")
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score the last of `thoughts`.
+
+        Raises:
+            EngineError: A completion could not be written; the others are aborted.
+        """
+        own = None
+        if thoughts[-1].ends:
+            own = await self._answer(self.template.prompt(question, thoughts).reply)
+            if own is None:
+                return 0.0
+            thoughts = thoughts[:-1]
+        prompt = self.template.prompt(question, thoughts)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._vote(prompt, request, index))
+                    for index in range(self.samples)
+                ]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        votes = Counter(answer for task in tasks if (answer := task.result()) is not None)
+        agreeing = max(votes.values(), default=0) if own is None else votes[own]
+        return agreeing / self.samples
+
+    async def _vote(self, prompt: Prompt, request: Request, index: int) -> str | None:
+        part = Request(
+            id=f"{request.id}/{index}",
+            seed=derive_seed(request.seed, (index,), "vote"),
+            demanded=request.demanded,
+        )
+        sampling = replace(self.sampling, stop=(), logprobs=False)
+        try:
+            thought = await self.engine.generate(
+                prompt, part, sampling=sampling, max_tokens=self.max_tokens
+            )
+        finally:
+            request.tokens += part.tokens
+        return await self._answer(prompt.reply + thought.text)
+
+    async def _answer(self, text: str) -> str | None:
+        if (answer := self.extract(text)) is None:
+            return None
+        return plain_form(answer) or await asyncio.to_thread(canonical, answer)
