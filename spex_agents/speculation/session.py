@@ -78,6 +78,7 @@ class Session:
         config: What the search is made of.
         tree: The committed tree to go on from; one without thoughts begins a search.
         state: The policy's state that belongs to `tree`; None for its start.
+        decision: The decision that came with `state`; None before the first.
         run: First part of all request ids; every session needs its own.
         listener: Called with every event.
     """
@@ -89,6 +90,7 @@ class Session:
         *,
         run: str,
         state: State = None,
+        decision: Decision | None = None,
         listener: Listener | None = None,
     ) -> None:
         self.config = config
@@ -110,7 +112,7 @@ class Session:
         self._attempts: Counter[Path] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
-        self._decision: Decision | None = None
+        self._decision = decision
         self._planned: asyncio.Handle | None = None
         self._budget: Budget | None = None
         self._prediction = Prediction()
