@@ -54,8 +54,13 @@ async def solve(
     """
     tree = Tree(check_question(question), seed)
     async with Session(config, tree, run=run or uuid4().hex, listener=listener) as session:
-        while isinstance(decision := await session.decide(), Expand):
-            await session.expand(decision.paths)
-            await session.evaluate(decision.paths)
-        answer = await session.answer()
+        return await run_to_end(session)
+
+
+async def run_to_end(session: Session) -> Result:
+    """The loop of `solve`, on an open session that its caller closes."""
+    while isinstance(decision := await session.decide(), Expand):
+        await session.expand(decision.paths)
+        await session.evaluate(decision.paths)
+    answer = await session.answer()
     return Result(answer=answer, tree=session.tree, ledger=session.ledger, stopped=session.stopped)

@@ -1,0 +1,100 @@
+"""The tree while it grows, on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree as Branches
+
+from spex_agents.search.tree import ROOT, Path
+from spex_agents.speculation.session import Job, Session
+
+FRAME_SECONDS = 0.125
+_FEWEST_ROWS = 5
+
+
+@asynccontextmanager
+async def live_view(session: Session, console: Console) -> AsyncIterator[None]:
+    """Show the session's tree on `console` while the body runs; nothing where no one looks."""
+    if not console.is_terminal:
+        yield
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        # A task, not the view's own thread, which would read the session while it changes.
+        painting = asyncio.create_task(_paint(session, live))
+        try:
+            yield
+        finally:
+            painting.cancel()
+            await asyncio.wait([painting])
+
+
+async def _paint(session: Session, live: Live) -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while True:
+        rows = max(_FEWEST_ROWS, live.console.height - 4)
+        live.update(picture(session, loop.time() - begun, rows), refresh=True)
+        await asyncio.sleep(FRAME_SECONDS)
+
+
+def picture(session: Session, seconds: float, rows: int) -> RenderableType:
+    """The session as it stands: at most `rows` thoughts, those that changed last."""
+    branches = {ROOT: Branches(Text(_line(session.tree.question), "bold"), guide_style="dim")}
+    for path in sorted(_latest(session, rows)):
+        branches[path] = branches[path[:-1]].add(_thought(session, path))
+    return Group(branches[ROOT], _figures(session, seconds))
+
+
+def _latest(session: Session, rows: int) -> set[Path]:
+    """Thoughts in flight, then those that run ahead, then the youngest: with their ancestors."""
+    ahead = [path for path in session.thoughts if path not in session.tree]
+    shown: set[Path] = set()
+    for path in (*_in_flight(session), *ahead, *reversed(list(session.tree.thoughts))):
+        new = {path[: depth + 1] for depth in range(len(path))} - shown
+        if len(shown) + len(new) <= rows:
+            shown |= new
+    return shown
+
+
+def _in_flight(session: Session) -> Iterable[Path]:
+    return sorted(session.writing, key=lambda path: not session.writing[path].request.demanded)
+
+
+def _thought(session: Session, path: Path) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    if (job := session.writing.get(path)) is not None:
+        return line.append(
+            f"... {job.request.tokens} tokens", "yellow" if job.request.demanded else "dim italic"
+        )
+    if path in session.rewards:
+        line.append(f"{session.rewards[path]:.2f} ", "cyan" if path in session.tree else "dim")
+    thought = session.thoughts[path]
+    style = "dim" if path not in session.tree else "green" if thought.ends else ""
+    return line.append(_line(thought.text), style)
+
+
+def _figures(session: Session, seconds: float) -> Text:
+    jobs: list[Job[Any]] = [*session.writing.values(), *session.scoring.values()]
+    tokens = session.ledger.decoded_tokens + sum(job.request.tokens for job in jobs)
+    ended = sum(1 for _ in session.tree.leaves())
+    left = session.config.policy.remaining(session.state, session.tree)
+    ahead = sum(not job.request.demanded for job in session.writing.values())
+    figures = [
+        f"{len(session.tree)} thoughts",
+        f"{ended} paths ended" + ("" if left is None else f", at most {left} to go"),
+        f"{len(session.writing)} in flight ({ahead} ahead)",
+        f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",
+        f"{seconds:.0f} s",
+    ]
+    return Text(" · ".join(figures), "bold", no_wrap=True, overflow="ellipsis")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,85 @@
+"""What a search came to: as JSON for programs, as a panel for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from spex_agents.search import Path, canonical
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solve import Result
+
+
+def as_json(config: SearchConfig, policy: str, result: Result, seconds: float) -> dict[str, Any]:
+    """Plain data for ``--json``: `tokens` is the tree's, `ledger` has all that was spent."""
+    tree = result.tree
+    rows = [
+        {
+            "path": list(path),
+            "text": thought.text,
+            "tokens": thought.tokens,
+            "ends": thought.ends,
+            "reward": tree.rewards.get(path),
+        }
+        for path, thought in tree.thoughts.items()
+    ]
+    return {
+        "answer": result.answer,
+        "seconds": round(seconds, 3),
+        "policy": policy,
+        "engine": config.engine.name,
+        "seed": tree.seed,
+        "speculation": config.speculation is not None,
+        "stopped": result.stopped,
+        "tree_sha256": tree.sha256(),
+        "thoughts": len(tree),
+        "tokens": sum(thought.tokens for thought in tree.thoughts.values()),
+        "ledger": result.ledger.report(),
+        "tree": rows,
+    }
+
+
+def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> RenderableType:
+    """The answer, the best reasoning that leads to it, and what it cost."""
+    tree, ledger = result.tree, result.ledger
+    title = Text("no answer" if result.answer is None else result.answer, "bold green")
+    body: list[RenderableType] = []
+    if (leaf := best_leaf(config, result)) is not None:
+        steps = Table.grid(padding=(0, 1))
+        for depth, thought in enumerate(tree.chain(leaf)):
+            reward = tree.rewards.get(leaf[: depth + 1])
+            mark = "" if reward is None else f"{reward:.2f}"
+            steps.add_row(Text(mark, "cyan"), Text(thought.text.strip()))
+        body += [steps, ""]
+    leaves = sum(1 for _ in tree.leaves())
+    cost = Table.grid(padding=(0, 2))
+    cost.add_row("search", f"{policy} on {config.engine.name}, seed {tree.seed}")
+    cost.add_row("tree", f"{len(tree)} thoughts, {leaves} paths ended, {tree.sha256()[:12]}")
+    rate = ledger.decoded_tokens / seconds if seconds else 0.0
+    cost.add_row("spent", f"{ledger.decoded_tokens} tokens in {seconds:.1f} s, {rate:.0f}/s")
+    if config.speculation is not None:
+        cost.add_row(
+            "ahead",
+            f"{ledger.hits} of {ledger.launched} thoughts begun early were needed, "
+            f"{ledger.wasted_tokens} tokens wasted",
+        )
+    if result.stopped is not None:
+        cost.add_row("stopped", result.stopped)
+    return Panel(Group(*body, cost), title=title, title_align="left")
+
+
+def best_leaf(config: SearchConfig, result: Result) -> Path | None:
+    """The leaf of the highest reward among those that gave the answer; None without an answer."""
+    tree = result.tree
+
+    def gave_it(leaf: Path) -> bool:
+        reply = config.template.prompt(tree.question, tree.chain(leaf)).reply
+        answer = config.extract(reply)
+        return answer is not None and canonical(answer) == result.answer
+
+    leaves = (leaf for leaf in tree.leaves() if gave_it(leaf))
+    return max(leaves, key=lambda leaf: tree.rewards.get(leaf, 0.0), default=None)

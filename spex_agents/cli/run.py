@@ -1,0 +1,52 @@
+"""Runs one search for the command line: on the right clock, watched, and reported."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import redirect_stdout
+from json import dumps
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from rich.console import Console
+
+from spex_agents.cli.live import live_view
+from spex_agents.cli.report import as_json, panel
+from spex_agents.engines.clock import run_virtual
+from spex_agents.search import Tree
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solve import Result, run_to_end
+
+if TYPE_CHECKING:
+    from spex_agents.cli.choices import AnyEngine
+
+
+def run(
+    config: SearchConfig, engine: AnyEngine, policy: str, question: str, *, seed: int, json: bool
+) -> bool:
+    """Search, print what came of it, and tell whether there is an answer."""
+    watched = Console(stderr=True)
+    with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
+        search = timed(config, engine, Tree(question, seed), watched)
+        virtual = engine.name.startswith("simulated/")
+        result, seconds = run_virtual(search) if virtual else asyncio.run(search)
+    if json:
+        print(dumps(as_json(config, policy, result, seconds)))
+    else:
+        Console().print(panel(config, policy, result, seconds))
+    return result.answer is not None
+
+
+async def timed(
+    config: SearchConfig, engine: AnyEngine, tree: Tree, console: Console
+) -> tuple[Result, float]:
+    """A whole search, and the seconds it took on the loop's clock once the engine was up."""
+    clock = asyncio.get_running_loop().time
+    async with engine:
+        begun = clock()
+        async with Session(config, tree, run=uuid4().hex) as session:
+            async with live_view(session, console):
+                result = await run_to_end(session)
+            return result, clock() - begun

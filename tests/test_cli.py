@@ -1,0 +1,213 @@
+"""The command line: what it prints where, its exit codes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from spex_agents.cli import app
+
+SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
+SIMULATED = ("--engine", "simulated")
+
+
+def process(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def spex(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def solve(*arguments: str) -> dict[str, Any]:
+    result = spex("solve", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_json_is_one_object_with_everything_in_it() -> None:
+    found = solve("What is 5 + 7?", *SIMULATED, "--seed", "3")
+    assert found["answer"] == "12"
+    assert found["policy"] == "rebase"
+    assert found["engine"] == "simulated/paper-7b"
+    assert found["seed"] == 3
+    assert found["speculation"] is True
+    assert found["stopped"] in ("ExactStop()", None)
+    assert found["seconds"] > 0
+    assert len(found["tree_sha256"]) == 64
+    assert found["thoughts"] == len(found["tree"])
+    assert found["tokens"] == sum(row["tokens"] for row in found["tree"])
+    assert found["ledger"]["useful_tokens"] == found["tokens"]
+    assert set(found["tree"][0]) == {"path", "text", "tokens", "ends", "reward"}
+
+
+@pytest.mark.parametrize("policy", ["rebase", "beam", "best-of-n", "rstar"])
+def test_the_tree_is_the_same_without_speculation(policy: str) -> None:
+    ahead = solve("What is 5 + 7?", *SIMULATED, "--policy", policy, "--width", "4")
+    waiting = solve(
+        "What is 5 + 7?", *SIMULATED, "--policy", policy, "--width", "4", "--no-speculation"
+    )
+    assert ahead["tree_sha256"] == waiting["tree_sha256"]
+    assert ahead["answer"] == waiting["answer"]
+    assert ahead["seconds"] <= waiting["seconds"]
+    assert waiting["ledger"]["launched"] == 0
+
+
+def test_another_seed_gives_another_tree() -> None:
+    trees = [solve("What is 5 + 7?", *SIMULATED, "--seed", seed) for seed in ("1", "2")]
+    assert trees[0]["tree_sha256"] != trees[1]["tree_sha256"]
+
+
+@pytest.mark.parametrize(("width", "children"), [(16, 4), (6, 3), (10, 2), (5, 5), (1, 1)])
+def test_beam_keeps_one_in_four_or_as_near_as_divides(width: int, children: int) -> None:
+    found = solve("What is 5 + 7?", *SIMULATED, "--policy", "beam", "--width", str(width))
+    layers = [row["path"] for row in found["tree"]]
+    assert sum(len(path) == 1 for path in layers) == width
+    assert max(path[-1] for path in layers if len(path) == 2) + 1 == children
+
+
+def test_for_people_there_is_a_panel() -> None:
+    result = spex("solve", "What is 5 + 7?", *SIMULATED)
+    assert result.exit_code == 0
+    assert "12" in result.stdout.splitlines()[0]
+    assert "rebase on simulated/paper-7b, seed 0" in result.stdout
+    assert result.stderr == ""
+
+
+def test_no_answer_is_exit_code_1() -> None:
+    result = spex("solve", "What is 5 + 7?", *SIMULATED, "--depth", "1", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["answer"] is None
+    assert "no answer" in spex("solve", "What is 5 + 7?", *SIMULATED, "--depth", "1").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("solve", "  "), "question='  ': must not be empty"),
+        (("solve", "x", "--policy", "greedy"), "must be one of rebase, beam, best-of-n, rstar"),
+        (("solve", "x", "--width", "0"), "width=0: must be"),
+        (("solve", "x", "--policy", "beam", "--width", "0"), "0: must be"),
+        (("solve", "x", "--policy", "beam", "--width", "-8"), "-8: must be"),
+        (("solve", "x", "--rollouts", "8"), "rollouts=8: rebase has no rollouts"),
+        (("solve", "x", "--depth", "0"), "depth=0: must be"),
+        (("solve", "x", "--temperature", "3"), "temperature=3.0: must lie in [0, 2]"),
+        (("solve", "x", *SIMULATED, "--vote", "all"), "vote='all': must be one of"),
+        (("solve", "x", "--engine", "gpu"), "engine='gpu': must be embedded, simulated, or"),
+        (("solve", "x", *SIMULATED, "--model", "y"), "model='y': the simulated engine has one of"),
+        (("solve", "x", "--model", "no/such.gguf"), "model='no/such.gguf': there is no such file"),
+        (("solve", "x", *SIMULATED, "--reward", "luck"), "reward='luck': must be one of"),
+        (("solve", "x", *SIMULATED, "--reward", "no_such_module:f"), "cannot import"),
+        (("solve", "x", *SIMULATED, "--reward", "json:no_such"), "has no 'no_such'"),
+        (
+            ("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--reward", "simulated"),
+            "scores thoughts of the simulated engine only",
+        ),
+        (("solve",), "Missing argument"),
+        (("solve", "x", "--width", "many"), "--width"),
+        (("sovle", "x"), "No such command"),
+    ],
+)
+def test_bad_input_is_one_error_and_exit_code_2(arguments: tuple[str, ...], said: str) -> None:
+    result = spex(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reward_of_ones_own_is_found_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brevity_reward.py").write_text(
+        "async def brevity(question, steps):\n"
+        "    print('a line that must not reach standard output')\n"
+        "    return 1 / len(steps)\n"
+        "async def wild(question, steps):\n"
+        "    return 7\n",
+        encoding="utf-8",
+    )
+    found = solve("What is 5 + 7?", *SIMULATED, "--reward", "brevity_reward:brevity")
+    assert {row["reward"] for row in found["tree"] if len(row["path"]) == 2} == {0.5}
+    result = spex("solve", "x", *SIMULATED, "--reward", "brevity_reward:wild")
+    assert result.exit_code == 3
+    assert "reward 'wild' returned 7: must be a number in [0, 1]" in result.stderr
+
+
+def test_a_server_that_cannot_be_reached_is_one_line_and_exit_code_3() -> None:
+    server = ("--engine", "http://127.0.0.1:9/v1", "--model", "m")
+    done = process(*SPEX, "solve", "x", *server, "--json")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: http://127.0.0.1:9/v1 cannot be reached")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_process_prints_one_object_and_nothing_else() -> None:
+    done = process(*SPEX, "solve", "What is 5 + 7?", *SIMULATED, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["answer"] == "12"
+    assert done.stderr == ""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, spex_agents.cli; "
+        "print({'openai', 'sympy', 'numpy', 'rich.live'} & sys.modules.keys())"
+    )
+    done = process(sys.executable, "-c", code)
+    assert done.stdout == "set()\n"
+    assert "--policy" in spex("solve", "--help").stdout
+
+
+@pytest.mark.model
+def test_the_embedded_model_gives_the_same_tree_with_and_without_speculation() -> None:
+    small = ("--width", "2", "--depth", "2", "--step-tokens", "8", "--path-tokens", "16")
+    results = [
+        spex("solve", "What is 2 + 3?", *small, *more, "--json")
+        for more in ((), ("--no-speculation",))
+    ]
+    ahead, waiting = (json.loads(result.stdout) for result in results)
+    assert ahead["engine"].startswith("embedded/")
+    assert ahead["tree_sha256"] == waiting["tree_sha256"]
+    assert [result.exit_code for result in results] == [int(ahead["answer"] is None)] * 2
+
+
+@pytest.mark.model
+def test_ctrl_c_ends_a_live_search_cleanly() -> None:
+    screen, terminal = pty.openpty()
+    search = subprocess.Popen(  # noqa: S603
+        [*SPEX, "solve", "Count to a thousand.", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+    )
+    os.close(terminal)
+    seen = b""
+    while b" in flight (" not in seen:  # the live view is up, so the model decodes
+        seen += os.read(screen, 65536)
+    search.send_signal(signal.SIGINT)
+    while True:
+        try:
+            if not (more := os.read(screen, 65536)):
+                break
+        except OSError:  # how a terminal says that nobody writes to it any more
+            break
+        seen += more
+    stdout, _ = search.communicate(timeout=20)
+    os.close(screen)
+    assert search.returncode == 130
+    assert stdout == b""
+    assert b"interrupted" in seen
+    assert b"Traceback" not in seen
