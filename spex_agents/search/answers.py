@@ -18,8 +18,8 @@ Vote: TypeAlias = Literal["majority", "weighted", "best"]
 """majority: most leaves; weighted: largest sum of rewards; best: the leaf of the highest reward."""
 
 _PLAIN = re.compile(
-    r"(?:^|\n)\s*(?:####|(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?)\s*([^\n]+)",
-    re.IGNORECASE,
+    r"^[ \t*]*(?:####|(?:the\s+)?(?:final\s+)?answer(?:\s+is\b|\s*[:=]))[:=]?\s*([^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE = re.compile(r"\banswer\s+is\s*:?\s*([^\n]+)", re.IGNORECASE)
 _WORDS = re.compile(r"[^\d\\^=+*/_]+$")
@@ -73,10 +73,12 @@ def plain_form(answer: str) -> str | None:
 
     It takes microseconds, so it may run on the event loop.
     """
+    if len(answer) > _LONGEST:
+        return _folded(answer)
     plain = answer.strip().strip("$").replace(",", "").replace(" ", "").removesuffix(".")
     if _NUMBER.match(plain):
         return _number(plain)
-    return _folded(answer) if _WORDS.match(answer) or len(answer) > _LONGEST else None
+    return _folded(answer) if _WORDS.match(answer) else None
 
 
 def _folded(answer: str) -> str:
@@ -96,8 +98,9 @@ def _parse(latex: str) -> str | None:
 
 
 def _number(text: str) -> str:
+    numerator, _, denominator = text.partition("/")
     try:
-        return str(Fraction(text))
+        return str(Fraction(numerator) / Fraction(denominator or 1))
     except ZeroDivisionError:
         return text
 
@@ -123,14 +126,20 @@ def check_vote(method: str) -> Vote:
 
 
 def tally(ballots: Iterable[Ballot], method: Vote) -> dict[str, float]:
-    """Return the score of each answer, in the order in which the answers were first given."""
+    """Return the score of each answer, in the order in which the answers were first given.
+
+    Under "best" the leaf that gave an answer its score counts as the first.
+    """
     scores: dict[str, float] = {}
     for ballot in ballots:
-        before = scores.get(ballot.answer, 0.0)
-        if method == "best":
-            scores[ballot.answer] = max(before, ballot.reward)
-        else:
-            scores[ballot.answer] = before + (1.0 if method == "majority" else ballot.reward)
+        before = scores.get(ballot.answer)
+        if method != "best":
+            scores[ballot.answer] = (before or 0.0) + (
+                1.0 if method == "majority" else ballot.reward
+            )
+        elif before is None or ballot.reward > before:
+            scores.pop(ballot.answer, None)
+            scores[ballot.answer] = ballot.reward
     return scores
 
 

@@ -94,7 +94,11 @@ def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
 
 
 def _fault(path: Path, tree: TreeView, limits: Limits, seen: Collection[Path]) -> str | None:
-    if not path or not all(isinstance(index, int) and index >= 0 for index in path):
+    if (
+        not isinstance(path, tuple)
+        or not path
+        or not all(type(index) is int and index >= 0 for index in path)
+    ):
         return "is not a path: demand tuples of child indices, at least one deep"
     if path in seen or path in tree:
         return "was demanded twice: demand a child index that is not in the tree yet"

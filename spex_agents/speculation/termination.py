@@ -87,6 +87,10 @@ class _All(Stop):
         return f"({self.one} & {self.other})"
 
 
+_ROUNDING = 1e-9
+"""More than adding rewards can be off by rounding: a lead this small may still become a tie."""
+
+
 @dataclass(frozen=True)
 class ExactStop(Stop):
     """Stop once the winner cannot change, whatever the remaining leaves say: lossless.
@@ -103,7 +107,7 @@ class ExactStop(Stop):
         (_, first), (_, second) = leaders
         if standing.vote == "best":
             return first >= 1
-        return first - second > standing.remaining
+        return first - second > standing.remaining + _ROUNDING
 
 
 @dataclass(frozen=True)

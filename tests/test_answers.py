@@ -1,0 +1,141 @@
+"""Answers: found, brought to a canonical form, counted."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spex_agents.errors import SettingsError
+from spex_agents.search.answers import (
+    Ballot,
+    Vote,
+    canonical,
+    check_vote,
+    elect,
+    extract_answer,
+    plain_form,
+    tally,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"so \boxed{4}", "4"),
+        (r"\boxed{3}, no, \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{ {1, 2} }", "{1, 2}"),
+        (r"\boxed{}", None),
+        (r"\boxed{4", None),
+        ("#### 12", "12"),
+        ("Answer: 7.", "7"),
+        ("first\nThe final answer is 8", "8"),
+        ("Final answer: **9**", "9"),
+        ("Hence the answer is: x + 1", "x + 1"),
+        ("Answer: 1\nAnswer: 2", "2"),
+        ("**Answer:** 10", "10"),
+        ("Answer:\n11", "11"),
+        ("The answers differ a lot from what was asked", None),
+        ("The answer must be a whole number.", None),
+        ("Answering this takes two steps", None),
+        ("nothing here", None),
+        ("", None),
+    ],
+)
+def test_extraction(text: str, answer: str | None) -> None:
+    assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "form"),
+    [
+        ("4", "4"),
+        ("4.0", "4"),
+        ("$4$", "4"),
+        (" 4. ", "4"),
+        ("+4", "4"),
+        ("-0", "0"),
+        ("0.50", "1/2"),
+        ("2/4", "1/2"),
+        (r"\frac{1}{2}", "1/2"),
+        (r"\dfrac{2}{4}", "1/2"),
+        ("1.5/2", "3/4"),
+        ("1/0", "1/0"),
+        ("1,234", "1234"),
+        ("1 234", "1234"),
+        ("Yes", "yes"),
+        ("  YES   sir ", "yes sir"),
+        (r"\text{B}", "b"),
+        ("x^2 + 1", "x**2 + 1"),
+        ("1 + x^2", "x**2 + 1"),
+        (r"\{2, 1\}", "{1, 2}"),
+        ("[", "["),
+        ("=", "="),
+        ("1" * 5000, "1" * 5000),
+        ("A long tale of 1 " * 50, "a long tale of 1 " * 49 + "a long tale of 1"),
+    ],
+)
+def test_canonical_form(answer: str, form: str) -> None:
+    assert canonical(answer) == form
+
+
+@given(st.text(alphabet="0123456789.,/+- $", max_size=30))
+def test_every_string_of_number_characters_has_a_form(answer: str) -> None:
+    assert isinstance(canonical(answer), str)
+
+
+@given(st.text(max_size=30))
+def test_the_plain_form_never_disagrees_with_the_canonical_one(answer: str) -> None:
+    if (easy := plain_form(answer)) is not None:
+        assert canonical(answer) == easy
+
+
+@given(st.fractions())
+def test_a_fraction_is_its_own_form(value: object) -> None:
+    assert canonical(str(value)) == str(value)
+
+
+# Votes
+
+
+def ballots(*votes: tuple[str, float]) -> list[Ballot]:
+    return [Ballot(answer, reward) for answer, reward in votes]
+
+
+@pytest.mark.parametrize(
+    ("method", "scores", "winner"),
+    [
+        ("majority", {"a": 2.0, "b": 1.0}, "a"),
+        ("weighted", {"a": 0.5, "b": 0.75}, "b"),
+        ("best", {"a": 0.25, "b": 0.75}, "b"),
+    ],
+)
+def test_votes(method: Vote, scores: dict[str, float], winner: str) -> None:
+    votes = ballots(("a", 0.25), ("b", 0.75), ("a", 0.25))
+    assert tally(votes, method) == scores
+    assert elect(votes, method) == winner
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted", "best"])
+def test_on_a_tie_the_first_given_wins(method: Vote) -> None:
+    assert elect(ballots(("b", 0.5), ("a", 0.5)), method) == "b"
+
+
+def test_the_best_leaf_is_the_first_of_the_highest_reward() -> None:
+    assert elect(ballots(("a", 0.5), ("b", 1.0), ("a", 1.0)), "best") == "b"
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted", "best"])
+def test_nobody_is_elected_without_a_ballot(method: Vote) -> None:
+    assert elect([], method) is None
+
+
+def test_a_vote_of_no_reward_still_counts_for_something() -> None:
+    assert elect(ballots(("a", 0.0)), "weighted") == "a"
+    assert elect(ballots(("a", 0.0)), "best") == "a"
+
+
+def test_an_unknown_vote_is_refused_with_the_known_ones() -> None:
+    assert check_vote("best") == "best"
+    with pytest.raises(SettingsError, match="'loudest': must be one of majority, weighted, best"):
+        check_vote("loudest")

@@ -1,0 +1,449 @@
+"""Policies: allocations worked out by hand, properties on random trees, broken contracts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spex_agents.errors import PolicyError, SettingsError
+from spex_agents.search import Beam, BestOfN, Expand, Finish, Limits, Policy, Rebase, Rstar
+from spex_agents.search.policy import Decision, State, check, check_state, children
+from spex_agents.search.tree import Path, Thought, Tree, TreeView, draw
+
+LN2 = math.log(2)
+
+
+def commit(tree: Tree, thoughts: Mapping[Path, float | None], ends: tuple[Path, ...] = ()) -> Tree:
+    """Add thoughts with their rewards; those in `ends` end their paths."""
+    tree = tree.with_thoughts(
+        {path: Thought(text=str(path), tokens=1, ends=path in ends) for path in thoughts}
+    )
+    return tree.with_rewards(
+        {path: reward for path, reward in thoughts.items() if reward is not None}
+    )
+
+
+def demanded(decision: Decision) -> tuple[Path, ...]:
+    assert isinstance(decision, Expand)
+    return decision.paths
+
+
+# REBASE: n_i = ceil(W * w_i / (w_i + ... + w_k)) in order of falling reward, W shrinking by n_i
+
+
+@pytest.mark.parametrize(
+    ("width", "temperature", "rewards", "shares"),
+    [
+        # weights 4 : 2 : 1. W=7: ceil(28/7)=4; W=3: ceil(6/3)=2; W=1: 1
+        (7, 1.0, [2 * LN2, LN2, 0.0], (4, 2, 1)),
+        # W=8: ceil(32/7)=5; W=3: ceil(6/3)=2; W=1: 1
+        (8, 1.0, [2 * LN2, LN2, 0.0], (5, 2, 1)),
+        # W=4: ceil(16/7)=3; W=1: ceil(2/3)=1; nothing left
+        (4, 1.0, [2 * LN2, LN2, 0.0], (3, 1, 0)),
+        # weights 1 : e^-2 : e^-4 = 1 : 0.1353 : 0.0183, sum 1.1536.
+        # W=16: ceil(13.87)=14; W=2: ceil(2 * 0.1353 / 0.1536 = 1.76)=2; nothing left
+        (16, 0.2, [0.9, 0.5, 0.1], (14, 2, 0)),
+        # weights 1 : 0.6065 : 0.3679, sum 1.9744.
+        # W=16: ceil(8.10)=9; W=7: ceil(7 * 0.6065 / 0.9744 = 4.36)=5; W=2: 2
+        (16, 0.2, [0.6, 0.5, 0.4], (9, 5, 2)),
+        # equal rewards that divide the width: exact quotas, no ceiling too many
+        (4, 0.2, [0.5] * 4, (1, 1, 1, 1)),
+        (48, 0.2, [0.1] * 16, (3,) * 16),
+        (49, 0.2, [0.7] * 7, (7,) * 7),
+        # W=5 over two: ceil(2.5)=3, then 2
+        (5, 0.2, [0.3, 0.3], (3, 2)),
+        # a reward too far below to weigh anything gets what the ceilings leave
+        (4, 0.001, [1.0, 0.0], (4, 0)),
+        (1, 0.2, [0.5], (1,)),
+    ],
+)
+def test_rebase_shares(
+    width: int, temperature: float, rewards: list[float], shares: tuple[int, ...]
+) -> None:
+    assert Rebase(temperature=temperature).allocate(width, rewards) == shares
+
+
+@given(st.integers(1, 64), st.integers(1, 16), st.floats(0, 1), st.floats(0.001, 10))
+def test_equal_rewards_share_a_width_they_divide_equally(
+    each: int, count: int, reward: float, temperature: float
+) -> None:
+    shares = Rebase(temperature=temperature).allocate(each * count, [reward] * count)
+    assert shares == (each,) * count
+
+
+@given(
+    st.integers(0, 256),
+    st.lists(st.floats(0, 1), min_size=1, max_size=64),
+    st.floats(0.001, 10),
+)
+def test_the_shares_add_up_to_the_width_and_the_better_never_gets_less(
+    width: int, rewards: list[float], temperature: float
+) -> None:
+    rewards.sort(reverse=True)
+    shares = Rebase(temperature=temperature).allocate(width, rewards)
+    assert sum(shares) == width
+    assert min(shares) >= 0
+    # A ceiling takes at most one from those after it.
+    assert all(one + 1 >= other for one, other in pairwise(shares))
+
+
+def test_rebase_by_hand() -> None:
+    policy = Rebase(width=4, temperature=1.0)
+    tree = Tree("q")
+    state, decision = policy.decide(policy.start(), tree)
+    assert demanded(decision) == ((0,), (1,), (2,), (3,))
+    # (3,) ends, so 3 are left. Weights of (1,), (0,), (2,): 4 : 2 : 1.
+    # ceil(12/7)=2; W=1: ceil(2/3)=1; nothing is left for (2,).
+    tree = commit(tree, {(0,): LN2, (1,): 2 * LN2, (2,): 0.0, (3,): 0.9}, ends=((3,),))
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((1, 0), (1, 1), (0, 0))
+    assert policy.remaining(state, tree) == 3
+    # All three of a layer tie, (1, 1) ends: W=2 over (0, 0) and (1, 0), the smaller path first.
+    tree = commit(tree, {(1, 0): 0.5, (1, 1): 0.5, (0, 0): 0.5}, ends=((1, 1),))
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((0, 0, 0), (1, 0, 0))
+    tree = commit(tree, {(0, 0, 0): 0.1, (1, 0, 0): 0.2}, ends=((0, 0, 0), (1, 0, 0)))
+    state, decision = policy.decide(state, tree)
+    assert decision == Finish()
+    assert policy.remaining(state, tree) == 0
+
+
+# Beam search
+
+
+def test_beam_keeps_the_best_and_refills_the_layer() -> None:
+    policy = Beam(beams=4, width=2)
+    tree = Tree("q")
+    state, decision = policy.decide(policy.start(), tree)
+    assert demanded(decision) == ((0,), (1,), (2,), (3,))
+    # 4 / 2 = 2 are kept; (1,) and (2,) tie for the second place: the smaller path wins.
+    tree = commit(tree, {(0,): 0.1, (1,): 0.5, (2,): 0.5, (3,): 0.9})
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((3, 0), (3, 1), (1, 0), (1, 1))
+    # Two end, of the two that live both are kept.
+    tree = commit(tree, {(3, 0): 1.0, (3, 1): 0.2, (1, 0): 1.0, (1, 1): 0.3}, ends=((3, 0), (1, 0)))
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((1, 1, 0), (1, 1, 1), (3, 1, 0), (3, 1, 1))
+    # Only one lives, and takes all four; three have ended by now and two before: five, the end.
+    ends = ((1, 1, 0), (1, 1, 1), (3, 1, 0))
+    tree = commit(tree, dict.fromkeys(demanded(decision), 0.5), ends=ends)
+    assert policy.decide(state, tree)[1] == Finish()
+
+
+def test_beam_expands_fewer_paths_more_often_the_best_first() -> None:
+    policy = Beam(beams=8, width=2)
+    tree = Tree("q")
+    state, decision = policy.decide(policy.start(), tree)
+    # Three of at most four to keep live: 8 = 3 + 3 + 2.
+    rewards = {path: path[0] / 10 for path in demanded(decision)}
+    tree = commit(tree, rewards, ends=tuple((index,) for index in range(5)))
+    _, decision = policy.decide(state, tree)
+    assert demanded(decision) == children((7,), 3) + children((6,), 3) + children((5,), 2)
+
+
+def test_beam_ends_when_none_lives() -> None:
+    policy = Beam(beams=2, width=1)
+    state, _ = policy.decide(policy.start(), Tree("q"))
+    tree = commit(Tree("q"), {(0,): 0.1, (1,): 0.2}, ends=((0,), (1,)))
+    assert policy.decide(state, tree)[1] == Finish()
+
+
+# Best-of-n
+
+
+def test_best_of_n_asks_once() -> None:
+    policy = BestOfN(width=3)
+    state, decision = policy.decide(policy.start(), Tree("q"))
+    assert demanded(decision) == ((0,), (1,), (2,))
+    tree = commit(Tree("q"), {(0,): 0.1, (1,): 0.2, (2,): 0.2}, ends=((0,), (1,), (2,)))
+    assert policy.decide(state, tree)[1] == Finish()
+    assert policy.to_end
+    assert policy.leaves_only
+
+
+# RSTAR
+
+
+OUTCOMES: Mapping[Path, float] = {(0, 0): 0.8, (1, 0): 0.2, (0, 1): 0.1, (1, 1): 0.9}
+"""All leaves of a tree two thoughts deep."""
+
+
+def walk(policy: Policy, outcomes: Mapping[Path, float]) -> tuple[list[Path], State]:
+    """Every path that `policy` demands one by one, where `outcomes` names the leaves."""
+    tree, state = Tree("q"), policy.start()
+    asked: list[Path] = []
+    while True:
+        state, decision = policy.decide(state, tree)
+        if isinstance(decision, Finish):
+            return asked, state
+        (path,) = decision.paths
+        asked.append(path)
+        tree = commit(tree, {path: outcomes.get(path)}, ends=(path,) if path in outcomes else ())
+
+
+def test_rstar_by_hand() -> None:
+    # c = 2. Rollouts 1 and 2 take the unexplored (0,) and (1,): leaves 0.8 and 0.2.
+    # 3: 0.8 + 2 sqrt(ln 2 / 1) = 2.47 against 0.2 + 1.67 = 1.87: (0,), then unexplored (0, 1): 0.1.
+    # 4: 0.9 / 2 + 2 sqrt(ln 3 / 2) = 1.93 against 0.2 + 2 sqrt(ln 3) = 2.30: (1,), then (1, 1).
+    # 5: 0.45 + 2 sqrt(ln 4 / 2) = 2.12 against 1.1 / 2 + 1.67 = 2.22: (1,); there
+    #    0.2 + 1.67 against 0.9 + 1.67: (1, 1), a leaf met before: nothing to demand, but it counts.
+    # 6: 0.45 + 2 sqrt(ln 5 / 2) = 2.24 against 2.0 / 3 + 2 sqrt(ln 5 / 3) = 2.13: (0,); there
+    #    0.8 + 1.67 against 0.1 + 1.67: (0, 0), met before too.
+    asked, state = walk(Rstar(rollouts=6, width=2), OUTCOMES)
+    assert asked == [(0,), (0, 0), (1,), (1, 0), (0, 1), (1, 1)]
+    assert state[0] == ((0, 0), (1, 0), (0, 1), (1, 1), (1, 1), (0, 0))
+
+
+def test_rstar_without_exploration_follows_the_best_value() -> None:
+    # 3: 0.8 against 0.2: (0, 1) gives 0.1. 4: 0.45 against 0.2: (0,), there 0.8: (0, 0) again.
+    asked, state = walk(Rstar(rollouts=4, width=2, exploration=0.0), OUTCOMES)
+    assert asked == [(0,), (0, 0), (1,), (1, 0), (0, 1)]
+    assert state[0] == ((0, 0), (1, 0), (0, 1), (0, 0))
+
+
+def test_rstar_breaks_ties_by_index() -> None:
+    asked, state = walk(Rstar(rollouts=5, width=3), {(0,): 0.5, (1,): 0.5, (2,): 0.5})
+    assert asked == [(0,), (1,), (2,)]
+    assert state[0] == ((0,), (1,), (2,), (0,), (1,))
+
+
+def test_rstar_spends_every_rollout_on_a_tree_too_small_for_them() -> None:
+    asked, state = walk(Rstar(rollouts=50, width=1), {(0,): 0.5})
+    assert asked == [(0,)]
+    assert state[0] == ((0,),) * 50
+
+
+# Properties of every policy on random trees
+
+
+POLICIES = st.one_of(
+    st.builds(Rebase, width=st.integers(1, 12), temperature=st.sampled_from([0.05, 0.2, 2.0])),
+    st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4), (5, 5)]).map(
+        lambda sizes: Beam(beams=sizes[0], width=sizes[1])
+    ),
+    st.builds(BestOfN, width=st.integers(1, 8)),
+    st.builds(Rstar, rollouts=st.integers(1, 10), width=st.integers(1, 4)),
+)
+LIMITS = st.builds(
+    Limits,
+    step_tokens=st.integers(1, 40),
+    path_tokens=st.integers(1, 120),
+    depth=st.integers(1, 6),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A decision, and all that it was made of."""
+
+    state: State
+    tree: Tree
+    after: State
+    decision: Decision
+
+
+def grow(policy: Policy, seed: int, limits: Limits, *, most: int = 400) -> list[Step]:
+    """Drive a policy over a random tree until it finishes; rewards repeat often."""
+    tree, state, steps = Tree("q", seed), policy.start(), []
+    for _ in range(most):
+        after, decision = policy.decide(state, tree)
+        steps.append(Step(state, tree, after, check(decision, tree, limits)))
+        if isinstance(decision, Finish):
+            return steps
+        state = check_state(after)
+        thoughts, rewards = {}, {}
+        for path in decision.paths:
+            rng = draw(seed, path, "test")
+            before = tree.chain(path[:-1])
+            most_tokens = limits.room(before, to_end=policy.to_end)
+            thought = Thought(
+                text=str(path),
+                tokens=rng.randint(0, most_tokens),
+                ends=policy.to_end or rng.random() < 0.2,
+            )
+            thoughts[path] = limits.close(thought, before)
+            if thoughts[path].ends or not policy.leaves_only:
+                rewards[path] = rng.choice([0.0, 0.5, 0.5, 1.0, rng.random()])
+        tree = tree.with_thoughts(thoughts).with_rewards(rewards)
+    raise AssertionError(f"{policy} has not finished after {most} decisions")
+
+
+def plain(state: State) -> Any:
+    """The state as a checkpoint gives it back: through JSON, lists as plain tuples."""
+
+    def tuples(value: Any) -> Any:
+        return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+    return tuples(json.loads(json.dumps(state)))
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_decisions_repeat_and_change_nothing_they_are_given(
+    policy: Policy, seed: int, limits: Limits
+) -> None:
+    for step in grow(policy, seed, limits):
+        hash_before, state_before = step.tree.sha256(), json.dumps(step.state)
+        assert policy.decide(step.state, step.tree) == (step.after, step.decision)
+        assert policy.decide(step.state, step.tree) == (step.after, step.decision)
+        assert (step.tree.sha256(), json.dumps(step.state)) == (hash_before, state_before)
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_a_state_from_a_checkpoint_decides_the_same(
+    policy: Policy, seed: int, limits: Limits
+) -> None:
+    for step in grow(policy, seed, limits):
+        after, decision = policy.decide(plain(step.state), step.tree)
+        assert (after, decision) == (step.after, step.decision)
+        assert policy.remaining(plain(after), step.tree) == policy.remaining(step.after, step.tree)
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_no_more_paths_end_than_the_policy_said(policy: Policy, seed: int, limits: Limits) -> None:
+    steps = grow(policy, seed, limits)
+    leaves = len(list(steps[-1].tree.leaves()))
+    for step in steps:
+        remaining = policy.remaining(step.after, step.tree)
+        assert remaining is None or leaves - len(list(step.tree.leaves())) <= remaining
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_no_path_outgrows_a_cap(policy: Policy, seed: int, limits: Limits) -> None:
+    tree = grow(policy, seed, limits)[-1].tree
+    for path in tree.thoughts:
+        chain = tree.chain(path)
+        assert len(path) <= limits.depth
+        assert sum(thought.tokens for thought in chain) <= limits.path_tokens
+        if not policy.to_end:
+            assert all(thought.tokens <= limits.step_tokens for thought in chain)
+
+
+def layers(steps: list[Step]) -> Iterator[tuple[Tree, tuple[Path, ...]]]:
+    return ((step.tree, step.decision.paths) for step in steps if isinstance(step.decision, Expand))
+
+
+@given(st.integers(1, 16), st.integers(0, 10**6), LIMITS)
+def test_rebase_spends_its_width_less_the_paths_that_ended_in_every_layer(
+    width: int, seed: int, limits: Limits
+) -> None:
+    steps = grow(Rebase(width=width), seed, limits)
+    for depth, (tree, layer) in enumerate(layers(steps), start=1):
+        assert len(layer) == width - len(list(tree.leaves()))
+        assert {len(path) for path in layer} == {depth}
+    assert len(list(steps[-1].tree.leaves())) == width
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 10**6), LIMITS)
+def test_beam_fills_every_layer_from_its_best(
+    kept: int, width: int, seed: int, limits: Limits
+) -> None:
+    for tree, layer in layers(grow(Beam(beams=kept * width, width=width), seed, limits)):
+        assert len(layer) == kept * width
+        parents = {path[:-1] for path in layer} - {()}
+        live = [path for path in tree.thoughts if len(path) == len(layer[0]) - 1]
+        live = [path for path in live if not tree.thought(path).ends]
+        assert len(parents) == (min(kept, len(live)) if parents else 0)
+        left = [tree.reward(path) for path in live if path not in parents]
+        assert not left or max(left) <= min(tree.reward(path) for path in parents)
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 10**6), LIMITS)
+def test_rstar_demands_one_thought_at_a_time_and_ends_every_rollout(
+    rollouts: int, width: int, seed: int, limits: Limits
+) -> None:
+    steps = grow(Rstar(rollouts=rollouts, width=width), seed, limits)
+    for _, layer in layers(steps):
+        assert len(layer) == 1
+        assert layer[0][-1] < width
+    walked = steps[-1].after[0]
+    assert len(walked) == rollouts
+    assert set(walked) == set(steps[-1].tree.leaves())
+
+
+# Broken contracts
+
+
+TREE = commit(Tree("q"), {(0,): 0.5, (1,): 0.5, (0, 0): 0.5}, ends=((1,),))
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        (Expand(((2,), (2,))), r"path \(2,\) was demanded twice"),
+        (Expand(((0,),)), r"path \(0,\) was demanded twice"),
+        (Expand(((2, 0),)), r"path \(2, 0\) has no parent \(2,\) in the tree"),
+        (Expand(((2,), (2, 0))), r"path \(2, 0\) has no parent \(2,\) in the tree"),
+        (Expand(((1, 0),)), r"path \(1, 0\) lies below \(1,\), whose path has ended"),
+        (Expand(((0, 0, 0),)), r"path \(0, 0, 0\) is beyond the depth cap of 2"),
+        (Expand(((),)), r"path \(\) is not a path"),
+        (Expand(((-1,),)), r"path \(-1,\) is not a path"),
+        (Expand(((0, "1"),)), r"path \(0, '1'\) is not a path"),  # type: ignore[arg-type]
+        (Expand(([0],)), r"path \[0\] is not a path"),  # type: ignore[arg-type]
+        (Expand((3,)), r"path 3 is not a path"),  # type: ignore[arg-type]
+        (Expand(((True,),)), r"path \(True,\) is not a path"),
+        (Expand(()), r"Expand\(\(\)\) demands nothing"),
+        (None, "decide returned None: return"),
+        (((0, 1),), r"decide returned \(\(0, 1\),\): return"),
+    ],
+)
+def test_a_decision_that_breaks_the_contract_names_its_path(decision: object, message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        check(decision, TREE, Limits(depth=2))
+
+
+def test_a_decision_that_keeps_the_contract_passes() -> None:
+    for decision in (Finish(), Expand(((2,), (0, 1)))):
+        assert check(decision, TREE, Limits(depth=2)) is decision
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [([1], "list"), ({"a": 1}, "dict"), ((1, (2, {3})), "set"), (object(), "object")],
+)
+def test_a_state_that_no_checkpoint_holds_is_refused(state: object, kind: str) -> None:
+    with pytest.raises(PolicyError, match=f"of type {kind}: use None, bool, int, float, str"):
+        check_state(state)
+
+
+@pytest.mark.parametrize("state", [None, True, 1, 0.5, "a", (), (1, ("a", (None,)))])
+def test_plain_states_pass(state: object) -> None:
+    assert check_state(state) == state
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Rebase(width=0), "width=0: must be a whole number of at least 1"),
+        (lambda: Rebase(temperature=0), "temperature=0: must be above 0"),
+        (lambda: Beam(beams=0), "beams=0: must be a whole number of at least 1"),
+        (lambda: Beam(beams=4, width=3), "width=3: must be at least 1 and divide beams=4"),
+        (lambda: BestOfN(width=0), "width=0: must be a whole number of at least 1"),
+        (lambda: Rstar(rollouts=0), "rollouts=0: must be a whole number of at least 1"),
+        (lambda: Rstar(width=0), "width=0: must be a whole number of at least 1"),
+        (lambda: Rstar(exploration=-1.0), "exploration=-1.0: must be at least 0"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(make: type[Policy], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        make()
+
+
+def test_a_policy_needs_only_decide() -> None:
+    class Once(Policy):
+        def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+            return True, Finish() if state else Expand(((0,),))
+
+    policy = Once()
+    assert not policy.leaves_only
+    assert not policy.to_end
+    assert policy.start() == ()
+    assert policy.remaining((), Tree("q")) is None
+    assert [type(step.decision) for step in grow(policy, 0, Limits())] == [Expand, Finish]
