@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spex_agents.engines.base import Exactness, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.cut import cut, tokens_of_step
 from spex_agents.engines.gate import Gate
+from spex_agents.engines.own_task import in_own_task
 from spex_agents.engines.retry import Retries
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Finish, Thought
@@ -127,8 +128,8 @@ class ChatModelEngine:
         async with self._gate.place(request):
             ask = partial(self._try, messages, request, sampling.stop, keywords)
             try:
-                return await self._retries.run(
-                    ask, transient=lambda error: isinstance(error, self._retry_on)
+                return await in_own_task(
+                    partial(self._retries.run, ask, transient=self._is_transient)
                 )
             except EngineError:
                 raise
@@ -171,6 +172,9 @@ class ChatModelEngine:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def _is_transient(self, error: BaseException) -> bool:
+        return isinstance(error, self._retry_on)
 
     async def _try(
         self,

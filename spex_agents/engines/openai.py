@@ -23,6 +23,7 @@ from spex_agents.engines.gate import Gate
 from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient, stream_reply
 from spex_agents.engines.openai_models import find_served
 from spex_agents.engines.openai_reply import Reply, label_probabilities
+from spex_agents.engines.own_task import in_own_task
 from spex_agents.engines.retry import Retries, attempt_id
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
@@ -207,7 +208,7 @@ class OpenAIEngine:
                 if sampling.logprobs:
                     fields |= logprob_fields(alternatives, chat="messages" in fields)
                 ask = partial(self._try, fields, request, dialect, sampling.stop)
-                return await self._retries.run(ask, transient=is_transient)
+                return await in_own_task(partial(self._retries.run, ask, transient=is_transient))
             except (openai.OpenAIError, BrokenReply) as error:
                 raise explain(error, self.base_url, tries=self._retries.times + 1) from error
 
