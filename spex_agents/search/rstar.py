@@ -7,12 +7,11 @@ the same next step in place of rStar's five actions.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from spex_agents.errors import SettingsError
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
+from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
 
@@ -70,7 +69,7 @@ class Rstar(Policy):
                 if chain in tree and tree.thought(chain).ends:
                     leaves, chain = (*leaves, chain), ROOT
                     continue
-            child = next(child for child in self._children(chain) if child not in tree)
+            child = next(child for child in children(chain, self.width) if child not in tree)
             return _State(leaves, child), Expand((child,))
         return _State(leaves, ROOT), Finish()
 
@@ -79,25 +78,24 @@ class Rstar(Policy):
 
     def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
         """Walk by UCT to the first thought that has an unexplored child, or to a leaf."""
-        visits: dict[Path, int] = defaultdict(int)
-        values: dict[Path, float] = defaultdict(float)
-        for leaf in leaves:
-            reward = tree.reward(leaf)
-            for depth in range(len(leaf) + 1):
-                visits[leaf[:depth]] += 1
-                values[leaf[:depth]] += reward
         path = ROOT
-        while all(child in visits for child in self._children(path)):
-            log_visits = math.log(visits[path])
-
-            def uct(child: Path, log_visits: float = log_visits) -> float:
-                explore = math.sqrt(log_visits / visits[child])
-                return values[child] / visits[child] + self.exploration * explore
-
-            path = max(self._children(path), key=uct)
+        below = [(leaf, tree.reward(leaf)) for leaf in leaves]
+        while True:
+            depth = len(path)
+            visits = [0] * self.width
+            values = [0.0] * self.width
+            for leaf, reward in below:
+                visits[leaf[depth]] += 1
+                values[leaf[depth]] += reward
+            if 0 in visits:
+                return path
+            log_visits = math.log(len(below))
+            scores = [
+                value / count + self.exploration * math.sqrt(log_visits / count)
+                for value, count in zip(values, visits, strict=True)
+            ]
+            best = scores.index(max(scores))
+            path = (*path, best)
             if tree.thought(path).ends:
-                break
-        return path
-
-    def _children(self, path: Path) -> list[Path]:
-        return [(*path, index) for index in range(self.width)]
+                return path
+            below = [(leaf, reward) for leaf, reward in below if leaf[depth] == best]

@@ -10,10 +10,13 @@ search algorithms on the rewards already known.
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import islice
 
 from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Expand, Finish, Policy
+from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.config import Forecast, Known, Speculation
 from spex_agents.speculation.prediction import Prediction, Quantiles
@@ -27,11 +30,35 @@ KEEP = 0.4
 """A path under way is kept while its probability is at least this share of the threshold: what it
 has already cost is no longer a cost."""
 
+WORK = 200
+"""Rewards looked up and paths demanded in one forecast, about, which keeps it below a millisecond:
+replays are renewed a few at each event. After a decision, which outdates them all, it may be FRESH
+times as much."""
+
+FRESH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What the policy demanded on one drawn tree, when `texts` thoughts had been written."""
+
+    demanded: Collection[Path]
+    texts: int
+
 
 class _Drawn:
     """The committed tree and what a draw adds to it, to a policy's eyes a tree like any other."""
 
-    __slots__ = ("_demanded", "_draw", "_drawn", "_known", "_speculator", "question", "seed")
+    __slots__ = (
+        "_demanded",
+        "_draw",
+        "_drawn",
+        "_known",
+        "_speculator",
+        "question",
+        "seed",
+        "work",
+    )
 
     def __init__(self, speculator: Speculator, known: Known, draw: int) -> None:
         self.question = known.tree.question
@@ -41,9 +68,11 @@ class _Drawn:
         self._draw = draw
         self._drawn: dict[Path, float] = {}
         self._demanded: set[Path] = set()
+        self.work = 0
 
     def demand(self, paths: Collection[Path]) -> None:
         self._demanded.update(paths)
+        self.work += len(paths)
 
     def __contains__(self, path: Path) -> bool:
         return path in self._demanded or path in self._known.tree.thoughts
@@ -54,6 +83,7 @@ class _Drawn:
         return _ENDED if self._speculator.ends(path, self._draw) else _OPEN
 
     def reward(self, path: Path) -> float:
+        self.work += 1
         if (reward := self._known.rewards.get(path)) is not None:
             return reward
         if (reward := self._drawn.get(path)) is None:
@@ -95,27 +125,47 @@ class Speculator:
         self.lookahead = lookahead
         self.threshold = threshold
         self._quantiles = Quantiles(draws)
+        self._replays: deque[_Replay] = deque(maxlen=draws)
+        self._made = 0
+        self._decision: Decision | None = None
+        self._written: dict[Path, int] = {}
 
     def forecast(self, known: Known) -> dict[Path, float]:
-        """The paths worth having under way, each with its probability of being demanded.
-
-        Only paths whose parent's text is known, which are not written yet.
-        """
+        """The paths worth having under way, each with its probability of being demanded."""
         if not isinstance(known.decision, Expand):
             return {}
-        counts: dict[Path, int] = {}
-        for draw in range(self.draws):
-            self._replay(_Drawn(self, known, draw), known, counts)
-        least = self.threshold * self.draws
-        return {
-            path: count / self.draws
-            for path, count in counts.items()
-            if count >= (least * KEEP if path in known.writing else least)
-            and path not in known.thoughts
-            and self._beginnable(path, known)
-        }
+        for path in islice(known.thoughts, len(self._written), None):
+            self._written[path] = len(self._written)
+        if known.decision is not self._decision:
+            self._decision = known.decision
+            self._replays.clear()
+        work = 0 if self._replays else -WORK * (FRESH - 1)
+        for _ in range(self.draws):
+            drawn = _Drawn(self, known, self._made % self.draws)
+            self._replays.append(_Replay(self._replay(drawn, known), len(self._written)))
+            self._made += 1
+            work += drawn.work
+            if work >= WORK:
+                break
+        return self._probable(known)
 
-    def _replay(self, drawn: _Drawn, known: Known, counts: dict[Path, int]) -> None:
+    def _probable(self, known: Known) -> dict[Path, float]:
+        counts = Counter(path for replay in self._replays for path in replay.demanded)
+        probable = {}
+        for path, count in counts.items():
+            if path in known.thoughts or not self._beginnable(path, known):
+                continue
+            # Replays made before the parent was written could not foresee its children; and a few
+            # replays prove little.
+            parent = self._written.get(path[:-1], -1)
+            replays = sum(replay.texts > parent for replay in self._replays)
+            probability = min(1.0, count / max(replays, self.draws / 2))
+            if probability >= self.threshold * (KEEP if path in known.writing else 1):
+                probable[path] = probability
+        return probable
+
+    def _replay(self, drawn: _Drawn, known: Known) -> list[Path]:
+        demanded: list[Path] = []
         state, decision = known.state, known.decision
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
@@ -125,16 +175,15 @@ class Speculator:
             except Exception:
                 # A drawn tree may be one that never occurs; the search itself will report errors.
                 logger.debug("the policy failed on a predicted tree", exc_info=True)
-                return
+                break
             if isinstance(decision, Finish):
-                return
-            reachable = False
-            for path in decision.paths:
-                if self._beginnable(path, known):
-                    reachable = True
-                    counts[path] = counts.get(path, 0) + 1
-            if not reachable and len(decision.paths) > 1:
-                return  # a layer below texts that are not written: nothing there can begin
+                break
+            demanded += decision.paths
+            if len(decision.paths) > 1 and not any(
+                self._beginnable(path, known) for path in decision.paths
+            ):
+                break  # a layer below texts that are not written: nothing there can begin
+        return demanded
 
     def _beginnable(self, path: Path, known: Known) -> bool:
         parent = path[:-1]
