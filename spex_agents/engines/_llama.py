@@ -9,10 +9,12 @@ prefix either.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ class Llama:
     """A loaded model with `slots` streams; to be used from one thread only."""
 
     def __init__(self, path: Path, *, slots: int, context: int, threads: int) -> None:
-        self._api = api = import_module("cyllama.llama.llama_cpp")
+        self._api = api = _bindings()
         api.disable_logging()
         api.ggml_backend_load_all()
 
@@ -175,6 +177,21 @@ class Llama:
             same = same and np.array_equal(alone, self._logits((count - 1) // 2 * 2))
         self.forget()
         return same
+
+
+def _bindings() -> ModuleType:
+    """Import the bindings with threads that sleep while they wait for each other.
+
+    OpenMP reads this once, as its library is loaded. By default its threads spin, and as soon as
+    another process wants a processor, decoding comes nearly to a halt.
+    """
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        return import_module("cyllama.llama.llama_cpp")
+    finally:
+        if before is None:
+            del os.environ["OMP_WAIT_POLICY"]
 
 
 def bundled_model() -> Path | None:

@@ -179,6 +179,7 @@ class EmbeddedEngine:
             self._batcher.close()
             with anyio.CancelScope(shield=True):
                 await asyncio.wrap_future(self._batcher.closed)
+            self._batcher.close_and_wait()  # no wait left: the thread is past its last statement
 
     async def _answer(self, job: Job) -> Any:
         batcher = self._open()
