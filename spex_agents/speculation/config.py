@@ -60,7 +60,7 @@ class Speculation:
     selector: Selector = "replay"
     draws: int = 8
     lookahead: int = 64
-    threshold: float = 0.3
+    threshold: float = 0.2
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
