@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import pty
@@ -12,9 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from spex_agents.cli import app
+from spex_agents.cli.live import picture
+from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Rebase, Tree
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solve import run_to_end
 
 SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 SIMULATED = ("--engine", "simulated")
@@ -82,6 +93,29 @@ def test_for_people_there_is_a_panel() -> None:
     assert "12" in result.stdout.splitlines()[0]
     assert "rebase on simulated/paper-7b, seed 0" in result.stdout
     assert result.stderr == ""
+
+
+def test_the_live_tree_shows_what_changed_last_and_no_more_than_fits() -> None:
+    async def frames() -> list[str]:
+        engine = SimulatedEngine()
+        config = SearchConfig(engine=engine, policy=Rebase(width=6), reward=SimulatedReward())
+        shown = []
+        async with Session(config, Tree("What is 5 + 7?", seed=1), run="live") as session:
+            search = asyncio.create_task(run_to_end(session))
+            for _ in range(30):
+                await asyncio.sleep(0.3)
+                await engine.load()  # brings the tokens of what runs up to date
+                screen = Console(width=90, file=io.StringIO(), record=True)
+                screen.print(picture(session, asyncio.get_running_loop().time(), rows=8))
+                shown.append(screen.export_text())
+            await search
+        return shown
+
+    shown = run_virtual(frames())
+    assert all(frame.startswith("What is 5 + 7?") for frame in shown)
+    assert max(len(frame.splitlines()) for frame in shown) == 1 + 8 + 1
+    assert "0 thoughts · paths ended 0/6 · " in shown[0]
+    assert any("quality" in frame and "... " in frame and "0.2" in frame for frame in shown)
 
 
 def test_no_answer_is_exit_code_1() -> None:
@@ -195,7 +229,7 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     )
     os.close(terminal)
     seen = b""
-    while b" in flight (" not in seen:  # the live view is up, so the model decodes
+    while b" in flight, " not in seen:  # the live view is up, so the model decodes
         seen += os.read(screen, 65536)
     search.send_signal(signal.SIGINT)
     while True:

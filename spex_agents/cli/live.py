@@ -88,8 +88,8 @@ def _figures(session: Session, seconds: float) -> Text:
     ahead = sum(not job.request.demanded for job in session.writing.values())
     figures = [
         f"{len(session.tree)} thoughts",
-        f"{ended} paths ended" + ("" if left is None else f", at most {left} to go"),
-        f"{len(session.writing)} in flight ({ahead} ahead)",
+        f"paths ended {ended}" + ("" if left is None else f"/{ended + left}"),
+        f"{len(session.writing)} in flight, {ahead} ahead",
         f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",
         f"{seconds:.0f} s",
     ]
