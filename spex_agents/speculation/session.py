@@ -279,7 +279,8 @@ class Session:
         for scoring in self.scoring.values():
             self._cancel(scoring)
         for task in self._tasks:
-            task.cancel()
+            if not task.cancelling():  # a second cancellation would interrupt the first one's work
+                task.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             if late:
