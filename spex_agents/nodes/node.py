@@ -1,0 +1,152 @@
+"""Tree-of-thought search as one node of a graph of yours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, get_buffer_string
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+
+from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.errors import SettingsError
+from spex_agents.nodes.graph import create_tot_graph, listener_of
+from spex_agents.nodes.run import LISTENER, patched
+from spex_agents.rewards import Reward, RewardFunction
+from spex_agents.search.answers import Extract, Vote, extract_answer
+from spex_agents.search.limits import Limits
+from spex_agents.search.policy import Policy
+from spex_agents.search.rebase import Rebase
+from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.termination import ExactStop, Stop
+
+NO_ANSWER = "No answer found."
+
+STEPS = 2**31
+"""The recursion limit inside the node, out of reach: a search bounds itself."""
+
+
+def create_tot_node(
+    engine: Engine,
+    *,
+    policy: Policy = Rebase(),
+    reward: Reward | RewardFunction | None = None,
+    limits: Limits = Limits(),
+    sampling: Sampling = Sampling(),
+    template: PromptTemplate = PromptTemplate(),
+    extract: Extract = extract_answer,
+    vote: Vote = "weighted",
+    stop: Stop | None = ExactStop(),
+    speculation: Speculation | None = Speculation(),
+    seed: int = 0,
+    messages_key: str = "messages",
+    question_key: str | None = None,
+    answer_key: str | None = None,
+) -> RunnableLambda[Any, dict[str, Any]]:
+    """Build a node that answers by tree-of-thought search, for ``graph.add_node("think", node)``.
+
+    In a state of messages the question is the last human message. Where turns came before it, the
+    question is ``Conversation so far:``, these turns, each after its speaker's name, and
+    ``Question:`` with the message. The reply is one `AIMessage` with the answer as its content and
+    ``{"answer", "tree_sha256", "stopped", "ledger"}`` under ``response_metadata["spex"]``; its
+    content is ``No answer found.`` if no leaf has an answer, which is then None.
+
+    In a state of your own the node reads `question_key` and writes `answer_key`.
+
+    The search is a graph inside the node: ``get_graph(xray=True)`` shows it, and with a
+    checkpointer a run that failed goes on inside it. Events of thoughts reach the stream of your
+    graph with ``stream_mode="custom"``.
+
+    Args:
+        engine: Who writes thoughts.
+        policy: What to expand.
+        reward: How good a thought is; see `create_tot_graph`, as for all arguments up to `seed`.
+        limits: Caps on thoughts and paths.
+        sampling: How tokens are drawn.
+        template: How the question becomes a conversation.
+        extract: Finds an answer in a path's text.
+        vote: How the answers of the leaves are counted.
+        stop: When to end before the policy does; None for never.
+        speculation: How far to run ahead; None for not at all.
+        seed: Decides the run.
+        messages_key: The state's key of its messages.
+        question_key: The state's key of the question, in place of messages.
+        answer_key: The state's key of the answer, in place of messages.
+
+    Raises:
+        SettingsError: The parts do not fit together, or only one of the two keys is given.
+
+    Example:
+        >>> from langgraph.graph import START, MessagesState, StateGraph
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> node = create_tot_node(SimulatedEngine(speed=1000), policy=Rebase(width=4))
+        >>> graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
+        >>> result = graph.compile().invoke({"messages": [("user", "What is 5 + 7?")]})
+        >>> result["messages"][-1].content
+        '12'
+    """
+    if (question_key is None) != (answer_key is None):
+        raise SettingsError(
+            f"question_key={question_key!r}, answer_key={answer_key!r}: give both for a state of "
+            "your own, or neither for a state of messages"
+        )
+    search = create_tot_graph(
+        engine,
+        policy=policy,
+        reward=reward,
+        limits=limits,
+        sampling=sampling,
+        template=template,
+        extract=extract,
+        vote=vote,
+        stop=stop,
+        speculation=speculation,
+        seed=seed,
+    ).compile(name="tree of thoughts")
+
+    def question(state: Any) -> dict[str, str]:
+        if question_key is None:
+            return {"question": question_in(_get(state, messages_key))}
+        return {"question": _get(state, question_key)}
+
+    def update(result: Mapping[str, Any]) -> dict[str, Any]:
+        if answer_key is None:
+            return {messages_key: [_reply(result)]}
+        return {answer_key: result["answer"]}
+
+    def inner(config: RunnableConfig) -> RunnableConfig:
+        listening = patched(config, LISTENER, listener_of(config))
+        return {**listening, "recursion_limit": STEPS}
+
+    async def asynchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        return update(await search.ainvoke(question(state), inner(config)))
+
+    def synchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        return update(search.invoke(question(state), inner(config)))
+
+    return RunnableLambda(synchronous, asynchronous, name="tot")
+
+
+def question_in(messages: Sequence[AnyMessage]) -> str:
+    """The last human message, after the turns before it if there are any.
+
+    Raises:
+        SettingsError: There is no human message.
+    """
+    for index in reversed(range(len(messages))):
+        if isinstance(message := messages[index], HumanMessage):
+            if index == 0:
+                return message.text
+            before = get_buffer_string(messages[:index], human_prefix="User", ai_prefix="Assistant")
+            return f"Conversation so far:\n{before}\n\nQuestion:\n{message.text}"
+    raise SettingsError(f"no question among {len(messages)} messages: add a human message")
+
+
+def _reply(result: Mapping[str, Any]) -> AIMessage:
+    report = {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
+    content = NO_ANSWER if result["answer"] is None else result["answer"]
+    return AIMessage(content=content, response_metadata={"spex": report})
+
+
+def _get(state: Any, key: str) -> Any:
+    return state[key] if isinstance(state, Mapping) else getattr(state, key)

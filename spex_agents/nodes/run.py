@@ -1,0 +1,211 @@
+"""The session of one run of a search graph: opened at first need, closed with the run.
+
+A run is one call of the compiled graph, as a root or inside another graph. All of them pass through
+`astream` or `stream`, so that is where a ``with`` statement around the run holds its session: it
+closes when the run ends, fails, is cancelled or interrupted, and when its reader goes away.
+Callbacks would be told the same, but their errors are swallowed and nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Generator,
+    Iterator,
+    Mapping,
+)
+from contextlib import ExitStack, closing, suppress
+from functools import cache
+from threading import Lock
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+
+from spex_agents.errors import SessionClosed
+from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
+from spex_agents.search.policy import Expand, Finish
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.session import CLOSE_SECONDS, Listener, Session
+
+logger = logging.getLogger(__name__)
+
+RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
+LISTENER: Final = "__spex_listener"
+
+
+class Run:
+    """Holds the session that the nodes of one run share.
+
+    The graph's state is the truth: a session that does not agree with it is replaced by a new one
+    that begins from the state, which costs what had been begun early and changes nothing else.
+
+    Args:
+        config: What the search is made of.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
+        self._session: Session | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Run:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Run {'closed' if self._closed else self._session}>"
+
+    async def session(self, state: Mapping[str, Any], listener: Listener | None) -> Session:
+        """The session that stands where `state` does.
+
+        Raises:
+            SessionClosed: The run has ended.
+        """
+        if self._session is not None and not _agree(self._session, state):
+            stale, self._session = self._session, None
+            await stale.close()
+        if self._closed:
+            raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
+        if self._session is None:
+            demanded = paths_of(state.get("demanded", ()))
+            self._session = Session(
+                self._config,
+                tree_of(state),
+                run=uuid4().hex,
+                decision=Expand(demanded) if demanded else Finish(),
+                listener=listener,
+            )
+            self._session.state = policy_state_of(state)
+        return self._session
+
+    async def close(self) -> None:
+        """End the run's session, if it has one, and refuse others."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+
+def _agree(session: Session, state: Mapping[str, Any]) -> bool:
+    subject = state["subject"]
+    return (
+        session.tree.question == subject["question"]
+        and session.tree.seed == subject["seed"]
+        and len(session.tree.thoughts) == len(state.get("thoughts", ()))
+        and len(session.tree.rewards) == len(state.get("rewards", ()))
+        and session.state == policy_state_of(state)
+    )
+
+
+class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled search graph whose every run has a session of its own.
+
+    Args:
+        search: What the search is made of.
+        **attributes: Those of the compiled graph.
+    """
+
+    def __init__(self, *, search: SearchConfig, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.search = search
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with Run(self.search) as run:
+            args, kwargs = _within(run, args, kwargs)
+            parts = cast(AsyncGenerator[Any, None], super().astream(*args, **kwargs))
+            try:
+                while (part := await _apart(anext(parts, _END))) is not _END:
+                    yield part
+            finally:
+                await _apart(parts.aclose())
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        run = Run(self.search)
+        args, kwargs = _within(run, args, kwargs)
+        parts = cast(Generator[Any, None, None], super().stream(*args, **kwargs))
+        with closing(parts):
+            try:
+                yield from parts
+            finally:  # before the parts are closed: it lets go of a node that waits in its thread
+                portal().call(run.close)
+
+
+def run_of(config: RunnableConfig) -> Run | None:
+    """The run that a node is part of; None outside a `SearchGraph`."""
+    found = config.get("configurable", {}).get(RUN)
+    return found if isinstance(found, Run) else None
+
+
+_END: Final = object()
+
+
+async def _apart(work: Awaitable[Any]) -> Any:
+    """Await `work` in a task of its own, which is cancelled once and then left to end.
+
+    The cancel scopes of AnyIO cancel again at every step, and a graph that is ending loses hold of
+    its nodes that way.
+    """
+
+    async def call() -> Any:
+        return await work
+
+    task = asyncio.create_task(call())
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True) as waiting:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+                if waiting.cancel_called:
+                    logger.warning("a run of the graph did not end in %s s", CLOSE_SECONDS)
+                    break
+        if task.done() and not task.cancelled():
+            task.exception()  # the cancellation is what the caller hears of
+        raise
+    return task.result()
+
+
+def _within(
+    run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `stream`, ``(input, config=None, **more)``, with `run` in their config."""
+    if len(args) > 1:
+        return (args[0], patched(args[1], RUN, run), *args[2:]), kwargs
+    return args, {**kwargs, "config": patched(kwargs.get("config"), RUN, run)}
+
+
+def patched(config: RunnableConfig | None, key: str, value: object) -> RunnableConfig:
+    config = config or {}
+    return {**config, "configurable": {**config.get("configurable", {}), key: value}}
+
+
+def portal() -> BlockingPortal:
+    """The event loop of all synchronous runs, in a thread that lives as long as the process.
+
+    One for all, because searches on the same engine share its budget; and one that stays, because
+    an engine's connections belong to the loop that opened them.
+    """
+    with _starting:
+        return _portal()
+
+
+_starting = Lock()
+
+
+@cache
+def _portal() -> BlockingPortal:
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(start_blocking_portal(name="spex-agents"))

@@ -1,0 +1,132 @@
+"""The graph's state: plain rows that any checkpointer can hold, and the tree they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypedDict
+
+from spex_agents.search.policy import State as PolicyState
+from spex_agents.search.tree import Finish, Path, Thought, Tree
+
+
+class ThoughtRow(TypedDict):
+    """A committed thought; see [`Thought`][spex_agents.search.tree.Thought]."""
+
+    path: list[int]
+    text: str
+    tokens: int
+    finish: Finish
+    ends: bool
+    logprobs: list[float] | None
+
+
+class RewardRow(TypedDict):
+    """The reward of the committed thought at `path`."""
+
+    path: list[int]
+    reward: float
+
+
+class Subject(TypedDict):
+    """What the rows in the state are about."""
+
+    question: str
+    seed: int
+
+
+def append(rows: list[Any], new: list[Any] | None) -> list[Any]:
+    """The reducer of rows: they are only ever added to; None begins anew, for another question."""
+    return [] if new is None else [*rows, *new]
+
+
+class SearchState(TypedDict, total=False):
+    """A search between two steps; the question and the answer have the keys you choose besides.
+
+    Attributes:
+        seed: Decides the run.
+        subject: The question and the seed that the rows belong to.
+        thoughts: The committed thoughts in the order of their commitment.
+        rewards: Their rewards, likewise.
+        policy_state: The policy's state, its tuples as lists.
+        demanded: The paths of the last decision; none once the policy has finished.
+        stopped: The stopping rule that ended the search, or None.
+        ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
+        tree_sha256: The hash of the whole tree; None before the search has ended.
+    """
+
+    seed: int
+    subject: Subject
+    thoughts: Annotated[list[ThoughtRow], append]
+    rewards: Annotated[list[RewardRow], append]
+    policy_state: Any
+    demanded: list[list[int]]
+    stopped: str | None
+    ledger: dict[str, float]
+    tree_sha256: str | None
+
+
+def thought_rows(thoughts: Mapping[Path, Thought]) -> list[ThoughtRow]:
+    return [
+        ThoughtRow(
+            path=list(path),
+            text=thought.text,
+            tokens=thought.tokens,
+            finish=thought.finish,
+            ends=thought.ends,
+            logprobs=None if thought.logprobs is None else list(thought.logprobs),
+        )
+        for path, thought in thoughts.items()
+    ]
+
+
+def reward_rows(rewards: Mapping[Path, float]) -> list[RewardRow]:
+    return [RewardRow(path=list(path), reward=reward) for path, reward in rewards.items()]
+
+
+def tree_of(state: Mapping[str, Any]) -> Tree:
+    """The tree that a graph's state or result holds.
+
+    Example:
+        >>> row = {"path": [0], "text": "It is 4.", "tokens": 4, "finish": "stop", "ends": True}
+        >>> state = {"subject": {"question": "What is 2 + 2?", "seed": 7}, "thoughts": [row]}
+        >>> tree_of(state).thought((0,)).text
+        'It is 4.'
+    """
+    subject = state["subject"]
+    return Tree(
+        subject["question"],
+        subject["seed"],
+        {tuple(row["path"]): _thought(row) for row in state.get("thoughts", ())},
+        {tuple(row["path"]): row["reward"] for row in state.get("rewards", ())},
+    )
+
+
+def _thought(row: Mapping[str, Any]) -> Thought:
+    logprobs = row.get("logprobs")
+    return Thought(
+        text=row["text"],
+        tokens=row["tokens"],
+        finish=row["finish"],
+        ends=row["ends"],
+        logprobs=None if logprobs is None else tuple(logprobs),
+    )
+
+
+def plain(policy_state: PolicyState) -> Any:
+    """A policy's state in the types that JSON has."""
+    return (
+        [plain(item) for item in policy_state] if isinstance(policy_state, tuple) else policy_state
+    )
+
+
+def policy_state_of(state: Mapping[str, Any]) -> PolicyState:
+    """The policy's state as the policy wrote it, but for the names of named tuples."""
+    return _tuples(state["policy_state"])
+
+
+def _tuples(item: Any) -> PolicyState:
+    return tuple(map(_tuples, item)) if isinstance(item, list) else item
+
+
+def paths_of(rows: Iterable[Iterable[int]]) -> tuple[Path, ...]:
+    return tuple(map(tuple, rows))
