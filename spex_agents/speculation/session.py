@@ -106,6 +106,8 @@ class Session:
         self.writing: dict[Path, Job[Thought]] = {}
         self.scoring: dict[Path, Job[float]] = {}
         self._guesses: dict[Path, Job[Thought]] = {}
+        self._failed: set[Path] = set()
+        """Paths whose guess has failed: not guessed again, or a fault would be met without end."""
         self._took: dict[Path, float] = {}
         self._spent: dict[Path, int] = {}
         self._answers: dict[Path, str | None] = {}
@@ -144,17 +146,20 @@ class Session:
         """
         state, decision = self.config.policy.decide(self.state, self.tree)
         decision = check(decision, self.tree, self.config.limits)
-        self.state = check_state(state)
+        check_state(state)
+        stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
                 ballots=await self.ballots(),
                 vote=self.config.vote,
-                remaining=self.config.policy.remaining(self.state, self.tree),
+                remaining=self.config.policy.remaining(state, self.tree),
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
             )
             if stop(standing):
-                self.stopped, decision = str(stop), Finish()
-        self._decision = decision
+                stopped, decision = str(stop), Finish()
+        # All at once, and after the last await: a plan made meanwhile, or a cancellation, meets the
+        # state and the decision that belong together.
+        self.state, self.stopped, self._decision = state, stopped, decision
         self._replan()
         return decision
 
@@ -165,7 +170,8 @@ class Session:
             EngineError: A thought could not be written; nothing of this call is committed.
         """
         due = [path for path in paths if path not in self.tree]
-        for path in due:
+        # What is under way first: a thought that begins may push guesses out, but none of these.
+        for path in sorted(due, key=lambda path: path not in self._guesses):
             self._demand(path)
         thoughts = {path: await self.take(path) for path in due}
         self.tree = self.tree.with_thoughts(thoughts)
@@ -240,6 +246,8 @@ class Session:
         Raises:
             SessionClosed: The session was closed.
         """
+        if path in self.thoughts or path in self.writing or path in self._failed:
+            return  # begun, or found to fail, since it was offered
         self._guesses[path] = self._write(path, guess=True, worth=worth)
         self.ledger.launched += 1
         self._emit(path, "speculative")
@@ -257,6 +265,8 @@ class Session:
     async def close(self) -> None:
         """Abort everything in flight and wait for it, even if the caller is cancelled meanwhile."""
         if self._closing is None:
+            if self._budget is not None:
+                self._budget.leave(self)
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
@@ -272,8 +282,6 @@ class Session:
     async def _drain(self) -> None:
         if self._planned is not None:
             self._planned.cancel()
-        if self._budget is not None:
-            self._budget.leave(self)
         for writing in self.writing.values():
             self._cancel(writing)
         for scoring in self.scoring.values():
@@ -301,10 +309,15 @@ class Session:
             self.ledger.saved_seconds += (guess.ended or now) - guess.begun
             if path in self.writing:
                 self.ledger.promoted += 1
-                guess.request.demanded = True
-                self._own(self.config.engine.promote(guess.request))
+                self._promote(guess.request)
+            elif (scoring := self.scoring.get(path)) is not None:
+                self._promote(scoring.request)
         elif path not in self.thoughts and path not in self.writing:
             self._write(path, guess=False)
+
+    def _promote(self, request: Request) -> None:
+        request.demanded = True
+        self._own(self.config.engine.promote(request))
 
     async def _settle(
         self,
@@ -353,7 +366,8 @@ class Session:
         self._finish(path, job, self.writing)
         if self._budget is not None:
             self._budget.end(job.request)
-        if job.task.cancelled() or self._closing is not None:
+        # One that finished as it was retracted counts as cancelled: another may have replaced it.
+        if job.task.cancelled() or job.cancelled is not None or self._closing is not None:
             return
         if job.task.exception() is None:
             thought = self.thoughts[path] = job.task.result()
@@ -363,6 +377,7 @@ class Session:
                 self._score(path, guess=not job.request.demanded)
         elif job.guess:
             self._guesses.pop(path, None)
+            self._failed.add(path)
             self.ledger.failed += 1
         self._replan()
 
@@ -421,8 +436,13 @@ class Session:
         # An empty context: nothing of the node that happened to ask leaks into what outlives it.
         task = asyncio.create_task(work, context=contextvars.Context())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._disown)
         return task
+
+    def _disown(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: who waits for the task raises it, and often nobody does
 
     def _finish(self, path: Path, job: Job[Value], flying: dict[Path, Job[Value]]) -> None:
         if flying.get(path) is job:
@@ -471,7 +491,8 @@ class Session:
         known = Known(
             self.tree, self.state, self._decision, self.thoughts, self.rewards, self.writing
         )
-        worth = self._forecast(known)
+        forecast = self._forecast(known)
+        worth = {path: value for path, value in forecast.items() if path not in self._failed}
         for path in [path for path in self._guesses if path in self.writing]:
             if path not in worth:
                 self.retract(path)
