@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Condition, Thread, current_thread
+from time import monotonic
 
 import numpy as np
 
@@ -82,7 +83,7 @@ class Batcher:
     def load(self) -> Load:
         with self._changed:
             running = sum(job is not None for job in self._slots)
-            return Load(running=running, waiting=len(self._waiting), slots=len(self._slots))
+            return Load(running=running, waiting=len(self._waiting))
 
     def close(self, failure: SpexError | None = None) -> None:
         """Let the thread end after the step it is in; jobs under way and later ones fail."""
@@ -137,6 +138,7 @@ class Batcher:
                 job = min(self._waiting, key=order)
                 self._waiting.remove(job)
                 self._slots[self._slots.index(None)] = job
+                job.request.started = monotonic()  # the clock of asyncio's loops
             return self._failure is None
 
     def _close_gaps(self) -> None:

@@ -76,12 +76,15 @@ class Request:
         demanded: Whether the search waits for it; False is speculation, which goes last.
         tokens: Tokens decoded so far, kept current by the engine and final once the call has
             returned, failed or been cancelled: retries and aborted work included.
+        started: When its decoding began, on the clock of the running loop, if the engine tells:
+            without it, waiting for a slot is taken for slow decoding.
     """
 
     id: str
     seed: int
     demanded: bool = True
     tokens: int = 0
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,6 @@ class Load:
 
     running: int
     waiting: int
-    slots: int | None = None
 
 
 class Engine(Protocol):

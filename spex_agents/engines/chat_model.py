@@ -112,6 +112,7 @@ class ChatModelEngine:
             exactness=self._exactness,
             logprobs="logprobs" in self._parameters,
             promotion=self._gate.places is not None,
+            slots=self._gate.places,
         )
 
     async def generate(
@@ -157,7 +158,7 @@ class ChatModelEngine:
 
     async def load(self) -> Load:
         gate = self._gate
-        return Load(running=gate.running, waiting=gate.waiting, slots=gate.places)
+        return Load(running=gate.running, waiting=gate.waiting)
 
     async def aclose(self) -> None:
         """Nothing to close: the model is its owner's."""

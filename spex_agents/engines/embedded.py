@@ -104,7 +104,11 @@ class EmbeddedEngine:
     def features(self) -> Features:
         exact = self._batcher is not None and self._batcher.exact
         return Features(
-            exactness="exact" if exact else "seeded", logprobs=True, labels=True, promotion=True
+            exactness="exact" if exact else "seeded",
+            logprobs=True,
+            labels=True,
+            promotion=True,
+            slots=self._settings["slots"],
         )
 
     @property
@@ -169,7 +173,7 @@ class EmbeddedEngine:
     async def load(self) -> Load:
         self._check_open()
         if self._batcher is None:
-            return Load(running=0, waiting=0, slots=self._settings["slots"])
+            return Load(running=0, waiting=0)
         return self._batcher.load()
 
     async def aclose(self) -> None:

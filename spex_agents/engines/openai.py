@@ -111,6 +111,7 @@ class OpenAIEngine:
             logprobs=True,
             labels=True,
             promotion=self._gate.places is not None,
+            slots=self._gate.places,
         )
 
     async def generate(
@@ -167,7 +168,7 @@ class OpenAIEngine:
     async def load(self) -> Load:
         """This client's requests; those of others at the same server are not counted."""
         gate = self._gate
-        return Load(running=gate.running, waiting=gate.waiting, slots=gate.places)
+        return Load(running=gate.running, waiting=gate.waiting)
 
     async def aclose(self) -> None:
         if client := self._client:

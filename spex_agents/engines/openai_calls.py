@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -54,8 +55,10 @@ async def stream_reply(
     before = request.tokens
     stream = await create(**asked, extra_body=body, extra_headers=headers)
     reply = Reply()
+    request.started = None
     try:
         async for chunk in stream:
+            request.started = request.started or asyncio.get_running_loop().time()
             reply.read(chunk.to_dict(warnings=False))
             request.tokens = before + reply.tokens
             if hang_up_at and cut(reply.text, hang_up_at)[1]:

@@ -154,7 +154,7 @@ class SimulatedEngine:
         self._advance()
         for job in self._running():
             job.request.tokens = job.before + self._progress(job)
-        return Load(running=self.running, waiting=self.waiting, slots=self.hardware.slots)
+        return Load(running=self.running, waiting=self.waiting)
 
     async def aclose(self) -> None:
         """Fail what is still in flight."""
@@ -218,6 +218,7 @@ class SimulatedEngine:
 
     def _start(self, job: _Job) -> None:
         job.state = "running"
+        job.request.started = self._updated
         job.start = self.steps
         job.finish = self.steps + max(1.0, job.tokens / self.hardware.acceptance_length)
         self._started += 1

@@ -113,7 +113,7 @@ class Budget:
         self.temperature = temperature
         self.prediction = Prediction()
         self.step_time = StepTime()
-        self._headroom = 4.0
+        self._headroom = 16.0
         self._flights: dict[str, _Flight] = {}
         self._offers: dict[Searcher, Offers] = {}
 
@@ -133,7 +133,8 @@ class Budget:
         """A thought has ended, whichever way; its slot is free."""
         flight = self._flights.pop(request.id)
         if request.tokens and not flight.leaving:
-            seconds = asyncio.get_running_loop().time() - flight.begun
+            began = flight.begun if request.started is None else request.started
+            seconds = asyncio.get_running_loop().time() - began
             load = (flight.load + len(self._flights) + 1) / 2
             self.step_time.learn(load, seconds / request.tokens)
             self._headroom += 1
