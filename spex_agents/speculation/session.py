@@ -29,6 +29,7 @@ from spex_agents.speculation.config import Forecast, Known, SearchConfig
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.prediction import Prediction
 from spex_agents.speculation.selection import forecaster
+from spex_agents.speculation.telemetry import record
 from spex_agents.speculation.termination import Standing
 
 logger = logging.getLogger(__name__)
@@ -263,7 +264,10 @@ class Session:
         self._emit(path, "cancelled")
 
     async def close(self) -> None:
-        """Abort everything in flight and wait for it, even if the caller is cancelled meanwhile."""
+        """Abort everything in flight and wait for it, even if the caller is cancelled meanwhile.
+
+        The ledger is complete afterwards, and its figures are on the current OpenTelemetry span.
+        """
         if self._closing is None:
             if self._budget is not None:
                 self._budget.leave(self)
@@ -278,6 +282,7 @@ class Session:
         if cancelled is not None:
             raise cancelled
         self._closing.result()
+        record(self.ledger)
 
     async def _drain(self) -> None:
         if self._planned is not None:
