@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from searching import through_json
 
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.search import Beam, BestOfN, Expand, Finish, Limits, Policy, Rebase, Rstar
@@ -276,15 +276,6 @@ def grow(policy: Policy, seed: int, limits: Limits, *, most: int = 400) -> list[
     raise AssertionError(f"{policy} has not finished after {most} decisions")
 
 
-def plain(state: State) -> Any:
-    """The state as a checkpoint gives it back: through JSON, lists as plain tuples."""
-
-    def tuples(value: Any) -> Any:
-        return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-    return tuples(json.loads(json.dumps(state)))
-
-
 @given(POLICIES, st.integers(0, 10**6), LIMITS)
 def test_decisions_repeat_and_change_nothing_they_are_given(
     policy: Policy, seed: int, limits: Limits
@@ -301,9 +292,11 @@ def test_a_state_from_a_checkpoint_decides_the_same(
     policy: Policy, seed: int, limits: Limits
 ) -> None:
     for step in grow(policy, seed, limits):
-        after, decision = policy.decide(plain(step.state), step.tree)
+        after, decision = policy.decide(through_json(step.state), step.tree)
         assert (after, decision) == (step.after, step.decision)
-        assert policy.remaining(plain(after), step.tree) == policy.remaining(step.after, step.tree)
+        assert policy.remaining(through_json(after), step.tree) == policy.remaining(
+            step.after, step.tree
+        )
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)
