@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, get_buffer_string
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph, listener_of
-from spex_agents.nodes.run import LISTENER, patched
+from spex_agents.nodes.run import LISTENER, STEPS, patched
 from spex_agents.rewards import Reward, RewardFunction
 from spex_agents.search.answers import Extract, Vote, extract_answer
 from spex_agents.search.limits import Limits
@@ -21,9 +21,6 @@ from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.termination import ExactStop, Stop
 
 NO_ANSWER = "No answer found."
-
-STEPS = 2**31
-"""The recursion limit inside the node, out of reach: a search bounds itself."""
 
 
 def create_tot_node(
@@ -55,7 +52,8 @@ def create_tot_node(
 
     The search is a graph inside the node: ``get_graph(xray=True)`` shows it, and with a
     checkpointer a run that failed goes on inside it. Events of thoughts reach the stream of your
-    graph with ``stream_mode="custom"``.
+    graph with ``stream_mode="custom"``. Where your graph may be cancelled by an AnyIO cancel scope,
+    or more than once, await its run through `apart`.
 
     Args:
         engine: Who writes thoughts.
@@ -127,7 +125,7 @@ def create_tot_node(
     return RunnableLambda(synchronous, asynchronous, name="tot")
 
 
-def question_in(messages: Sequence[AnyMessage]) -> str:
+def question_in(messages: Sequence[BaseMessage]) -> str:
     """The last human message, after the turns before it if there are any.
 
     Raises:

@@ -22,12 +22,13 @@ from collections.abc import (
 from contextlib import ExitStack, closing, suppress
 from functools import cache
 from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.errors import SessionClosed
@@ -38,8 +39,13 @@ from spex_agents.speculation.session import CLOSE_SECONDS, Listener, Session
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
 LISTENER: Final = "__spex_listener"
+
+STEPS: Final = 2**31
+"""A recursion limit out of reach, for a search bounds itself."""
 
 
 class Run:
@@ -124,10 +130,10 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
             args, kwargs = _within(run, args, kwargs)
             parts = cast(AsyncGenerator[Any, None], super().astream(*args, **kwargs))
             try:
-                while (part := await _apart(anext(parts, _END))) is not _END:
+                while (part := await apart(anext(parts, _END))) is not _END:
                     yield part
             finally:
-                await _apart(parts.aclose())
+                await apart(parts.aclose())
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         run = Run(self.search)
@@ -149,14 +155,20 @@ def run_of(config: RunnableConfig) -> Run | None:
 _END: Final = object()
 
 
-async def _apart(work: Awaitable[Any]) -> Any:
+async def apart(work: Awaitable[T]) -> T:
     """Await `work` in a task of its own, which is cancelled once and then left to end.
 
-    The cancel scopes of AnyIO cancel again at every step, and a graph that is ending loses hold of
-    its nodes that way.
+    A graph that is cancelled again while it ends loses hold of its nodes, which then run on to
+    their end; and the cancel scopes of AnyIO (so of Starlette and FastAPI) cancel at every step.
+    Runs of a `SearchGraph` are safe from that; a run of a graph around one is if it is awaited
+    here.
+
+    Example:
+        >>> async def answer(graph, question):
+        ...     return await apart(graph.ainvoke({"question": question}))
     """
 
-    async def call() -> Any:
+    async def call() -> T:
         return await work
 
     task = asyncio.create_task(call())
@@ -181,12 +193,16 @@ def _within(
     run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of `stream`, ``(input, config=None, **more)``, with `run` in their config."""
+    config = patched(args[1] if len(args) > 1 else kwargs.get("config"), RUN, run)
+    if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # nobody's choice
+        config["recursion_limit"] = STEPS
     if len(args) > 1:
-        return (args[0], patched(args[1], RUN, run), *args[2:]), kwargs
-    return args, {**kwargs, "config": patched(kwargs.get("config"), RUN, run)}
+        return (args[0], config, *args[2:]), kwargs
+    return args, {**kwargs, "config": config}
 
 
 def patched(config: RunnableConfig | None, key: str, value: object) -> RunnableConfig:
+    """`config` with `value` under a key that its nodes find."""
     config = config or {}
     return {**config, "configurable": {**config.get("configurable", {}), key: value}}
 
