@@ -28,8 +28,9 @@ from spex_agents.search.policy import Decision, State
 from spex_agents.search.tree import Path, TreeView
 from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Known, Speculation
-from spex_agents.speculation.session import CLOSE_SECONDS, Session
+from spex_agents.speculation.session import CLOSE_SECONDS, Session, ThoughtEvent
 from spex_agents.speculation.solve import solve
+from spex_agents.speculation.termination import MaxTokens
 
 
 def keep(known: Known) -> dict[Path, float]:
@@ -319,6 +320,33 @@ def test_a_session_being_closed_is_offered_no_slot() -> None:
     on_session(body, speculation=Speculation(selector=keep, budget=budget))
 
 
+def test_the_fault_of_one_search_costs_no_other_its_thought() -> None:
+    def complain(event: ThoughtEvent) -> None:
+        raise ValueError("a listener of another search")
+
+    async def main() -> None:
+        engine = make_engine()
+        budget = Budget(1)
+        made = config(engine, speculation=Speculation(selector=keep, budget=budget))
+        unheard: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: unheard.append(str(context["exception"]))
+        )
+        async with (
+            Session(made, Tree(QUESTION), run="one") as one,
+            Session(made, Tree(QUESTION), run="other", listener=complain) as other,
+        ):
+            taking = asyncio.create_task(one.take((0,)))
+            await asyncio.sleep(0.1)
+            budget.offer(other, {(0,): 1.0})
+            await taking  # and the slot goes to the other search
+        assert unheard == ["a listener of another search"]
+        assert list(engine.calls) == ["one/0/thought-1", "other/0/thought-1"]
+        check_idle(engine)
+
+    run_virtual(main())
+
+
 def test_a_promotion_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     class Stubborn(WatchedEngine):
         async def promote(self, request: Request) -> None:
@@ -472,6 +500,20 @@ async def test_a_decision_that_is_cancelled_can_be_asked_again() -> None:
         assert session.state == before
         expected = made.policy.decide(before, session.tree)
         assert (await session.decide(), session.state) == (expected[1], expected[0])
+
+
+def test_a_search_that_its_rule_has_ended_stays_ended() -> None:
+    async def body(session: Session, engine: WatchedEngine) -> None:
+        await search(session)
+        assert session.stopped == "MaxTokens(limit=300)"
+        before = session.tree, session.state
+        assert await session.decide() == Finish()
+        assert (session.tree, session.state) == before
+        other = Session(session.config, session.tree, run="other", state=session.state)
+        assert await other.decide() == Finish()
+        await other.close()
+
+    on_session(body, policy=Rebase(width=4), stop=MaxTokens(300))
 
 
 def test_an_empty_question_is_refused_before_any_call() -> None:

@@ -157,7 +157,8 @@ class Session:
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
             )
             if stop(standing):
-                stopped, decision = str(stop), Finish()
+                # The policy's own decision is dropped, and the state that belongs to it.
+                state, stopped, decision = self.state, str(stop), Finish()
         # All at once, and after the last await: a plan made meanwhile, or a cancellation, meets the
         # state and the decision that belong together.
         self.state, self.stopped, self._decision = state, stopped, decision
@@ -204,7 +205,8 @@ class Session:
     async def ballots(self) -> list[Ballot]:
         """The votes of the committed leaves that have an answer, in the order of commitment."""
         votes = []
-        for path in self.tree.leaves():
+        voters = self.config.policy.voters(self.state, self.tree)
+        for path in self.tree.leaves() if voters is None else voters:
             if path not in self._answers:
                 self._answers[path] = await self._answer(path)
             if (answer := self._answers[path]) is not None:
@@ -345,9 +347,11 @@ class Session:
         request = self._request(path, "thought", guess=guess)
         job = self._job(self._generate(thoughts, request), request, guess=guess)
         self.writing[path] = job
-        if self._budget is not None:
-            self._budget.begin(self, path, request, worth)
         job.task.add_done_callback(lambda _: self._written(path, job))
+        if (budget := self._budget) is not None:
+            budget.begin(self, path, request, worth)
+            # After its own search has it: the free slot may begin another's thought, and fail.
+            job.task.add_done_callback(lambda _: budget.end(request))
         return job
 
     async def _generate(self, before: Sequence[Thought], request: Request) -> Thought:
@@ -369,8 +373,6 @@ class Session:
 
     def _written(self, path: Path, job: Job[Thought]) -> None:
         self._finish(path, job, self.writing)
-        if self._budget is not None:
-            self._budget.end(job.request)
         # One that finished as it was retracted counts as cancelled: another may have replaced it.
         if job.task.cancelled() or job.cancelled is not None or self._closing is not None:
             return
