@@ -6,6 +6,7 @@ from typing import cast
 
 from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
+from spex_agents.rewards.arithmetic import Calculator
 from spex_agents.rewards.base import Reward, RewardFunction, check_reward
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.rewards.judge import JUDGE_PROMPT, Judge
@@ -15,6 +16,7 @@ from spex_agents.rewards.votes import VoteConfidence
 
 __all__ = [
     "JUDGE_PROMPT",
+    "Calculator",
     "Confidence",
     "Judge",
     "Reward",

@@ -1,0 +1,191 @@
+"""What a search is worth in right answers, at equal numbers of decoded tokens.
+
+``python -m benchmarks.accuracy`` prints a table; ``--json FILE`` keeps the rows of every problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+
+from rich.console import Console
+from rich.table import Table
+
+from spex_agents import demo
+from spex_agents.cli.choices import make_engine
+from spex_agents.demo import Problem
+from spex_agents.engines.base import Engine, Request
+from spex_agents.rewards import Confidence, Reward
+from spex_agents.search import BestOfN, Rebase, canonical, extract_answer
+from spex_agents.search.answers import Ballot, elect
+from spex_agents.search.tree import Tree
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solve import Result, solve
+
+PROBLEMS = Path(__file__).parents[1] / "examples" / "data" / "weekday_sums.jsonl"
+AT_ONCE = 4  # problems, which fills the embedded engine's slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One method over all problems.
+
+    Attributes:
+        method: Its name.
+        right: Right answers.
+        problems: Out of how many.
+        low: Lower end of the share's Wilson interval of 95 %.
+        high: Its upper end.
+        tokens: Decoded for a problem, mean.
+        answers: The elected answer to each problem.
+    """
+
+    method: str
+    right: int
+    problems: int
+    low: float
+    high: float
+    tokens: float
+    answers: tuple[str | None, ...]
+
+
+def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson score interval of a share.
+
+    Example:
+        >>> wilson(5, 10)
+        (0.237, 0.763)
+    """
+    share, scale = right / count, 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / scale
+    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
+    return round(middle - half, 3), round(middle + half, 3)
+
+
+async def run(config: SearchConfig, problems: Sequence[Problem], name: str) -> list[Result]:
+    """Solve every problem, its number in the file being its seed."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(seed: int, problem: Problem) -> Result:
+        async with gate:
+            return await solve(config, problem.question, seed=seed, run=f"{name}-{seed}")
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(seed, problem)) for seed, problem in enumerate(problems)]
+    return [task.result() for task in tasks]
+
+
+def row(
+    method: str,
+    problems: Sequence[Problem],
+    results: Sequence[Result],
+    answers: Sequence[str | None] | None = None,
+) -> Row:
+    given = tuple(result.answer for result in results) if answers is None else tuple(answers)
+    pairs = zip(given, problems, strict=True)
+    right = sum(answer == canonical(problem.answer) for answer, problem in pairs)
+    low, high = wilson(right, len(problems))
+    tokens = round(fmean(result.ledger.decoded_tokens for result in results), 1)
+    return Row(
+        method=method,
+        right=right,
+        problems=len(problems),
+        low=low,
+        high=high,
+        tokens=tokens,
+        answers=given,
+    )
+
+
+async def vote(tree: Tree, reward: Reward | None) -> str | None:
+    """Elect among whole answers by another reward than the search's; by majority without one."""
+    ballots = []
+    for path in tree.leaves():
+        if (answer := extract_answer(tree.thought(path).text)) is not None:
+            request = Request(id="vote", seed=0)
+            weight = await reward.score(tree.question, tree.chain(path), request) if reward else 1.0
+            ballots.append(Ballot(canonical(answer), weight))
+    return elect(ballots, "weighted")
+
+
+async def measure(engine: Engine, problems: Sequence[Problem], width: int) -> list[Row]:
+    """Greedy decoding, the search, and best-of-n with n such that it decodes as many tokens."""
+    confidence = Confidence()
+    search = replace(demo.config(engine), policy=Rebase(width=width), stop=None, speculation=None)
+    once = replace(
+        search, policy=BestOfN(width=1), sampling=replace(search.sampling, temperature=0)
+    )
+    greedy = row("greedy", problems, await run(once, problems, "greedy"))
+    rebase = row(f"REBASE {width}", problems, await run(search, problems, "rebase"))
+    n = max(1, round(rebase.tokens / greedy.tokens))
+    # The same samples serve three votes: they differ in the weight of a leaf only.
+    many = replace(
+        search, policy=BestOfN(width=n), sampling=replace(search.sampling, logprobs=True)
+    )
+    best = await run(many, problems, "best")
+    most = [await vote(result.tree, None) for result in best]
+    surest = [await vote(result.tree, confidence) for result in best]
+    sure = replace(search, reward=confidence)
+    return [
+        greedy,
+        row(f"best of {n}, majority", problems, best, most),
+        row(f"best of {n}, confidence", problems, best, surest),
+        row(f"best of {n}, calculator", problems, best),
+        row(f"REBASE {width}, confidence", problems, await run(sure, problems, "sure")),
+        replace(rebase, method=f"REBASE {width}, calculator"),
+    ]
+
+
+def show(rows: Sequence[Row], title: str) -> None:
+    table = Table("method", title=title)
+    for heading in ("right", "share", "95 % interval", "tokens a problem"):
+        table.add_column(heading, justify="right")
+    for line in rows:
+        table.add_row(
+            line.method,
+            f"{line.right} / {line.problems}",
+            f"{line.right / line.problems:.0%}",
+            f"{line.low:.0%} to {line.high:.0%}",
+            f"{line.tokens:.0f}",
+        )
+    Console().print(table)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=Path, default=PROBLEMS, help="JSONL: question, answer")
+    parser.add_argument("--limit", type=int, default=32, help="use the first so many")
+    parser.add_argument("--engine", default="embedded", help="or a server's address")
+    parser.add_argument("--model", help="a GGUF file, or the server's name of its model")
+    parser.add_argument("--width", type=int, default=8, help="of the search")
+    parser.add_argument("--json", type=Path, help="write the rows there")
+    given = parser.parse_args()
+    lines = given.problems.read_text().splitlines()[: given.limit]
+    problems = [Problem(**json.loads(line)) for line in lines]
+    begun = perf_counter()
+    async with make_engine(given.engine, given.model, None) as engine:
+        rows = await measure(engine, problems, given.width)
+        name, exactness = engine.name, engine.features.exactness
+    show(rows, f"{name}, {given.problems.stem}")
+    seconds = round(perf_counter() - begun)
+    print(f"{seconds} s; seeds are {exactness}")
+    if given.json:
+        report = {
+            "engine": name,
+            "exactness": exactness,
+            "problems": given.problems.name,
+            "seconds": seconds,
+            "rows": [asdict(line) for line in rows],
+        }
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

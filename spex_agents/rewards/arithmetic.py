@@ -1,0 +1,114 @@
+"""A calculator as a reward: does every equation that a path states hold?"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import add, mul, sub, truediv
+
+from spex_agents.engines.base import Request
+from spex_agents.search.answers import Extract, extract_answer
+from spex_agents.search.tree import Thought
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_EQUATION = re.compile(r"([-+*/().\d\s]*\d[-+*/().\d\s]*)=\s*(-?\d+(?:\.\d+)?)")
+_BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
+_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/", "$": None})  # noqa: RUF001
+_LONGEST = 200  # characters of one side of an equation
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Div: truediv,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calculator:
+    """1 while every equation of a path holds, and its answer is the last result; else 0.
+
+    It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, exactly,
+    with + - * / and parentheses), and says nothing about steps that state none.
+
+    Attributes:
+        once: Further, equations may take only numbers of the question that no equation has taken
+            yet, and results; and the answer must be all that is left. That is the rule of a chain
+            of sums, or of a countdown puzzle, but not of word problems, which use numbers again.
+        extract: Finds an answer in a step: the search's own.
+
+    Example:
+        >>> import asyncio
+        >>> def score(*steps: str) -> float:
+        ...     thoughts = [Thought(text=step, tokens=9) for step in steps]
+        ...     request = Request(id="r", seed=7)
+        ...     return asyncio.run(Calculator(once=True).score("4 + 8 + 5", thoughts, request))
+        >>> score("4 + 8 = 12"), score("4 + 8 = 11"), score("4 + 8 = 12", "The answer is 12")
+        (1.0, 0.0, 0.0)
+    """
+
+    once: bool = False
+    extract: Extract = extract_answer
+    name: str = "calculator"
+    needs_logprobs: bool = False
+    pure: bool = True
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score the path of `thoughts`, all its steps."""
+        given = _plain(question)
+        left = Counter(Fraction(number) for number in _NUMBER.findall(given))
+        last: Fraction | None = None
+        for thought in thoughts:
+            for terms, value, result in _equations(_plain(thought.text)):
+                if value != result:
+                    return 0.0
+                if self.once:
+                    taken = Counter(terms)
+                    if not taken <= left:
+                        return 0.0
+                    left = left - taken + Counter([result])
+                last = result
+        answer = self.extract(thoughts[-1].text)
+        if answer is None:
+            return 1.0
+        settled = last is not None and (not self.once or left == Counter([last]))
+        return float(settled and _value(_plain(answer)) == last)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
+
+
+def _equations(text: str) -> Iterator[tuple[list[Fraction], Fraction | None, Fraction]]:
+    """The numbers on the left, their value (None if it has none), and the number on the right."""
+    for left, right in _EQUATION.findall(_BULLET.sub("", text)):
+        terms: list[Fraction] = []
+        yield terms, _value(left, terms), Fraction(right)
+
+
+def _value(text: str, terms: list[Fraction] | None = None) -> Fraction | None:
+    """The value of a sum, its numbers added to `terms`; None if it is none."""
+    terms = [] if terms is None else terms
+    if len(text) > _LONGEST:
+        return None
+    try:
+        return _evaluate(ast.parse(text.strip(), mode="eval").body, terms)
+    except (SyntaxError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _evaluate(node: ast.expr, terms: list[Fraction]) -> Fraction:
+    match node:
+        case ast.Constant(value=int() | float()):
+            terms.append(Fraction(str(node.value)))
+            return terms[-1]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            terms.append(-Fraction(str(number)))
+            return terms[-1]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_evaluate(left, terms), _evaluate(right, terms))
+    raise ValueError(f"{ast.dump(node)} is no sum")
