@@ -71,6 +71,10 @@ class Policy(Protocol):
         """
         return None
 
+    def voters(self, state: State, tree: TreeView, /) -> tuple[Path, ...] | None:
+        """The ended paths whose answers are counted, or None for all of them."""
+        return None
+
 
 def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
     """Return a decision that keeps the contract, or say how it does not.
