@@ -309,6 +309,15 @@ def test_no_more_paths_end_than_the_policy_said(policy: Policy, seed: int, limit
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_a_policy_that_has_finished_stays_finished(
+    policy: Policy, seed: int, limits: Limits
+) -> None:
+    last = grow(policy, seed, limits)[-1]
+    again = policy.decide(through_json(last.after), last.tree)
+    assert again == (last.after, Finish())
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
 def test_no_path_outgrows_a_cap(policy: Policy, seed: int, limits: Limits) -> None:
     tree = grow(policy, seed, limits)[-1].tree
     for path in tree.thoughts:

@@ -47,6 +47,8 @@ class Beam(Policy):
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         ended, layer = state
+        if not layer and ended:
+            return state, Finish()
         if not layer:
             first = children(ROOT, self.beams)
             return _State(0, first), Expand(first)

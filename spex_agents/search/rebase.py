@@ -61,6 +61,8 @@ class Rebase(Policy):
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         width, layer = state
+        if width < 1:
+            return state, Finish()
         if not layer:
             first = children(ROOT, width)
             return _State(width, first), Expand(first)
