@@ -24,6 +24,7 @@ from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.world import SyntheticWorld, goodness
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards import (
+    Calculator,
     Confidence,
     Judge,
     Reward,
@@ -256,6 +257,72 @@ def test_votes_refuse_settings_that_make_no_sense() -> None:
         VoteConfidence(engine, max_tokens=0)
     with pytest.raises(SettingsError, match="temperature=0"):
         VoteConfidence(engine, sampling=Sampling(temperature=0))
+
+
+async def calculate(question: str, *steps: str, once: bool = False) -> float:
+    path = [thought(step) for step in steps]
+    return await Calculator(once=once).score(question, path, request())
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "17 + 5 = 22",
+        "So 17 + 5 = 22, and 22 - 8 = 14.",
+        "(17 + 5) / 4 = 5.5",
+        "- 17 + 5 = 22",
+        "2. 17 + 5 = 22",
+        "3 × 4 = 12, 12 ÷ 3 = 4",  # noqa: RUF001
+        "-3 + 5 = 2",
+        "$1,200 + $34 = $1,234",
+        "Let x = y, then we see.",
+        "Now add 5.",
+        "",
+    ],
+)
+async def test_a_calculator_accepts_what_holds_and_what_states_nothing(step: str) -> None:
+    assert await calculate(QUESTION, step) == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "17 + 5 = 23",
+        "17 + 5 = 22, 22 - 8 = 15",
+        "1 / 0 = 0",
+        "+ 7 = 32",
+        "2 ** 9999999 = 1",
+        "1 + + = 3",
+        "((((1 = 1",
+        f"{'1+' * 5000}1 = 5001",
+        f"{'(' * 150}1{')' * 150} = 1",
+    ],
+)
+async def test_a_calculator_refuses_what_does_not_hold_or_cannot_be_read(step: str) -> None:
+    assert await calculate(QUESTION, step) == 0
+
+
+async def test_a_calculator_remembers_a_wrong_equation_of_an_earlier_step() -> None:
+    assert await calculate(QUESTION, "5 + 7 = 13", "13 + 1 = 14") == 0
+
+
+async def test_a_calculators_answer_is_the_last_result() -> None:
+    assert await calculate(QUESTION, "5 + 7 = 12", "The answer is 12") == 1
+    assert await calculate(QUESTION, "5 + 7 = 12", r"\boxed{12.0}") == 1
+    assert await calculate(QUESTION, "5 + 7 = 12", "The answer is 13") == 0
+    assert await calculate(QUESTION, "The answer is 12") == 0
+    assert await calculate(QUESTION, "5 + 7 = 12\nThe answer is 12") == 1  # one whole thought
+
+
+async def test_a_calculator_may_hold_each_number_to_be_used_once() -> None:
+    question = "4 + 8 + 5 + 4"
+    right = ("4 + 8 = 12", "12 + 4 = 16", "16 + 5 = 21", "The answer is 21")
+    for end in range(1, 5):
+        assert await calculate(question, *right[:end], once=True) == 1
+    assert await calculate(question, "4 + 9 = 13", once=True) == 0  # 9 is not given
+    assert await calculate(question, "4 + 8 = 12", "12 + 8 = 20", once=True) == 0
+    assert await calculate(question, *right[:2], "The answer is 16", once=True) == 0  # 5 is left
+    assert await calculate(question, "4 + 8 = 12", "5 + 4 = 9", "The answer is 9", once=True) == 0
 
 
 def test_as_reward_takes_rewards_functions_and_nothing() -> None:
