@@ -24,12 +24,13 @@ from node_runs import (
 )
 
 from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.world import goodness, quality_in
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import create_tot_graph, tree_of
 from spex_agents.rewards import Verifier
-from spex_agents.search import Beam, BestOfN, Policy, Rebase, Rstar
+from spex_agents.search import Beam, BestOfN, Limits, Policy, Rebase, Rstar
 from spex_agents.search.tree import derive_seed
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.termination import MaxTokens
@@ -342,3 +343,28 @@ def test_seeds_come_from_paths_alone() -> None:
         assert seeds["0"] == derive_seed(0, (0,))
 
     run_virtual(main())
+
+
+@pytest.mark.model
+async def test_a_language_model_grows_the_same_tree_ahead_or_not() -> None:
+    async def short(question: str, steps: Sequence[str]) -> float:
+        await asyncio.sleep(0.05)
+        return 1 / (1 + len(steps[-1]))
+
+    hashes = []
+    async with EmbeddedEngine(slots=8, context=512) as engine:
+        for speculation in SPECULATION:
+            graph = create_tot_graph(
+                engine,
+                policy=Rebase(width=3),
+                reward=Verifier(short, pure=True),
+                limits=Limits(step_tokens=16, path_tokens=64, depth=4),
+                speculation=speculation,
+            ).compile(checkpointer=InMemorySaver())
+            result = await graph.ainvoke(ASKED, thread())
+            assert (result["ledger"]["launched"] > 0) is (speculation is not None)
+            hashes.append(result["tree_sha256"])
+        if engine.features.exactness == "exact":
+            assert hashes[0] == hashes[1]
+        load = await engine.load()
+        assert load.running == load.waiting == 0
