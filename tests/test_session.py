@@ -33,25 +33,32 @@ from spex_agents.speculation.solve import solve
 from spex_agents.speculation.termination import MaxTokens
 
 
-def keep(known: Known) -> dict[Path, float]:
-    return dict.fromkeys(known.writing, 1.0)
-
-
-QUIET = Speculation(selector=keep)
-"""Begins only what a test launches itself."""
+def nothing(known: Known) -> dict[Path, float]:
+    return {}
 
 
 def on_session(
     body: Callable[[Session, WatchedEngine], Awaitable[None]],
     engine: WatchedEngine | None = None,
+    *,
+    budget: Budget | None = None,
     **settings: Any,
 ) -> None:
-    """Run `body` on a session and a virtual clock, and check that nothing outlives it."""
+    """Run `body` on a session and a virtual clock, and check that nothing outlives it.
+
+    Unless `settings` say otherwise, nothing is begun early but what `body` launches itself.
+    """
+    opened: list[Session] = []
+
+    def keep(known: Known) -> dict[Path, float]:
+        return {path: 1.0 for session in opened for path in session.writing}
 
     async def main() -> None:
         watched = make_engine() if engine is None else engine
-        made = config(watched, **{"speculation": QUIET, **settings})
+        quiet = Speculation(selector=keep, budget=budget)
+        made = config(watched, **{"speculation": quiet, **settings})
         async with Session(made, Tree(QUESTION), run="run") as session:
+            opened.append(session)
             await body(session, watched)
         check_idle(watched)
         assert session.ledger.decoded_tokens == watched.inner.decoded_tokens
@@ -201,7 +208,7 @@ def test_what_is_under_way_is_taken_before_what_begins_can_push_it_out() -> None
         assert (session.ledger.hits, session.ledger.retracted) == (1, 0)
         assert list(session.tree.thoughts) == [(0,), (1,)]
 
-    on_session(body, speculation=Speculation(selector=keep, budget=Budget(1)))
+    on_session(body, budget=Budget(1))
 
 
 def test_children_are_committed_by_index_not_by_finish() -> None:
@@ -317,7 +324,7 @@ def test_a_session_being_closed_is_offered_no_slot() -> None:
         await closer
         assert session.ledger.launched == 0
 
-    on_session(body, speculation=Speculation(selector=keep, budget=budget))
+    on_session(body, budget=budget)
 
 
 def test_the_fault_of_one_search_costs_no_other_its_thought() -> None:
@@ -327,7 +334,7 @@ def test_the_fault_of_one_search_costs_no_other_its_thought() -> None:
     async def main() -> None:
         engine = make_engine()
         budget = Budget(1)
-        made = config(engine, speculation=Speculation(selector=keep, budget=budget))
+        made = config(engine, speculation=Speculation(selector=nothing, budget=budget))
         unheard: list[str] = []
         asyncio.get_running_loop().set_exception_handler(
             lambda loop, context: unheard.append(str(context["exception"]))
