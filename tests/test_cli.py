@@ -19,6 +19,8 @@ from typer.testing import CliRunner, Result
 
 from spex_agents.cli import app
 from spex_agents.cli.live import picture
+from spex_agents.cli.showcase import showcase
+from spex_agents.demo import weekday_sum
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
@@ -245,3 +247,13 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     assert stdout == b""
     assert b"interrupted" in seen
     assert b"Traceback" not in seen
+
+
+@pytest.mark.model
+async def test_the_demo_shows_greedy_decoding_beside_the_search() -> None:
+    screen = Console(width=80, file=io.StringIO(), record=True)
+    await showcase((weekday_sum(1, 1, 1, 1, 1, 1, 1),), 0, screen)
+    shown = screen.export_text()
+    assert "Right: greedy decoding " in shown
+    assert "without: the same tree." in shown
+    assert "Start: 1, Monday: + 1" in shown

@@ -72,8 +72,9 @@ def solve(
         str | None,
         typer.Option(
             help="confidence (the model's own log-probabilities; default), judge, votes, "
-            "simulated (default of the simulated engine), or module:function, an async function "
-            "(question, steps) -> float of your own.",
+            "calculator (do the stated equations hold?), simulated (default of the simulated "
+            "engine), or module:function, an async function (question, steps) -> float of your "
+            "own.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -146,8 +147,15 @@ def solve(
     raise typer.Exit(0 if answered else 1)
 
 
-@app.callback()
-def commands() -> None: ...
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Decides the run.")] = 0,
+) -> None:
+    """Greedy decoding beside the search: real problems, a small model in this process."""
+    with exit_codes():
+        from spex_agents.cli.run import show_demo  # noqa: PLC0415 (as above)
+
+        show_demo(seed)
 
 
 def main() -> None:

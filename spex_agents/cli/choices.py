@@ -41,7 +41,7 @@ POLICIES: Mapping[str, Callable[..., Policy]] = MappingProxyType(
 )
 """Policies by name; each takes `width`, and `rollouts` where it walks some."""
 
-REWARDS = ("confidence", "judge", "votes", "simulated")
+REWARDS = ("confidence", "judge", "votes", "calculator", "simulated")
 """Rewards by name; ``module:function`` is one's own."""
 
 
@@ -111,6 +111,8 @@ def make_reward(
             return rewards.VoteConfidence(
                 engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
             )
+        case "calculator":
+            return rewards.Calculator()
         case "simulated" if simulated:
             return rewards.SimulatedReward()
         case "simulated":

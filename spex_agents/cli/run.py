@@ -11,8 +11,10 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from spex_agents import demo
 from spex_agents.cli.live import live_view
 from spex_agents.cli.report import as_json, panel
+from spex_agents.cli.showcase import showcase
 from spex_agents.engines.clock import run_virtual
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
@@ -37,6 +39,11 @@ def run(
     else:
         Console().print(panel(config, policy, result, seconds))
     return result.answer is not None
+
+
+def show_demo(seed: int) -> None:
+    """Run the demonstration's problems and print them on standard output."""
+    asyncio.run(showcase(demo.PROBLEMS, seed, Console()))
 
 
 async def timed(
