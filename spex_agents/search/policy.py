@@ -76,6 +76,19 @@ class Policy(Protocol):
         return None
 
 
+def ask(policy: Policy, state: State, tree: TreeView, limits: Limits) -> tuple[State, Decision]:
+    """Let `policy` decide, and hold it to its contract.
+
+    Raises:
+        PolicyError: It broke it.
+    """
+    outcome: object = policy.decide(state, tree)
+    if not isinstance(outcome, tuple) or len(outcome) != 2:
+        raise PolicyError(f"decide returned {outcome!r}: return (state, Expand | Finish)")
+    state, decision = outcome
+    return check_state(state), check(decision, tree, limits)
+
+
 def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
     """Return a decision that keeps the contract, or say how it does not.
 

@@ -212,16 +212,17 @@ class Budget:
         while free >= 1 and order:
             _, index, searcher = heapq.heappop(order)
             offers = self._offers[searcher]
-            worth, path = offers.pop()
+            worth, path = offers[-1]
             if quota is not None and running.get(searcher, 0) >= quota[searcher]:
                 continue
             if line is not None:
                 base, slope = line
                 if worth <= useful * slope / (base + slope * (len(self._flights) + 1)):
                     continue
+            offers.pop()
             searcher.launch(path, worth)
             useful += worth
-            free -= 1
+            free = self.limit() - len(self._flights)
             running[searcher] = running.get(searcher, 0) + 1
             if offers:
                 heapq.heappush(order, (self._rank(offers, running[searcher]), index, searcher))
@@ -262,6 +263,10 @@ _budgets: WeakKeyDictionary[Engine, Budget] = WeakKeyDictionary()
 
 def budget_of(engine: Engine) -> Budget:
     """The budget that all searches on `engine` share, as wide as the engine if that says so."""
-    if (budget := _budgets.get(engine)) is None:
-        budget = _budgets[engine] = Budget(engine.features.slots)
-    return budget
+    try:
+        known = _budgets.get(engine)
+    except TypeError:  # an engine that cannot be a key shares nothing
+        return Budget(engine.features.slots)
+    if known is None:
+        known = _budgets[engine] = Budget(engine.features.slots)
+    return known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -28,13 +28,12 @@ class Known:
     decision: Decision | None
     thoughts: Mapping[Path, Thought]
     rewards: Mapping[Path, float]
-    writing: Collection[Path]
 
 
 Forecast: TypeAlias = Callable[[Known], Mapping[Path, float]]
-"""Foresees: the paths worth having under way, each with its probability of being demanded.
+"""Foresees: paths that are not in the tree yet, each with its probability of being demanded.
 
-Only paths that are not written yet and whose parent's text is known.
+Only paths whose parent's text is known, whether or not they have been begun.
 """
 
 Selector: TypeAlias = Literal["replay", "paper"] | Forecast
@@ -50,6 +49,8 @@ class Speculation:
         draws: Trees drawn for each prediction.
         lookahead: Decisions the policy takes on each of them, at most.
         threshold: A path is begun if its probability of being demanded is at least this.
+        waste: Tokens that may be wasted for each useful one, about; beyond that, only paths are
+            begun that are likely enough to bring the ratio down.
         budget: Shared by the searches that are to share their speculative slots; None for the one
             of their engine.
 
@@ -61,6 +62,7 @@ class Speculation:
     draws: int = 8
     lookahead: int = 64
     threshold: float = 0.2
+    waste: float = 1.5
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +75,8 @@ class Speculation:
                 raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
+        if not self.waste >= 0:
+            raise SettingsError(f"waste={self.waste!r}: must be at least 0, or math.inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 _OPEN = Thought(text="", tokens=0)
 _ENDED = Thought(text="", tokens=0, finish="stop", ends=True)
 
-KEEP = 0.4
-"""A path under way is kept while its probability is at least this share of the threshold: what it
-has already cost is no longer a cost."""
-
 WORK = 200
 """Rewards looked up and paths demanded in one forecast, about, which keeps it below a millisecond:
 replays are renewed a few at each event. After a decision, which outdates them all, it may be FRESH
@@ -105,7 +101,6 @@ class Speculator:
         prediction: What has been learnt so far; this speculator adds to it.
         draws: Trees drawn for a forecast.
         lookahead: Decisions taken on each of them, at most.
-        threshold: Least probability of a path that is worth beginning.
     """
 
     def __init__(
@@ -116,14 +111,12 @@ class Speculator:
         *,
         draws: int,
         lookahead: int,
-        threshold: float,
     ) -> None:
         self.policy = policy
         self.limits = limits
         self.prediction = prediction
         self.draws = draws
         self.lookahead = lookahead
-        self.threshold = threshold
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque(maxlen=draws)
         self._made = 0
@@ -131,7 +124,7 @@ class Speculator:
         self._written: dict[Path, int] = {}
 
     def forecast(self, known: Known) -> dict[Path, float]:
-        """The paths worth having under way, each with its probability of being demanded."""
+        """Paths that can be begun or have been, each with its probability of being demanded."""
         if not isinstance(known.decision, Expand):
             return {}
         for path in islice(known.thoughts, len(self._written), None):
@@ -153,15 +146,13 @@ class Speculator:
         counts = Counter(path for replay in self._replays for path in replay.demanded)
         probable = {}
         for path, count in counts.items():
-            if path in known.thoughts or not self._beginnable(path, known):
+            if path in known.tree or not self._beginnable(path, known):
                 continue
             # Replays made before the parent was written could not foresee its children; and a few
             # replays prove little.
             parent = self._written.get(path[:-1], -1)
             replays = sum(replay.texts > parent for replay in self._replays)
-            probability = min(1.0, count / max(replays, self.draws / 2))
-            if probability >= self.threshold * (KEEP if path in known.writing else 1):
-                probable[path] = probability
+            probable[path] = min(1.0, count / max(replays, self.draws / 2))
         return probable
 
     def _replay(self, drawn: _Drawn, known: Known) -> list[Path]:
@@ -250,5 +241,4 @@ def forecaster(
         prediction,
         draws=1 if paper else settings.draws,
         lookahead=settings.lookahead,
-        threshold=settings.threshold,
     ).forecast

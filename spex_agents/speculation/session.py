@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Generic, Literal, TypedDict, TypeVar
@@ -22,10 +22,10 @@ from spex_agents.engines.base import Request
 from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
 from spex_agents.rewards.base import check_reward
 from spex_agents.search.answers import Ballot, canonical, elect, plain_form
-from spex_agents.search.policy import Decision, Expand, Finish, State, check, check_state
+from spex_agents.search.policy import Decision, Expand, Finish, State, ask
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
-from spex_agents.speculation.budget import Budget, budget_of
-from spex_agents.speculation.config import Forecast, Known, SearchConfig
+from spex_agents.speculation.budget import budget_of
+from spex_agents.speculation.config import Forecast, Known, SearchConfig, Speculation
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.prediction import Prediction
 from spex_agents.speculation.selection import forecaster
@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
 """How long closing waits for the engine to confirm that everything was aborted."""
+
+KEEP = 0.4
+"""A thought under way is kept while its probability is at least this share of the threshold: what
+it has cost already is no longer a cost."""
 
 Value = TypeVar("Value", Thought, float)
 
@@ -117,11 +121,11 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         self._decision = decision
         self._planned: asyncio.Handle | None = None
-        self._budget: Budget | None = None
+        self._budget = budget_of(config.engine)  # it counts searches that do not run ahead as well
         self._prediction = Prediction()
         self._forecast: Forecast | None = None
         if config.speculation is not None:
-            self._budget = config.speculation.budget or budget_of(config.engine)
+            self._budget = config.speculation.budget or self._budget
             self._prediction = Prediction(self._budget.prediction)
             self._forecast = forecaster(
                 config.speculation, config.policy, config.limits, self._prediction
@@ -145,9 +149,7 @@ class Session:
         Raises:
             PolicyError: The policy broke its contract.
         """
-        state, decision = self.config.policy.decide(self.state, self.tree)
-        decision = check(decision, self.tree, self.config.limits)
-        check_state(state)
+        state, decision = ask(self.config.policy, self.state, self.tree, self.config.limits)
         stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
@@ -259,8 +261,7 @@ class Session:
         """Cancel the thought at `path`, which was begun early and has become improbable."""
         del self._guesses[path]
         job = self.writing.pop(path)
-        if self._budget is not None:
-            self._budget.retracting(job.request)
+        self._budget.retracting(job.request)
         self._cancel(job)
         self.ledger.retracted += 1
         self._emit(path, "cancelled")
@@ -271,8 +272,7 @@ class Session:
         The ledger is complete afterwards, and its figures are on the current OpenTelemetry span.
         """
         if self._closing is None:
-            if self._budget is not None:
-                self._budget.leave(self)
+            self._budget.leave(self)
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
@@ -348,10 +348,9 @@ class Session:
         job = self._job(self._generate(thoughts, request), request, guess=guess)
         self.writing[path] = job
         job.task.add_done_callback(lambda _: self._written(path, job))
-        if (budget := self._budget) is not None:
-            budget.begin(self, path, request, worth)
-            # After its own search has it: the free slot may begin another's thought, and fail.
-            job.task.add_done_callback(lambda _: budget.end(request))
+        self._budget.begin(self, path, request, worth)
+        # After its own search has it: the free slot may begin another's thought, and fail.
+        job.task.add_done_callback(lambda _: self._budget.end(request))
         return job
 
     async def _generate(self, before: Sequence[Thought], request: Request) -> Thought:
@@ -492,20 +491,56 @@ class Session:
 
     def _plan(self) -> None:
         self._planned = None
-        if self._forecast is None or self._budget is None or self._closing is not None:
+        settings = self.config.speculation
+        if settings is None or self._forecast is None or self._closing is not None:
             return
         started = perf_counter()
-        known = Known(
-            self.tree, self.state, self._decision, self.thoughts, self.rewards, self.writing
-        )
-        forecast = self._forecast(known)
-        worth = {path: value for path, value in forecast.items() if path not in self._failed}
+        known = Known(self.tree, self.state, self._decision, self.thoughts, self.rewards)
+        try:
+            chances = self._forecast(known)
+        except Exception:
+            logger.exception("no forecast: the search goes on without running ahead")
+            self._forecast, chances = None, {}
         for path in [path for path in self._guesses if path in self.writing]:
-            if path not in worth:
+            if chances.get(path, 0.0) < settings.threshold * KEEP:
                 self.retract(path)
+        least = self._least(settings, chances)
+        worth = {
+            path: chance
+            for path, chance in chances.items()
+            if path not in self.thoughts
+            and path not in self._failed
+            and (chance >= least or path in self.writing)
+        }
         self._budget.offer(self, worth)
         self.ledger.plans += 1
         self.ledger.plan_seconds += perf_counter() - started
+
+    def _least(self, settings: Speculation, chances: Mapping[Path, float]) -> float:
+        """The probability to ask for now, higher the more has been wasted.
+
+        A thought of probability p adds (1 - p) to the waste for each p of use: from 1 / (1 + w) on
+        it brings a ratio above w down.
+        """
+        strict = 1 / (1 + settings.waste)
+        if strict <= settings.threshold:
+            return settings.threshold
+        spent = min(1.0, self._waste(chances) / settings.waste) if settings.waste else 1.0
+        return settings.threshold + (strict - settings.threshold) * spent
+
+    def _waste(self, chances: Mapping[Path, float]) -> float:
+        """The waste ratio to expect of what has been begun so far."""
+        useful, wasted = float(self.ledger.useful_tokens), float(self.ledger.wasted_tokens)
+        committed = self.tree.thoughts.values()
+        mean = sum(thought.tokens for thought in committed) / len(committed) if committed else 1.0
+        for path in self._guesses:
+            if (thought := self.thoughts.get(path)) is not None:
+                wasted -= thought.tokens  # counted as waste until it is taken
+            tokens = thought.tokens if thought is not None else mean
+            useful += tokens * chances.get(path, 0.0)
+            wasted += tokens * (1 - chances.get(path, 0.0))
+        useful += mean * sum(job.request.demanded for job in self.writing.values())
+        return wasted / useful if useful else 0.0
 
 
 def path_id(path: Path) -> str:
