@@ -1,0 +1,215 @@
+"""The plugin's decisions, on a scheduler made of plain objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from spex_agents.server.messages import (
+    DEMANDED,
+    RETRACTED,
+    SPECULATIVE,
+    Message,
+    decode,
+    is_below,
+)
+from spex_agents.server.scheduling import RECENT_STEPS, Scheduling
+from spex_agents.server.step_times import StepTimes
+
+
+@dataclass(eq=False)
+class Queued:
+    rid: str
+    priority: int = SPECULATIVE
+    output_ids: list[int] = field(default_factory=list)
+    over: bool = False
+
+    def finished(self) -> bool:
+        return self.over
+
+
+class Scheduler:
+    def __init__(self) -> None:
+        self.waiting_queue: list[Queued] = []
+        self.running: list[Queued] = []
+        self.chunked_req: Queued | None = None
+        self.max_running_requests = 32
+
+    def collect_inflight_reqs(self) -> set[Queued]:
+        return set(self.running)
+
+
+def scheduling(ridge: int | None = 4, slowdown: float = 0.05) -> tuple[Scheduler, Scheduling]:
+    scheduler = Scheduler()
+    return scheduler, Scheduling(scheduler, ridge=ridge, slowdown=slowdown)
+
+
+def decode_steps(spex: Scheduling, number: int, size: int = 1) -> None:
+    for step in range(number):
+        spex.processed(
+            SimpleNamespace(
+                forward_iter=step,
+                forward_mode=SimpleNamespace(is_decode=lambda: True),
+                reqs=[None] * size,
+            )
+        )
+
+
+@pytest.mark.parametrize("verb", ["promote", "demote", "abort"])
+def test_messages_survive_the_way(verb: str) -> None:
+    message = decode(f"spex:{verb}:run/0.3/thought-1;")
+    assert message is not None
+    assert decode(message.encode()) == message == (verb, "run/0.3/thought-1;")
+
+
+@pytest.mark.parametrize("rid", ["run/0", "spex:", "spex:abort:", "spex:explode:run", ""])
+def test_other_ids_are_no_messages(rid: str) -> None:
+    assert decode(rid) is None
+
+
+@pytest.mark.parametrize(
+    ("rid", "prefix", "below"),
+    [
+        ("run/0.3/thought-1;", "run/0.3", True),
+        ("run/0.3.1/thought-1;", "run/0.3", True),
+        ("run/0.31/thought-1;", "run/0.3", False),
+        ("run/0.3/thought-1~1;", "run/0.3/thought-1", True),
+        ("run/0.3/thought-10;", "run/0.3/thought-1", False),
+        ("run/0.3/thought-1;", "run/0.3/thought-1;", True),
+        ("run/0.3/thought-1;", "run", True),
+        ("runner/0.3/thought-1;", "run", False),
+        ("run/0.3/thought-1;", "run/", True),
+    ],
+)
+def test_prefixes_end_at_path_boundaries(rid: str, prefix: str, below: bool) -> None:
+    assert is_below(rid, prefix) is below
+
+
+def test_speculative_requests_join_up_to_the_ridge() -> None:
+    scheduler, spex = scheduling(ridge=3)
+    scheduler.running = [Queued("run/0/thought-1;", DEMANDED)]
+    scheduler.waiting_queue = [Queued(f"run/0.{child}/thought-1;") for child in range(4)]
+    held = spex.hold_back(scheduler.running)
+    assert [request.rid[:7] for request in scheduler.waiting_queue] == ["run/0.0", "run/0.1"]
+    assert [request.rid[:7] for request in held] == ["run/0.2", "run/0.3"]
+    assert spex.counters.values["deferred"] == 2
+    scheduler.waiting_queue = held
+    assert spex.hold_back(scheduler.running) == []
+    assert spex.counters.values["deferred"] == 2  # each is counted once
+
+
+def test_no_speculative_request_joins_while_a_demanded_one_waits() -> None:
+    scheduler, spex = scheduling(ridge=8)
+    guess, asked = Queued("run/0/thought-1;"), Queued("run/1/thought-1;", DEMANDED)
+    scheduler.waiting_queue = [guess, asked]
+    assert spex.hold_back([]) == [guess]
+    assert scheduler.waiting_queue == [asked]
+
+
+def test_a_finished_request_takes_no_place() -> None:
+    scheduler, spex = scheduling(ridge=1)
+    scheduler.waiting_queue = [Queued("run/0/thought-1;")]
+    assert spex.hold_back([Queued("run/1/thought-1;", over=True)]) == []
+
+
+def test_guesses_of_others_may_slow_demanded_work_a_little_only() -> None:
+    scheduler, spex = scheduling(ridge=40, slowdown=0.05)
+    mine = Queued("mine/0/thought-1;", DEMANDED)
+    scheduler.waiting_queue = [Queued(f"other/0.{child}/thought-1;") for child in range(9)]
+    held = spex.hold_back([mine])
+    # d + slowdown (r + d) = 1 + 0.05 * 41 = 3.05: the third request is the last below it.
+    assert len(scheduler.waiting_queue) == 3
+    assert len(held) == 6
+
+
+def test_a_run_that_demands_nothing_any_more_is_forgotten() -> None:
+    scheduler, spex = scheduling(ridge=10, slowdown=0.0)
+    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
+    scheduler.waiting_queue = list(guesses)
+    assert len(spex.hold_back([])) == 2
+    decode_steps(spex, RECENT_STEPS + 1)
+    scheduler.waiting_queue = list(guesses)
+    assert spex.hold_back([]) == []
+
+
+def test_promotion_and_demotion_reach_waiting_and_running_requests() -> None:
+    scheduler, spex = scheduling()
+    waiting, running = Queued("run/0/thought-1;"), Queued("run/1/thought-1;")
+    scheduler.waiting_queue, scheduler.running = [waiting], [running]
+    for request in (waiting, running):
+        spex.handle(Message("promote", request.rid), pytest.fail)
+        assert request.priority == DEMANDED
+    spex.handle(Message("demote", "run"), pytest.fail)
+    assert waiting.priority == running.priority == SPECULATIVE
+    assert spex.counters.values["promoted"] == spex.counters.values["demoted"] == 2
+
+
+def test_one_message_prunes_a_subtree_and_counts_what_was_wasted() -> None:
+    scheduler, spex = scheduling()
+    inside = [
+        Queued("run/0.3/thought-1;", output_ids=[1, 2, 3]),
+        Queued("run/0.3.1/thought-1;", output_ids=[1]),
+    ]
+    outside = Queued("run/0.31/thought-1;")
+    scheduler.running = [*inside, outside]
+    aborted: list[str] = []
+    spex.handle(Message("abort", "run/0.3"), aborted.append)
+    assert sorted(aborted) == sorted(request.rid for request in inside)
+    assert {request.priority for request in inside} == {RETRACTED}
+    assert outside.priority == SPECULATIVE
+    assert spex.counters.values["aborted"] == 2
+    assert spex.counters.values["wasted_tokens"] == 4
+
+
+def test_a_message_may_overtake_its_request() -> None:
+    _, spex = scheduling()
+    spex.handle(Message("abort", "run/0/thought-1;"), pytest.fail)
+    spex.handle(Message("promote", "run/1/thought-1;"), pytest.fail)
+    assert spex.arrived(Queued("run/0/thought-1;"))
+    assert not spex.arrived(Queued("run/0/thought-1~1;"))
+    promoted = Queued("run/1/thought-1;")
+    assert not spex.arrived(promoted)
+    assert promoted.priority == DEMANDED
+
+
+def test_a_pruned_path_can_be_written_again() -> None:
+    _, spex = scheduling()
+    spex.handle(Message("abort", "run/0.3"), pytest.fail)
+    assert not spex.arrived(Queued("run/0.3/thought-2;"))
+
+
+def test_the_ridge_is_where_requests_cost_as_much_as_the_step() -> None:
+    times = StepTimes()
+    assert times.ridge() == StepTimes.FIRST_GUESS
+    for size in (1, 2, 4, 8) * 16:
+        times.learn(size, 0.160 + 0.037 * size)
+    line = times.line()
+    assert line is not None
+    assert line == pytest.approx((0.160, 0.037))
+    assert times.ridge() == 4
+
+
+def test_the_ridge_is_not_guessed_far_beyond_what_was_seen() -> None:
+    times = StepTimes()
+    for size in (1, 8, 16) * 16:
+        times.learn(size, 0.020)
+    assert times.ridge() == 32
+
+
+def test_a_hiccup_hardly_moves_a_step_time() -> None:
+    times = StepTimes()
+    for _ in range(20):
+        times.learn(1, 0.010)
+    times.learn(1, 10.0)
+    assert times.table()[1][1] < 0.012
+
+
+def test_only_steps_that_follow_each_other_are_timed() -> None:
+    _, spex = scheduling(ridge=None)
+    decode_steps(spex, 3, size=2)
+    assert spex.step_times.table()[2][0] == 2
+    decode_steps(spex, 1, size=2)  # numbered 0 again: others ran between
+    assert spex.step_times.table()[2][0] == 2
