@@ -30,7 +30,7 @@ from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solve import Result, solve
 
 PROBLEMS = Path(__file__).parents[1] / "examples" / "data" / "weekday_sums.jsonl"
-AT_ONCE = 4  # problems, which fills the embedded engine's slots
+IN_FLIGHT = 32  # requests, about: twice the embedded engine's slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,11 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return round(middle - half, 3), round(middle + half, 3)
 
 
-async def run(config: SearchConfig, problems: Sequence[Problem], name: str) -> list[Result]:
+async def run(
+    config: SearchConfig, problems: Sequence[Problem], name: str, *, width: int
+) -> list[Result]:
     """Solve every problem, its number in the file being its seed."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(max(1, IN_FLIGHT // width))
 
     async def one(seed: int, problem: Problem) -> Result:
         async with gate:
@@ -122,14 +124,14 @@ async def measure(engine: Engine, problems: Sequence[Problem], width: int) -> li
     once = replace(
         search, policy=BestOfN(width=1), sampling=replace(search.sampling, temperature=0)
     )
-    greedy = row("greedy", problems, await run(once, problems, "greedy"))
-    rebase = row(f"REBASE {width}", problems, await run(search, problems, "rebase"))
+    greedy = row("greedy", problems, await run(once, problems, "greedy", width=1))
+    rebase = row(f"REBASE {width}", problems, await run(search, problems, "rebase", width=width))
     n = max(1, round(rebase.tokens / greedy.tokens))
     # The same samples serve three votes: they differ in the weight of a leaf only.
     many = replace(
         search, policy=BestOfN(width=n), sampling=replace(search.sampling, logprobs=True)
     )
-    best = await run(many, problems, "best")
+    best = await run(many, problems, "best", width=n)
     most = [await vote(result.tree, None) for result in best]
     surest = [await vote(result.tree, confidence) for result in best]
     sure = replace(search, reward=confidence)
@@ -138,7 +140,9 @@ async def measure(engine: Engine, problems: Sequence[Problem], width: int) -> li
         row(f"best of {n}, majority", problems, best, most),
         row(f"best of {n}, confidence", problems, best, surest),
         row(f"best of {n}, calculator", problems, best),
-        row(f"REBASE {width}, confidence", problems, await run(sure, problems, "sure")),
+        row(
+            f"REBASE {width}, confidence", problems, await run(sure, problems, "sure", width=width)
+        ),
         replace(rebase, method=f"REBASE {width}, calculator"),
     ]
 
