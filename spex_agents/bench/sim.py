@@ -11,12 +11,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
+from typing import Literal
 
+from spex_agents.bench.trace import TraceReward
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
 from spex_agents.errors import SettingsError
+from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy, Tree
 from spex_agents.speculation.budget import Allocation, Budget
@@ -27,6 +31,9 @@ from spex_agents.speculation.termination import Stop
 
 DEPTHS = {"rstar": 5}
 """Depth caps by policy name; 10 for the others, as in the paper's settings."""
+
+DRAFT_TOKENS, DRAFT_COST = 4, 0.1
+"""Token-level speculative decoding: tokens drafted for a step, and what drafting adds to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +50,17 @@ class Case:
         reward_spread: Sigma of its log-normal spread.
         seeds: Runs, each with seeds of its own.
         speculation: What "on" means; its budget is filled in.
-        capacity: Of the budget; None for the hardware's slots.
+        capacity: Of the budget: requests in flight, "slots" for as many as the hardware runs, or
+            "online" to find it.
         allocation: Of the budget.
         stop: When searches end early, on, off and with the oracle alike.
         world: Who writes the thoughts; None for the synthetic process.
+        replicas: Devices that share the requests evenly.
+        acceptance_length: Tokens a step yields for a request; more than 1 is token-level
+            speculative decoding of `DRAFT_TOKENS` at `DRAFT_COST`.
+
+    Raises:
+        SettingsError: A value is outside its range.
     """
 
     preset: str | Hardware
@@ -58,30 +72,92 @@ class Case:
     reward_spread: float = 0.0
     seeds: int = 20
     speculation: Speculation = field(default_factory=Speculation)
-    capacity: int | None = None
+    capacity: int | Literal["slots", "online"] = "slots"
     allocation: Allocation = "benefit"
     stop: Stop | None = None
     world: World | None = None
+    replicas: int = 1
+    acceptance_length: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("queries", "seeds"):
+        for name in ("queries", "seeds", "replicas"):
             if (value := getattr(self, name)) < 1:
                 raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
-        if self.reward_latency < 0:
-            raise SettingsError(f"reward_latency={self.reward_latency!r}: must be at least 0 s")
-        self.hardware()
+        self.reward()
+        self.budget()
+        Limits(depth=self.depth)
 
     def hardware(self) -> Hardware:
+        """The preset, all its replicas as one, with token-level speculative decoding if asked."""
         if isinstance(self.preset, Hardware):
-            return self.preset
-        if self.preset not in HARDWARE:
+            hardware = self.preset
+        elif self.preset in HARDWARE:
+            hardware = HARDWARE[self.preset]
+        else:
             raise SettingsError(f"preset={self.preset!r}: must be one of {', '.join(HARDWARE)}")
-        return HARDWARE[self.preset]
+        if self.replicas > 1:
+            hardware = replace(
+                hardware,
+                name=f"{hardware.name} x{self.replicas}",
+                slots=hardware.slots * self.replicas,
+                per_sequence=hardware.per_sequence / self.replicas,
+                compute=hardware.compute / self.replicas,
+                slowdown=hardware.slowdown / self.replicas,
+            )
+        if self.acceptance_length != 1:
+            hardware = replace(
+                hardware,
+                acceptance_length=self.acceptance_length,
+                draft_tokens=DRAFT_TOKENS,
+                draft_cost=DRAFT_COST,
+            )
+        return hardware
+
+    def budget(self) -> Budget:
+        """A new budget, for one run."""
+        match self.capacity:
+            case "slots":
+                return Budget(self.hardware().slots, allocation=self.allocation)
+            case "online":
+                return Budget(None, allocation=self.allocation)
+            case int(capacity):
+                return Budget(capacity, allocation=self.allocation)
+        raise SettingsError(f"capacity={self.capacity!r}: must be a number, or 'slots' or 'online'")
+
+    def reward(self) -> Reward:
+        latency, spread = self.reward_latency, self.reward_spread
+        if isinstance(self.world, TraceWorld):
+            return TraceReward(world=self.world, latency=latency, spread=spread)
+        return SimulatedReward(latency=latency, spread=spread)
+
+    def search(self, run: int, query: int) -> tuple[str, int]:
+        """The question and the seed of one search; those of a trace come first as recorded."""
+        if isinstance(self.world, TraceWorld):
+            turn, index = divmod(run * self.queries + query, len(self.world.questions))
+            return self.world.questions[index], turn
+        return f"question {query}", run * 10_000 + query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a case came to: means over seeds; times in seconds on the virtual clock."""
+    """What a case came to: means over seeds; times in seconds on the virtual clock.
+
+    Attributes:
+        stop: The stopping rule, on, off and with the oracle alike.
+        lossy: Whether it may change the answer.
+        speedup: off_s / on_s, where a run of several queries ends with its last.
+        query_speedup: The same of the mean seconds of a query.
+        oracle_share: Of the speed-up that perfect foresight reaches.
+        hit_rate: Thoughts begun early that were demanded.
+        waste_ratio: Wasted per useful token.
+        demanded_slowdown: Growth of the time a useful token takes, because others decode beside it.
+        predictor_ms_per_event: Mean computing time; the one figure that differs between runs.
+        fairness: Jain's index of the queries' speed-ups: 1 where all gain alike.
+        same_tree: Seeds where the trees of off, on and oracle have equal hashes.
+        full_s: Seconds with neither speculation nor stopping rule.
+        same_answer: Share of searches whose answer is that of the full search.
+        synthesised: Share of the off trees' thoughts that a recorded trace lacked.
+    """
 
     preset: str
     policy: str
@@ -90,10 +166,13 @@ class Row:
     queries: int
     reward_latency: float
     seeds: int
+    stop: str
+    lossy: bool
     off_s: float
     on_s: float
     oracle_s: float
     speedup: float
+    query_speedup: float
     oracle_share: float
     hit_rate: float
     waste_ratio: float
@@ -101,6 +180,13 @@ class Row:
     predictor_ms_per_event: float
     fairness: float
     same_tree: int
+    full_s: float
+    same_answer: float
+    synthesised: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.policy}-{self.rollouts or self.width}"
 
     def report(self) -> dict[str, object]:
         return {
@@ -111,9 +197,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    seconds: float
     results: Sequence[Result]
     finished: Sequence[float]
+    synthesised: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.finished)
+
+    def hashes(self) -> list[str]:
+        return [result.tree.sha256() for result in self.results]
 
     def ledger(self) -> Ledger:
         total = Ledger()
@@ -133,28 +226,44 @@ def run(case: Case) -> Row:
         >>> row.same_tree, row.speedup > 1.5
         (2, True)
     """
-    off, on, oracle, spent, spent_off, same = [], [], [], Ledger(), Ledger(), 0
-    fairness = []
+    off, on, oracle, full, fairness = [], [], [], [], []
+    spent, spent_off = Ledger(), Ledger()
+    same_tree = same_answers = 0
+    each_off: list[float] = []
+    each_on: list[float] = []
+    synthesised: list[float] = []
     for seed in range(case.seeds):
         plain = _searches(case, seed, [None] * case.queries)
-        speculation = replace(case.speculation, budget=_budget(case))
-        ahead = _searches(case, seed, [speculation] * case.queries)
-        budget = _budget(case)
-        foreseen = [
-            Speculation(selector=_foresee(result.tree), budget=budget) for result in plain.results
-        ]
-        perfect = _searches(case, seed, foreseen)
-        same += _hashes(plain) == _hashes(ahead) == _hashes(perfect)
+        ahead = _searches(
+            case, seed, [replace(case.speculation, budget=case.budget())] * case.queries
+        )
+        budget = case.budget()
+        perfect = _searches(
+            case,
+            seed,
+            [
+                Speculation(selector=_foresee(result.tree), budget=budget)
+                for result in plain.results
+            ],
+        )
+        whole = plain
+        if case.stop is not None:
+            whole = _searches(replace(case, stop=None), seed, [None] * case.queries)
+        same_tree += plain.hashes() == ahead.hashes() == perfect.hashes()
+        same_answers += sum(
+            one.answer == other.answer
+            for one, other in zip(ahead.results, whole.results, strict=True)
+        )
         off.append(plain.seconds)
         on.append(ahead.seconds)
         oracle.append(perfect.seconds)
+        full.append(whole.seconds)
+        each_off += plain.finished
+        each_on += ahead.finished
+        synthesised.append(plain.synthesised)
         spent.add(ahead.ledger())
         spent_off.add(plain.ledger())
         fairness.append(_jain([a / b for a, b in zip(plain.finished, ahead.finished, strict=True)]))
-    pace, pace_off = (
-        ledger.useful_seconds / max(1, ledger.useful_tokens) for ledger in (spent, spent_off)
-    )
-    speedup, limit = fmean(off) / fmean(on), fmean(off) / fmean(oracle)
     return Row(
         preset=case.hardware().name,
         policy=case.name,
@@ -163,47 +272,57 @@ def run(case: Case) -> Row:
         queries=case.queries,
         reward_latency=case.reward_latency,
         seeds=case.seeds,
+        stop="none" if case.stop is None else str(case.stop),
+        lossy=case.stop is not None and case.stop.lossy,
         off_s=fmean(off),
         on_s=fmean(on),
         oracle_s=fmean(oracle),
-        speedup=speedup,
-        oracle_share=speedup / limit,
+        speedup=fmean(off) / fmean(on),
+        query_speedup=fmean(each_off) / fmean(each_on),
+        oracle_share=fmean(oracle) / fmean(on),
         hit_rate=spent.hit_rate,
         waste_ratio=spent.waste_ratio,
-        demanded_slowdown=pace / pace_off - 1,
+        demanded_slowdown=_pace(spent) / _pace(spent_off) - 1,
         predictor_ms_per_event=1000 * spent.plan_seconds / max(1, spent.plans),
         fairness=fmean(fairness),
-        same_tree=same,
+        same_tree=same_tree,
+        full_s=fmean(full),
+        same_answer=same_answers / (case.seeds * case.queries),
+        synthesised=fmean(synthesised),
     )
 
 
-def _searches(case: Case, seed: int, speculations: Sequence[Speculation | None]) -> _Run:
-    async def search(index: int, engine: SimulatedEngine) -> tuple[Result, float]:
+def _searches(case: Case, run: int, speculations: Sequence[Speculation | None]) -> _Run:
+    async def search(query: int, engine: SimulatedEngine) -> tuple[Result, float]:
         config = SearchConfig(
             engine=engine,
             policy=case.policy,
-            reward=SimulatedReward(latency=case.reward_latency, spread=case.reward_spread),
+            reward=case.reward(),
             limits=Limits(depth=case.depth, step_tokens=1024, path_tokens=1024 * case.depth),
             stop=case.stop,
-            speculation=speculations[index],
+            speculation=speculations[query],
         )
-        result = await solve(
-            config, f"question {index}", seed=seed * 10_000 + index, run=f"query-{index}"
-        )
+        question, seed = case.search(run, query)
+        result = await solve(config, question, seed=seed, run=f"query-{query}")
         return result, asyncio.get_running_loop().time()
 
     async def together() -> _Run:
+        failed: list[BaseException] = []
+        asyncio.get_running_loop().set_exception_handler(
+            # A callback that fails stops no search, but one that runs ahead no more.
+            lambda _, context: failed.append(context.get("exception") or RuntimeError(context))
+        )
         async with SimulatedEngine(case.world, case.hardware()) as engine:
-            began = asyncio.get_running_loop().time()
-            done = await asyncio.gather(*(search(index, engine) for index in range(case.queries)))
-            finished = [ended - began for _, ended in done]
-            return _Run(max(finished), [result for result, _ in done], finished)
+            done = await asyncio.gather(*(search(query, engine) for query in range(case.queries)))
+        if failed:
+            raise failed[0]
+        results = [result for result, _ in done]
+        invented = 0.0
+        if isinstance(case.world, TraceWorld):
+            invented = fmean(case.world.synthesised(result.tree) for result in results)
+        return _Run(results, [ended for _, ended in done], invented)
 
     return run_virtual(together())
-
-
-def _budget(case: Case) -> Budget:
-    return Budget(case.capacity or case.hardware().slots, allocation=case.allocation)
 
 
 def _foresee(tree: Tree) -> Forecast:
@@ -219,8 +338,9 @@ def _foresee(tree: Tree) -> Forecast:
     return forecast
 
 
-def _hashes(run: _Run) -> list[str]:
-    return [result.tree.sha256() for result in run.results]
+def _pace(ledger: Ledger) -> float:
+    """Seconds from a request to its text, for each useful token."""
+    return ledger.useful_seconds / max(1, ledger.useful_tokens)
 
 
 def _jain(gains: Sequence[float]) -> float:

@@ -158,6 +158,12 @@ def demo(
         show_demo(seed)
 
 
+from spex_agents.cli.bench import bench, trace  # noqa: E402 (they build on the above)
+
+app.add_typer(bench, name="bench")
+app.add_typer(trace, name="trace")
+
+
 def main() -> None:
     """The entry point ``spex``."""
     app()

@@ -1,0 +1,163 @@
+"""Off and on in turn on a real engine, in real seconds: the machine's moods hit both alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from uuid import uuid4
+
+from spex_agents.engines.base import Request
+from spex_agents.errors import SettingsError
+from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.solve import Result, solve
+
+FEWEST_PAIRS = 5
+"""Fewer say little about a machine that has other things to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The same search twice.
+
+    Attributes:
+        off_s: Seconds without speculation.
+        on_s: Seconds with it.
+        off_rate: Tokens a second without speculation.
+        on_rate: Tokens a second with it, wasted ones included.
+        useful_tokens: With speculation, as are the figures below.
+        wasted_tokens: Decoded for thoughts that nobody demanded.
+        hit_rate: Thoughts begun early that were demanded.
+        same_tree: Whether both trees have the same hash.
+        same_answer: Whether both answers are the same.
+    """
+
+    off_s: float
+    on_s: float
+    off_rate: float
+    on_rate: float
+    useful_tokens: int
+    wasted_tokens: int
+    hit_rate: float
+    same_tree: bool
+    same_answer: bool
+
+    @property
+    def ratio(self) -> float:
+        return self.off_s / self.on_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All pairs of one comparison."""
+
+    label: str
+    engine: str
+    exactness: str
+    slots: str
+    pairs: Sequence[Pair]
+
+    @property
+    def agreement(self) -> float:
+        """Share of the pairs whose trees are the same."""
+        return sum(pair.same_tree for pair in self.pairs) / len(self.pairs)
+
+    def spread(self) -> tuple[float, float, float]:
+        """Lowest, median and highest ratio of the pairs."""
+        ratios = [pair.ratio for pair in self.pairs]
+        return min(ratios), median(ratios), max(ratios)
+
+    def report(self) -> dict[str, object]:
+        low, middle, high = self.spread()
+        return {
+            "search": self.label,
+            "engine": self.engine,
+            "exactness": self.exactness,
+            "slots": self.slots,
+            "speedup": round(middle, 3),
+            "speedup_min": round(low, 3),
+            "speedup_max": round(high, 3),
+            "tree_agreement": self.agreement,
+            "useful_tokens": sum(pair.useful_tokens for pair in self.pairs),
+            "wasted_tokens": sum(pair.wasted_tokens for pair in self.pairs),
+            "rows": [
+                {key: round(value, 4) for key, value in asdict(pair).items()}
+                | {"ratio": round(pair.ratio, 4)}
+                for pair in self.pairs
+            ],
+        }
+
+
+async def compare(
+    config: SearchConfig,
+    questions: Sequence[str],
+    *,
+    label: str,
+    pairs: int = FEWEST_PAIRS,
+    progress: Callable[[Pair], None] = lambda pair: None,
+) -> Comparison:
+    """Search each question with speculation off and on, in alternating order.
+
+    Each pair has a seed of its own. The order alternates because the second of two equal searches
+    finds its prompts in the server's cache; a short request before all wakes the engine up.
+
+    Args:
+        config: What the searches are made of, its `speculation` included.
+        questions: Taken in turn.
+        label: The search's name, for the report.
+        pairs: How often.
+        progress: Told each pair as it comes.
+
+    Raises:
+        SettingsError: `pairs` is below 1, a question is empty or `config` does not speculate.
+    """
+    if pairs < 1:
+        raise SettingsError(f"pairs={pairs!r}: must be a whole number of at least 1")
+    if config.speculation is None:
+        raise SettingsError("speculation=None: must be set, it is what is measured")
+    plain = replace(config, speculation=None)
+    await _wake(config, check_question(questions[0]))
+    done = []
+    for number in range(pairs):
+        question = check_question(questions[number % len(questions)])
+        ran: dict[bool, tuple[Result, float]] = {}
+        for ahead in (True, False) if number % 2 else (False, True):
+            ran[ahead] = await _timed(config if ahead else plain, question, number)
+        done.append(_pair(*ran[False], *ran[True]))
+        progress(done[-1])
+    features = config.engine.features
+    return Comparison(
+        label=label,
+        engine=config.engine.name,
+        exactness=features.exactness,
+        slots=f"{features.slots} slots" if features.slots else "slots unknown",
+        pairs=done,
+    )
+
+
+async def _timed(config: SearchConfig, question: str, seed: int) -> tuple[Result, float]:
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    result = await solve(config, question, seed=seed)
+    return result, clock() - begun
+
+
+def _pair(off: Result, off_s: float, on: Result, on_s: float) -> Pair:
+    return Pair(
+        off_s=off_s,
+        on_s=on_s,
+        off_rate=off.ledger.decoded_tokens / off_s,
+        on_rate=on.ledger.decoded_tokens / on_s,
+        useful_tokens=on.ledger.useful_tokens,
+        wasted_tokens=on.ledger.wasted_tokens,
+        hit_rate=on.ledger.hit_rate,
+        same_tree=off.tree.sha256() == on.tree.sha256(),
+        same_answer=off.answer == on.answer,
+    )
+
+
+async def _wake(config: SearchConfig, question: str) -> None:
+    request = Request(id=f"{uuid4().hex}/wake", seed=0)
+    prompt = config.template.prompt(question, ())
+    await config.engine.generate(prompt, request, sampling=config.sampling, max_tokens=4)

@@ -1,0 +1,109 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spex_agents.bench.predictor import LARGE, Cost
+from spex_agents.bench.real import Comparison
+from spex_agents.bench.sim import Row
+
+PIPE_WIDTH = 150  # columns where no terminal tells
+
+
+def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
+    """Rows of `spex bench sim`; a lossy stopping rule is named as such."""
+    first = rows[0]
+    title = f"{first.preset}, {first.seeds} seeds"
+    if first.stop != "none":
+        title += f", {first.stop}" + (" (lossy: answers may change)" if first.lossy else "")
+    table = _table(title)
+    heads = ["search", "queries", "reward s", "off s", "on s", "oracle s", "speed-up"]
+    heads += ["goal"] if goals else []
+    heads += ["of oracle", "hits", "waste", "slowed", "fair", "same tree"]
+    heads += ["same answer"] if first.stop != "none" else []
+    heads += ["resampled"] if any(row.synthesised for row in rows) else []
+    for head in heads:
+        table.add_column(head, justify="left" if head == "search" else "right")
+    for index, row in enumerate(rows):
+        replicas = row.preset.removeprefix(first.preset)
+        cells = [
+            row.label,
+            f"{row.queries}{replicas and f' on{replicas}'}",
+            f"{row.reward_latency:g}",
+            f"{row.off_s:.1f}",
+            f"{row.on_s:.1f}",
+            f"{row.oracle_s:.1f}",
+            f"{row.speedup:.2f}",
+        ]
+        cells += [goals[index]] if goals else []
+        cells += [
+            f"{row.oracle_share:.1%}",
+            f"{row.hit_rate:.0%}",
+            f"{row.waste_ratio:.2f}",
+            f"{row.demanded_slowdown:.1%}",
+            f"{row.fairness:.3f}",
+            f"{row.same_tree}/{row.seeds}",
+        ]
+        cells += [f"{row.same_answer:.0%}"] if first.stop != "none" else []
+        cells += [f"{row.synthesised:.0%}"] if "resampled" in heads else []
+        table.add_row(*cells)
+    return table
+
+
+def real_table(comparison: Comparison) -> Table:
+    """Pairs of `spex bench real`, and what they come to."""
+    table = _table(f"{comparison.label} on {comparison.engine}, {comparison.slots}")
+    for head in ("pair", "off s", "on s", "ratio", "useful", "wasted", "tokens/s", "same tree"):
+        table.add_column(head, justify="right")
+    for number, pair in enumerate(comparison.pairs, 1):
+        table.add_row(
+            str(number),
+            f"{pair.off_s:.2f}",
+            f"{pair.on_s:.2f}",
+            f"{pair.ratio:.2f}",
+            str(pair.useful_tokens),
+            str(pair.wasted_tokens),
+            f"{pair.off_rate:.0f} -> {pair.on_rate:.0f}",
+            "yes" if pair.same_tree else "no",
+        )
+    low, middle, high = comparison.spread()
+    table.caption = Text(
+        f"ratio {middle:.2f} (median), {low:.2f} to {high:.2f}; "
+        f"{comparison.agreement:.0%} of the trees agree"
+    )
+    return table
+
+
+def cost_table(costs: Sequence[Cost]) -> Table:
+    """Rows of `spex bench predictor`."""
+    table = _table("Milliseconds of computing for a forecast")
+    for head in ("search", "thoughts", "forecasts", "median", "large trees", "median", "p95"):
+        table.add_column(head, justify="left" if head == "search" else "right")
+    for cost in costs:
+        table.add_row(
+            cost.search,
+            str(cost.thoughts),
+            str(cost.events),
+            f"{cost.median_ms:.2f}",
+            str(cost.large_events),
+            f"{cost.large_median_ms:.2f}",
+            f"{cost.large_p95_ms:.2f}",
+        )
+    table.caption = f"large: {LARGE} thoughts or more"
+    return table
+
+
+def show(table: Table) -> None:
+    """Print on standard output, as wide as the terminal, or wide enough for a file."""
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

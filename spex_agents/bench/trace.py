@@ -1,0 +1,120 @@
+"""Recording what a real model writes in a search, and scoring it again when it is replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from random import Random
+from statistics import fmean
+
+from spex_agents.engines.base import Request
+from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
+from spex_agents.errors import SettingsError
+from spex_agents.rewards.base import check_reward
+from spex_agents.search.tree import Path, Thought, Tree, derive_seed
+from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solve import run_to_end
+
+SHIPPED = "arithmetic.jsonl"
+"""SmolLM2-135M-Instruct on sums, REBASE of width 8, each thought scored by its confidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceReward:
+    """The recorded rewards, after a latency on the running loop's clock.
+
+    Attributes:
+        world: The trace.
+        latency: Mean seconds.
+        spread: Standard deviation of the latency's logarithm, drawn from the request's seed.
+
+    Raises:
+        SettingsError: A value is below 0.
+    """
+
+    world: TraceWorld
+    latency: float = 0.05
+    spread: float = 0.0
+    name: str = "trace"
+    needs_logprobs: bool = False
+    pure: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("latency", "spread"):
+            if (value := getattr(self, name)) < 0:
+                raise SettingsError(f"{name}={value!r}: must be at least 0")
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score the last of `thoughts`.
+
+        Raises:
+            RewardError: It is not of this trace.
+        """
+        drawn = Random(request.seed).gauss(-(self.spread**2) / 2, self.spread)
+        await asyncio.sleep(self.latency * math.exp(drawn))
+        return self.world.reward(question, thoughts)
+
+
+def shipped_trace() -> TraceWorld:
+    """The trace that comes with the package."""
+    return TraceWorld.load(str(files("spex_agents.bench").joinpath("data", SHIPPED)))
+
+
+async def record(
+    config: SearchConfig,
+    questions: Sequence[str],
+    *,
+    seeds: int = 1,
+    progress: Callable[[str, int], None] = lambda question, thoughts: None,
+) -> list[Recorded]:
+    """Search for the answers of `questions` and keep every thought written, demanded or not.
+
+    Args:
+        config: What the searches are made of, with the default template.
+        questions: What to answer.
+        seeds: Searches for each question, with the seeds 0, 1, ...
+        progress: Told the question and the number of its thoughts after each search.
+
+    Raises:
+        SettingsError: A question is empty, or `seeds` is below 1.
+    """
+    if seeds < 1:
+        raise SettingsError(f"seeds={seeds!r}: must be a whole number of at least 1")
+    trees = [
+        Tree(check_question(question), seed) for seed in range(seeds) for question in questions
+    ]
+    recorded: list[Recorded] = []
+    for number, tree in enumerate(trees):
+        async with Session(config, tree, run=f"trace-{number}") as session:
+            await run_to_end(session)
+            rows = [await _recorded(session, path) for path in tuple(session.thoughts)]
+        recorded += rows
+        progress(tree.question, len(rows))
+    return recorded
+
+
+async def _recorded(session: Session, path: Path) -> Recorded:
+    chain = tuple(session.thoughts[path[: depth + 1]] for depth in range(len(path)))
+    tree, thought, reward = session.tree, chain[-1], session.rewards.get(path)
+    if reward is None:
+        scorer = session.config.reward
+        request = Request(
+            id=f"{session.run}/{'.'.join(map(str, path))}/trace",
+            seed=derive_seed(tree.seed, path, "reward"),
+        )
+        reward = check_reward(await scorer.score(tree.question, chain, request), scorer.name)
+    return Recorded(
+        question=tree.question,
+        depth=len(path),
+        before=digest_before(tree.question, chain[:-1]),
+        seed=derive_seed(tree.seed, path),
+        text=thought.text,
+        tokens=thought.tokens,
+        finish=thought.finish,
+        logprob=round(fmean(thought.logprobs), 4) if thought.logprobs else None,
+        reward=round(reward, 4),
+    )

@@ -1,0 +1,414 @@
+"""``spex bench`` and ``spex trace``: how much sooner the same tree comes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spex_agents.bench.questions import QUESTIONS
+from spex_agents.bench.sim import DEPTHS, Case, Row, sweep
+from spex_agents.bench.targets import TARGETS
+from spex_agents.bench.trace import record, shipped_trace
+from spex_agents.cli import ENGINE, SEARCH, exit_codes
+from spex_agents.cli.choices import POLICIES, make_engine, make_policy, make_reward
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.trace import TraceWorld, dump
+from spex_agents.engines.world import World
+from spex_agents.errors import SettingsError
+from spex_agents.search import Limits, Policy
+from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.termination import ExactStop, MarginStop, Stop
+
+bench = typer.Typer(help="Measure: speculation off against on.", no_args_is_help=True)
+trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is_help=True)
+
+STOPS: dict[str, Stop | None] = {"none": None, "exact": ExactStop(), "margin": MarginStop()}
+SPECULATION, HARDWARE = "Speculation", "Hardware and world"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="embedded, simulated (in real time), or the address of an OpenAI-compatible server.",
+        rich_help_panel=ENGINE,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="embedded: a GGUF file; server: the model's name.",
+        show_default=False,
+        rich_help_panel=ENGINE,
+    ),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Bearer token for the server.", envvar="SPEX_API_KEY", rich_help_panel=ENGINE
+    ),
+]
+PolicyName = Annotated[str, typer.Option(help=f"{', '.join(POLICIES)}.", rich_help_panel=SEARCH)]
+Width = Annotated[
+    int | None,
+    typer.Option(
+        help="As of spex solve: 16, of rstar 4.", show_default=False, rich_help_panel=SEARCH
+    ),
+]
+Rollouts = Annotated[
+    int | None, typer.Option(help="Of rstar: 16.", show_default=False, rich_help_panel=SEARCH)
+]
+Depth = Annotated[int, typer.Option(help="Thoughts in a path, at most.", rich_help_panel=SEARCH)]
+StepTokens = Annotated[
+    int, typer.Option(help="Tokens of a thought, at most.", rich_help_panel=SEARCH)
+]
+Threshold = Annotated[
+    float,
+    typer.Option(help="Least probability of a thought begun early.", rich_help_panel=SPECULATION),
+]
+Draws = Annotated[
+    int, typer.Option(help="Trees drawn for a forecast.", rich_help_panel=SPECULATION)
+]
+RewardName = Annotated[
+    str | None,
+    typer.Option(help="As of spex solve.", show_default=False, rich_help_panel=SEARCH),
+]
+
+
+@bench.command()
+def sim(
+    *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(POLICIES)}; repeatable.", show_default=False, rich_help_panel=SEARCH
+        ),
+    ] = None,
+    width: Width = None,
+    rollouts: Rollouts = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Thoughts in a path, at most: 10, of rstar 5.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    queries: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Searches at a time (1); repeatable.", show_default=False, rich_help_panel=SEARCH
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each case.", rich_help_panel=SEARCH)] = 20,
+    stop: Annotated[
+        str,
+        typer.Option(
+            help="End searches early: none, exact (lossless) or margin (SPEX's rule: lossy).",
+            rich_help_panel=SEARCH,
+        ),
+    ] = "none",
+    reward_latency: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Seconds a reward takes (0.05); repeatable.",
+            show_default=False,
+            rich_help_panel=HARDWARE,
+        ),
+    ] = None,
+    reward_spread: Annotated[
+        float, typer.Option(help="Sigma of its log-normal spread.", rich_help_panel=HARDWARE)
+    ] = 0.0,
+    preset: Annotated[
+        str,
+        typer.Option(help="paper-7b, a100-34b, h100-8b or cpu-135m.", rich_help_panel=HARDWARE),
+    ] = "paper-7b",
+    replicas: Annotated[
+        int,
+        typer.Option(help="Devices that share the requests evenly.", rich_help_panel=HARDWARE),
+    ] = 1,
+    acceptance_length: Annotated[
+        float,
+        typer.Option(
+            help="Tokens a step yields by token-level speculative decoding, 1 (none) to 5.",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = 1.0,
+    world: Annotated[
+        str,
+        typer.Option(
+            help="Who writes the thoughts: synthetic, trace (recorded from a small model, comes "
+            "with the package), or the file of a trace.",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = "synthetic",
+    selector: Annotated[
+        str, typer.Option(help="replay, or paper: SPEX's rule.", rich_help_panel=SPECULATION)
+    ] = "replay",
+    threshold: Threshold = Speculation().threshold,
+    draws: Draws = Speculation().draws,
+    allocation: Annotated[
+        str, typer.Option(help="benefit, or paper: SPEX's.", rich_help_panel=SPECULATION)
+    ] = "benefit",
+    capacity: Annotated[
+        str,
+        typer.Option(
+            help="Requests in flight at which nothing more is begun early: a number, slots (as "
+            "many as the hardware runs) or online (to be found).",
+            rich_help_panel=SPECULATION,
+        ),
+    ] = "slots",
+    json: Json = False,
+) -> None:
+    """On the virtual clock: off, on, and with perfect foresight.
+
+    A row for each policy, number of queries and reward latency. Without these, --width, --rollouts
+    and --depth: a row for each of the project's targets.
+    """
+    with exit_codes():
+        from spex_agents.bench.report import show, sim_table  # noqa: PLC0415 (--help needs none)
+
+        if stop not in STOPS:
+            raise SettingsError(f"stop={stop!r}: must be one of {', '.join(STOPS)}")
+        names = policy or ["rebase"]
+        policies = _policies(names, width=width, rollouts=rollouts)
+        base = Case(
+            preset=preset,
+            name=names[0],
+            policy=policies[0],
+            depth=depth or 10,
+            seeds=seeds,
+            reward_spread=reward_spread,
+            speculation=Speculation(selector=selector, threshold=threshold, draws=draws),  # type: ignore[arg-type]
+            capacity=int(capacity) if capacity.isdecimal() else capacity,  # type: ignore[arg-type]
+            allocation=allocation,  # type: ignore[arg-type]
+            stop=STOPS[stop],
+            world=_world(world),
+            replicas=replicas,
+            acceptance_length=acceptance_length,
+        )
+        targets = []
+        if any((policy, width, rollouts, depth, queries, reward_latency)):
+            cases = [
+                replace(
+                    base,
+                    name=name,
+                    policy=chosen,
+                    depth=depth or DEPTHS.get(name, 10),
+                    queries=together,
+                    reward_latency=latency,
+                )
+                for (name, chosen), latency, together in product(
+                    zip(names, policies, strict=True), reward_latency or [0.05], queries or [1]
+                )
+            ]
+        else:
+            targets = [target for target in TARGETS if replicas == 1 or target.replicas == 1]
+            cases = [target.case(base) for target in targets]
+        rows = sweep(cases, _progress)
+        if json:
+            reports = [row.report() for row in rows]
+            for report, target in zip(reports, targets, strict=False):
+                report |= {"goal_speedup": target.speedup, "goal_oracle_share": target.share}
+            settings = {
+                "preset": preset,
+                "world": world,
+                "selector": selector,
+                "threshold": threshold,
+                "draws": draws,
+                "allocation": allocation,
+                "capacity": capacity,
+                "stop": rows[0].stop,
+                "lossy": rows[0].lossy,
+                "acceptance_length": acceptance_length,
+                "reward_spread": reward_spread,
+            }
+            typer.echo(dumps({**settings, "rows": reports}))
+        else:
+            show(sim_table(rows, [target.goal() for target in targets]))
+
+
+@bench.command()
+def predictor(*, json: Json = False) -> None:
+    """What foreseeing costs on trees of about a thousand thoughts, in milliseconds."""
+    with exit_codes():
+        from spex_agents.bench.predictor import SEARCHES, measure  # noqa: PLC0415 (as above)
+        from spex_agents.bench.report import cost_table, show  # noqa: PLC0415 (as above)
+
+        costs = []
+        for search, policy, depth in SEARCHES:
+            costs.append(measure(search, policy, depth))
+            typer.echo(f"{search}: {costs[-1].events} forecasts", err=True)
+        if json:
+            typer.echo(dumps({"rows": [cost.report() for cost in costs]}))
+        else:
+            show(cost_table(costs))
+
+
+@bench.command()
+def real(
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions, taken in turn; a few sums by default.", show_default=False),
+    ] = None,
+    *,
+    policy: PolicyName = "rstar",
+    width: Width = None,
+    rollouts: Rollouts = None,
+    depth: Depth = 8,
+    step_tokens: StepTokens = 64,
+    pairs: Annotated[
+        int, typer.Option(help="Searches off and on, in alternating order.", min=1)
+    ] = 5,
+    reward: RewardName = None,
+    engine: Engine = "embedded",
+    model: Model = None,
+    api_key: ApiKey = None,
+    threshold: Threshold = Speculation().threshold,
+    draws: Draws = Speculation().draws,
+    json: Json = False,
+) -> None:
+    """On a running engine, in real seconds: off and on in turn.
+
+    Only an engine whose throughput grows with its batch can gain; a small model on two cores
+    hardly does.
+    """
+    with exit_codes():
+        from spex_agents.bench.real import Pair, compare  # noqa: PLC0415 (as above)
+        from spex_agents.bench.report import real_table, show  # noqa: PLC0415 (as above)
+
+        chosen = make_policy(policy, width=width, rollouts=rollouts)
+        opened = make_engine(engine, model, api_key)
+        config = _config(
+            opened,
+            chosen,
+            reward,
+            Limits(depth=depth, step_tokens=step_tokens),
+            Speculation(threshold=threshold, draws=draws),
+        )
+
+        def progress(pair: Pair) -> None:
+            typer.echo(f"off {pair.off_s:.1f} s, on {pair.on_s:.1f} s", err=True)
+
+        async def run() -> Any:
+            async with opened:
+                return await compare(
+                    config,
+                    question or QUESTIONS,
+                    label=f"{policy}-{getattr(chosen, 'rollouts', None) or _width(chosen)}",
+                    pairs=pairs,
+                    progress=progress,
+                )
+
+        comparison = asyncio.run(run())
+        if json:
+            typer.echo(dumps(comparison.report()))
+        else:
+            show(real_table(comparison))
+
+
+@trace.command("record")
+def record_trace(
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions; a few sums by default.", show_default=False),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="File to write, a JSON object a thought.")],
+    policy: PolicyName = "rebase",
+    width: Width = None,
+    rollouts: Rollouts = None,
+    depth: Depth = 8,
+    step_tokens: StepTokens = 64,
+    seeds: Annotated[int, typer.Option(help="Searches for each question.")] = 1,
+    reward: RewardName = None,
+    engine: Engine = "embedded",
+    model: Model = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Record every thought that real searches write, for ``spex bench sim --world FILE``."""
+    with exit_codes():
+        if not out.parent.is_dir():
+            raise SettingsError(f"out={str(out)!r}: there is no directory {str(out.parent)!r}")
+        opened = make_engine(engine, model, api_key)
+        config = _config(
+            opened,
+            make_policy(policy, width=width, rollouts=rollouts),
+            reward,
+            Limits(depth=depth, step_tokens=step_tokens),
+            Speculation(),
+        )
+
+        async def run() -> str:
+            async with opened:
+                return dump(
+                    await record(
+                        config,
+                        question or QUESTIONS,
+                        seeds=seeds,
+                        progress=lambda asked, thoughts: typer.echo(
+                            f"{thoughts} thoughts: {asked}", err=True
+                        ),
+                    )
+                )
+
+        out.write_text(asyncio.run(run()), encoding="utf-8")
+
+
+def _config(
+    engine: Any, policy: Policy, reward: str | None, limits: Limits, speculation: Speculation
+) -> SearchConfig:
+    return SearchConfig(
+        engine=engine,
+        policy=policy,
+        reward=make_reward(reward, engine, sampling=Sampling(), limits=limits),
+        limits=limits,
+        stop=None,
+        speculation=speculation,
+    )
+
+
+def _policies(names: Sequence[str], **settings: int | None) -> list[Policy]:
+    """The policies of one table; where there are several, each takes the settings it has."""
+    if len(names) == 1:
+        return [make_policy(names[0], **settings)]
+    return [
+        make_policy(
+            name,
+            **{
+                setting: value
+                for setting, value in settings.items()
+                if name not in POLICIES or setting in inspect.signature(POLICIES[name]).parameters
+            },
+        )
+        for name in names
+    ]
+
+
+def _world(name: str) -> World | None:
+    match name:
+        case "synthetic":
+            return None
+        case "trace":
+            return shipped_trace()
+        case file:
+            return TraceWorld.load(file)
+
+
+def _width(policy: Policy) -> int:
+    return getattr(policy, "width", 1)
+
+
+def _progress(row: Row) -> None:
+    typer.echo(
+        f"{row.label}, {row.queries} queries, reward {row.reward_latency:g} s: "
+        f"{row.speedup:.2f} times as fast",
+        err=True,
+    )
