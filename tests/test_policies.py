@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 from searching import through_json
 
 from spex_agents.errors import PolicyError, SettingsError
-from spex_agents.search import Beam, BestOfN, Expand, Finish, Limits, Policy, Rebase, Rstar
+from spex_agents.search import (
+    Beam,
+    BestOfN,
+    Dvts,
+    Expand,
+    Finish,
+    Limits,
+    Policy,
+    Rap,
+    Rebase,
+    Rstar,
+    TotBfs,
+    TotDfs,
+)
 from spex_agents.search.policy import Decision, State, check, check_state, children
 from spex_agents.search.tree import Path, Thought, Tree, TreeView, draw
 
@@ -176,17 +189,22 @@ OUTCOMES: Mapping[Path, float] = {(0, 0): 0.8, (1, 0): 0.2, (0, 1): 0.1, (1, 1):
 """All leaves of a tree two thoughts deep."""
 
 
-def walk(policy: Policy, outcomes: Mapping[Path, float]) -> tuple[list[Path], State]:
-    """Every path that `policy` demands one by one, where `outcomes` names the leaves."""
+def walk(
+    policy: Policy, outcomes: Mapping[Path, float], ends: tuple[Path, ...] | None = None
+) -> tuple[list[Path], State]:
+    """Every path that `policy` demands, in order; `outcomes` has the rewards, `ends` the leaves.
+
+    Without `ends` all that has a reward is a leaf.
+    """
     tree, state = Tree("q"), policy.start()
     asked: list[Path] = []
     while True:
         state, decision = policy.decide(state, tree)
         if isinstance(decision, Finish):
             return asked, state
-        (path,) = decision.paths
-        asked.append(path)
-        tree = commit(tree, {path: outcomes.get(path)}, ends=(path,) if path in outcomes else ())
+        asked += decision.paths
+        leaves = tuple(outcomes) if ends is None else ends
+        tree = commit(tree, {path: outcomes.get(path) for path in decision.paths}, ends=leaves)
 
 
 def test_rstar_by_hand() -> None:
@@ -221,6 +239,60 @@ def test_rstar_spends_every_rollout_on_a_tree_too_small_for_them() -> None:
     assert state[0] == ((0,),) * 50
 
 
+# DVTS, the original ToT and RAP on small trees worked out by hand
+
+
+def test_dvts_keeps_the_best_of_each_subtree_whatever_the_others_say() -> None:
+    policy = Dvts(beams=4, width=2)
+    state, decision = policy.decide(policy.start(), Tree("q"))
+    assert demanded(decision) == ((0,), (1,), (2,), (3,))
+    tree = commit(Tree("q"), {(0,): 0.9, (1,): 0.8, (2,): 0.1, (3,): 0.2})
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((0, 0), (0, 1), (3, 0), (3, 1))
+    tree = commit(tree, {(0, 0): 0.5, (0, 1): 0.5, (3, 0): 0.3, (3, 1): 0.9}, ends=((0, 0), (3, 0)))
+    state, decision = policy.decide(state, tree)
+    # The first subtree has kept (0, 0), which has ended; the second goes on below (3, 1), and the
+    # leaf (3, 0), which it did not keep, does not vote.
+    assert demanded(decision) == ((3, 1, 0), (3, 1, 1))
+    assert policy.voters(state, tree) == ((0, 0),)
+    assert policy.remaining(state, tree) == 1
+
+
+def test_tot_keeps_the_best_of_a_layer_and_samples_by_weight() -> None:
+    policy = TotBfs(width=2, keep=2)
+    tree = commit(Tree("q"), {(0,): 0.2, (1,): 0.9}, ends=())
+    _, decision = policy.decide(((0,), (1,)), tree)
+    assert demanded(decision) == ((1, 0), (1, 1), (0, 0), (0, 1))
+    kept = [
+        demanded(TotBfs(width=1, keep=1, select="sample").decide(((0,), (1,)), each)[1])[0][:1]
+        for each in (commit(Tree("q", seed), {(0,): 0.2, (1,): 0.8}) for seed in range(400))
+    ]
+    assert 0.72 < kept.count((1,)) / 400 < 0.88  # 0.8 expected
+
+
+def test_tot_depth_first_follows_the_best_child_and_goes_back_where_none_is_good() -> None:
+    policy = TotDfs(width=2, threshold=0.5)
+    asked, state = walk(
+        policy,
+        {(0,): 0.6, (1,): 0.9, (1, 0): 0.1, (1, 1): 0.5, (0, 0): 0.4, (0, 1): 0.7},
+        ends=((0, 1),),
+    )
+    # (1,) is better; neither of its children is above 0.5, so the search goes back to (0,).
+    assert asked == [(0,), (1,), (1, 0), (1, 1), (0, 0), (0, 1)]
+    assert policy.voters(state, Tree("q")) == ((0, 1),)
+
+
+def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
+    policy = Rap(rollouts=2, width=2, exploration=1.0)
+    rewards = {(0,): 0.6, (1,): 0.5, (0, 0): 0.9, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.1}
+    asked, state = walk(policy, rewards, ends=((0, 0), (0, 1), (1, 0), (1, 1)))
+    # Rollout 1: (0,), then (0, 0); its return at (0,) is 0.6 + 0.9 = 1.5. Rollout 2: N = 1 at the
+    # root, so ln N = 0 and the values alone decide: 1.5 of (0,) beats the 0.5 of (1,), and at (0,)
+    # the return 0.9 of (0, 0) beats the reward 0.2 of (0, 1).
+    assert asked == [(0,), (1,), (0, 0), (0, 1)]
+    assert state[0] == ((0, 0), (0, 0))
+
+
 # Properties of every policy on random trees
 
 
@@ -231,6 +303,23 @@ POLICIES = st.one_of(
     ),
     st.builds(BestOfN, width=st.integers(1, 8)),
     st.builds(Rstar, rollouts=st.integers(1, 10), width=st.integers(1, 4)),
+    st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4)]).map(
+        lambda sizes: Dvts(beams=sizes[0], width=sizes[1])
+    ),
+    st.builds(
+        TotBfs,
+        width=st.integers(1, 4),
+        keep=st.integers(1, 4),
+        select=st.sampled_from(["greedy", "sample"]),
+    ),
+    st.builds(
+        TotDfs,
+        width=st.integers(1, 3),
+        threshold=st.sampled_from([0.0, 0.5, 0.9]),
+        steps=st.integers(1, 20),
+        solutions=st.integers(1, 3),
+    ),
+    st.builds(Rap, rollouts=st.integers(1, 10), width=st.integers(1, 4)),
 )
 LIMITS = st.builds(
     Limits,
@@ -300,12 +389,26 @@ def test_a_state_from_a_checkpoint_decides_the_same(
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)
-def test_no_more_paths_end_than_the_policy_said(policy: Policy, seed: int, limits: Limits) -> None:
+def test_no_more_votes_come_than_the_policy_said(policy: Policy, seed: int, limits: Limits) -> None:
     steps = grow(policy, seed, limits)
-    leaves = len(list(steps[-1].tree.leaves()))
+
+    def votes(step: Step) -> int:
+        voters = policy.voters(step.after, step.tree)
+        return len(list(step.tree.leaves() if voters is None else voters))
+
     for step in steps:
         remaining = policy.remaining(step.after, step.tree)
-        assert remaining is None or leaves - len(list(step.tree.leaves())) <= remaining
+        assert remaining is None or votes(steps[-1]) - votes(step) <= remaining
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_voters_are_ended_paths_and_stay_voters(policy: Policy, seed: int, limits: Limits) -> None:
+    before: set[Path] = set()
+    for step in grow(policy, seed, limits):
+        voters = policy.voters(step.after, step.tree)
+        leaves = set(step.tree.leaves())
+        assert voters is None or before <= set(voters) <= leaves
+        before = set(voters or ())
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)

@@ -30,12 +30,16 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import (
     Beam,
     BestOfN,
+    Dvts,
     Expand,
     Finish,
     Policy,
+    Rap,
     Rebase,
     Rstar,
     Thought,
+    TotBfs,
+    TotDfs,
     Tree,
 )
 from spex_agents.search.policy import Decision, State
@@ -70,6 +74,10 @@ POLICIES: list[Policy] = [
     BestOfN(width=3),
     Rstar(rollouts=5, width=2),
     Rstar(rollouts=4, width=3, exploration=0.5),
+    Dvts(beams=6, width=2),
+    TotBfs(width=2, keep=2, select="sample"),
+    TotDfs(width=2, solutions=2),
+    Rap(rollouts=4, width=2),
     Greedy(),
 ]
 REWARDS = st.builds(

@@ -65,7 +65,7 @@ class Policy(Protocol):
         ...
 
     def remaining(self, state: State, tree: TreeView, /) -> int | None:
-        """At most how many more paths will end after the decision that led to `state`.
+        """At most how many more votes there will be after the decision that led to `state`.
 
         None where that is unknown; a search then never stops early for certain.
         """

@@ -55,6 +55,8 @@ class Rap(Policy):
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, node = state
+        if len(leaves) == self.rollouts:
+            return _State(leaves, ROOT), Finish()
         if (*node, 0) not in tree:
             return _State(leaves, node), Expand(children(node, self.width))
         node = min(children(node, self.width), key=lambda path: (-tree.reward(path), path))

@@ -40,7 +40,7 @@ class TotBfs(Policy):
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         live = [path for path in state if not tree.thought(path).ends]
         if state and not live:
-            return (), Finish()
+            return state, Finish()
         kept = self._kept(live, tree) if state else [ROOT]
         layer = tuple(child for path in kept for child in children(path, self.width))
         return layer, Expand(layer)

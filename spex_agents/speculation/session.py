@@ -153,7 +153,7 @@ class Session:
         stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
-                ballots=await self.ballots(),
+                ballots=await self._ballots(state),
                 vote=self.config.vote,
                 remaining=self.config.policy.remaining(state, self.tree),
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
@@ -206,8 +206,11 @@ class Session:
 
     async def ballots(self) -> list[Ballot]:
         """The votes of the committed leaves that have an answer, in the order of commitment."""
+        return await self._ballots(self.state)
+
+    async def _ballots(self, state: State) -> list[Ballot]:
         votes = []
-        voters = self.config.policy.voters(self.state, self.tree)
+        voters = self.config.policy.voters(state, self.tree)
         for path in self.tree.leaves() if voters is None else voters:
             if path not in self._answers:
                 self._answers[path] = await self._answer(path)
