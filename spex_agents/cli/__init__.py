@@ -49,13 +49,18 @@ def solve(
     question: Annotated[str, typer.Argument(help="What to answer.")],
     *,
     policy: Annotated[
-        str, typer.Option(help="rebase, beam, best-of-n or rstar.", rich_help_panel=SEARCH)
+        str,
+        typer.Option(
+            help="rebase, beam, dvts, tot-bfs, tot-dfs, best-of-n, rstar or rap.",
+            rich_help_panel=SEARCH,
+        ),
     ] = "rebase",
     width: Annotated[
         int | None,
         typer.Option(
-            help="Thoughts in a layer (rebase, beam: 16), answers (best-of-n: 16), or children of "
-            "a thought (rstar: 4). Beam keeps one in 4 of a layer.",
+            help="Thoughts in a layer (rebase, beam, dvts: 16), answers (best-of-n: 16), or "
+            "children of a thought (tot-bfs, tot-dfs: 5; rstar, rap: 4). Beam and dvts keep one "
+            "in 4 of a layer.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -63,7 +68,7 @@ def solve(
     rollouts: Annotated[
         int | None,
         typer.Option(
-            help="Paths that rstar walks to their end (16).",
+            help="Paths that are walked to their end (rstar: 16, rap: 10).",
             show_default=False,
             rich_help_panel=SEARCH,
         ),

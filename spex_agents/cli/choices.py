@@ -16,7 +16,18 @@ from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.hardware import HARDWARE
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
-from spex_agents.search import Beam, BestOfN, Limits, Policy, Rebase, Rstar
+from spex_agents.search import (
+    Beam,
+    BestOfN,
+    Dvts,
+    Limits,
+    Policy,
+    Rap,
+    Rebase,
+    Rstar,
+    TotBfs,
+    TotDfs,
+)
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai import OpenAIEngine
@@ -24,19 +35,24 @@ if TYPE_CHECKING:
     AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | SimulatedEngine
 
 
-def _beam(width: int | None = None) -> Beam:
+def _layer(width: int | None) -> dict[str, Any]:
+    """The sizes of a layer of `width` thoughts, in which each kept one gets 4 (3, 2) children."""
     if width is None:
-        return Beam()
+        return {}
     share = next((share for share in (4, 3, 2) if width % share == 0), max(1, width))
-    return Beam(beams=width, width=share)
+    return {"beams": width, "width": share}
 
 
 POLICIES: Mapping[str, Callable[..., Policy]] = MappingProxyType(
     {
         "rebase": lambda width=None: Rebase(**_given(width=width)),
-        "beam": _beam,
+        "beam": lambda width=None: Beam(**_layer(width)),
+        "dvts": lambda width=None: Dvts(**_layer(width)),
+        "tot-bfs": lambda width=None: TotBfs(**_given(width=width)),
+        "tot-dfs": lambda width=None: TotDfs(**_given(width=width)),
         "best-of-n": lambda width=None: BestOfN(**_given(width=width)),
         "rstar": lambda width=None, rollouts=None: Rstar(**_given(width=width, rollouts=rollouts)),
+        "rap": lambda width=None, rollouts=None: Rap(**_given(width=width, rollouts=rollouts)),
     }
 )
 """Policies by name; each takes `width`, and `rollouts` where it walks some."""
