@@ -270,13 +270,18 @@ def test_custom_events_tell_the_tree(speculation: Speculation | None) -> None:
             else:
                 values = part
         tree = tree_of(values)
-        told = {event["id"]: event["text"] for event in events if event["status"] == "accepted"}
+        told = {event["id"]: event["text"] for event in events if event.get("status") == "accepted"}
         assert told == {
             ".".join(map(str, path)): thought.text for path, thought in tree.thoughts.items()
         }
-        scored = {event["id"]: event["reward"] for event in events if event["status"] == "scored"}
+        scored = {
+            event["id"]: event["reward"] for event in events if event.get("status") == "scored"
+        }
         assert list(scored.values()) == [row["reward"] for row in values["rewards"]]
-        begun_early = any(event["status"] == "speculative" for event in events)
+        assert [event for event in events if event["type"] == "ledger"] == [
+            {"type": "ledger", "ledger": values["ledger"]}
+        ]
+        begun_early = any(event.get("status") == "speculative" for event in events)
         assert begun_early is (speculation is not None)
 
     run_virtual(main())
@@ -302,7 +307,7 @@ def test_nothing_begun_early_shows_in_updates_values_or_messages() -> None:
 async def test_sync_streams_carry_events() -> None:
     graph = create_tot_graph(fast_engine(), **fast()).compile()
     events = graph.stream(ASKED, stream_mode="custom")
-    accepted = [event for event in events if event["status"] == "accepted"]
+    accepted = [event for event in events if event.get("status") == "accepted"]
     assert len(accepted) == len(graph.invoke(ASKED)["thoughts"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeAlias, TypedDict, get_type_hints
+from typing import Any, Literal, TypeAlias, TypedDict, cast, get_type_hints
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.config import get_stream_writer
@@ -37,6 +37,13 @@ Open: TypeAlias = Callable[[State], Awaitable[Session]]
 Step: TypeAlias = Callable[[State, Open], Awaitable[Update]]
 
 
+class LedgerEvent(TypedDict):
+    """What a search has spent, told once, with its answer: `Ledger.report`."""
+
+    type: Literal["ledger"]
+    ledger: dict[str, float]
+
+
 def create_tot_graph(
     engine: Engine,
     *,
@@ -62,7 +69,8 @@ def create_tot_graph(
     thread, or if that search has ended; else it goes on with that search, as does `None` for input.
 
     With ``stream_mode="custom"`` the stream carries a `ThoughtEvent` for whatever happens to a
-    thought, those begun early included. Nothing else shows them: no message, no state.
+    thought, those begun early included, and at the end a `LedgerEvent` with what all has cost.
+    Nothing else shows the thoughts that nobody demanded: no message, no state.
 
     Args:
         engine: Who writes thoughts.
@@ -148,6 +156,9 @@ def create_tot_graph(
         session = await open_session(state)
         elected = await session.answer()
         await session.close()  # what still runs is waste, and counted as such
+        if session.listener is not None:
+            tell = cast(Callable[[LedgerEvent], None], session.listener)  # a stream takes any event
+            tell({"type": "ledger", "ledger": session.ledger.report()})
         return {
             answer_key: elected,
             "ledger": session.ledger.report(),

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 import anyio
 
@@ -59,7 +59,7 @@ class ThoughtEvent(TypedDict):
     reward: float | None
 
 
-Listener = Callable[[ThoughtEvent], None]
+Listener: TypeAlias = Callable[[ThoughtEvent], None]
 
 
 @dataclass(slots=True)
