@@ -1,4 +1,4 @@
-"""What the README shows runs as printed."""
+"""What the README and the docs show runs as printed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    found = BLOCK.findall(README.read_text(encoding="utf-8"))
+def blocks(language: str, page: Path = README) -> list[str]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
     return [text for kind, text in found if kind == language]
 
 
@@ -36,6 +37,14 @@ def test_python_runs_as_printed(code: str, capsys: pytest.CaptureFixture[str]) -
     exec(compile(code, str(README), "exec"), {"__name__": "readme"})  # noqa: S102
     printed = capsys.readouterr().out
     assert printed.strip() not in ("", "None")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code for page in sorted((ROOT / "docs").glob("*.md")) for code in blocks("python", page)],
+)
+def test_the_python_of_the_docs_runs(code: str) -> None:
+    exec(compile(code, "docs", "exec"), {"__name__": "docs"})  # noqa: S102
 
 
 @pytest.mark.model
