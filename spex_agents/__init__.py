@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.base import Sampling
     from spex_agents.engines.embedded import EmbeddedEngine
     from spex_agents.engines.openai import OpenAIEngine
+    from spex_agents.engines.sglang import SGLangEngine
     from spex_agents.nodes import create_tot_graph, create_tot_node
     from spex_agents.rewards import Verifier
     from spex_agents.search import Beam, BestOfN, Limits, Rebase, Rstar
@@ -22,6 +23,7 @@ _HOMES = {
     "OpenAIEngine": "engines.openai",
     "Rebase": "search",
     "Rstar": "search",
+    "SGLangEngine": "engines.sglang",
     "Sampling": "engines.base",
     "Speculation": "speculation.config",
     "Verifier": "rewards",
@@ -37,6 +39,7 @@ __all__ = [
     "OpenAIEngine",
     "Rebase",
     "Rstar",
+    "SGLangEngine",
     "Sampling",
     "Speculation",
     "Verifier",

@@ -100,9 +100,9 @@ def make_engine(name: str, model: str | None, api_key: str | None) -> AnyEngine:
             )
         return SimulatedEngine(hardware=hardware)
     if name.startswith(("http://", "https://")):
-        from spex_agents.engines.openai import OpenAIEngine  # noqa: PLC0415 (half a second)
+        from spex_agents.engines.sglang import engine_at  # noqa: PLC0415 (half a second)
 
-        return OpenAIEngine(name, model=model, api_key=api_key)
+        return engine_at(name, model=model, api_key=api_key)
     raise SettingsError(
         f"engine={name!r}: must be embedded, simulated, or the address of an OpenAI-compatible "
         "server with its version: http://127.0.0.1:30000/v1"

@@ -221,7 +221,7 @@ class OpenAIEngine:
         stop: Sequence[str],
         number: int,
     ) -> Reply:
-        own_id = attempt_id(request.id, number)
+        own_id = self._id_of(request, number)
         body = dict(fields)
         if dialect.request_id:
             body[dialect.request_id] = own_id
@@ -238,6 +238,9 @@ class OpenAIEngine:
             headers={"X-Request-Id": own_id},
             hang_up_at=() if dialect.keep_delimiter else stop,
         )
+
+    def _id_of(self, request: Request, number: int) -> str:
+        return attempt_id(request.id, number)
 
     def _check_top_k(self, dialect: Dialect, sampling: Sampling) -> None:
         if sampling.top_k and not dialect.top_k and "top_k" not in self._extra_body:

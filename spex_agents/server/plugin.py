@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 from spex_agents.server import messages
@@ -33,6 +32,7 @@ COUNTERS = "counters"
 
 _FRONT = "sglang.srt.managers.tokenizer_manager"
 _SCHEDULER = "sglang.srt.managers.scheduler"
+_DETOKENIZER = "sglang.srt.managers.detokenizer_manager"
 _STATE = "sglang.srt.managers.scheduler_components.internal_state"
 _BATCH = "sglang.srt.sampling.sampling_batch_info"
 _SAMPLER = "sglang.srt.layers.sampler"
@@ -43,7 +43,7 @@ class Hook:
     """One hook.
 
     Attributes:
-        process: The module whose presence tells that this process needs it.
+        process: The module of the process that needs it.
         target: Dotted path of what is hooked.
         kind: "before", "after" or "around", as SGLang's `HookType` has it.
         function: The hook.
@@ -182,9 +182,11 @@ def register() -> None:
             "SPEX was tested on SGLang %s, not on %s", ", ".join(KNOWN_VERSIONS), running
         )
     _missing.clear()
-    scheduler = _is_process(_SCHEDULER)
+    scheduler = _SCHEDULER in sys.modules
+    if not scheduler and _DETOKENIZER in sys.modules:
+        return
     for hook in HOOKS:
-        if not (scheduler or _is_process(hook.process)):
+        if hook.process == _SCHEDULER and not scheduler:
             continue
         if reason := _moved(hook.target):
             _missing[hook.target] = hook.gives
@@ -194,19 +196,12 @@ def register() -> None:
             )  # fmt: skip
         else:
             HookRegistry.register(hook.target, hook.function, HookType(hook.kind))
-    if scheduler:
-        logger.info("SPEX scheduling: %s", ", ".join(_features()) or "nothing left of it")
 
 
 def _features() -> list[str]:
     """What works here: the features none of whose hooks is missing."""
     lost = {feature for gives in _missing.values() for feature in gives}
     return [name for name in (ADMISSION, ABORT, PROMOTION, SEEDS, COUNTERS) if name not in lost]
-
-
-def _is_process(module: str) -> bool:
-    """Whether this process runs `module`, or would if it had not moved away."""
-    return module in sys.modules or find_spec(module) is None
 
 
 def _moved(target: str) -> str | None:

@@ -1,0 +1,173 @@
+"""SGLang: OpenAI's protocol for thoughts, its own endpoints for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import openai
+
+from spex_agents.engines.base import Features, Load, Prompt, Request
+from spex_agents.engines.dialects import SGLANG, Dialect, Fields
+from spex_agents.engines.openai import OpenAIEngine
+from spex_agents.engines.openai_reply import Reply
+from spex_agents.engines.retry import Retries
+from spex_agents.engines.sglang_server import SGLangServer, id_of
+from spex_agents.server.messages import DEMANDED, SPECULATIVE
+
+
+class SGLangEngine(OpenAIEngine):
+    """Writes and scores thoughts at an SGLang server, best one with the SPEX plugin.
+
+    A cancelled call is aborted by its id, and ends when the server confirms it (2 s at most), so
+    its tokens are all counted. With the plugin (`spex serve` starts it) a request changes class
+    while it waits or runs, guesses are admitted by the load of the whole server, and seeds hold.
+    Without it everything works, less well: `describe` says what is lost, and it is logged once.
+
+    Args:
+        base_url: With or without ``/v1``: ``http://127.0.0.1:30000``.
+        model: None for the only model served.
+        api_key: Sent as the bearer token.
+        reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
+        template: Writes the prompt of ``/completions``: `chatml`, or one of your own.
+        extra_body: Further fields of every request for a thought.
+        max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
+        timeout: Seconds to wait for the next byte.
+        retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
+        retry_wait: Seconds before the second try, doubled before each further one.
+
+    Raises:
+        SettingsError: A number is outside its range.
+
+    Example:
+        >>> engine = SGLangEngine("http://127.0.0.1:30000", model="qwen")
+        >>> engine.name, engine.features.exactness  # not asked yet: no promise
+        ('sglang/qwen', 'unseeded')
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        reward_url: str | None = None,
+        template: Callable[[Prompt], str] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        max_concurrency: int | None = None,
+        timeout: float = 300.0,
+        retries: int = 3,
+        retry_wait: float = 0.5,
+    ) -> None:
+        root = base_url.rstrip("/").removesuffix("/v1")
+        super().__init__(
+            f"{root}/v1",
+            model=model,
+            api_key=api_key,
+            dialect=SGLANG,
+            template=template,
+            extra_body=extra_body,
+            priorities=(DEMANDED, SPECULATIVE),
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            retries=retries,
+            retry_wait=retry_wait,
+        )
+        self.server = SGLangServer(
+            root,
+            api_key=api_key,
+            timeout=timeout,
+            retries=Retries(times=retries, wait=retry_wait),
+        )
+        self.reward_url = reward_url
+
+    def __repr__(self) -> str:
+        return (
+            f"<SGLangEngine {self.name} at {self.server.url}: {self.server.known or 'not asked'}>"
+        )
+
+    @property
+    def name(self) -> str:
+        return super().name.replace("openai/", "sglang/", 1)
+
+    @property
+    def features(self) -> Features:
+        """What the server is known to do; it is asked with the first call, or by `describe`."""
+        known = self.server.known
+        return Features(
+            exactness=known.exactness if known else "unseeded",
+            logprobs=True,
+            labels=True,
+            promotion=known is not None and "promotion" in known.features,
+            slots=self._gate.places,
+        )
+
+    async def describe(self) -> str:
+        """Ask the server what it is, and say what a search goes without there."""
+        return str(await self.server.info())
+
+    async def score(
+        self, prompt: Prompt, request: Request, *, labels: Sequence[str]
+    ) -> Mapping[str, float]:
+        """The probability of each label as the next token; see `Engine.score`.
+
+        Raises:
+            EngineError: No answer came after all tries, or a label is not one token.
+        """
+        async with self._gate.place(request):
+            await self.server.info()
+            text = self._template(prompt) if self._template else prompt
+            return await self.server.next_token(await self.server.tokens(text), labels, request)
+
+    async def promote(self, request: Request) -> None:
+        """Hurry `request`, whether it waits here, waits at the server or runs there."""
+        await self.server.promote(request)
+
+    async def prune(self, prefix: str) -> None:
+        """Abort every request below a path with one message: ``run/0.3`` spares ``run/0.31``.
+
+        Needs the plugin; calls that are still awaited here are tried again, so cancel them too.
+        """
+        await self.server.send("abort", prefix)
+
+    async def load(self) -> Load:
+        """The server's own count of its requests, all clients' together.
+
+        Raises:
+            EngineError: It cannot be asked.
+        """
+        return await self.server.load()
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.server.aclose()
+
+    def _id_of(self, request: Request, number: int) -> str:
+        return id_of(request, number)
+
+    async def _find_served(self) -> tuple[str, Dialect]:
+        await self.server.info()
+        return await super()._find_served()
+
+    async def _try(
+        self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
+    ) -> Reply:
+        send = partial(super()._try, fields, request, dialect, stop, number)
+        return await self.server.abortable(request, id_of(request, number), send)
+
+
+def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:
+    """The engine for the server at `url`: SGLang's if that is what it says it is.
+
+    A server that cannot be asked gets an `OpenAIEngine`, whose first call says why.
+    """
+    try:
+        with openai.OpenAI(
+            base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0
+        ) as client:
+            owners = {served.owned_by for served in client.models.list().data or ()}
+    except (openai.OpenAIError, AttributeError, TypeError, ValueError):
+        owners = set()
+    if "sglang" in owners:
+        return SGLangEngine(url, model=model, api_key=api_key)
+    return OpenAIEngine(url, model=model, api_key=api_key)

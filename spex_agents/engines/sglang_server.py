@@ -1,0 +1,232 @@
+"""One SGLang server: its own endpoints, and what its SPEX plugin adds to them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import openai
+
+from spex_agents.engines.base import Load, Prompt, Request
+from spex_agents.engines.confirmed import ended_by_server
+from spex_agents.engines.dialects import SGLANG, prompt_fields
+from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient
+from spex_agents.engines.own_task import in_own_task
+from spex_agents.engines.retry import Retries, attempt_id
+from spex_agents.engines.sglang_info import ServerInfo, read_info
+from spex_agents.errors import EngineError
+from spex_agents.server.messages import DEMANDED, END, SPECULATIVE, Message, Verb
+
+logger = logging.getLogger(__name__)
+
+CONFIRM_SECONDS = 2.0
+"""How long a cancelled call waits for the server to end it."""
+
+_NEEDS: Mapping[Verb, str] = {"promote": "promotion", "demote": "promotion", "abort": "abort"}
+
+T = TypeVar("T")
+
+
+class SGLangServer:
+    """The native endpoints of a server. `EngineError` is all that its calls raise.
+
+    Args:
+        url: With or without ``/v1``.
+        api_key: The bearer token.
+        timeout: Seconds to wait for the next byte.
+        retries: Of calls that failed on the way.
+    """
+
+    def __init__(self, url: str, *, api_key: str | None, timeout: float, retries: Retries) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self.known: ServerInfo | None = None
+        self._api_key = api_key
+        self._timeout = timeout
+        self._retries = retries
+        self._client: openai.AsyncOpenAI | None = None
+        self._asking = anyio.Lock()
+        self._flying: dict[str, str] = {}
+        self._labels: dict[str, int] = {}
+
+    async def info(self) -> ServerInfo:
+        """What the server is; asked once. What is missing there is logged then."""
+        async with self._asking:
+            if self.known is None:
+                try:
+                    found = await self._guarded(lambda _: self.get("/server_info"))
+                    self.known = read_info(found)
+                except EngineError as error:
+                    self.known = ServerInfo()
+                    logger.warning("%s does not tell what it is: %s", self.url, error)
+                if losses := self.known.losses:
+                    logger.warning("%s: %s", self.url, "; ".join(losses))
+            return self.known
+
+    async def call(self, path: str, body: Mapping[str, object], request: Request) -> Any:
+        """Post `body` under the request's id: tried again, promoted and aborted like the rest."""
+
+        async def attempt(number: int) -> Any:
+            rid = id_of(request, number)
+            sent = {**body, "rid": rid, "priority": priority_of(request)}
+            reply = await self.abortable(request, rid, partial(self._read, path, sent))
+            request.tokens += int(reply["meta_info"].get("completion_tokens") or 0)
+            if (reply["meta_info"].get("finish_reason") or {}).get("type") == "abort":
+                raise BrokenReply("the server aborted the request")
+            return reply
+
+        return await self._guarded(attempt)
+
+    async def abortable(self, request: Request, rid: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke."""
+        self._flying[request.id] = rid
+        abort = partial(self.send, "abort", rid)
+        try:
+            return await ended_by_server(call, abort, seconds=CONFIRM_SECONDS)
+        except (BrokenReply, openai.APIConnectionError):
+            await abort()
+            raise
+        finally:
+            del self._flying[request.id]
+
+    async def promote(self, request: Request) -> None:
+        """Hurry a request that has been sent; one that has not will be sent as it is by then."""
+        if (rid := self._flying.get(request.id)) is not None:
+            await self.send("promote", rid)
+
+    async def send(self, verb: Verb, target: str) -> None:
+        """Tell the plugin something; a plain server understands the abort of one request only.
+
+        Never raises: a message that cannot be delivered is logged.
+        """
+        features = self.known.features if self.known else frozenset[str]()
+        if _NEEDS[verb] in features:
+            target = Message(verb, target).encode()
+        elif verb != "abort":
+            return
+        try:
+            with anyio.fail_after(CONFIRM_SECONDS, shield=True):
+                await self._native().post(
+                    "/abort_request", cast_to=type(None), body={"rid": target}
+                )
+        except (openai.OpenAIError, TimeoutError) as error:
+            logger.warning("%s did not take %r: %r", self.url, target, error)
+
+    async def load(self) -> Load:
+        """The server's own count of its requests, all clients' together."""
+        info = await self.info()
+        path = "/server_info" if "counters" in info.features else "/v1/loads?include=core"
+        found = await self._guarded(lambda _: self.get(path))
+        if "counters" in info.features:
+            states = [state["spex"] for state in found["internal_states"]]
+            running, waiting = (sum(s[key] for s in states) for key in ("running", "waiting"))
+        else:
+            running = sum(load["num_running_reqs"] for load in found["loads"])
+            waiting = sum(load["num_waiting_reqs"] for load in found["loads"])
+        return Load(running=running, waiting=waiting)
+
+    async def tokens(self, prompt: str | Prompt) -> list[int]:
+        """The token ids of a text, or of a conversation in the model's own chat template."""
+        if isinstance(prompt, str):
+            body: dict[str, object] = {"prompt": prompt}
+        else:
+            body = prompt_fields(SGLANG, prompt, None)
+            body.pop("add_generation_prompt", None)  # /tokenize takes the other field alone
+        return [int(token) for token in await self._tokenize(body)]
+
+    async def label(self, text: str) -> int:
+        """The id of a label that is one token.
+
+        Raises:
+            EngineError: It is several, or none.
+        """
+        if text not in self._labels:
+            ids = await self._tokenize({"prompt": text, "add_special_tokens": False})
+            if len(ids) != 1:
+                raise EngineError(
+                    f"label {text!r} is {len(ids)} tokens for the model at {self.url}: a label "
+                    "must be a single one"
+                )
+            self._labels[text] = int(ids[0])
+        return self._labels[text]
+
+    async def next_token(
+        self, prompt: Sequence[int], labels: Sequence[str], request: Request
+    ) -> dict[str, float]:
+        """The probability of each label as the token after `prompt`."""
+        ids = [await self.label(label) for label in labels]
+        body = {
+            "input_ids": list(prompt),
+            "sampling_params": {"temperature": 0, "max_new_tokens": 1},
+            "return_logprob": True,
+            "token_ids_logprob": ids,
+        }
+        reply = await self.call("/generate", body, request)
+        try:
+            found = {row[1]: row[0] for row in reply["meta_info"]["output_token_ids_logprobs"][0]}
+            chances = (min(1.0, math.exp(found[token])) for token in ids)
+            return dict(zip(labels, chances, strict=True))
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineError(f"{self.url} sent no label probabilities: {error!r}") from error
+
+    async def classify(self, prompt: Sequence[int], request: Request) -> list[float]:
+        """What the reward head says of `prompt`."""
+        reply = await self.call("/classify", {"input_ids": list(prompt)}, request)
+        try:
+            return [float(value) for value in reply["embedding"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineError(f"{self.url} sent no classification: {error!r}") from error
+
+    async def get(self, path: str) -> Any:
+        found = await self._native().get(path, cast_to=object)
+        if not isinstance(found, dict):
+            raise BrokenReply(f"{path} is no JSON object")
+        return found
+
+    async def aclose(self) -> None:
+        if client := self._client:
+            self._client = None
+            await client.close()
+
+    async def _tokenize(self, body: Mapping[str, object]) -> list[Any]:
+        async def attempt(_: int) -> list[Any]:
+            found: Any = await self._native().post("/tokenize", cast_to=object, body=body)
+            if not isinstance(found, dict) or not isinstance(found.get("tokens"), list):
+                raise BrokenReply("/tokenize sent no tokens")
+            return list(found["tokens"])
+
+        return await self._guarded(attempt)
+
+    async def _read(self, path: str, body: Mapping[str, object]) -> Any:
+        found: Any = await self._native().post(path, cast_to=object, body=body)
+        if not isinstance(found, dict) or not isinstance(found.get("meta_info"), dict):
+            raise BrokenReply(f"{path} sent something else than an answer")
+        return found
+
+    async def _guarded(self, attempt: Callable[[int], Awaitable[T]]) -> T:
+        try:
+            return await in_own_task(partial(self._retries.run, attempt, transient=is_transient))
+        except (openai.OpenAIError, BrokenReply) as error:
+            raise explain(error, self.url, tries=self._retries.times + 1) from error
+
+    def _native(self) -> openai.AsyncOpenAI:
+        if self._client is None:
+            self._client = openai.AsyncOpenAI(
+                base_url=self.url,
+                api_key=self._api_key or "none",
+                max_retries=0,
+                timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+            )
+        return self._client
+
+
+def id_of(request: Request, number: int) -> str:
+    """The id that one try goes by at the server."""
+    return attempt_id(request.id, number) + END
+
+
+def priority_of(request: Request) -> int:
+    return DEMANDED if request.demanded else SPECULATIVE
