@@ -46,8 +46,9 @@ from spex_agents.search.policy import Decision, State
 from spex_agents.search.tree import TreeView
 from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.events import ThoughtEvent
 from spex_agents.speculation.ledger import Ledger
-from spex_agents.speculation.session import Session, ThoughtEvent
+from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import Result, solve
 from spex_agents.speculation.termination import ExactStop, MarginStop
 

@@ -13,7 +13,8 @@ from rich.text import Text
 from rich.tree import Tree as Branches
 
 from spex_agents.search.tree import ROOT, Path
-from spex_agents.speculation.session import Job, Session
+from spex_agents.speculation.memo import Job
+from spex_agents.speculation.session import Session
 
 FRAME_SECONDS = 0.125
 _FEWEST_ROWS = 5

@@ -28,7 +28,8 @@ from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Expand, Policy
 from spex_agents.search.rebase import Rebase
 from spex_agents.speculation.config import SearchConfig, Speculation, check_question
-from spex_agents.speculation.session import Listener, Session
+from spex_agents.speculation.events import Listener
+from spex_agents.speculation.session import Session
 from spex_agents.speculation.termination import ExactStop, Stop
 
 State: TypeAlias = Mapping[str, Any]

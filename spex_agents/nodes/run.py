@@ -35,7 +35,9 @@ from spex_agents.errors import SessionClosed
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.session import CLOSE_SECONDS, Listener, Session
+from spex_agents.speculation.events import Listener
+from spex_agents.speculation.memo import CLOSE_SECONDS
+from spex_agents.speculation.session import Session
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from uuid import uuid4
 from spex_agents.search.policy import Expand
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.events import Listener
 from spex_agents.speculation.ledger import Ledger
-from spex_agents.speculation.session import Listener, Session
+from spex_agents.speculation.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
