@@ -8,8 +8,11 @@ limit of any speculation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from logging.handlers import BufferingHandler
 from statistics import fmean
 from typing import Literal
 
@@ -19,7 +22,7 @@ from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, SpexError
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy, Tree
@@ -307,22 +310,34 @@ def _searches(case: Case, run: int, speculations: Sequence[Speculation | None]) 
         return result, asyncio.get_running_loop().time()
 
     async def together() -> _Run:
-        failed: list[BaseException] = []
-        asyncio.get_running_loop().set_exception_handler(
-            # A callback that fails stops no search, but one that runs ahead no more.
-            lambda _, context: failed.append(context.get("exception") or RuntimeError(context))
-        )
         async with SimulatedEngine(case.world, case.hardware()) as engine:
             done = await asyncio.gather(*(search(query, engine) for query in range(case.queries)))
-        if failed:
-            raise failed[0]
         results = [result for result, _ in done]
         invented = 0.0
         if isinstance(case.world, TraceWorld):
             invented = fmean(case.world.synthesised(result.tree) for result in results)
         return _Run(results, [ended for _, ended in done], invented)
 
-    return run_virtual(together())
+    with _faults_raised():
+        return run_virtual(together())
+
+
+@contextmanager
+def _faults_raised() -> Iterator[None]:
+    """A fault in running ahead is logged and stops no search; here it must not pass for a figure.
+
+    Raises:
+        SpexError: Something was logged as an error.
+    """
+    handler = BufferingHandler(1000)
+    handler.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+    if handler.buffer:
+        raise SpexError(f"no figures: {handler.buffer[0].getMessage()}; the log tells more")
 
 
 def _foresee(tree: Tree) -> Forecast:

@@ -39,7 +39,7 @@ class Target:
             policy=self.policy,
             depth=DEPTHS.get(self.name, 10),
             queries=self.queries,
-            replicas=self.replicas,
+            replicas=base.replicas * self.replicas,
             seeds=math.ceil(base.seeds / self.replicas),
             reward_latency=self.latency,
         )

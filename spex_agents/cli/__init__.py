@@ -163,7 +163,8 @@ def demo(
         show_demo(seed)
 
 
-from spex_agents.cli.bench import bench, trace  # noqa: E402 (they build on the above)
+from spex_agents.cli.bench import bench  # noqa: E402 (they build on the above)
+from spex_agents.cli.trace import trace  # noqa: E402
 
 app.add_typer(bench, name="bench")
 app.add_typer(trace, name="trace")

@@ -1,4 +1,4 @@
-"""``spex bench`` and ``spex trace``: how much sooner the same tree comes."""
+"""``spex bench``: how much sooner the same tree comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from json import dumps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,11 +15,11 @@ import typer
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.sim import DEPTHS, Case, Row, sweep
 from spex_agents.bench.targets import TARGETS
-from spex_agents.bench.trace import record, shipped_trace
+from spex_agents.bench.trace import shipped_trace
 from spex_agents.cli import ENGINE, SEARCH, exit_codes
 from spex_agents.cli.choices import POLICIES, make_engine, make_policy, make_reward
 from spex_agents.engines.base import Sampling
-from spex_agents.engines.trace import TraceWorld, dump
+from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
 from spex_agents.errors import SettingsError
 from spex_agents.search import Limits, Policy
@@ -28,7 +27,6 @@ from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.termination import ExactStop, MarginStop, Stop
 
 bench = typer.Typer(help="Measure: speculation off against on.", no_args_is_help=True)
-trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is_help=True)
 
 STOPS: dict[str, Stop | None] = {"none": None, "exact": ExactStop(), "margin": MarginStop()}
 SPECULATION, HARDWARE = "Speculation", "Hardware and world"
@@ -75,6 +73,12 @@ Threshold = Annotated[
 ]
 Draws = Annotated[
     int, typer.Option(help="Trees drawn for a forecast.", rich_help_panel=SPECULATION)
+]
+Waste = Annotated[
+    float,
+    typer.Option(
+        help="Tokens that may be wasted for each useful one.", rich_help_panel=SPECULATION
+    ),
 ]
 RewardName = Annotated[
     str | None,
@@ -153,6 +157,7 @@ def sim(
         str, typer.Option(help="replay, or paper: SPEX's rule.", rich_help_panel=SPECULATION)
     ] = "replay",
     threshold: Threshold = Speculation().threshold,
+    waste: Waste = Speculation().waste,
     draws: Draws = Speculation().draws,
     allocation: Annotated[
         str, typer.Option(help="benefit, or paper: SPEX's.", rich_help_panel=SPECULATION)
@@ -183,10 +188,15 @@ def sim(
             preset=preset,
             name=names[0],
             policy=policies[0],
-            depth=depth or 10,
+            depth=10 if depth is None else depth,
             seeds=seeds,
             reward_spread=reward_spread,
-            speculation=Speculation(selector=selector, threshold=threshold, draws=draws),  # type: ignore[arg-type]
+            speculation=Speculation(
+                selector=selector,  # type: ignore[arg-type]
+                threshold=threshold,
+                waste=waste,
+                draws=draws,
+            ),
             capacity=int(capacity) if capacity.isdecimal() else capacity,  # type: ignore[arg-type]
             allocation=allocation,  # type: ignore[arg-type]
             stop=STOPS[stop],
@@ -195,13 +205,13 @@ def sim(
             acceptance_length=acceptance_length,
         )
         targets = []
-        if any((policy, width, rollouts, depth, queries, reward_latency)):
+        if any((policy, queries, reward_latency)) or {width, rollouts, depth} != {None}:
             cases = [
                 replace(
                     base,
                     name=name,
                     policy=chosen,
-                    depth=depth or DEPTHS.get(name, 10),
+                    depth=DEPTHS.get(name, 10) if depth is None else depth,
                     queries=together,
                     reward_latency=latency,
                 )
@@ -210,7 +220,7 @@ def sim(
                 )
             ]
         else:
-            targets = [target for target in TARGETS if replicas == 1 or target.replicas == 1]
+            targets = list(TARGETS)
             cases = [target.case(base) for target in targets]
         rows = sweep(cases, _progress)
         if json:
@@ -222,6 +232,7 @@ def sim(
                 "world": world,
                 "selector": selector,
                 "threshold": threshold,
+                "waste": waste,
                 "draws": draws,
                 "allocation": allocation,
                 "capacity": capacity,
@@ -272,6 +283,7 @@ def real(
     model: Model = None,
     api_key: ApiKey = None,
     threshold: Threshold = Speculation().threshold,
+    waste: Waste = Speculation().waste,
     draws: Draws = Speculation().draws,
     json: Json = False,
 ) -> None:
@@ -286,12 +298,12 @@ def real(
 
         chosen = make_policy(policy, width=width, rollouts=rollouts)
         opened = make_engine(engine, model, api_key)
-        config = _config(
+        config = search_config(
             opened,
             chosen,
             reward,
             Limits(depth=depth, step_tokens=step_tokens),
-            Speculation(threshold=threshold, draws=draws),
+            Speculation(threshold=threshold, waste=waste, draws=draws),
         )
 
         def progress(pair: Pair) -> None:
@@ -314,55 +326,7 @@ def real(
             show(real_table(comparison))
 
 
-@trace.command("record")
-def record_trace(
-    question: Annotated[
-        list[str] | None,
-        typer.Argument(help="Questions; a few sums by default.", show_default=False),
-    ] = None,
-    *,
-    out: Annotated[Path, typer.Option(help="File to write, a JSON object a thought.")],
-    policy: PolicyName = "rebase",
-    width: Width = None,
-    rollouts: Rollouts = None,
-    depth: Depth = 8,
-    step_tokens: StepTokens = 64,
-    seeds: Annotated[int, typer.Option(help="Searches for each question.")] = 1,
-    reward: RewardName = None,
-    engine: Engine = "embedded",
-    model: Model = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Record every thought that real searches write, for ``spex bench sim --world FILE``."""
-    with exit_codes():
-        if not out.parent.is_dir():
-            raise SettingsError(f"out={str(out)!r}: there is no directory {str(out.parent)!r}")
-        opened = make_engine(engine, model, api_key)
-        config = _config(
-            opened,
-            make_policy(policy, width=width, rollouts=rollouts),
-            reward,
-            Limits(depth=depth, step_tokens=step_tokens),
-            Speculation(),
-        )
-
-        async def run() -> str:
-            async with opened:
-                return dump(
-                    await record(
-                        config,
-                        question or QUESTIONS,
-                        seeds=seeds,
-                        progress=lambda asked, thoughts: typer.echo(
-                            f"{thoughts} thoughts: {asked}", err=True
-                        ),
-                    )
-                )
-
-        out.write_text(asyncio.run(run()), encoding="utf-8")
-
-
-def _config(
+def search_config(
     engine: Any, policy: Policy, reward: str | None, limits: Limits, speculation: Speculation
 ) -> SearchConfig:
     return SearchConfig(

@@ -1,0 +1,80 @@
+"""``spex trace``: what a real model writes, recorded for the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spex_agents.bench.questions import QUESTIONS
+from spex_agents.bench.trace import record
+from spex_agents.cli import exit_codes
+from spex_agents.cli.bench import (
+    ApiKey,
+    Depth,
+    Engine,
+    Model,
+    PolicyName,
+    RewardName,
+    Rollouts,
+    StepTokens,
+    Width,
+    search_config,
+)
+from spex_agents.cli.choices import make_engine, make_policy
+from spex_agents.engines.trace import dump
+from spex_agents.errors import SettingsError
+from spex_agents.search import Limits
+from spex_agents.speculation.config import Speculation
+
+trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is_help=True)
+
+
+@trace.command("record")
+def record_trace(
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions; a few sums by default.", show_default=False),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="File to write, a JSON object a thought.")],
+    policy: PolicyName = "rebase",
+    width: Width = None,
+    rollouts: Rollouts = None,
+    depth: Depth = 8,
+    step_tokens: StepTokens = 64,
+    seeds: Annotated[int, typer.Option(help="Searches for each question.")] = 1,
+    reward: RewardName = None,
+    engine: Engine = "embedded",
+    model: Model = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Record every thought that real searches write, for ``spex bench sim --world FILE``."""
+    with exit_codes():
+        if not out.parent.is_dir():
+            raise SettingsError(f"out={str(out)!r}: there is no directory {str(out.parent)!r}")
+        opened = make_engine(engine, model, api_key)
+        config = search_config(
+            opened,
+            make_policy(policy, width=width, rollouts=rollouts),
+            reward,
+            Limits(depth=depth, step_tokens=step_tokens),
+            Speculation(),
+        )
+
+        async def run() -> str:
+            async with opened:
+                return dump(
+                    await record(
+                        config,
+                        question or QUESTIONS,
+                        seeds=seeds,
+                        progress=lambda asked, thoughts: typer.echo(
+                            f"{thoughts} thoughts: {asked}", err=True
+                        ),
+                    )
+                )
+
+        out.write_text(asyncio.run(run()), encoding="utf-8")
