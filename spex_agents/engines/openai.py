@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from types import TracebackType
+from typing import Self
 
 import anyio
 import openai
@@ -175,7 +176,7 @@ class OpenAIEngine:
             self._client = None
             await client.close()
 
-    async def __aenter__(self) -> OpenAIEngine:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -79,7 +79,14 @@ class SGLangEngine(OpenAIEngine):
             timeout=timeout,
             retries=Retries(times=retries, wait=retry_wait),
         )
-        self.reward_url = reward_url
+        self.reward_server = self.server
+        if reward_url is not None:
+            self.reward_server = SGLangServer(
+                reward_url,
+                api_key=api_key,
+                timeout=timeout,
+                retries=Retries(times=retries, wait=retry_wait),
+            )
 
     def __repr__(self) -> str:
         return (
@@ -141,6 +148,7 @@ class SGLangEngine(OpenAIEngine):
     async def aclose(self) -> None:
         await super().aclose()
         await self.server.aclose()
+        await self.reward_server.aclose()
 
     def _id_of(self, request: Request, number: int) -> str:
         return id_of(request, number)

@@ -128,8 +128,15 @@ class SGLangServer:
             waiting = sum(load["num_waiting_reqs"] for load in found["loads"])
         return Load(running=running, waiting=waiting)
 
-    async def tokens(self, prompt: str | Prompt) -> list[int]:
-        """The token ids of a text, or of a conversation in the model's own chat template."""
+    async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
+        """The token ids of a text, or of a conversation in the model's own chat template.
+
+        The pieces of a list are tokenised each by itself, with special tokens before the first.
+        """
+        if isinstance(prompt, list):
+            rest = {"prompt": prompt[1:], "add_special_tokens": False}
+            later = await self._tokenize(rest) if prompt[1:] else []
+            return [*await self.tokens(prompt[0]), *(token for ids in later for token in ids)]
         if isinstance(prompt, str):
             body: dict[str, object] = {"prompt": prompt}
         else:
