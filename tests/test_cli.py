@@ -34,7 +34,7 @@ SIMULATED = ("--engine", "simulated")
 
 
 def process(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def spex(*arguments: str) -> Result:
@@ -223,7 +223,7 @@ def test_the_embedded_model_gives_the_same_tree_with_and_without_speculation() -
 @pytest.mark.model
 def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     screen, terminal = pty.openpty()
-    search = subprocess.Popen(  # noqa: S603
+    search = subprocess.Popen(
         [*SPEX, "solve", "Count to a thousand.", "--json"],
         stdout=subprocess.PIPE,
         stderr=terminal,

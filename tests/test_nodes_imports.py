@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Block())
 
 
 def run_python(code: str) -> str:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr

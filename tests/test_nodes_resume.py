@@ -144,7 +144,7 @@ for update in graph.stream(ASKED, thread(), stream_mode="updates", durability="s
 
 
 def run_python(code: str, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-c", code, *args],
         cwd=Path(__file__).parent,
         capture_output=True,

@@ -51,7 +51,7 @@ def test_the_python_of_the_docs_runs(code: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run_as_printed(command: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         shlex.split(command),
         capture_output=True,
         text=True,

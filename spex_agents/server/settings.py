@@ -104,7 +104,7 @@ def check_model(name: str, model: str) -> None:
         SettingsError: So it is.
     """
     directory = Path(model).expanduser()
-    if directory.is_dir():
+    if model and directory.is_dir():
         if not (directory / "config.json").is_file():
             raise SettingsError(
                 f"{name}={model!r}: there is no config.json in that directory; convert a GGUF "

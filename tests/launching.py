@@ -1,0 +1,75 @@
+"""Runs ``spex serve`` and sees to it that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from processes import MARK, eventually, marked
+
+SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A ``spex serve`` that runs.
+
+    Attributes:
+        mark: In the environment of all its processes.
+    """
+
+    process: subprocess.Popen[str]
+    mark: str
+    logs: Path
+
+    def ready(self) -> dict[str, dict[str, str]]:
+        """What it prints once all are ready."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, (self.logs / "launcher.log").read_text()
+        found: dict[str, dict[str, str]] = json.loads(line)
+        return found
+
+    def nothing_left(self, seconds: float = 10) -> bool:
+        return eventually(lambda: not marked(self.mark), seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Addresses without a path."""
+
+    policy: str
+    reward: str
+
+
+@contextmanager
+def launch(logs: Path, *arguments: str) -> Iterator[Launched]:
+    """Run ``spex serve``; it is asked to stop on the way out, and nothing of it may be left."""
+    mark = uuid4().hex
+    with (logs / "launcher.log").open("w") as output:
+        process = subprocess.Popen(
+            [*SPEX, "serve", "--port", "0", "--logs", str(logs), "--json", *arguments],
+            env={**os.environ, MARK: mark},
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
+    launched = Launched(process=process, mark=mark, logs=logs)
+    try:
+        with process:
+            try:
+                yield launched
+            finally:
+                process.terminate()
+        assert process.returncode in (0, -9), (logs / "launcher.log").read_text()
+        assert launched.nothing_left(), marked(mark)
+    finally:
+        for left in marked(mark):
+            os.kill(left, 9)

@@ -1,0 +1,156 @@
+"""What is served: the command lines, the memory, the ports, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from spex_agents.errors import SettingsError
+from spex_agents.server.cpu import STAND_IN, Memory, cpu_environment, has_cuda
+from spex_agents.server.settings import (
+    Serving,
+    choose_port,
+    command,
+    environment,
+    shares,
+    static_fraction,
+)
+
+on_cpu = pytest.mark.skipif(has_cuda(), reason="tells what happens without a GPU")
+
+
+def write_model(directory: Path, weights: int) -> str:
+    directory.mkdir()
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_bytes(b"0" * weights)
+    return str(directory)
+
+
+def value_of(argv: tuple[str, ...], flag: str) -> str:
+    assert argv.count(flag) == 1
+    return argv[argv.index(flag) + 1]
+
+
+def test_servers_take_priorities() -> None:
+    argv = command("owner/name", host="127.0.0.1", port=1, share=0.5)
+    assert "--enable-priority-scheduling" in argv
+    assert value_of(argv, "--radix-eviction-policy") == "priority"
+    assert value_of(argv, "--model-path") == "owner/name"
+
+
+def test_flags_of_the_user_win() -> None:
+    given = ("--radix-eviction-policy", "lru", "--dtype=bfloat16", "--tp", "2")
+    argv = command("owner/name", host="127.0.0.1", port=1, share=0.5, flags=given)
+    assert argv[-len(given) :] == given
+    assert value_of(argv, "--radix-eviction-policy") == "lru"
+    assert "--dtype" not in argv
+
+
+@on_cpu
+def test_a_cpu_is_found_and_served_in_float32() -> None:
+    argv = command("owner/name", host="127.0.0.1", port=1, share=0.5)
+    assert value_of(argv, "--device") == "cpu"
+    assert value_of(argv, "--dtype") == "float32"
+    assert {"--sleep-on-idle", "--disable-overlap-schedule"} < set(argv)
+    found = environment(plugin=True)
+    assert found["PYTHONPATH"].split(os.pathsep)[0] == str(STAND_IN)
+
+
+def test_the_environment_of_the_user_wins() -> None:
+    found = cpu_environment({"OMP_WAIT_POLICY": "ACTIVE", "PYTHONPATH": "/mine"})
+    assert found["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert found["PYTHONPATH"] == f"{STAND_IN}{os.pathsep}/mine"
+
+
+def test_the_plugin_is_named_beside_those_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGLANG_PLUGINS", "mine")
+    assert environment(plugin=True)["SGLANG_PLUGINS"] == "mine,spex"
+    assert environment(plugin=False)["SGLANG_PLUGINS"] == "mine"
+
+
+def test_without_the_plugin_none_is_loaded_by_an_empty_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SGLANG_PLUGINS", "spex")
+    assert environment(plugin=False)["SGLANG_PLUGINS"] == "none"
+
+
+def test_memory_is_split_by_the_size_of_the_weights(tmp_path: Path) -> None:
+    policy = write_model(tmp_path / "policy", 3000)
+    reward = write_model(tmp_path / "reward", 1000)
+    serving = Serving(policy=policy, reward=reward, memory=0.8)
+    assert shares(serving) == pytest.approx((0.6, 0.2))
+
+
+def test_the_smaller_model_keeps_room_for_its_cache(tmp_path: Path) -> None:
+    policy = write_model(tmp_path / "policy", 100_000)
+    reward = write_model(tmp_path / "reward", 10)
+    serving = Serving(policy=policy, reward=reward, memory=0.8)
+    assert shares(serving) == pytest.approx((0.64, 0.16))
+
+
+def test_memory_of_unknown_models_is_halved() -> None:
+    serving = Serving(policy="owner/one", reward="owner/two", memory=0.8)
+    assert shares(serving) == pytest.approx((0.4, 0.4))
+
+
+def test_one_model_has_the_memory_alone() -> None:
+    assert shares(Serving(policy="owner/one", memory=0.8)) == (0.8, 0.0)
+
+
+def test_the_second_server_counts_from_what_the_first_left() -> None:
+    assert static_fraction(0.5, Memory(total=100, free=100)) == 0.5
+    assert static_fraction(0.3, Memory(total=100, free=50)) == 0.6
+
+
+def test_too_little_memory_is_refused() -> None:
+    with pytest.raises(SettingsError, match="lower --memory"):
+        static_fraction(0.5, Memory(total=100, free=50))
+
+
+def test_a_taken_port_is_refused() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened at"):
+            choose_port("127.0.0.1", port)
+
+
+def test_a_free_port_is_found() -> None:
+    assert choose_port("127.0.0.1", 0) > 0
+
+
+@pytest.mark.parametrize("model", ["/no/such/place", "./nowhere", "a/b/c", ""])
+def test_a_directory_that_is_none_is_refused(model: str) -> None:
+    with pytest.raises(SettingsError, match="no such directory"):
+        Serving(policy=model)
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no config\.json"):
+        Serving(policy="owner/name", reward=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 70000),
+        ("memory", 1.0),
+        ("reward_memory", 0.9),
+        ("start_timeout", 0.0),
+        ("restarts", -1),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, value: float) -> None:
+    settings: dict[str, float] = {name: value}
+    with pytest.raises(SettingsError, match=f"^{name}={value}"):
+        Serving(policy="owner/name", **settings)  # type: ignore[arg-type]
+
+
+def test_two_servers_cannot_have_one_port() -> None:
+    with pytest.raises(SettingsError, match="the policy has that one"):
+        Serving(policy="owner/name", reward="owner/other", port=4000, reward_port=4000)
