@@ -27,14 +27,12 @@ class ServerInfo:
         features: Those of the SPEX plugin; empty without it.
         deterministic: Kernels whose result does not depend on the batch, and seeds.
         priorities: Whether it schedules by priority.
-        slots: Requests it runs at once.
     """
 
     version: str = "unknown"
     features: frozenset[str] = field(default_factory=frozenset)
     deterministic: bool = False
     priorities: bool = False
-    slots: int | None = None
 
     @property
     def exactness(self) -> Exactness:
@@ -59,17 +57,21 @@ class ServerInfo:
         return f"SGLang {self.version}, {plugin}" + "".join(f"; {loss}" for loss in self.losses)
 
 
-def read_info(found: Mapping[str, Any]) -> ServerInfo:
+def read_info(found: object) -> ServerInfo:
     """Read what ``/server_info`` answers; of several schedulers, what all of them have."""
-    states = [state for state in found.get("internal_states") or () if isinstance(state, dict)]
+    told: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    listed = told.get("internal_states")
+    states = [state if isinstance(state, dict) else {} for state in _list(listed)]
     plugins = [state["spex"] for state in states if isinstance(state.get("spex"), dict)]
     whole = bool(plugins) and len(plugins) == len(states)
-    features = [frozenset(plugin.get("features") or ()) for plugin in plugins]
-    slots = [state.get("effective_max_running_requests_per_dp") for state in states]
+    features = [frozenset(_list(plugin.get("features"))) for plugin in plugins]
     return ServerInfo(
-        version=str(found.get("version", "unknown")),
+        version=str(told.get("version", "unknown")),
         features=frozenset.intersection(*features) if whole else frozenset(),
-        deterministic=bool(found.get("enable_deterministic_inference")),
-        priorities=bool(found.get("enable_priority_scheduling")),
-        slots=sum(n for n in slots if isinstance(n, int)) or None,
+        deterministic=bool(told.get("enable_deterministic_inference")),
+        priorities=bool(told.get("enable_priority_scheduling")),
     )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

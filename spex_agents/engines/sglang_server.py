@@ -53,15 +53,22 @@ class SGLangServer:
         self._labels: dict[str, int] = {}
 
     async def info(self) -> ServerInfo:
-        """What the server is; asked once. What is missing there is logged then."""
+        """What the server is; asked once. What is missing there is logged then.
+
+        One that does not tell (behind a gateway, say) counts as plain.
+        """
+
+        async def ask(_: int) -> object:
+            try:
+                return await self._native().get("/server_info", cast_to=object)
+            except openai.APIStatusError as error:
+                if is_transient(error):
+                    raise
+                return None
+
         async with self._asking:
             if self.known is None:
-                try:
-                    found = await self._guarded(lambda _: self.get("/server_info"))
-                    self.known = read_info(found)
-                except EngineError as error:
-                    self.known = ServerInfo()
-                    logger.warning("%s does not tell what it is: %s", self.url, error)
+                self.known = read_info(await self._guarded(ask))
                 if losses := self.known.losses:
                     logger.warning("%s: %s", self.url, "; ".join(losses))
             return self.known
@@ -117,16 +124,16 @@ class SGLangServer:
 
     async def load(self) -> Load:
         """The server's own count of its requests, all clients' together."""
-        info = await self.info()
-        path = "/server_info" if "counters" in info.features else "/v1/loads?include=core"
+        counted = "counters" in (await self.info()).features
+        path = "/server_info" if counted else "/v1/loads?include=core"
         found = await self._guarded(lambda _: self.get(path))
-        if "counters" in info.features:
-            states = [state["spex"] for state in found["internal_states"]]
-            running, waiting = (sum(s[key] for s in states) for key in ("running", "waiting"))
-        else:
-            running = sum(load["num_running_reqs"] for load in found["loads"])
-            waiting = sum(load["num_waiting_reqs"] for load in found["loads"])
-        return Load(running=running, waiting=waiting)
+        try:
+            if counted:
+                states = [state["spex"] for state in found["internal_states"]]
+                return _sum(states, "running", "waiting")
+            return _sum(found["loads"], "num_running_reqs", "num_waiting_reqs")
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineError(f"{self.url}{path} tells no load: {error!r}") from error
 
     async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
         """The token ids of a text, or of a conversation in the model's own chat template.
@@ -233,6 +240,13 @@ class SGLangServer:
 def id_of(request: Request, number: int) -> str:
     """The id that one try goes by at the server."""
     return attempt_id(request.id, number) + END
+
+
+def _sum(states: Sequence[Mapping[str, Any]], running: str, waiting: str) -> Load:
+    return Load(
+        running=sum(int(state[running]) for state in states),
+        waiting=sum(int(state[waiting]) for state in states),
+    )
 
 
 def priority_of(request: Request) -> int:

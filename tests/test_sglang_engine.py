@@ -1,0 +1,250 @@
+"""The SGLang engine at a server that answers by script: what goes wrong, and what is sent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from fastapi.responses import JSONResponse
+from scripted_server import Answer, ScriptedServer, scripted_server
+
+from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
+from spex_agents.engines.openai import OpenAIEngine
+from spex_agents.engines.sglang import SGLangEngine, engine_at
+from spex_agents.engines.sglang_server import CONFIRM_SECONDS
+from spex_agents.errors import EngineError
+
+PROMPT = Prompt((Message("user", "2 + 2?"),))
+ALL = ["admission", "abort", "promotion", "seeds", "counters"]
+WITH_PLUGIN = {
+    "version": "0.5.23",
+    "enable_priority_scheduling": True,
+    "internal_states": [{"spex": {"features": ALL, "running": 3, "waiting": 2}}],
+}
+PLAIN: dict[str, Any] = {"version": "0.5.23", "internal_states": [{}]}
+
+
+class Native:
+    """The native endpoints beside a scripted server's."""
+
+    def __init__(self, server: ScriptedServer, info: object) -> None:
+        self.server = server
+        self.info = info
+        self.loads: object = {"loads": [{"num_running_reqs": 1, "num_waiting_reqs": 0}]}
+        self.aborted: list[str] = []
+        self.abort_status = 200
+        server.app.get("/server_info")(self._info)
+        server.app.get("/v1/loads")(self._loads)
+        server.app.post("/abort_request")(self._abort)
+
+    async def _info(self) -> Any:
+        return JSONResponse(self.info)
+
+    async def _loads(self) -> Any:
+        return JSONResponse(self.loads)
+
+    async def _abort(self, body: dict[str, str]) -> Any:
+        self.aborted.append(body["rid"])
+        return JSONResponse(None, status_code=self.abort_status)
+
+
+@asynccontextmanager
+async def native(info: object) -> AsyncIterator[Native]:
+    async with scripted_server() as server:
+        yield Native(server, info)
+
+
+def engine(native: Native, **settings: Any) -> SGLangEngine:
+    return SGLangEngine(native.server.url, retry_wait=0.01, **settings)
+
+
+async def generate(engine: OpenAIEngine, request: Request) -> Any:
+    sampling = Sampling(stop=("\n",))
+    return await engine.generate(PROMPT, request, sampling=sampling, max_tokens=16)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(5):
+        while not holds():  # noqa: ASYNC110 (the engine tells nobody)
+            await anyio.sleep(0.01)
+
+
+def request(*, demanded: bool = True) -> Request:
+    return Request(id="run/0.1/thought-1", seed=7, demanded=demanded)
+
+
+async def test_a_request_carries_its_id_its_class_and_its_seed() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        await generate(sglang, request())
+        await generate(sglang, request(demanded=False))
+    asked, guessed = server.server.bodies
+    assert asked["rid"] == guessed["rid"] == "run/0.1/thought-1;"
+    assert asked["seed"] == 7
+    assert asked["priority"] > guessed["priority"]
+
+
+async def test_the_plugin_makes_promises_that_a_plain_server_does_not() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        before = sglang.features
+        await sglang.describe()
+        after = sglang.features
+    assert (before.exactness, before.promotion) == ("unseeded", False)
+    assert (after.exactness, after.promotion) == ("seeded", True)
+    async with native(PLAIN) as server, engine(server) as sglang:
+        await sglang.describe()
+        assert sglang.features.exactness == "unseeded"
+        assert not sglang.features.promotion
+
+
+async def test_deterministic_kernels_make_seeds_exact() -> None:
+    info = {**PLAIN, "enable_deterministic_inference": True}
+    async with native(info) as server, engine(server) as sglang:
+        described = await sglang.describe()
+        assert sglang.features.exactness == "exact"
+    assert "no seeds" not in described
+
+
+async def test_what_is_lost_without_the_plugin_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with native(PLAIN) as server, engine(server) as sglang:
+        with caplog.at_level(logging.WARNING):
+            await generate(sglang, request())
+            await generate(sglang, request())
+        (record,) = caplog.records
+        for lost in (*ALL, "priorities"):
+            assert f"no {lost}" in record.message
+            assert f"no {lost}" in repr(sglang)
+
+
+async def test_a_plugin_on_some_of_the_schedulers_counts_as_none() -> None:
+    info = {**WITH_PLUGIN, "internal_states": [{"spex": {"features": ALL}}, {}]}
+    async with native(info) as server, engine(server) as sglang:
+        assert "plain" in await sglang.describe()
+
+
+@pytest.mark.parametrize("info", [None, [], {"internal_states": 5}, {"internal_states": [3]}])
+async def test_a_server_that_describes_itself_badly_counts_as_plain(info: object) -> None:
+    async with native(info) as server, engine(server, retries=0) as sglang:
+        thought = await generate(sglang, request())
+        assert thought.text == "It is 4."
+        assert not sglang.features.promotion
+
+
+async def test_a_gateway_without_native_endpoints_is_enough(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with scripted_server() as server, SGLangEngine(server.url) as sglang:
+        with caplog.at_level(logging.WARNING):
+            thought = await generate(sglang, request())
+    assert thought.text == "It is 4."
+    assert "no promotion" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "trouble", [Answer(status=503), Answer(then="drop"), Answer(finish="abort")]
+)
+async def test_trouble_is_tried_again_under_another_id(trouble: Answer) -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        server.server.script.append(trouble)
+        thought = await generate(sglang, request())
+    assert thought.text == "It is 4."
+    assert server.server.ids == ["run/0.1/thought-1;", "run/0.1/thought-1~1;"]
+
+
+async def test_what_a_broken_stream_leaves_behind_is_aborted() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        server.server.script.append(Answer(then="drop"))
+        await generate(sglang, request())
+    assert server.aborted == ["spex:abort:run/0.1/thought-1;"]
+
+
+@pytest.mark.parametrize(
+    ("info", "sent"),
+    [(WITH_PLUGIN, "spex:abort:run/0.1/thought-1;"), (PLAIN, "run/0.1/thought-1;")],
+)
+async def test_a_cancelled_call_is_aborted_by_its_id(info: Mapping[str, Any], sent: str) -> None:
+    async with native(info) as server, engine(server) as sglang:
+        server.server.script.append(Answer(then="hang"))
+        asked = request()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await server.server.until_live(1)
+            await until(lambda: asked.tokens == 4)
+            begun = time.monotonic()
+            tasks.cancel_scope.cancel()
+        # This server never confirms: the wait is bounded.
+        assert time.monotonic() - begun < CONFIRM_SECONDS + 1
+        assert server.aborted == [sent]
+        assert asked.tokens == 4
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_an_abort_that_is_refused_is_logged(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        server.abort_status = status
+        with caplog.at_level(logging.WARNING):
+            await sglang.prune("run/0.1")
+    assert "did not take" in caplog.text
+
+
+async def test_only_what_has_been_sent_is_promoted_by_message() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        asked = request(demanded=False)
+        await sglang.promote(asked)
+        server.server.script.append(Answer(then="hang"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await server.server.until_live(1)
+            await sglang.promote(asked)
+            tasks.cancel_scope.cancel()
+    assert server.aborted[0] == "spex:promote:run/0.1/thought-1;"
+    assert [rid for rid in server.aborted if ":promote:" in rid] == server.aborted[:1]
+
+
+async def test_a_plain_server_is_not_bothered_with_promotions() -> None:
+    async with native(PLAIN) as server, engine(server) as sglang:
+        server.server.script.append(Answer(then="hang"))
+        asked = request(demanded=False)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await server.server.until_live(1)
+            await sglang.promote(asked)
+            assert server.aborted == []
+            tasks.cancel_scope.cancel()
+
+
+async def test_the_load_is_the_servers_own_count() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        assert await sglang.load() == Load(running=3, waiting=2)
+    async with native(PLAIN) as server, engine(server) as sglang:
+        assert await sglang.load() == Load(running=1, waiting=0)
+
+
+@pytest.mark.parametrize("loads", [{}, {"loads": [{}]}, {"loads": 3}])
+async def test_a_load_that_cannot_be_read_is_an_error(loads: object) -> None:
+    async with native(PLAIN) as server, engine(server, retries=0) as sglang:
+        server.loads = loads
+        with pytest.raises(EngineError, match="tells no load"):
+            await sglang.load()
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("sglang", SGLangEngine), ("vllm", OpenAIEngine)])
+async def test_the_engine_is_chosen_by_what_the_server_says_it_is(
+    owner: str, kind: type[OpenAIEngine]
+) -> None:
+    async with scripted_server() as server:
+        server.models = [("tiny", owner)]
+        chosen = await anyio.to_thread.run_sync(lambda: engine_at(server.url))
+    assert type(chosen) is kind
+
+
+def test_a_server_that_is_not_there_is_left_to_the_first_call() -> None:
+    assert type(engine_at("http://127.0.0.1:9/v1")) is OpenAIEngine
