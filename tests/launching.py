@@ -10,23 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
-from processes import MARK, eventually, marked
+from processes import eventually, name_of, writing_to
 
 SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
-    """A ``spex serve`` that runs.
-
-    Attributes:
-        mark: In the environment of all its processes.
-    """
+    """A ``spex serve`` that runs; all its processes write to `logs`."""
 
     process: subprocess.Popen[str]
-    mark: str
     logs: Path
 
     def ready(self) -> dict[str, dict[str, str]]:
@@ -38,7 +32,7 @@ class Launched:
         return found
 
     def nothing_left(self, seconds: float = 10) -> bool:
-        return eventually(lambda: not marked(self.mark), seconds)
+        return eventually(lambda: not writing_to(self.logs), seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +46,14 @@ class Served:
 @contextmanager
 def launch(logs: Path, *arguments: str) -> Iterator[Launched]:
     """Run ``spex serve``; it is asked to stop on the way out, and nothing of it may be left."""
-    mark = uuid4().hex
     with (logs / "launcher.log").open("w") as output:
         process = subprocess.Popen(
             [*SPEX, "serve", "--port", "0", "--logs", str(logs), "--json", *arguments],
-            env={**os.environ, MARK: mark},
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,
         )
-    launched = Launched(process=process, mark=mark, logs=logs)
+    launched = Launched(process=process, logs=logs)
     try:
         with process:
             try:
@@ -69,7 +61,7 @@ def launch(logs: Path, *arguments: str) -> Iterator[Launched]:
             finally:
                 process.terminate()
         assert process.returncode in (0, -9), (logs / "launcher.log").read_text()
-        assert launched.nothing_left(), marked(mark)
+        assert launched.nothing_left(), [name_of(left) for left in writing_to(logs)]
     finally:
-        for left in marked(mark):
+        for left in writing_to(logs):
             os.kill(left, 9)

@@ -1,4 +1,4 @@
-"""Finds processes by a mark in their environment, which children inherit and orphans keep."""
+"""Finds processes by where they write, which children inherit and orphans keep."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "SPEX_TEST_MARK"
 
-
-def marked(mark: str) -> list[int]:
-    """Ids of the processes that live with ``SPEX_TEST_MARK=mark``; zombies do not."""
+def writing_to(directory: Path) -> list[int]:
+    """Ids of the processes whose standard output or error is a file in `directory`."""
     found = []
     for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and f"{MARK}={mark}".encode() in (
-                (entry / "environ").read_bytes().split(b"\0")
-            ):
-                found.append(int(entry.name))
+        if entry.name.isdigit():
+            for stream in ("1", "2"):
+                with suppress(OSError):
+                    if (entry / "fd" / stream).readlink().parent == directory:
+                        found.append(int(entry.name))
+                        break
     return found
 
 

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from processes import MARK, eventually, marked
+from processes import eventually, writing_to
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.launcher import serve
@@ -27,8 +26,8 @@ time.sleep(1000)
 LAUNCHER = """
 import os, subprocess, sys, time
 worker = (
-    "import os, sys, time; from spex_agents.server.worker import die_with;"
-    "die_with(int(sys.argv[1])); print('up', flush=True); time.sleep(1000)"
+    "import os, sys, time; from spex_agents.server.worker import die_with_parent;"
+    "die_with_parent(launcher=int(sys.argv[1])); print('up', flush=True); time.sleep(1000)"
 )
 subprocess.Popen([sys.executable, "-c", worker, str(os.getpid())])
 time.sleep(1000)
@@ -44,43 +43,47 @@ def installed() -> bool:
 
 
 async def test_a_stubborn_server_and_its_children_are_killed(tmp_path: Path) -> None:
-    mark, log = uuid4().hex, tmp_path / "log"
-    env = {**os.environ, MARK: mark}
+    log = tmp_path / "log"
     async with running(
-        [sys.executable, "-c", STUBBORN], env=env, log=log, stop_timeout=0.1
+        [sys.executable, "-c", STUBBORN], env=os.environ, log=log, stop_timeout=0.1
     ) as process:
         assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
-        assert len(marked(mark)) == 2
+        assert len(writing_to(tmp_path)) == 2
     assert process.returncode == -signal.SIGKILL
-    assert eventually(lambda: not marked(mark), 5)
+    assert eventually(lambda: not writing_to(tmp_path), 5)
 
 
 async def test_children_of_a_server_that_died_are_killed(tmp_path: Path) -> None:
-    mark, log = uuid4().hex, tmp_path / "log"
-    env = {**os.environ, MARK: mark}
+    log = tmp_path / "log"
     async with running(
-        [sys.executable, "-c", STUBBORN], env=env, log=log, stop_timeout=5
+        [sys.executable, "-c", STUBBORN], env=os.environ, log=log, stop_timeout=5
     ) as process:
         assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
         process.kill()
         await process.wait()
-    assert eventually(lambda: not marked(mark), 5)
+    assert eventually(lambda: not writing_to(tmp_path), 5)
 
 
-def test_a_worker_dies_with_a_killed_launcher() -> None:
-    mark = uuid4().hex
-    with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER], env={**os.environ, MARK: mark}, stdout=subprocess.PIPE
-    ) as launcher:
-        assert launcher.stdout is not None
-        assert launcher.stdout.readline() == b"up\n"
+def test_a_worker_dies_with_a_killed_launcher(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen([sys.executable, "-c", LAUNCHER], stdout=output) as launcher,
+    ):
+        assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
         launcher.kill()
-    assert eventually(lambda: not marked(mark), 5)
+    assert eventually(lambda: not writing_to(tmp_path), 5)
 
 
-def test_a_worker_whose_launcher_is_gone_ends_at_once() -> None:
-    code = "from spex_agents.server.worker import die_with; die_with(1); print('lives')"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+@pytest.mark.parametrize("launcher", ["launcher=1", ""])
+def test_a_process_whose_parent_is_gone_ends_at_once(launcher: str) -> None:
+    code = f"from spex_agents.server.worker import die_with_parent; die_with_parent({launcher})"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}; print('lives')"],
+        capture_output=True,
+        check=False,
+        start_new_session=True,  # so that its parent is not of its group
+    )
     assert (ended.returncode, ended.stdout) == (1, b"")
 
 

@@ -16,6 +16,7 @@ from spex_agents.server.cpu import CPU_FLAGS, Memory, cpu_environment, device_me
 from spex_agents.server.worker import LAUNCHER
 
 PLUGIN = "spex"
+CPU_PLUGIN = "spex-cpu"
 PLUGINS = "sglang.srt.plugins"
 INSTALL = "pip install 'spex-agents[sglang]'"
 
@@ -218,8 +219,8 @@ def environment(*, plugin: bool) -> dict[str, str]:
     named = found.get("SGLANG_PLUGINS") or ",".join(
         sorted(point.name for point in entry_points(group=PLUGINS))
     )
-    names = [name for name in named.split(",") if name and name != PLUGIN]
-    # an empty list would let SGLang load them all
-    found["SGLANG_PLUGINS"] = ",".join([*names, PLUGIN] if plugin else names or ["none"])
+    names = [name for name in named.split(",") if name not in ("", PLUGIN, CPU_PLUGIN)]
+    names += [PLUGIN] * plugin + [CPU_PLUGIN] * (not has_cuda())
+    found["SGLANG_PLUGINS"] = ",".join(names) or "none"  # an empty list would load them all
     found[LAUNCHER] = str(os.getpid())
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from launching import SPEX, Launched, Served, launch
-from processes import eventually, marked, name_of
+from processes import eventually, name_of, writing_to
 
 
 def spex(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def spex(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def scheduler(launched: Launched) -> int | None:
     """The process that holds the model, which is SGLang's child of a child."""
-    found = (each for each in marked(launched.mark) if "scheduler" in name_of(each))
+    found = (each for each in writing_to(launched.logs) if "scheduler" in name_of(each))
     return next(found, None)
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_left_of_a_start_that_is_interrupted(
 ) -> None:
     with launch(tmp_path, "--policy", str(tiny)) as launched:
         # launcher, server, resource tracker and one of the server's children, still importing
-        assert eventually(lambda: len(marked(launched.mark)) >= 4, 120)
+        assert eventually(lambda: len(writing_to(launched.logs)) >= 4, 120)
         launched.process.send_signal(number)
         assert launched.process.wait(30) == (-9 if number == signal.SIGKILL else 0)
         assert launched.nothing_left()
