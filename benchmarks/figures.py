@@ -27,7 +27,8 @@ from spex_agents.speculation.termination import ExactStop, MarginStop
 GREY, BLUE, ORANGE, GREEN, RED = "#999999", "#0072B2", "#E69F00", "#009E73", "#D55E00"
 QUERIES = (1, 2, 4, 8, 16, 32)
 LATENCIES = (0.05, 0.5, 1.0, 3.0, 10.0)
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+WASTES = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
 ACCEPTANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
 UNLIMITED = 1_000_000
 
@@ -94,14 +95,16 @@ def by_reward_latency() -> Figure:
 
 def by_width() -> Figure:
     figure, panels = plot(2)
-    searches: Sequence[tuple[Case, str, Sequence[int], Callable[[int], Policy]]] = (
-        (RSTAR, "rollouts of RSTAR", (4, 8, 10, 16, 20, 32), lambda size: Rstar(rollouts=size)),
-        (REBASE, "width of REBASE", (4, 8, 16, 32), lambda size: Rebase(width=size)),
+    searches: Sequence[tuple[str, str, Sequence[int], Callable[[int], Policy]]] = (
+        ("RSTAR", "rollouts", (4, 8, 10, 16, 20, 32), lambda size: Rstar(rollouts=size)),
+        ("REBASE", "width", (4, 8, 16, 32), lambda size: Rebase(width=size)),
     )
-    for axes, (case, label, sizes, policy), line in zip(panels, searches, LINES, strict=True):
+    for axes, (name, size_name, sizes, policy), (case, _, color, marker) in zip(
+        panels, searches, LINES, strict=True
+    ):
         rows = [measured(replace(case, policy=policy(size))) for size in sizes]
-        on_and_oracle(axes, sizes, rows, line[1:])
-        axes.set(xlabel=label, xticks=sizes)
+        on_and_oracle(axes, sizes, rows, (name, color, marker))
+        axes.set(xlabel=f"{size_name} of {name}", xticks=sizes)
         axes.legend(frameon=False)
     panels[0].set_ylabel("speed-up")
     figure.suptitle("Speed-up by the size of the search, one query")
@@ -109,89 +112,101 @@ def by_width() -> Figure:
 
 
 def ablation() -> Figure:
-    """The three techniques, each with its alternatives; eight queries."""
-    figure, panels = plot(3, width=10.5, height=4.0)
-    eight = [replace(case, queries=8) for case, *_ in LINES]
-    alternatives: Sequence[tuple[str, Sequence[tuple[str, Callable[[Case], Case] | None]]]] = (
+    """The three techniques, each with its alternatives."""
+    figure, panels = plot(3, width=10.5, height=4.2)
+
+    def crowded(case: Case) -> Case:
+        return together(case, 16)
+
+    alternatives: Sequence[tuple[str, Sequence[tuple[str, Callable[[Case], Case]]]]] = (
         (
-            "1 selection",
+            "1 selection, 8 queries",
             (
-                ("none", None),
                 ("paper", lambda case: replace(case, speculation=Speculation(selector="paper"))),
                 ("replay", lambda case: case),
             ),
         ),
         (
-            "2 budget",
+            "2 budget, 16 queries",
             (
-                ("unlimited", lambda case: replace(case, capacity=UNLIMITED)),
-                ("paper", lambda case: replace(case, allocation="paper")),
-                ("benefit", lambda case: case),
+                ("unlimited", lambda case: replace(crowded(case), capacity=UNLIMITED)),
+                ("paper", lambda case: replace(crowded(case), allocation="paper")),
+                ("benefit", crowded),
             ),
         ),
         (
-            "3 termination",
+            "3 termination, 8 queries",
             (
                 ("none", lambda case: case),
                 ("exact", lambda case: replace(case, stop=ExactStop())),
-                ("margin\n(lossy)", lambda case: replace(case, stop=MarginStop())),
+                ("margin: lossy", lambda case: replace(case, stop=MarginStop())),
             ),
         ),
     )
     for axes, (title, choices) in zip(panels, alternatives, strict=True):
-        for line, (case, (_, label, color, _)) in enumerate(zip(eight, LINES, strict=True)):
+        for line, (case, label, color, _) in enumerate(LINES):
             for place, (_, choose) in enumerate(choices):
-                row = None if choose is None else measured(choose(case))
-                height = 1.0 if row is None else row.full_s / row.on_s
-                at = place + (line - 0.5) * 0.38
-                axes.bar(at, height, 0.36, color=color, label=label if place == 0 else None)
-                note = f"{height:.2f}"
-                if row is not None and row.lossy:
-                    note += f"\n{row.same_answer:.0%} same\nanswers"
-                axes.text(at, height + 0.08, note, ha="center", size=8)
-        axes.set_xticks(range(3), [name for name, _ in choices])
+                row = measured(choose(replace(case, queries=8)))
+                at = place + (line - 0.5) * 0.42
+                axes.bar(at, row.full_s / row.on_s, 0.4, color=color, label=label)
+                notes = [f"{row.full_s / row.on_s:.2f}"]
+                if title.startswith("2"):
+                    notes.append(f"slowed\n{row.demanded_slowdown:.0%}")
+                if row.stop != "none":
+                    notes.append(f"{row.same_answer:.1%}\nsame")
+                place_note = (at, row.full_s / row.on_s + 0.08)
+                axes.text(*place_note, "\n".join(notes), ha="center", size=8)
+        axes.set_xticks(range(len(choices)), [name for name, _ in choices])
         axes.set_title(title)
-    top = 1.2 * max(axes.get_ylim()[1] for axes in panels)
-    for axes in panels:
-        axes.set_ylim(0, top)
+        axes.set_ylim(0, 7)
+    panels[0].axhline(1, color=GREY, ls=":", label="none")
     panels[0].set_ylabel("speed-up over the full search, off")
-    panels[0].legend(frameon=False, loc="upper left")
-    figure.suptitle("What each technique is worth, eight queries")
+    handles, labels = panels[0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    panels[0].legend(list(unique.values()), list(unique), frameon=False, loc="upper left")
+    figure.suptitle("What each technique is worth")
     return figure
 
 
 def frontier() -> Figure:
-    """Waste against speed-up, over the threshold."""
-    figure, panels = plot(2)
+    """Waste against speed-up, over the two knobs that trade one for the other."""
+    figure, panels = plot(2, width=8.6)
     slow = replace(REBASE, reward_latency=3.0)
-    for axes, (case, label, color, marker) in zip(
-        panels, (LINES[0], (slow, "REBASE-16, reward 3 s", RED, "s")), strict=True
+    knobs: Sequence[tuple[str, str, str, Sequence[Speculation]]] = (
+        (
+            "threshold (waste without limit)",
+            BLUE,
+            "o",
+            [Speculation(threshold=value, waste=UNLIMITED) for value in THRESHOLDS],
+        ),
+        ("waste (threshold 0.2)", RED, "s", [Speculation(waste=value) for value in WASTES]),
+    )
+    for axes, (case, label) in zip(
+        panels, ((RSTAR, "RSTAR-10"), (slow, "REBASE-16, reward 3 s")), strict=True
     ):
-        rows = [
-            measured(replace(case, speculation=Speculation(threshold=threshold)))
-            for threshold in THRESHOLDS
-        ]
-        axes.plot(
-            [row.waste_ratio for row in rows],
-            [row.speedup for row in rows],
-            color=color,
-            marker=marker,
-        )
-        for threshold, row in zip(THRESHOLDS, rows, strict=True):
-            axes.annotate(
-                f"{threshold:g}",
-                (row.waste_ratio, row.speedup),
-                xytext=(5, -11),
-                textcoords="offset points",
-                size=8,
-            )
-        axes.axhline(rows[0].off_s / rows[0].oracle_s, color=ORANGE, ls="--")
-        axes.text(0.02, rows[0].off_s / rows[0].oracle_s, "perfect foresight", va="bottom", size=8)
+        for name, color, marker, settings in knobs:
+            rows = [measured(replace(case, speculation=setting)) for setting in settings]
+            wasted, gained = [row.waste_ratio for row in rows], [row.speedup for row in rows]
+            axes.plot(wasted, gained, color=color, marker=marker, label=name)
+            noted: set[tuple[float, float]] = set()
+            for setting, x, y in zip(settings, wasted, gained, strict=True):
+                if (round(x, 2), round(y, 1)) in noted:
+                    continue
+                noted.add((round(x, 2), round(y, 1)))
+                value = setting.threshold if marker == "o" else setting.waste
+                place = (6, -11) if marker == "o" else (-12, 6)
+                note = f"{value:g}"
+                axes.annotate(
+                    note, (x, y), xytext=place, textcoords="offset points", size=7, color=color
+                )
+        limit = rows[0].off_s / rows[0].oracle_s
+        axes.axhline(limit, color=ORANGE, ls="--", label="perfect foresight")
         axes.set(xlabel="wasted per useful token", title=label)
         axes.set_xlim(left=0)
         axes.margins(y=0.12)
     panels[0].set_ylabel("speed-up")
-    figure.suptitle("Waste against speed-up, by the threshold of probability; one query")
+    panels[1].legend(frameon=False, loc="lower right")
+    figure.suptitle("Waste against speed-up, one query")
     return figure
 
 
