@@ -15,7 +15,7 @@ from spex_agents.server.messages import (
     decode,
     is_below,
 )
-from spex_agents.server.scheduling import RECENT_STEPS, Scheduling
+from spex_agents.server.scheduling import IDLE_SECONDS, RECENT_STEPS, Scheduling
 from spex_agents.server.step_times import StepTimes
 
 
@@ -119,9 +119,47 @@ def test_guesses_of_others_may_slow_demanded_work_a_little_only() -> None:
     mine = Queued("mine/0/thought-1;", DEMANDED)
     scheduler.waiting_queue = [Queued(f"other/0.{child}/thought-1;") for child in range(9)]
     held = spex.hold_back([mine])
-    # d + slowdown (r + d) = 1 + 0.05 * 41 = 3.05: the third request is the last below it.
-    assert len(scheduler.waiting_queue) == 3
-    assert len(held) == 6
+    # d + slowdown (r + d) = 1 + 0.05 * 41 = 3.05 in the batch.
+    assert len(scheduler.waiting_queue) == 2
+    assert len(held) == 7
+
+
+def test_guesses_of_others_make_room_when_demanded_work_comes() -> None:
+    scheduler, spex = scheduling(ridge=40, slowdown=0.05)
+    guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(5)]
+    assert spex.displaced(guesses) == []
+    scheduler.waiting_queue = [Queued("mine/0/thought-1;", DEMANDED)]
+    assert spex.displaced(guesses) == guesses[2:]  # 3.05 places, one of them for mine
+    assert spex.counters.values["displaced"] == 3
+
+
+def test_a_runs_own_guesses_stay_beside_its_demanded_work() -> None:
+    scheduler, spex = scheduling(ridge=4, slowdown=0.0)
+    guesses = [Queued(f"mine/0.{child}/thought-1;") for child in range(4)]
+    scheduler.waiting_queue = [Queued("mine/1/thought-1;", DEMANDED)]
+    assert spex.displaced(guesses) == []
+
+
+def test_guesses_wait_while_others_pause_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler, spex = scheduling(ridge=10, slowdown=0.0)
+    now = 100.0
+    monkeypatch.setattr("spex_agents.server.scheduling.perf_counter", lambda: now)
+    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
+    scheduler.waiting_queue = list(guesses)
+    assert len(spex.hold_back([])) == 3
+    now += IDLE_SECONDS + 0.1
+    scheduler.waiting_queue = list(guesses)
+    assert len(spex.hold_back([])) == 2
+
+
+def test_several_ranks_use_no_clock() -> None:
+    scheduler = Scheduler()
+    spex = Scheduling(scheduler, ridge=None, slowdown=0.0, ranks=2)
+    assert spex.given_ridge == StepTimes.FIRST_GUESS
+    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    scheduler.waiting_queue = [Queued("other/0/thought-1;")]
+    assert spex.hold_back([]) == []
 
 
 def test_a_run_that_demands_nothing_any_more_is_forgotten() -> None:
@@ -129,7 +167,7 @@ def test_a_run_that_demands_nothing_any_more_is_forgotten() -> None:
     spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
     scheduler.waiting_queue = list(guesses)
-    assert len(spex.hold_back([])) == 2
+    assert len(spex.hold_back([])) == 3
     decode_steps(spex, RECENT_STEPS + 1)
     scheduler.waiting_queue = list(guesses)
     assert spex.hold_back([]) == []

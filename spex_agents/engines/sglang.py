@@ -160,8 +160,21 @@ class SGLangEngine(OpenAIEngine):
     async def _try(
         self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
     ) -> Reply:
+        if "messages" in fields and fields.get("logprobs"):
+            fields = await self._as_completion(fields)
         send = partial(super()._try, fields, request, dialect, stop, number)
         return await self.server.abortable(request, id_of(request, number), send)
+
+    async def _as_completion(self, fields: Fields) -> Fields:
+        """The same request to ``/completions``.
+
+        A chat completion's stream loses the log-probability of a token that ends within a
+        character, unless the next token comes with it: a matter of timing.
+        """
+        chat = ("messages", "continue_final_message", "add_generation_prompt", "top_logprobs")
+        rest = {key: value for key, value in fields.items() if key not in chat}
+        prompt = await self.server.chat_tokens(fields)
+        return {**rest, "prompt": prompt, "logprobs": fields.get("top_logprobs") or 1}
 
 
 def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:

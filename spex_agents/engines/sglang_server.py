@@ -145,11 +145,13 @@ class SGLangServer:
             later = await self._tokenize(rest) if prompt[1:] else []
             return [*await self.tokens(prompt[0]), *(token for ids in later for token in ids)]
         if isinstance(prompt, str):
-            body: dict[str, object] = {"prompt": prompt}
-        else:
-            body = prompt_fields(SGLANG, prompt, None)
-            body.pop("add_generation_prompt", None)  # /tokenize takes the other field alone
-        return [int(token) for token in await self._tokenize(body)]
+            return await self._tokenize({"prompt": prompt})
+        return await self.chat_tokens(prompt_fields(SGLANG, prompt, None))
+
+    async def chat_tokens(self, fields: Mapping[str, object]) -> list[int]:
+        """The token ids of the prompt of a chat completion."""
+        known = ("messages", "continue_final_message")  # it takes the latter alone
+        return await self._tokenize({key: fields[key] for key in known if key in fields})
 
     async def label(self, text: str) -> int:
         """The id of a label that is one token.

@@ -9,6 +9,7 @@ NAMES = {
     "admitted_demanded": "Demanded requests that joined the running batch.",
     "admitted_speculative": "Speculative requests that joined the running batch.",
     "deferred": "Speculative requests that were held back at least once.",
+    "displaced": "Speculative requests put back from the running batch for others' work.",
     "promoted": "Speculative requests that became demanded.",
     "demoted": "Demanded requests that became speculative.",
     "aborted": "Requests that were aborted.",

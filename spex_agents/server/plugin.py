@@ -94,6 +94,7 @@ def _arrive(
 
 def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
     scheduling = scheduling_of(scheduler)
+    _put_back(scheduler, running_batch, scheduling.displaced(running_batch.reqs))
     held = scheduling.hold_back(running_batch.reqs)
     try:
         plan = original(scheduler, running_batch)
@@ -102,6 +103,21 @@ def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> 
     if plan.batch_to_run is not None:
         scheduling.admitted(plan.batch_to_run.reqs)
     return plan
+
+
+def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> None:
+    """Return running requests to the queue, as SGLang does when it preempts."""
+    if not requests:
+        return
+    leaving = {id(request) for request in requests}
+    size = len(running_batch.reqs)
+    kept = [i for i, request in enumerate(running_batch.reqs) if id(request) not in leaving]
+    for number, index in enumerate(sorted(set(range(size)) - set(kept)), 1):
+        running_batch.release_req(index, size - number)
+    running_batch.filter_batch(keep_indices=kept)
+    running_batch.batch_is_full = False
+    for request in requests:
+        scheduler._add_request_to_queue(request)
 
 
 def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) -> None:

@@ -27,8 +27,11 @@ from spex_agents.server.step_times import StepTimes
 REMEMBERED = 4096
 """Messages kept for requests that have not arrived yet: a message may overtake its request."""
 
-RECENT_STEPS = 64
-"""Decode steps for which a run that has demanded work counts as having some."""
+RECENT_STEPS = 8
+"""Decode steps for which a run that had demanded work counts as having some still."""
+
+IDLE_SECONDS = 0.25
+"""After that long without any demanded work, guesses of other runs may fill an empty batch."""
 
 
 class Scheduling:
@@ -40,17 +43,23 @@ class Scheduling:
             find it by timing decode steps.
         slowdown: By this share may the demanded work of one run be slowed by the speculation of
             others; a run's own speculation may fill the batch up to the ridge.
+        ranks: Processes that schedule in step. Several must decide alike, so they use no clock:
+            the ridge is `StepTimes.FIRST_GUESS` unless it is given.
     """
 
-    def __init__(self, scheduler: Any, *, ridge: int | None, slowdown: float) -> None:
+    def __init__(
+        self, scheduler: Any, *, ridge: int | None, slowdown: float, ranks: int = 1
+    ) -> None:
         self.scheduler = scheduler
-        self.given_ridge = ridge
+        self.ranks = ranks
+        self.given_ridge = StepTimes.FIRST_GUESS if ridge is None and ranks > 1 else ridge
         self.slowdown = slowdown
         reporter = getattr(scheduler, "metrics_reporter", None)
         self.counters = Counters(export=bool(getattr(reporter, "enable_metrics", False)))
         self.step_times = StepTimes()
         self._last: tuple[int, float] | None = None
         self._steps = 0
+        self._last_demand = -IDLE_SECONDS
         self._demanding: OrderedDict[str, int] = OrderedDict()
         self._early: OrderedDict[str, Message] = OrderedDict()
 
@@ -63,40 +72,60 @@ class Scheduling:
     def hold_back(self, running: Iterable[Any]) -> list[Any]:
         """Take the speculative requests that may not join now out of the waiting queue."""
         queue = self.scheduler.waiting_queue
-        if not any(is_speculative(request) for request in queue):
-            self._note_demand([*running, *queue])
-            return []
         batch = [request for request in running if not request.finished()]
         self._note_demand([*batch, *queue])
-        demanded = [request for request in queue if not is_speculative(request)]
-        admitted, held = list(demanded), []
-        size = len(batch)
+        if not any(is_speculative(request) for request in queue):
+            return []
+        joining = [request for request in queue if not is_speculative(request)]
+        demanded_waits, held = bool(joining), []
         for request in queue:
             if not is_speculative(request):
                 continue
-            if not demanded and size < self._limit(request, batch):
-                size += 1
-                admitted.append(request)
+            if not demanded_waits and self._may_join(request, [*batch, *joining]):
+                joining.append(request)
             else:
                 held.append(request)
                 if not getattr(request, "spex_deferred", False):
                     request.spex_deferred = True
                     self.counters.add("deferred")
-        self.scheduler.waiting_queue = admitted
+        self.scheduler.waiting_queue = joining
         return held
 
-    def _limit(self, request: Any, batch: list[Any]) -> float:
-        """The batch size below which this speculative request may join.
+    def displaced(self, running: Iterable[Any]) -> list[Any]:
+        """The running guesses that slow the demanded work of others too much, newest first out.
 
-        A step takes a + b n seconds. With the ridge r = a / b and d demanded requests, the largest
-        n that makes it at most (1 + slowdown) times as long as d alone is d + slowdown (r + d).
+        They go back to the queue, and on from where they were when there is room.
         """
-        ridge = self.ridge
+        batch = [request for request in running if not request.finished()]
+        waiting = self.scheduler.waiting_queue
+        demanded = [request for request in [*batch, *waiting] if not is_speculative(request)]
+        owners = {owner_of(request.rid) for request in demanded}
+        guesses = [request for request in batch if is_speculative(request)]
+        others = [request for request in guesses if owners - {owner_of(request.rid)}]
+        if not others:
+            return []
+        excess = len(demanded) + len(guesses) - int(self._room(len(demanded)))
+        leaving = others[max(0, len(others) - excess) :] if excess > 0 else []
+        self.counters.add("displaced", len(leaving))
+        return leaving
+
+    def _may_join(self, request: Any, batch: list[Any]) -> bool:
+        guesses = sum(is_speculative(other) for other in batch)
         owner = owner_of(request.rid)
         if all(other == owner for other in self._demanding):
-            return ridge
-        demanded = max(1, sum(not is_speculative(other) for other in batch))
-        return min(ridge, demanded + self.slowdown * (ridge + demanded))
+            return len(batch) < self.ridge
+        if not batch and (self.ranks > 1 or perf_counter() - self._last_demand > IDLE_SECONDS):
+            return True
+        demanded = max(1, len(batch) - guesses)  # a place is kept while the others pause
+        return demanded + guesses + 1 <= self._room(demanded)
+
+    def _room(self, demanded: int) -> float:
+        """The batch size at which the demanded work of others is slowed as far as it may be.
+
+        A step takes a + b n seconds. With the ridge r = a / b, the largest n that makes it at most
+        (1 + slowdown) times as long as the demanded requests alone is d + slowdown (r + d).
+        """
+        return min(max(self.ridge, demanded), demanded + self.slowdown * (self.ridge + demanded))
 
     def _note_demand(self, requests: Iterable[Any]) -> None:
         for request in requests:
@@ -104,6 +133,7 @@ class Scheduling:
                 owner = owner_of(request.rid)
                 self._demanding[owner] = self._steps
                 self._demanding.move_to_end(owner)
+                self._last_demand = perf_counter()
         while self._demanding:
             owner, seen = next(iter(self._demanding.items()))
             if self._steps - seen <= RECENT_STEPS:
@@ -232,10 +262,13 @@ def is_health_check(request: Any) -> bool:
 def scheduling_of(scheduler: Any) -> Scheduling:
     """The scheduler's own, made at the first call from ``SPEX_RIDGE`` and ``SPEX_SLOWDOWN``."""
     if (found := getattr(scheduler, "spex_scheduling", None)) is None:
+        from sglang.srt.runtime_context import get_parallel  # noqa: PLC0415
+
         ridge = os.environ.get("SPEX_RIDGE")
         found = scheduler.spex_scheduling = Scheduling(
             scheduler,
             ridge=int(ridge) if ridge else None,
             slowdown=float(os.environ.get("SPEX_SLOWDOWN", "0.05")),
+            ranks=get_parallel().tp_size * get_parallel().pp_size,
         )
     return cast(Scheduling, found)
