@@ -22,6 +22,9 @@ from spex_agents.speculation.prediction import Prediction
 FAIR = 16
 """Speculative thoughts of one search after which its next one counts half."""
 
+QUEUED = 0.05
+"""Share of its decoding time that a request may wait for a slot; beyond it the engine is full."""
+
 Allocation: TypeAlias = Literal["benefit", "paper"]
 
 
@@ -137,7 +140,9 @@ class Budget:
             seconds = asyncio.get_running_loop().time() - began
             load = (flight.load + len(self._flights) + 1) / 2
             self.step_time.learn(load, seconds / request.tokens)
-            self._headroom += 1
+            # Whoever had to wait for a slot has met a full engine: more would queue before others.
+            queued = began - flight.begun > QUEUED * seconds
+            self._headroom = self._headroom / 2 if queued else self._headroom + 1
         self._allocate()
 
     def offer(self, searcher: Searcher, worth: Mapping[Path, float]) -> None:

@@ -31,7 +31,7 @@ WORK = 200
 replays are renewed a few at each event. After a decision, which outdates them all, it may be FRESH
 times as much."""
 
-FRESH = 8
+FRESH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,8 @@ class Speculator:
             if isinstance(decision, Finish):
                 break
             demanded += decision.paths
+            if drawn.work > FRESH * WORK:
+                break  # one replay must not take long either
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths
             ):
