@@ -118,10 +118,7 @@ async def serve(
             yield servers
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        known, others = group.split(SpexError)
-        if known is None or others is not None:
-            raise
-        raise _first(known) from None
+        raise _first(group) from None
 
 
 def _plan(serving: Serving) -> Servers:
@@ -240,9 +237,10 @@ def _death(worker: Worker, code: int | None, timeout: float) -> EngineError:
     return kind(f"SGLang for {worker.model!r} ({worker.name}) {how}; {worker.log} ends:\n  {log}")
 
 
-def _first(group: BaseExceptionGroup[SpexError]) -> SpexError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, SpexError)  # noqa: S101 (the group was split by it)
-    return found
+def _first(error: BaseException) -> BaseException:
+    """The error itself, out of the groups it came in."""
+    while isinstance(error, BaseExceptionGroup):
+        # the block's own error says more than that of a server
+        own = error.subgroup(lambda each: not isinstance(each, SpexError))
+        error = (own or error).exceptions[0]
+    return error

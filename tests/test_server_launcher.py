@@ -1,0 +1,96 @@
+"""The launcher keeps servers up, with a small server of ours in the place of SGLang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from processes import eventually, writing_to
+
+from spex_agents.errors import EngineError
+from spex_agents.server import launcher
+from spex_agents.server.launcher import Status, Worker, serve
+from spex_agents.server.settings import Serving
+
+SERVER = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+print("loading", flush=True)
+if sys.argv[1] != "broken":
+    HTTPServer(("127.0.0.1", int(sys.argv[2])), Healthy).serve_forever()
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(
+        model: str, *, host: str, port: int, share: float, flags: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        return (sys.executable, "-c", SERVER, model, str(port))
+
+    monkeypatch.setattr(launcher, "check_installed", lambda: None)
+    monkeypatch.setattr(launcher, "command", command)
+
+
+def serving(logs: Path, *, policy: str = "good", restarts: int = 2) -> Serving:
+    return Serving(
+        policy=policy, reward="good", port=0, logs=logs, restarts=restarts, restart_wait=0.05
+    )
+
+
+async def test_both_are_ready_in_the_block_and_gone_after_it(tmp_path: Path) -> None:
+    async with serve(serving(tmp_path)) as servers:
+        assert [worker.status for worker in servers.all] == [Status.READY, Status.READY]
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for worker in servers.all:
+                assert (await client.get(f"{worker.url}/health")).is_success
+        assert len(writing_to(tmp_path)) == 2
+    assert [worker.status for worker in servers.all] == [Status.STOPPED, Status.STOPPED]
+    assert eventually(lambda: not writing_to(tmp_path), 5)
+
+
+async def test_a_server_that_died_is_restarted_until_it_died_too_often(tmp_path: Path) -> None:
+    seen: list[tuple[str, Status]] = []
+
+    def kill_if_ready(worker: Worker) -> None:
+        seen.append((worker.name, worker.status))
+        if worker.name == "policy" and worker.status is Status.READY:
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+
+    with pytest.raises(EngineError, match="died with exit code -9") as caught:
+        async with serve(serving(tmp_path), changed=kill_if_ready):
+            await anyio.sleep_forever()
+    assert str(tmp_path / "policy.log") in str(caught.value)
+    policy = [status for name, status in seen if name == "policy"]
+    assert policy == [
+        *(Status.STARTING, Status.READY, Status.WAITING) * 2,
+        *(Status.STARTING, Status.READY, Status.STOPPED),
+    ]
+    assert eventually(lambda: not writing_to(tmp_path), 5)
+
+
+async def test_a_server_that_never_becomes_ready_is_not_restarted(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"(?s)'broken' .*died with exit code 0.*loading"):
+        async with serve(serving(tmp_path, policy="broken")):
+            pytest.fail("began although a server was not ready")
+    assert (tmp_path / "policy.log").read_text() == "loading\n"
+
+
+async def test_an_error_in_the_block_stops_all_and_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with serve(serving(tmp_path)):
+            raise ZeroDivisionError
+    assert eventually(lambda: not writing_to(tmp_path), 5)
