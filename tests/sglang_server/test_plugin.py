@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -51,6 +51,15 @@ async def engine(scheduled: str) -> AsyncIterator[SGLangEngine]:
         await opened.describe()
         yield opened
         assert await becomes_idle(opened)
+    await anyio.wait_all_tasks_blocked()  # the client's streams end in the garbage collector
+
+
+@pytest.fixture
+async def small(served: Served) -> AsyncIterator[SGLangEngine]:
+    """The small real model, and the reward head beside it."""
+    async with SGLangEngine(served.policy, reward_url=served.reward) as opened:
+        yield opened
+    await anyio.wait_all_tasks_blocked()
 
 
 def ask_for(path: str, *, seed: int = 1, demanded: bool = True) -> Request:
@@ -307,27 +316,26 @@ async def test_a_flood_of_guesses_hardly_delays_the_work_of_others(
     assert large < small / 4  # a guess fills pauses only, and makes room
 
 
-async def test_the_small_model_writes_the_same_trees(served: Served) -> None:
-    async with SGLangEngine(served.policy) as engine:
-        rate = await agreement(engine, 2)
+async def test_the_small_model_writes_the_same_trees(small: SGLangEngine) -> None:
+    rate = await agreement(small, 2)
     print(f"agreement rate {rate:.0%}")
     assert rate == 1
 
 
-async def test_a_reward_head_scores(served: Served) -> None:
-    thoughts: Sequence[Thought] = [Thought(text="3 + 4 = 7.", tokens=6)]
-    async with SGLangEngine(served.policy, reward_url=served.reward) as engine:
-        reward = ProcessReward(engine, SKYWORK)
-        scores = [
-            await reward.score(QUESTION, thoughts, ask_for(f"head/{i}/reward-1")) for i in range(2)
-        ]
+async def test_a_reward_head_scores(small: SGLangEngine) -> None:
+    thoughts = [Thought(text="3 + 4 = 7.", tokens=6)]
+    reward = ProcessReward(small, SKYWORK)
+    scores = [
+        await reward.score(QUESTION, thoughts, ask_for(f"head/{number}/reward-1"))
+        for number in range(2)
+    ]
     assert 0 < scores[0] < 1
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
 async def test_label_tokens_score(served: Served) -> None:
     thoughts = [Thought(text="3 + 4 = 7.", tokens=6)]
-    async with SGLangEngine(served.policy) as engine:
-        reward = ProcessReward(engine, MATH_SHEPHERD)
-        score = await reward.score(QUESTION, thoughts, ask_for("labels/0/reward-1"))
+    reward = ProcessReward(served.policy, MATH_SHEPHERD)
+    score = await reward.score(QUESTION, thoughts, ask_for("labels/0/reward-1"))
+    await reward.aclose()
     assert 0 < score < 1
