@@ -1,6 +1,6 @@
 """Model directories for SGLang: from a GGUF file, and tiny random ones for tests.
 
-Needs torch, transformers and gguf: run it where SGLang is installed.
+Needs torch, transformers, accelerate and gguf: run it where SGLang is installed.
 """
 
 from __future__ import annotations
@@ -106,12 +106,13 @@ def tiny_random(
 
 def _transformers() -> Any:
     try:
+        import accelerate  # noqa: F401, PLC0415
         import gguf  # noqa: F401, PLC0415
         import torch  # noqa: F401, PLC0415
         import transformers  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
-            f"{error.name} is missing: run pip install 'spex-agents[sglang]' gguf"
+            f"{error.name} is missing: run pip install 'spex-agents[sglang]'"
         ) from error
     return transformers
 
