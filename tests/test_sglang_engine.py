@@ -41,12 +41,16 @@ class Native:
         server.app.get("/server_info")(self._info)
         server.app.get("/v1/loads")(self._loads)
         server.app.post("/abort_request")(self._abort)
+        server.app.post("/tokenize")(self._tokenize)
 
     async def _info(self) -> Any:
         return JSONResponse(self.info)
 
     async def _loads(self) -> Any:
         return JSONResponse(self.loads)
+
+    async def _tokenize(self, body: dict[str, Any]) -> Any:
+        return {"tokens": [11, 12, len(body["messages"])]}
 
     async def _abort(self, body: dict[str, str]) -> Any:
         self.aborted.append(body["rid"])
@@ -86,6 +90,19 @@ async def test_a_request_carries_its_id_its_class_and_its_seed() -> None:
     assert asked["rid"] == guessed["rid"] == "run/0.1/thought-1;"
     assert asked["seed"] == 7
     assert asked["priority"] > guessed["priority"]
+
+
+async def test_log_probabilities_are_asked_of_completions() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        sampling = Sampling(stop=("\n",), logprobs=True)
+        prompt = Prompt(PROMPT.messages, reply="It is")
+        thought = await sglang.generate(prompt, request(), sampling=sampling, max_tokens=16)
+    assert thought.logprobs == (-0.5,) * 4
+    assert server.server.paths[-1] == "/v1/completions"
+    (body,) = server.server.bodies
+    assert body["prompt"] == [11, 12, 2]
+    assert body["logprobs"] == 1
+    assert "messages" not in body
 
 
 async def test_the_plugin_makes_promises_that_a_plain_server_does_not() -> None:
