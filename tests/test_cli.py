@@ -253,7 +253,7 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
 @pytest.mark.slow
 async def test_the_demo_shows_greedy_decoding_beside_the_search() -> None:
     screen = Console(width=80, file=io.StringIO(), record=True)
-    await showcase((weekday_sum(1, 1, 1, 1, 1, 1, 1),), 0, screen)
+    await showcase((weekday_sum(1, 1),), 0, screen)
     shown = screen.export_text()
     assert "Right: greedy decoding " in shown
     assert "without: the same tree." in shown

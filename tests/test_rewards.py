@@ -33,6 +33,7 @@ from spex_agents.rewards import (
     VoteConfidence,
     as_reward,
 )
+from spex_agents.rewards.arithmetic import Rule
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solve import solve
@@ -259,9 +260,9 @@ def test_votes_refuse_settings_that_make_no_sense() -> None:
         VoteConfidence(engine, sampling=Sampling(temperature=0))
 
 
-async def calculate(question: str, *steps: str, once: bool = False) -> float:
+async def calculate(question: str, *steps: str, rule: Rule = "free") -> float:
     path = [thought(step) for step in steps]
-    return await Calculator(once=once).score(question, path, request())
+    return await Calculator(rule=rule).score(question, path, request())
 
 
 @pytest.mark.parametrize(
@@ -314,15 +315,30 @@ async def test_a_calculators_answer_is_the_last_result() -> None:
     assert await calculate(QUESTION, "5 + 7 = 12\nThe answer is 12") == 1  # one whole thought
 
 
+async def test_a_calculator_may_hold_a_running_total_to_its_order() -> None:
+    question = "4, + 8, + 5"
+    right = ["4 + 8 = 12", "12 + 5 = 17", "The answer is 17"]
+    for end in range(1, 4):
+        assert await calculate(question, *right[:end], rule="in order") == 1
+    assert await calculate(question, "4 + 5 = 9", rule="in order") == 0  # 8 comes first
+    assert await calculate(question, "4 + 8 = 12", "8 + 5 = 13", rule="in order") == 0
+    assert await calculate(question, "4 + 8 = 12", "The answer is 12", rule="in order") == 0
+
+
+def test_a_calculator_says_which_rules_there_are() -> None:
+    with pytest.raises(SettingsError, match="rule='twice': must be one of free, once, in order"):
+        Calculator(rule="twice")  # type: ignore[arg-type]
+
+
 async def test_a_calculator_may_hold_each_number_to_be_used_once() -> None:
     question = "4 + 8 + 5 + 4"
     right = ("4 + 8 = 12", "12 + 4 = 16", "16 + 5 = 21", "The answer is 21")
     for end in range(1, 5):
-        assert await calculate(question, *right[:end], once=True) == 1
-    assert await calculate(question, "4 + 9 = 13", once=True) == 0  # 9 is not given
-    assert await calculate(question, "4 + 8 = 12", "12 + 8 = 20", once=True) == 0
-    assert await calculate(question, *right[:2], "The answer is 16", once=True) == 0  # 5 is left
-    assert await calculate(question, "4 + 8 = 12", "5 + 4 = 9", "The answer is 9", once=True) == 0
+        assert await calculate(question, *right[:end], rule="once") == 1
+    assert await calculate(question, "4 + 9 = 13", rule="once") == 0  # 9 is not given
+    assert await calculate(question, "4 + 8 = 12", "12 + 8 = 20", rule="once") == 0
+    assert await calculate(question, *right[:2], "The answer is 16", rule="once") == 0  # 5 is left
+    assert await calculate(question, "4 + 8 = 12", "5 + 4 = 9", "The answer is 9", rule="once") == 0
 
 
 def test_as_reward_takes_rewards_functions_and_nothing() -> None:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import add, mul, sub, truediv
+from typing import Literal, TypeAlias, get_args
 
 from spex_agents.engines.base import Request
+from spex_agents.errors import SettingsError
 from spex_agents.search.answers import Extract, extract_answer
 from spex_agents.search.tree import Thought
 
@@ -19,6 +21,8 @@ _EQUATION = re.compile(r"([-+*/().\d\s]*\d[-+*/().\d\s]*)=\s*(-?\d+(?:\.\d+)?)")
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
 _SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/", "$": None})  # noqa: RUF001
 _LONGEST = 200  # characters of one side of an equation
+
+Rule: TypeAlias = Literal["free", "once", "in order"]
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: add,
@@ -36,9 +40,11 @@ class Calculator:
     with + - * / and parentheses), and says nothing about steps that state none.
 
     Attributes:
-        once: Further, equations may take only numbers of the question that no equation has taken
-            yet, and results; and the answer must be all that is left. That is the rule of a chain
-            of sums, or of a countdown puzzle, but not of word problems, which use numbers again.
+        rule: "free" asks no more than that. "once": equations may take only numbers of the question
+            that no equation has taken yet, and results, and the answer must be all that is left:
+            the rule of a countdown puzzle. "in order": each equation takes the result before it
+            and the question's next numbers, as a running total does. Word problems need "free",
+            since they use numbers again.
         extract: Finds an answer in a step: the search's own.
 
     Example:
@@ -46,37 +52,47 @@ class Calculator:
         >>> def score(*steps: str) -> float:
         ...     thoughts = [Thought(text=step, tokens=9) for step in steps]
         ...     request = Request(id="r", seed=7)
-        ...     return asyncio.run(Calculator(once=True).score("4 + 8 + 5", thoughts, request))
+        ...     return asyncio.run(Calculator(rule="once").score("4 + 8 + 5", thoughts, request))
         >>> score("4 + 8 = 12"), score("4 + 8 = 11"), score("4 + 8 = 12", "The answer is 12")
         (1.0, 0.0, 0.0)
+
+    Raises:
+        SettingsError: There is no such rule.
     """
 
-    once: bool = False
+    rule: Rule = "free"
     extract: Extract = extract_answer
     name: str = "calculator"
     needs_logprobs: bool = False
     pure: bool = True
 
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise SettingsError(f"rule={self.rule!r}: must be one of {', '.join(get_args(Rule))}")
+
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the path of `thoughts`, all its steps."""
-        given = _plain(question)
-        left = Counter(Fraction(number) for number in _NUMBER.findall(given))
+        left = [Fraction(number) for number in _NUMBER.findall(_plain(question))]
         last: Fraction | None = None
         for thought in thoughts:
             for terms, value, result in _equations(_plain(thought.text)):
-                if value != result:
+                if value != result or not self._allows(terms, left):
                     return 0.0
-                if self.once:
-                    taken = Counter(terms)
-                    if not taken <= left:
-                        return 0.0
-                    left = left - taken + Counter([result])
+                if self.rule != "free":
+                    for term in terms:
+                        left.remove(term)
+                    left.insert(0, result)
                 last = result
         answer = self.extract(thoughts[-1].text)
         if answer is None:
             return 1.0
-        settled = last is not None and (not self.once or left == Counter([last]))
+        settled = last is not None and (self.rule == "free" or left == [last])
         return float(settled and _value(_plain(answer)) == last)
+
+    def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
+        if self.rule == "in order":
+            return terms == left[: len(terms)]
+        return self.rule == "free" or Counter(terms) <= Counter(left)
 
 
 def _plain(text: str) -> str:
