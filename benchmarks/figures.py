@@ -216,11 +216,10 @@ def with_draft_tokens() -> Figure:
     for axes, (case, label, color, marker) in zip(panels, LINES, strict=True):
         rows = [measured(replace(case, acceptance_length=length)) for length in ACCEPTANCE]
         plain = rows[0].off_s
-        for values, name, drawn in (
-            ([plain / row.on_s for row in rows], "both", {"color": color, "marker": marker}),
-            ([plain / row.off_s for row in rows], "token-level alone", {"color": GREY}),
-        ):
-            axes.plot(ACCEPTANCE, values, label=name, **drawn)  # type: ignore[arg-type]
+        both = [plain / row.on_s for row in rows]
+        axes.plot(ACCEPTANCE, both, label="both", color=color, marker=marker)
+        alone = [plain / row.off_s for row in rows]
+        axes.plot(ACCEPTANCE, alone, label="token-level alone", color=GREY)
         axes.axhline(rows[0].speedup, color=color, ls=":", label="thought-level alone")
         axes.set(xlabel="tokens accepted a step", xticks=ACCEPTANCE, title=label)
         axes.set_ylim(bottom=0)
