@@ -131,7 +131,7 @@ def test_no_answer_is_exit_code_1() -> None:
     ("arguments", "said"),
     [
         (("solve", "  "), "question='  ': must not be empty"),
-        (("solve", "x", "--policy", "greedy"), "must be one of rebase, beam, best-of-n, rstar"),
+        (("solve", "x", "--policy", "greedy"), "must be one of rebase, beam, dvts"),
         (("solve", "x", "--width", "0"), "width=0: must be"),
         (("solve", "x", "--policy", "beam", "--width", "0"), "0: must be"),
         (("solve", "x", "--policy", "beam", "--width", "-8"), "-8: must be"),
