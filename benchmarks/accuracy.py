@@ -171,8 +171,7 @@ async def main() -> None:
     parser.add_argument("--width", type=int, default=8, help="of the search")
     parser.add_argument("--json", type=Path, help="write the rows there")
     given = parser.parse_args()
-    lines = given.problems.read_text().splitlines()[: given.limit]
-    problems = [Problem(**json.loads(line)) for line in lines]
+    problems = demo.read_problems(given.problems)[: given.limit]
     begun = perf_counter()
     async with make_engine(given.engine, given.model, None) as engine:
         rows = await measure(engine, problems, given.width)

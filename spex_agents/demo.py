@@ -7,9 +7,12 @@ than samples that are checked at their end.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.errors import SettingsError
 from spex_agents.rewards.arithmetic import Calculator
 from spex_agents.search.limits import Limits
 from spex_agents.search.rebase import Rebase
@@ -52,6 +55,24 @@ def _solved(start: int, daily: int) -> tuple[str, str]:
     return problem.question, "\n".join([*lines, f"The answer is {problem.answer}"])
 
 
+def read_problems(file: Path) -> tuple[Problem, ...]:
+    """The problems of a file with a JSON object in each line: `question` and `answer`.
+
+    Raises:
+        SettingsError: The file is not there, or a line is something else.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"problems={str(file)!r}: cannot be read: {error.strerror}") from error
+    try:
+        return tuple(Problem(**json.loads(line)) for line in lines)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            f"problems={str(file)!r}: a line must be a JSON object of question, answer: {error}"
+        ) from error
+
+
 SHOWN = ((3, 2), (28, 14), (15, 9), (41, 6))
 TEMPLATE = PromptTemplate(system="", examples=tuple(_solved(*numbers) for numbers in SHOWN))
 """Four solved problems, then the question."""
@@ -59,13 +80,8 @@ TEMPLATE = PromptTemplate(system="", examples=tuple(_solved(*numbers) for number
 SAMPLING = Sampling(temperature=0.8)
 LIMITS = Limits(step_tokens=24, path_tokens=120, depth=10)
 
-PROBLEMS = (
-    weekday_sum(10, 9),
-    weekday_sum(7, 8),
-    weekday_sum(12, 4),
-    weekday_sum(17, 3),
-)
-"""The first four that `examples/data/weekday_sums.py` draws with seed 7."""
+PROBLEMS = (weekday_sum(6, 9), weekday_sum(13, 6), weekday_sum(6, 6), weekday_sum(5, 4))
+"""The first four of `examples/data/weekday_sums.jsonl`."""
 
 
 def config(engine: Engine) -> SearchConfig:

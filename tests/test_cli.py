@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from spex_agents.cli import app
 from spex_agents.cli.live import picture
 from spex_agents.cli.showcase import showcase
-from spex_agents.demo import weekday_sum
+from spex_agents.demo import PROBLEMS, read_problems, weekday_sum
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
@@ -247,6 +247,21 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     assert stdout == b""
     assert b"interrupted" in seen
     assert b"Traceback" not in seen
+
+
+def test_the_demos_own_problems_are_the_first_of_the_file() -> None:
+    file = Path(__file__).parents[1] / "examples" / "data" / "weekday_sums.jsonl"
+    assert read_problems(file)[: len(PROBLEMS)] == PROBLEMS
+
+
+@pytest.mark.parametrize("text", [None, "[]", "4", '{"question": "2 + 2"}', "{"])
+def test_a_file_without_problems_is_bad_input(text: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    if text is not None:
+        file.write_text(text)
+    outcome = CliRunner().invoke(app, ["demo", "--problems", str(file)])
+    assert outcome.exit_code == 2
+    assert "problems.jsonl" in outcome.stderr
 
 
 @pytest.mark.model

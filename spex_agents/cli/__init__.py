@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -154,13 +155,21 @@ def solve(
 
 @app.command()
 def demo(
+    problems: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSONL of running totals, with question and answer; four of our own by default.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many, from the first on.", min=1)] = 4,
     seed: Annotated[int, typer.Option(help="Decides the run.")] = 0,
 ) -> None:
     """Greedy decoding beside the search: real problems, a small model in this process."""
     with exit_codes():
         from spex_agents.cli.run import show_demo  # noqa: PLC0415 (as above)
 
-        show_demo(seed)
+        show_demo(problems, limit, seed)
 
 
 from spex_agents.cli.bench import bench  # noqa: E402 (they build on the above)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import redirect_stdout
 from json import dumps
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -41,9 +42,10 @@ def run(
     return result.answer is not None
 
 
-def show_demo(seed: int) -> None:
-    """Run the demonstration's problems and print them on standard output."""
-    asyncio.run(showcase(demo.PROBLEMS, seed, Console()))
+def show_demo(file: Path | None, limit: int, seed: int) -> None:
+    """Run the demonstration's problems, or those of a file, and print them on standard output."""
+    problems = demo.PROBLEMS if file is None else demo.read_problems(file)
+    asyncio.run(showcase(problems[:limit], seed, Console()))
 
 
 async def timed(
