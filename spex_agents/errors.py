@@ -23,3 +23,14 @@ class RewardError(SpexError):
 
 class SessionClosed(SpexError):
     """A closed session was asked to launch or take a thought."""
+
+
+def at_least_one(**settings: int) -> None:
+    """Check settings that count something.
+
+    Raises:
+        SettingsError: One of them is below 1.
+    """
+    for name, value in settings.items():
+        if value < 1:
+            raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")

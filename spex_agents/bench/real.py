@@ -9,7 +9,7 @@ from statistics import median
 from uuid import uuid4
 
 from spex_agents.engines.base import Request
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.solve import Result, solve
 
@@ -112,8 +112,7 @@ async def compare(
     Raises:
         SettingsError: `pairs` is below 1, a question is empty or `config` does not speculate.
     """
-    if pairs < 1:
-        raise SettingsError(f"pairs={pairs!r}: must be a whole number of at least 1")
+    at_least_one(pairs=pairs)
     if config.speculation is None:
         raise SettingsError("speculation=None: must be set, it is what is measured")
     plain = replace(config, speculation=None)

@@ -22,7 +22,7 @@ from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
-from spex_agents.errors import SettingsError, SpexError
+from spex_agents.errors import SettingsError, SpexError, at_least_one
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy, Tree
@@ -83,9 +83,7 @@ class Case:
     acceptance_length: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("queries", "seeds", "replicas"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(queries=self.queries, seeds=self.seeds, replicas=self.replicas)
         self.reward()
         self.budget()
         Limits(depth=self.depth)

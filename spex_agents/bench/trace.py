@@ -12,7 +12,7 @@ from statistics import fmean
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import check_reward
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.config import SearchConfig, check_question
@@ -82,8 +82,7 @@ async def record(
     Raises:
         SettingsError: A question is empty, or `seeds` is below 1.
     """
-    if seeds < 1:
-        raise SettingsError(f"seeds={seeds!r}: must be a whole number of at least 1")
+    at_least_one(seeds=seeds)
     trees = [
         Tree(check_question(question), seed) for seed in range(seeds) for question in questions
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,7 @@ class Hardware:
     draft_cost: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.slots < 1:
-            raise SettingsError(f"slots={self.slots!r}: must be a whole number of at least 1")
+        at_least_one(slots=self.slots)
         for name in ("weights", "per_sequence", "compute", "overhead", "slowdown", "draft_cost"):
             if (value := getattr(self, name)) < 0:
                 raise SettingsError(f"{name}={value!r}: must be at least 0")

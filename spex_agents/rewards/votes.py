@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from spex_agents.engines.base import Engine, Prompt, PromptTemplate, Request, Sampling
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.answers import Extract, canonical, extract_answer, plain_form
 from spex_agents.search.tree import Thought, derive_seed
 
@@ -57,9 +57,7 @@ class VoteConfidence:
     pure: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("samples", "max_tokens"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(samples=self.samples, max_tokens=self.max_tokens)
         if self.sampling.temperature == 0:
             raise SettingsError("temperature=0: completions would all be the same; raise it")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, TreeView
 
@@ -27,8 +27,7 @@ class BestOfN(Policy):
     width: int = 16
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise SettingsError(f"width={self.width!r}: must be a whole number of at least 1")
+        at_least_one(width=self.width)
 
     def start(self) -> State:
         return False

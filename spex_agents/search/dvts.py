@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -31,8 +31,7 @@ class Dvts(Policy):
     width: int = 4
 
     def __post_init__(self) -> None:
-        if self.beams < 1:
-            raise SettingsError(f"beams={self.beams!r}: must be a whole number of at least 1")
+        at_least_one(beams=self.beams)
         if self.width < 1 or self.beams % self.width:
             raise SettingsError(
                 f"width={self.width!r}: must be at least 1 and divide beams={self.beams}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import at_least_one
 from spex_agents.search.tree import Thought
 
 
@@ -31,9 +31,7 @@ class Limits:
     depth: int = 25
 
     def __post_init__(self) -> None:
-        for name in ("step_tokens", "path_tokens", "depth"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(step_tokens=self.step_tokens, path_tokens=self.path_tokens, depth=self.depth)
 
     def room(self, before: Sequence[Thought], *, to_end: bool = False) -> int:
         """Tokens that the next thought after `before` may take.

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -51,8 +51,7 @@ class Rebase(Policy):
     temperature: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise SettingsError(f"width={self.width!r}: must be a whole number of at least 1")
+        at_least_one(width=self.width)
         if not self.temperature > 0:
             raise SettingsError(f"temperature={self.temperature!r}: must be above 0")
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -50,9 +50,7 @@ class Rstar(Policy):
     exploration: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "width"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(rollouts=self.rollouts, width=self.width)
         if self.exploration < 0:
             raise SettingsError(f"exploration={self.exploration!r}: must be at least 0")
 

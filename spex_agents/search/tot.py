@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView, draw
 
@@ -31,9 +31,7 @@ class TotBfs(Policy):
     select: Literal["greedy", "sample"] = "greedy"
 
     def __post_init__(self) -> None:
-        for name in ("width", "keep"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(width=self.width, keep=self.keep)
         if self.select not in ("greedy", "sample"):
             raise SettingsError(f"select={self.select!r}: must be 'greedy' or 'sample'")
 
@@ -87,9 +85,7 @@ class TotDfs(Policy):
     solutions: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("width", "steps", "solutions"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(width=self.width, steps=self.steps, solutions=self.solutions)
         if not 0 <= self.threshold < 1:
             raise SettingsError(f"threshold={self.threshold!r}: must lie in [0, 1)")
 

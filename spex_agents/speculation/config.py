@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import Reward
 from spex_agents.search.answers import Extract, Vote, check_vote, extract_answer
 from spex_agents.search.limits import Limits
@@ -70,9 +70,7 @@ class Speculation:
             raise SettingsError(
                 f"selector={self.selector!r}: must be 'replay', 'paper' or a function"
             )
-        for name in ("draws", "lookahead"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+        at_least_one(draws=self.draws, lookahead=self.lookahead)
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
         if not self.waste >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.answers import Ballot, Vote, tally
 
 
@@ -159,8 +159,7 @@ class MaxTokens(Stop):
     limit: int
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise SettingsError(f"limit={self.limit!r}: must be a whole number of at least 1")
+        at_least_one(limit=self.limit)
 
     def __call__(self, standing: Standing) -> bool:
         return standing.tokens >= self.limit
