@@ -27,8 +27,10 @@ from spex_agents.search import (
     Rstar,
     TotBfs,
     TotDfs,
+    registry,
 )
 from spex_agents.search.policy import Decision, State, check, check_state, children
+from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import Path, Thought, Tree, TreeView, draw
 
 LN2 = math.log(2)
@@ -296,13 +298,18 @@ def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
 # Properties of every policy on random trees
 
 
+def of_any_size(name: str) -> st.SearchStrategy[Policy]:
+    return st.fixed_dictionaries({size: st.integers(1, 8) for size in sizes(name)}).map(
+        lambda given: make_policy(name, **given)
+    )
+
+
 POLICIES = st.one_of(
+    *map(of_any_size, registry.POLICIES),
     st.builds(Rebase, width=st.integers(1, 12), temperature=st.sampled_from([0.05, 0.2, 2.0])),
     st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4), (5, 5)]).map(
         lambda sizes: Beam(beams=sizes[0], width=sizes[1])
     ),
-    st.builds(BestOfN, width=st.integers(1, 8)),
-    st.builds(Rstar, rollouts=st.integers(1, 10), width=st.integers(1, 4)),
     st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4)]).map(
         lambda sizes: Dvts(beams=sizes[0], width=sizes[1])
     ),
@@ -319,7 +326,6 @@ POLICIES = st.one_of(
         steps=st.integers(1, 20),
         solutions=st.integers(1, 3),
     ),
-    st.builds(Rap, rollouts=st.integers(1, 10), width=st.integers(1, 4)),
 )
 LIMITS = st.builds(
     Limits,

@@ -29,20 +29,20 @@ from spex_agents.engines.world import SyntheticWorld
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import (
     Beam,
-    BestOfN,
     Dvts,
     Expand,
     Finish,
     Policy,
-    Rap,
     Rebase,
     Rstar,
     Thought,
     TotBfs,
     TotDfs,
     Tree,
+    registry,
 )
 from spex_agents.search.policy import Decision, State
+from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import TreeView
 from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Speculation
@@ -68,17 +68,14 @@ class Greedy(Policy):
 
 
 POLICIES: list[Policy] = [
-    Rebase(width=4),
+    *(make_policy(name, **dict.fromkeys(sizes(name), 4)) for name in registry.POLICIES),
     Rebase(width=8, temperature=1.0),
     Beam(beams=6, width=2),
-    Beam(beams=4, width=4),
-    BestOfN(width=3),
     Rstar(rollouts=5, width=2),
     Rstar(rollouts=4, width=3, exploration=0.5),
     Dvts(beams=6, width=2),
     TotBfs(width=2, keep=2, select="sample"),
     TotDfs(width=2, solutions=2),
-    Rap(rollouts=4, width=2),
     Greedy(),
 ]
 REWARDS = st.builds(

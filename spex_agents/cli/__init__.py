@@ -13,11 +13,12 @@ from typing import Annotated
 
 import typer
 
-from spex_agents.cli.choices import make_engine, make_policy, make_reward
+from spex_agents.cli.choices import make_engine, make_reward
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError, SpexError
 from spex_agents.search import Limits
 from spex_agents.search.answers import check_vote
+from spex_agents.search.registry import POLICIES, defaults, make_policy
 from spex_agents.speculation.config import SearchConfig, Speculation, check_question
 
 app = typer.Typer(
@@ -51,17 +52,13 @@ def solve(
     *,
     policy: Annotated[
         str,
-        typer.Option(
-            help="rebase, beam, dvts, tot-bfs, tot-dfs, best-of-n, rstar or rap.",
-            rich_help_panel=SEARCH,
-        ),
+        typer.Option(help=f"{', '.join(POLICIES)}.", rich_help_panel=SEARCH),
     ] = "rebase",
     width: Annotated[
         int | None,
         typer.Option(
-            help="Thoughts in a layer (rebase, beam, dvts: 16), answers (best-of-n: 16), or "
-            "children of a thought (tot-bfs, tot-dfs: 5; rstar, rap: 4). Beam and dvts keep one "
-            "in 4 of a layer.",
+            help="Thoughts in a layer, children of a thought, or whole answers, as the policy has "
+            f"it ({defaults('width')}). Beam and dvts keep one in 4 of a layer.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -69,7 +66,7 @@ def solve(
     rollouts: Annotated[
         int | None,
         typer.Option(
-            help="Paths that are walked to their end (rstar: 16, rap: 10).",
+            help=f"Rounds of a Monte-Carlo tree search ({defaults('rollouts')}).",
             show_default=False,
             rich_help_panel=SEARCH,
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -17,12 +16,13 @@ from spex_agents.bench.sim import DEPTHS, Case, Row, sweep
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import shipped_trace
 from spex_agents.cli import ENGINE, SEARCH, exit_codes
-from spex_agents.cli.choices import POLICIES, make_engine, make_policy, make_reward
+from spex_agents.cli.choices import make_engine, make_reward
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
 from spex_agents.errors import SettingsError
 from spex_agents.search import Limits, Policy
+from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.termination import ExactStop, MarginStop, Stop
 
@@ -57,11 +57,18 @@ PolicyName = Annotated[str, typer.Option(help=f"{', '.join(POLICIES)}.", rich_he
 Width = Annotated[
     int | None,
     typer.Option(
-        help="As of spex solve: 16, of rstar 4.", show_default=False, rich_help_panel=SEARCH
+        help=f"As of spex solve ({defaults('width')}).",
+        show_default=False,
+        rich_help_panel=SEARCH,
     ),
 ]
 Rollouts = Annotated[
-    int | None, typer.Option(help="Of rstar: 16.", show_default=False, rich_help_panel=SEARCH)
+    int | None,
+    typer.Option(
+        help=f"As of spex solve ({defaults('rollouts')}).",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
 ]
 Depth = Annotated[int, typer.Option(help="Thoughts in a path, at most.", rich_help_panel=SEARCH)]
 StepTokens = Annotated[
@@ -346,11 +353,7 @@ def _policies(names: Sequence[str], **settings: int | None) -> list[Policy]:
     return [
         make_policy(
             name,
-            **{
-                setting: value
-                for setting, value in settings.items()
-                if name not in POLICIES or setting in inspect.signature(POLICIES[name]).parameters
-            },
+            **{setting: value for setting, value in settings.items() if setting in sizes(name)},
         )
         for name in names
     ]

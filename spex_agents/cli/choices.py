@@ -1,13 +1,10 @@
-"""What the command line's words stand for: policies, engines and rewards by name."""
+"""What the command line's words stand for: engines and rewards by name."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spex_agents import rewards
@@ -16,18 +13,7 @@ from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.hardware import HARDWARE
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
-from spex_agents.search import (
-    Beam,
-    BestOfN,
-    Dvts,
-    Limits,
-    Policy,
-    Rap,
-    Rebase,
-    Rstar,
-    TotBfs,
-    TotDfs,
-)
+from spex_agents.search import Limits
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai import OpenAIEngine
@@ -35,54 +21,8 @@ if TYPE_CHECKING:
     AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | SimulatedEngine
 
 
-def _layer(width: int | None) -> dict[str, Any]:
-    """The sizes of a layer of `width` thoughts, in which each kept one gets 4 (3, 2) children."""
-    if width is None:
-        return {}
-    share = next((share for share in (4, 3, 2) if width % share == 0), max(1, width))
-    return {"beams": width, "width": share}
-
-
-POLICIES: Mapping[str, Callable[..., Policy]] = MappingProxyType(
-    {
-        "rebase": lambda width=None: Rebase(**_given(width=width)),
-        "beam": lambda width=None: Beam(**_layer(width)),
-        "dvts": lambda width=None: Dvts(**_layer(width)),
-        "tot-bfs": lambda width=None: TotBfs(**_given(width=width)),
-        "tot-dfs": lambda width=None: TotDfs(**_given(width=width)),
-        "best-of-n": lambda width=None: BestOfN(**_given(width=width)),
-        "rstar": lambda width=None, rollouts=None: Rstar(**_given(width=width, rollouts=rollouts)),
-        "rap": lambda width=None, rollouts=None: Rap(**_given(width=width, rollouts=rollouts)),
-    }
-)
-"""Policies by name; each takes `width`, and `rollouts` where it walks some."""
-
 REWARDS = ("confidence", "judge", "votes", "calculator", "simulated")
 """Rewards by name; ``module:function`` is one's own."""
-
-
-def make_policy(name: str, **settings: int | None) -> Policy:
-    """The policy of that name; a setting of None is the policy's own default.
-
-    Raises:
-        SettingsError: There is no such policy, it lacks a setting, or a value is out of range.
-
-    Example:
-        >>> make_policy("rebase", width=8, rollouts=None)
-        Rebase(width=8, temperature=0.2)
-    """
-    if (make := POLICIES.get(name)) is None:
-        raise SettingsError(f"policy={name!r}: must be one of {', '.join(POLICIES)}")
-    given = _given(**settings)
-    for setting in given.keys() - inspect.signature(make).parameters:
-        owners = [
-            name for name, make in POLICIES.items() if setting in inspect.signature(make).parameters
-        ]
-        raise SettingsError(
-            f"{setting}={given[setting]!r}: {name} has no {setting}; leave it out, "
-            f"or take a policy that has: {', '.join(owners)}"
-        )
-    return make(**given)
 
 
 def make_engine(name: str, model: str | None, api_key: str | None) -> AnyEngine:
@@ -158,7 +98,3 @@ def _load(name: str) -> Any:
     if not hasattr(found, attribute):
         raise SettingsError(f"reward={name!r}: {found.__file__} has no {attribute!r}")
     return getattr(found, attribute)
-
-
-def _given(**settings: int | None) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}

@@ -23,10 +23,11 @@ from spex_agents.cli.bench import (
     Width,
     search_config,
 )
-from spex_agents.cli.choices import make_engine, make_policy
+from spex_agents.cli.choices import make_engine
 from spex_agents.engines.trace import dump
 from spex_agents.errors import SettingsError
 from spex_agents.search import Limits
+from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import Speculation
 
 trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is_help=True)

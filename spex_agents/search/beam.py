@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
+from spex_agents.search.beam_sizes import BeamSizes
+from spex_agents.search.policy import Decision, Expand, Finish, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
 
@@ -16,7 +16,7 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beam(Policy):
+class Beam(BeamSizes):
     """Keep the `beams` / `width` best live paths of each layer, and expand them to `beams` again.
 
     The reward of a path is that of its last thought. Where fewer paths live than would be kept,
@@ -30,16 +30,6 @@ class Beam(Policy):
     Raises:
         SettingsError: `beams` or `width` is below 1, or `width` does not divide `beams`.
     """
-
-    beams: int = 16
-    width: int = 4
-
-    def __post_init__(self) -> None:
-        at_least_one(beams=self.beams)
-        if self.width < 1 or self.beams % self.width:
-            raise SettingsError(
-                f"width={self.width!r}: must be at least 1 and divide beams={self.beams}"
-            )
 
     def start(self) -> State:
         return _State(0, ())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
+from spex_agents.search.beam_sizes import BeamSizes
+from spex_agents.search.policy import Decision, Expand, Finish, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
 _Group = tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dvts(Policy):
+class Dvts(BeamSizes):
     """`beams` / `width` subtrees that never compete: each keeps its best thought and expands that.
 
     The subtrees share no reward, so none ever waits for another: as soon as one has its rewards,
@@ -26,16 +26,6 @@ class Dvts(Policy):
     Raises:
         SettingsError: `beams` or `width` is below 1, or `width` does not divide `beams`.
     """
-
-    beams: int = 16
-    width: int = 4
-
-    def __post_init__(self) -> None:
-        at_least_one(beams=self.beams)
-        if self.width < 1 or self.beams % self.width:
-            raise SettingsError(
-                f"width={self.width!r}: must be at least 1 and divide beams={self.beams}"
-            )
 
     def start(self) -> State:
         return ()

@@ -1,0 +1,70 @@
+"""Policies by name: what the command line calls a width, and what a wrong name is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from spex_agents.cli import app
+from spex_agents.errors import SettingsError
+from spex_agents.search import Beam, Dvts
+from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
+
+DOCUMENTED = Path(__file__).parent.parent / "docs" / "policies.md"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_of_no_given_size_is_the_class_with_its_defaults(name: str) -> None:
+    policy = make_policy(name)
+    assert policy == type(policy)()
+    assert policy == make_policy(name, **sizes(name))
+    assert policy == make_policy(name, width=None, rollouts=None)
+    assert type(policy).__name__ == POLICIES[name].split(".")[1]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_sizes_outside_their_range_are_refused(name: str) -> None:
+    for size in sizes(name):
+        for value in (0, -8):
+            with pytest.raises(SettingsError, match=f"{value}: must be"):
+                make_policy(name, **{size: value})
+
+
+@pytest.mark.parametrize("make", [Beam, Dvts])
+@pytest.mark.parametrize(("width", "children"), [(16, 4), (6, 3), (10, 2), (5, 5), (1, 1)])
+def test_a_layer_keeps_one_in_four_or_as_near_as_divides(
+    make: type[Beam | Dvts], width: int, children: int
+) -> None:
+    assert make.sized(width) == make(beams=width, width=children)
+
+
+def test_what_is_not_there_is_named_with_what_is() -> None:
+    with pytest.raises(SettingsError, match=r"policy='greedy': must be one of rebase, .*best-of-n"):
+        make_policy("greedy")
+    with pytest.raises(SettingsError, match=r"rollouts=8: rebase has no rollouts.*: rstar, .*rap"):
+        make_policy("rebase", rollouts=8)
+
+
+def test_the_help_tells_every_default() -> None:
+    assert all(name in defaults("width") for name in POLICIES)
+    help_text = CliRunner().invoke(app, ["solve", "--help"], terminal_width=400).stdout
+    assert defaults("width").split(",")[0] in help_text
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_documentation_has_it(name: str) -> None:
+    documented = DOCUMENTED.read_text(encoding="utf-8")
+    assert f"| `{name}` | `{POLICIES[name].split('.')[1]}` |" in documented
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_benchmark_runs_it_and_finds_the_same_tree(name: str) -> None:
+    sized = [f"--{size}={4}" for size in sizes(name)]
+    command = ["bench", "sim", "--policy", name, *sized, "--seeds", "1", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert row["same_tree"] == row["seeds"] == 1
