@@ -98,6 +98,15 @@ def test_seeds_differ_by_run_path_and_purpose() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
+def test_trees_agree_whose_rewards_differ_by_rounding_only() -> None:
+    tree = grown({(0,): "a", (1,): "b"}, {(0,): 0.5, (1,): 0.25})
+    assert tree.agrees(grown({(0,): "a", (1,): "b"}, {(0,): 0.5 + 1e-6, (1,): 0.25}))
+    assert not tree.agrees(grown({(0,): "a", (1,): "b"}, {(0,): 0.51, (1,): 0.25}))
+    assert not tree.agrees(grown({(0,): "a", (1,): "c"}, {(0,): 0.5, (1,): 0.25}))
+    assert not tree.agrees(grown({(0,): "a"}, {(0,): 0.5}))
+    assert not tree.agrees(grown({(0,): "a", (1,): "b"}, {(0,): 0.5}))
+
+
 def test_a_seed_is_the_same_in_every_process() -> None:
     # The first four bytes of sha256("0/thought/0.1"), less one bit.
     assert derive_seed(0, (0, 1), "thought") == 0xFD16A68E >> 1

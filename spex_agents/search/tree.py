@@ -93,6 +93,19 @@ class Tree:
     def with_rewards(self, rewards: Mapping[Path, float]) -> Tree:
         return Tree(self.question, self.seed, self.thoughts, {**self.rewards, **rewards})
 
+    def agrees(self, other: Tree) -> bool:
+        """Whether both have the same thoughts, and the same rewards but for rounding.
+
+        Log-probabilities are sums whose order depends on the batch, except on exact engines; those
+        are to be compared by `sha256`.
+        """
+        return (
+            {path: thought.text for path, thought in self.thoughts.items()}
+            == {path: thought.text for path, thought in other.thoughts.items()}
+            and self.rewards.keys() == other.rewards.keys()
+            and all(abs(value - other.rewards[path]) < 1e-4 for path, value in self.rewards.items())
+        )
+
     def sha256(self) -> str:
         """A canonical hash over paths, texts and rewards; equal trees have equal hashes."""
         rows = [

@@ -23,7 +23,8 @@ FAIR = 16
 """Speculative thoughts of one search after which its next one counts half."""
 
 QUEUED = 0.05
-"""Share of its decoding time that a request may wait for a slot; beyond it the engine is full."""
+"""Share of its decoding time that a request may wait for a slot, beyond twice the usual wait for a
+first token (its prompt is read meanwhile); after that the engine is full."""
 
 Allocation: TypeAlias = Literal["benefit", "paper"]
 
@@ -86,7 +87,8 @@ class Budget:
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
             it online.
-        slowdown: With `capacity` None: demanded work may be slowed by this share.
+        slowdown: With `capacity` None: the demanded work of one search may be slowed by this share
+            for the speculation of others. What slows only its own search is a matter of benefit.
         allocation: "benefit" as above, or "paper" for SPEX's softmax over the searches.
         temperature: tau of that softmax.
 
@@ -117,6 +119,7 @@ class Budget:
         self.prediction = Prediction()
         self.step_time = StepTime()
         self._headroom = 16.0
+        self._wait = math.inf
         self._flights: dict[str, _Flight] = {}
         self._offers: dict[Searcher, Offers] = {}
 
@@ -141,8 +144,10 @@ class Budget:
             load = (flight.load + len(self._flights) + 1) / 2
             self.step_time.learn(load, seconds / request.tokens)
             # Whoever had to wait for a slot has met a full engine: more would queue before others.
-            queued = began - flight.begun > QUEUED * seconds
-            self._headroom = self._headroom / 2 if queued else self._headroom + 1
+            wait = began - flight.begun
+            queued = wait > 2 * self._wait + QUEUED * seconds
+            self._headroom = max(1.0, self._headroom / 2) if queued else self._headroom + 1
+            self._wait = min(wait, self._wait * 1.05)  # the shortest, slowly forgotten
         self._allocate()
 
     def offer(self, searcher: Searcher, worth: Mapping[Path, float]) -> None:
@@ -166,39 +171,41 @@ class Budget:
         """The search begins nothing more."""
         self._offers.pop(searcher, None)
 
-    def limit(self) -> float:
-        """Requests that may be in flight now, demanded ones included."""
+    def limit(self, searcher: Searcher) -> float:
+        """Requests that may be in flight now, a guess of `searcher` and demanded ones included."""
         if self.capacity is not None:
             return self.capacity
         demanded = sum(flight.request.demanded for flight in self._flights.values())
-        if (line := self.step_time.line()) is None:
+        line = self.step_time.line()
+        if line is None or line[1] == 0 or self._alone(searcher):
             return demanded + self._headroom
         base, slope = line
-        if slope == 0:
-            return demanded + self._headroom
         # The load at which a step takes (1 + slowdown) times as long as with demanded work alone.
-        allowed = demanded + self.slowdown * (base / slope + demanded)
-        self._headroom = min(self._headroom, max(1.0, allowed - demanded))
-        return min(allowed, demanded + self._headroom)
+        return demanded + min(self._headroom, self.slowdown * (base / slope + demanded))
+
+    def _alone(self, searcher: Searcher) -> bool:
+        others = {flight.searcher for flight in self._flights.values()} | self._offers.keys()
+        return others <= {searcher}
 
     def _make_room(self) -> None:
-        over = sum(not flight.leaving for flight in self._flights.values()) - self.limit()
-        while over > 0:
-            speculative = [
+        staying = sum(not flight.leaving for flight in self._flights.values())
+        speculative = sorted(
+            (
                 flight
                 for flight in self._flights.values()
                 if not flight.request.demanded and not flight.leaving
-            ]
-            if not speculative:
+            ),
+            key=lambda flight: (flight.worth, flight.path),
+        )
+        for flight in speculative:
+            if staying <= self.limit(flight.searcher):
                 return
-            least = min(speculative, key=lambda flight: (flight.worth, flight.path))
-            least.searcher.retract(least.path)
-            over -= 1
+            flight.searcher.retract(flight.path)
+            staying -= 1
 
     def _allocate(self) -> None:
         """Begin the offers most worth it, as long as there is room."""
-        free = self.limit() - len(self._flights)
-        if free < 1 or not any(self._offers.values()):
+        if not any(self._offers.values()):
             return
         useful = 0.0
         running: dict[Searcher, int] = {}
@@ -206,7 +213,7 @@ class Budget:
             useful += 1.0 if flight.request.demanded else flight.worth
             if not flight.request.demanded:
                 running[flight.searcher] = running.get(flight.searcher, 0) + 1
-        quota = self._quotas(free) if self.allocation == "paper" else None
+        quota = self._quotas() if self.allocation == "paper" else None
         line = self.step_time.line()
         order = [
             (self._rank(offers, running.get(searcher, 0)), index, searcher)
@@ -214,8 +221,10 @@ class Budget:
             if offers
         ]
         heapq.heapify(order)
-        while free >= 1 and order:
+        while order:
             _, index, searcher = heapq.heappop(order)
+            if self.limit(searcher) - len(self._flights) < 1:
+                return  # all searches have the same limit here: one that is alone has no rival
             offers = self._offers[searcher]
             worth, path = offers[-1]
             if quota is not None and running.get(searcher, 0) >= quota[searcher]:
@@ -227,7 +236,6 @@ class Budget:
             offers.pop()
             searcher.launch(path, worth)
             useful += worth
-            free = self.limit() - len(self._flights)
             running[searcher] = running.get(searcher, 0) + 1
             if offers:
                 heapq.heappush(order, (self._rank(offers, running[searcher]), index, searcher))
@@ -239,7 +247,7 @@ class Budget:
         """
         return -offers[-1][0] / (1 + running / FAIR)
 
-    def _quotas(self, free: float) -> dict[Searcher, float]:
+    def _quotas(self) -> dict[Searcher, float]:
         """SPEX's split: softmax(U / tau) of the speculative slots over the searches.
 
         The paper names what U grows with, not its form. Here U = P * ln(1 + C) + S_KV, with C the
@@ -247,7 +255,8 @@ class Budget:
         prefix; the bytes of weights amortised, S_w, are the same for all searches of an engine and
         cancel.
         """
-        slots = free + sum(not flight.request.demanded for flight in self._flights.values())
+        demanded = sum(flight.request.demanded for flight in self._flights.values())
+        slots = self.limit(next(iter(self._offers))) - demanded
         utility = {}
         for searcher, offers in self._offers.items():
             if offers:

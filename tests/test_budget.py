@@ -1,0 +1,136 @@
+"""A budget that finds the capacity of its engine, with searches that do nothing but run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from searching import make_engine, run_search
+
+from spex_agents.engines.base import Request
+from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.hardware import Hardware
+from spex_agents.search import Path, Rstar
+from spex_agents.speculation.budget import Budget
+from spex_agents.speculation.config import Speculation
+
+TOKENS = 50
+
+
+class Running:
+    """A search that begins whatever it is allowed to; nothing it began ever ends by itself."""
+
+    def __init__(self, budget: Budget, name: str) -> None:
+        self.budget = budget
+        self.name = name
+        self.guesses: dict[Path, Request] = {}
+
+    def launch(self, path: Path, worth: float) -> None:
+        request = Request(id=f"{self.name}/{path}", seed=0, demanded=False)
+        self.guesses[path] = request
+        self.budget.begin(self, path, request, worth)
+
+    def retract(self, path: Path) -> None:
+        self.budget.retracting(request := self.guesses.pop(path))
+        self.budget.end(request)
+
+    def offer(self, count: int) -> None:
+        self.budget.offer(self, {(index,): 0.9 for index in range(count)})
+
+    async def demand(self, number: int, *, wait: float = 0.0, step: float = 0.02) -> None:
+        """A thought on demand, whose first token takes `wait` seconds to come."""
+        request = Request(id=f"{self.name}/demanded-{number}", seed=0)
+        self.budget.begin(self, (1000 + number,), request)
+        await asyncio.sleep(wait)
+        request.started = asyncio.get_running_loop().time()
+        await asyncio.sleep(TOKENS * step)
+        request.tokens = TOKENS
+        self.budget.end(request)
+
+
+async def taught(budget: Budget, step: Callable[[int], float]) -> None:
+    """Let `budget` see how long a step takes at one to eight requests in flight."""
+    teacher = Running(budget, "teacher")
+    for count in (1, 8, 1, 8):
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(count):
+                tasks.create_task(teacher.demand(number, step=step(count)))
+    budget.leave(teacher)
+
+
+def guesses_with(others: int) -> int:
+    """How many of 60 likely guesses a search begins, while `others` demand a thought each."""
+
+    async def main() -> int:
+        budget = Budget()
+        await taught(budget, lambda count: 0.04 + 0.002 * count)
+        searches = [Running(budget, f"run{index}") for index in range(1 + others)]
+        flying = []
+        for search in searches:
+            request = Request(id=f"{search.name}/demanded", seed=0)
+            budget.begin(search, (0,), request)
+            flying.append(request)
+        searches[0].offer(60)
+        begun = len(searches[0].guesses)
+        budget.leave(searches[0])
+        for path in list(searches[0].guesses):
+            searches[0].retract(path)
+        for request in flying:
+            budget.end(request)
+        assert budget.in_flight == 0
+        return begun
+
+    return run_virtual(main())
+
+
+def test_a_search_that_is_alone_may_slow_itself_where_that_pays() -> None:
+    alone, beside_another = guesses_with(0), guesses_with(1)
+    assert alone >= 10
+    # 5 % of a step of 0.04 + 0.002 * 2 seconds is one guess more.
+    assert beside_another <= 1
+
+
+def test_a_guess_of_another_goes_when_a_search_demands() -> None:
+    async def main() -> None:
+        budget = Budget()
+        await taught(budget, lambda count: 0.04 + 0.002 * count)
+        first, second = Running(budget, "first"), Running(budget, "second")
+        first.offer(20)
+        assert len(first.guesses) >= 10
+        request = Request(id="second/demanded", seed=0)
+        budget.begin(second, (0,), request)
+        assert len(first.guesses) <= 1
+        budget.end(request)
+        for path in list(first.guesses):
+            first.retract(path)
+
+    run_virtual(main())
+
+
+def room_after(waits: Callable[[int], float]) -> float:
+    async def main() -> float:
+        budget = Budget()
+        search = Running(budget, "run")
+        for number in range(20):
+            await search.demand(number, wait=waits(number))
+        return budget.limit(search)
+
+    return run_virtual(main())
+
+
+def test_the_usual_wait_for_a_first_token_is_no_sign_of_a_full_engine() -> None:
+    assert room_after(lambda number: 0.3) > 30
+
+
+def test_waiting_for_a_slot_is_and_leaves_room_for_one_guess() -> None:
+    assert room_after(lambda number: 5.0 * (number % 2)) < 2
+
+
+def test_a_search_gains_on_an_engine_that_slows_with_every_request() -> None:
+    hardware = Hardware(name="slope", slots=10**6, weights=0.04, per_sequence=0.002)
+
+    def seconds(speculation: Speculation | None) -> float:
+        engine = make_engine(hardware)
+        return run_search(Rstar(rollouts=10), engine=engine, speculation=speculation).seconds
+
+    assert seconds(None) / seconds(Speculation(budget=Budget())) > 2
