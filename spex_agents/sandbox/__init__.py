@@ -1,0 +1,10 @@
+"""Programs that nobody has read, run where they can do no harm.
+
+No network, a file system of their own, and caps on computing time, memory, processes, output and
+files; when a program ends, is killed or is cancelled, all that it started ends with it.
+"""
+
+from spex_agents.sandbox.isolation import Isolation
+from spex_agents.sandbox.run import Outcome, SandboxLimits, run
+
+__all__ = ["Isolation", "Outcome", "SandboxLimits", "run"]

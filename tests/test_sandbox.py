@@ -1,0 +1,283 @@
+"""Programs that try to get out, or to take more than their share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from spex_agents.errors import SettingsError
+from spex_agents.sandbox import Isolation, Outcome, SandboxLimits, run
+from spex_agents.sandbox.isolation import why_not
+
+WALLS: tuple[Isolation, ...] = ("bubblewrap", "namespaces")
+SMALL = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16, files=1 << 20, output=1 << 16)
+HURRIED = SandboxLimits(seconds=0.5, memory=256 << 20)
+
+
+@pytest.fixture(params=WALLS)
+def wall(request: pytest.FixtureRequest) -> Isolation:
+    if (fault := why_not(request.param)) is not None:
+        pytest.skip(f"{request.param}: {fault}")
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[int]:
+    """A port of this host that something answers on."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def tried(program: str, wall: Isolation, limits: SandboxLimits = SMALL) -> Outcome:
+    return await run(textwrap.dedent(program), limits=limits, isolation=wall)
+
+
+async def test_a_program_gets_its_input_and_its_output_comes_back(wall: Isolation) -> None:
+    program = (
+        "import sys; print(sys.stdin.read().upper()); print('ä', file=sys.stderr); sys.exit(3)"
+    )
+    outcome = await run(textwrap.dedent(program), "grüße", SMALL, isolation=wall)
+    assert (outcome.stdout, outcome.stderr) == ("GRÜSSE\n", "ä\n")
+    assert (outcome.status, outcome.code, outcome.isolation) == ("failed", 3, wall)
+    assert (await tried("x = 1", wall)).ok
+
+
+async def test_it_sees_nothing_of_the_host_but_programs_and_libraries(
+    wall: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    program = f"""
+        import os
+        for path in ({str(secret)!r}, {str(Path(__file__))!r}, "/etc/passwd", "/etc/shadow",
+                     "/proc/1/environ", "/proc/self/root", "/old", "/home", "/var", "/run", "/sys"):
+            assert not os.path.exists(path), path
+        assert "OUTSIDE" not in os.environ
+        assert set(os.listdir("/dev")) == {{"null", "zero", "random", "urandom"}}
+    """
+    monkeypatch.setenv("OUTSIDE", "1")
+    outcome = await tried(program, wall)
+    assert outcome.ok, outcome
+
+
+async def test_it_changes_nothing_of_the_host(wall: Isolation, tmp_path: Path) -> None:
+    program = f"""
+        import os, sys
+        for path in ("/usr/escaped", "/bin/escaped", "/code/program.py", sys.executable,
+                     os.__file__, os.path.dirname(os.__file__) + "/escaped.py"):
+            try:
+                open(path, "a")
+            except OSError:
+                continue
+            raise SystemExit(f"wrote {{path}}")
+        os.makedirs("/tmp" + {str(tmp_path)!r})
+        open("/tmp" + {str(tmp_path)!r} + "/mine", "w").write("mine")
+    """
+    outcome = await tried(program, wall)
+    assert outcome.ok, outcome
+    assert os.listdir(tmp_path) == []
+    assert not os.path.exists(f"/tmp{tmp_path}")  # noqa: S108, ASYNC240
+
+
+async def test_it_has_no_capability_and_can_get_none(wall: Isolation) -> None:
+    program = """
+        import ctypes, os
+        libc = ctypes.CDLL(None, use_errno=True)
+        for name, arguments in (
+            ("unshare", (0x10000000,)),  # a user namespace, in which it would have all
+            ("mount", (b"none", b"/tmp", b"tmpfs", 0, None)),
+            ("chroot", (b"/tmp",)),
+            ("sethostname", (b"x", 1)),
+            ("setns", (0, 0)),
+        ):
+            assert getattr(libc, name)(*arguments) == -1, name
+    """
+    outcome = await tried(program, wall)
+    assert outcome.ok, outcome
+
+
+async def test_it_reaches_no_network(wall: Isolation, listening: int) -> None:
+    program = f"""
+        import socket
+        for host in ("127.0.0.1", "192.0.2.1"):
+            try:
+                socket.create_connection((host, {listening}), timeout=5)
+            except OSError:
+                continue
+            raise SystemExit(f"reached {{host}}")
+        try:
+            socket.getaddrinfo("example.org", 80)
+        except OSError:
+            pass
+        else:
+            raise SystemExit("resolved a name")
+    """
+    socket.create_connection(("127.0.0.1", listening)).close()
+    outcome = await tried(program, wall)
+    assert outcome.ok, outcome
+
+
+async def test_it_cannot_kill_what_started_it(wall: Isolation) -> None:
+    program = f"""
+        import os, signal
+        for pid in ({os.getpid()}, os.getppid(), 1, -1):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        print("still here")
+    """
+    beside = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
+    )
+    try:
+        outcome = await tried(program, wall)
+        assert outcome.stdout == "still here\n", outcome
+        assert beside.returncode is None
+    finally:
+        await beside.communicate(b"\n")
+
+
+async def test_an_endless_loop_ends(wall: Isolation) -> None:
+    begun = monotonic()
+    outcome = await tried("while True: pass", wall, HURRIED)
+    assert outcome.status == "time"
+    assert monotonic() - begun < 15
+    burnt = SandboxLimits(seconds=60.0, cpu_seconds=1)
+    outcome = await tried("while True: pass", wall, burnt)
+    assert (outcome.status, outcome.seconds < 50) == ("time", True)
+
+
+async def test_what_ignores_signals_and_leaves_its_group_ends_too(wall: Isolation) -> None:
+    program = """
+        import os, signal, time
+        for number in range(1, 32):
+            try:
+                signal.signal(number, signal.SIG_IGN)
+            except OSError:
+                pass
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+        os.close(1); os.close(2)
+        time.sleep(1000)
+    """
+    mark = f"left-{os.getpid()}"
+    outcome = await tried(f"mark = {mark!r}\n" + textwrap.dedent(program), wall, HURRIED)
+    assert outcome.status == "time"
+    assert sandboxed() == []
+
+
+def sandboxed() -> list[str]:
+    """Processes whose command line is that of a program here."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"/code/program.py" in process.read_bytes():
+                found.append(str(process))
+        except OSError:
+            continue
+    return found
+
+
+async def test_a_fork_bomb_is_contained(wall: Isolation) -> None:
+    program = """
+        import os
+        while True:
+            try:
+                os.fork()
+            except OSError:
+                pass
+    """
+    limits = SandboxLimits(seconds=3.0, memory=1 << 30, processes=16)
+    outcome = await tried(program, wall, limits)
+    assert outcome.status in ("processes", "time"), outcome
+    assert sandboxed() == []
+
+
+async def test_memory_is_capped_for_one_and_for_all(wall: Isolation) -> None:
+    one = await tried("x = bytearray(1 << 30)", wall)
+    assert (one.status, "MemoryError" in one.stderr) == ("failed", True)
+    program = """
+        import os, time
+        for _ in range(7):
+            if os.fork() == 0:
+                break
+        x = b"x" * (100 << 20)
+        time.sleep(1000)
+    """
+    assert (await tried(program, wall)).status == "memory"
+
+
+async def test_files_are_capped_one_by_one_and_in_all(wall: Isolation) -> None:
+    program = """
+        import errno, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        written = 0
+        try:
+            for number in range(100):
+                with open(f"file{number}", "wb") as file:
+                    written += file.write(b"x" * (512 << 10))
+        except OSError as error:
+            print(error.errno == errno.ENOSPC, written < 2 << 20)
+        try:
+            open("/tmp/big", "wb").write(b"x" * (2 << 20))
+        except OSError:
+            print("too big")
+    """
+    outcome = await tried(program, wall)
+    assert outcome.stdout == "True True\ntoo big\n", outcome
+
+
+async def test_output_is_capped(wall: Isolation) -> None:
+    outcome = await tried("while True: print('x' * 10000)", wall)
+    assert outcome.status == "output"
+    assert len(outcome.stdout) == SMALL.output
+
+
+async def test_cancelling_kills_the_program(wall: Isolation) -> None:
+    task = asyncio.create_task(run("import time; time.sleep(1000)", isolation=wall))
+    while not sandboxed():  # noqa: ASYNC110 (another process tells nobody)
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sandboxed() == []
+
+
+async def test_without_a_wall_the_caps_remain() -> None:
+    assert (await tried("print(6 * 7)", "none")).stdout == "42\n"
+    assert (await tried("while True: pass", "none", HURRIED)).status == "time"
+    assert (await tried("x = bytearray(1 << 30)", "none")).status == "failed"
+
+
+async def test_a_wall_that_does_not_stand_is_no_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    monkeypatch.setenv("PATH", "/nowhere")
+    try:
+        with pytest.raises(SettingsError, match=r"no program bwrap.*Install bubblewrap"):
+            await run("x = 1")
+        assert (await run("x = 1", isolation="none")).ok
+    finally:
+        why_not.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["seconds", "memory", "processes", "files", "output"])
+def test_a_cap_must_be_above_nothing(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        SandboxLimits(**{name: 0})
+
+
+async def test_an_unknown_isolation_is_refused() -> None:
+    with pytest.raises(SettingsError, match="must be one of auto, bubblewrap"):
+        await run("", isolation="jail")  # type: ignore[arg-type]
