@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
+from spex_agents.rewards.aggregate import Aggregate
 from spex_agents.rewards.arithmetic import Calculator
-from spex_agents.rewards.base import Reward, RewardFunction, check_reward
+from spex_agents.rewards.base import Reward, RewardFunction, check_members, check_reward
+from spex_agents.rewards.cache import Cached
+from spex_agents.rewards.calibration import Calibrated, Calibration, Outcome, outcomes
 from spex_agents.rewards.confidence import Confidence
+from spex_agents.rewards.ensemble import Ensemble
 from spex_agents.rewards.judge import JUDGE_PROMPT, Judge
 from spex_agents.rewards.simulated import SimulatedReward
+from spex_agents.rewards.value import VALUE_PROMPT, Value
 from spex_agents.rewards.verifier import Verifier
 from spex_agents.rewards.votes import VoteConfidence
 
 __all__ = [
     "JUDGE_PROMPT",
+    "VALUE_PROMPT",
+    "Aggregate",
+    "Cached",
     "Calculator",
+    "Calibrated",
+    "Calibration",
     "Confidence",
+    "Ensemble",
     "Judge",
+    "Outcome",
     "Reward",
     "RewardFunction",
     "SimulatedReward",
+    "Value",
     "Verifier",
     "VoteConfidence",
     "as_reward",
     "check_reward",
+    "outcomes",
 ]
 
 
@@ -53,13 +65,8 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
             f"reward=None: {engine.name} gives no log-probabilities to score thoughts by; pass a "
             "reward: an async function (question, steps) -> float, a Judge or a VoteConfidence"
         )
-    if isinstance(reward, type):
-        raise SettingsError(f"reward={reward.__name__}: is a class, pass an instance of it")
-    if hasattr(reward, "score"):
-        missing = [name for name in ("name", "needs_logprobs", "pure") if not hasattr(reward, name)]
-        if missing:
-            raise SettingsError(f"reward={reward!r}: has no {', '.join(missing)}; see Reward")
-        return cast(Reward, reward)
+    if isinstance(reward, type) or hasattr(reward, "score"):
+        return check_members(reward)
     if callable(reward):
         return Verifier(reward)
     raise SettingsError(

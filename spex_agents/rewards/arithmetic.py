@@ -65,6 +65,7 @@ class Calculator:
     name: str = "calculator"
     needs_logprobs: bool = False
     pure: bool = True
+    seeded: bool = False
 
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from spex_agents.engines.base import Request
-from spex_agents.errors import RewardError
+from spex_agents.errors import RewardError, SettingsError
 from spex_agents.search.tree import Thought
 
 
@@ -21,6 +21,8 @@ class Reward(Protocol):
         name: For reports.
         needs_logprobs: Thoughts must carry log-probabilities.
         pure: Free of side effects: may be called for thoughts that the search may never demand.
+        seeded: Optional: whether the score depends on `request.seed`, as it does where it is not
+            said. One that does not may be shared by all paths of the same texts.
     """
 
     @property
@@ -46,6 +48,25 @@ class Reward(Protocol):
 
 RewardFunction: TypeAlias = Callable[[str, Sequence[str]], Awaitable[float]]
 """``async def reward(question, steps) -> float``: the shortest way to write a reward."""
+
+
+def check_members(reward: object) -> Reward:
+    """Return a reward that has what `Reward` asks for.
+
+    Raises:
+        SettingsError: It is a class, or lacks something.
+    """
+    if isinstance(reward, type):
+        raise SettingsError(f"reward={reward.__name__}: is a class, pass an instance of it")
+    wanted = ("name", "needs_logprobs", "pure", "score")
+    if missing := [name for name in wanted if not hasattr(reward, name)]:
+        raise SettingsError(f"reward={reward!r}: has no {', '.join(missing)}; see Reward")
+    return cast(Reward, reward)
+
+
+def is_seeded(reward: Reward) -> bool:
+    """Whether the scores of `reward` may depend on the request's seed."""
+    return bool(getattr(reward, "seeded", True))
 
 
 def check_reward(value: object, name: str) -> float:

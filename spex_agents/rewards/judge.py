@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spex_agents.engines.base import Engine, Message, Prompt, Request
 from spex_agents.errors import RewardError, SettingsError
+from spex_agents.rewards.prompts import filled
 from spex_agents.search.tree import Thought
 
 JUDGE_PROMPT = Prompt(
@@ -21,8 +21,6 @@ JUDGE_PROMPT = Prompt(
         ),
     )
 )
-
-_FIELD = re.compile(r"\{(question|steps|step)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class Judge:
     name: str = "judge"
     needs_logprobs: bool = False
     pure: bool = True
+    seeded: bool = False
 
     def __post_init__(self) -> None:
         if not self.engine.features.labels:
@@ -73,9 +72,7 @@ class Judge:
             RewardError: Neither label has any probability.
             EngineError: The engine could not answer.
         """
-        texts = [thought.text for thought in thoughts]
-        values = {"question": question, "steps": "\n".join(texts), "step": texts[-1]}
-        prompt = _fill(self.prompt, values)
+        prompt = filled(self.prompt, question, thoughts)
         chances = await self.engine.score(prompt, request, labels=self.labels)
         good, bad = (chances.get(label, 0.0) for label in self.labels)
         if not good + bad > 0:
@@ -85,13 +82,3 @@ class Judge:
                 "or a prompt= that asks for them"
             )
         return good / (good + bad)
-
-
-def _fill(prompt: Prompt, values: Mapping[str, str]) -> Prompt:
-    """Fill all fields in one pass, so that a brace in a question stays what it is."""
-
-    def filled(text: str) -> str:
-        return _FIELD.sub(lambda field: values[field[1]], text)
-
-    messages = tuple(replace(turn, content=filled(turn.content)) for turn in prompt.messages)
-    return Prompt(messages, filled(prompt.reply))

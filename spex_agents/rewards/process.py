@@ -35,6 +35,7 @@ class ProcessReward:
 
     needs_logprobs = False
     pure = True
+    seeded = False
 
     def __init__(
         self,

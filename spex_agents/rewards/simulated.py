@@ -39,6 +39,7 @@ class SimulatedReward:
     name: str = "simulated"
     needs_logprobs: bool = False
     pure: bool = True
+    seeded: bool = False
 
     def __post_init__(self) -> None:
         for name in ("latency", "spread"):

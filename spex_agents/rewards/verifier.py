@@ -38,6 +38,7 @@ class Verifier:
     pure: bool
     name: str
     needs_logprobs: bool
+    seeded: bool
 
     def __init__(
         self, function: RewardFunction, *, pure: bool = False, name: str | None = None
@@ -45,7 +46,8 @@ class Verifier:
         if not callable(function):
             raise SettingsError(f"function={function!r}: must be async (question, steps) -> float")
         label = name or getattr(function, "__name__", type(function).__name__)
-        settings = {"function": function, "pure": pure, "name": label, "needs_logprobs": False}
+        settings = {"function": function, "pure": pure, "name": label}
+        settings |= {"needs_logprobs": False, "seeded": False}
         for field, value in settings.items():
             object.__setattr__(self, field, value)
 

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from spex_agents.engines.base import Engine, Prompt, PromptTemplate, Request, Sampling
+from spex_agents.engines.base import Engine, PromptTemplate, Request, Sampling
 from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.rewards.parts import in_parts
 from spex_agents.search.answers import Extract, canonical, extract_answer, plain_form
 from spex_agents.search.tree import Thought, derive_seed
 
@@ -55,6 +56,7 @@ class VoteConfidence:
     name: str = field(default="votes", kw_only=True)
     needs_logprobs: bool = field(default=False, kw_only=True)
     pure: bool = field(default=True, kw_only=True)
+    seeded: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         at_least_one(samples=self.samples, max_tokens=self.max_tokens)
@@ -74,32 +76,19 @@ class VoteConfidence:
                 return 0.0
             thoughts = thoughts[:-1]
         prompt = self.template.prompt(question, thoughts)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._vote(prompt, request, index))
-                    for index in range(self.samples)
-                ]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        votes = Counter(answer for task in tasks if (answer := task.result()) is not None)
-        agreeing = max(votes.values(), default=0) if own is None else votes[own]
-        return agreeing / self.samples
-
-    async def _vote(self, prompt: Prompt, request: Request, index: int) -> str | None:
-        part = Request(
-            id=f"{request.id}/{index}",
-            seed=derive_seed(request.seed, (index,), "vote"),
-            demanded=request.demanded,
-        )
         sampling = replace(self.sampling, stop=(), logprobs=False)
-        try:
+
+        async def vote(index: int, part: Request) -> str | None:
             thought = await self.engine.generate(
                 prompt, part, sampling=sampling, max_tokens=self.max_tokens
             )
-        finally:
-            request.tokens += part.tokens
-        return await self._answer(prompt.reply + thought.text)
+            return await self._answer(prompt.reply + thought.text)
+
+        seeds = [derive_seed(request.seed, (index,), "vote") for index in range(self.samples)]
+        answers = await in_parts(request, seeds, vote)
+        votes = Counter(answer for answer in answers if answer is not None)
+        agreeing = max(votes.values(), default=0) if own is None else votes[own]
+        return agreeing / self.samples
 
     async def _answer(self, text: str) -> str | None:
         if (answer := self.extract(text)) is None:
