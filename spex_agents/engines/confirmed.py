@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import anyio
 
@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 
 async def ended_by_server(
-    call: Callable[[], Awaitable[T]], abort: Callable[[], Awaitable[None]], *, seconds: float
+    call: Callable[[], Awaitable[T]],
+    abort: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    seconds: float,
 ) -> T:
     """Await `call()`; on cancellation `abort()`, and let the call end by itself for a while.
 
@@ -43,8 +46,10 @@ async def ended_by_server(
             await ended.wait()
         except BaseException:
             with anyio.move_on_after(seconds, shield=True):
-                await abort()
-                await ended.wait()
+                async with anyio.create_task_group() as asking:
+                    asking.start_soon(abort)
+                    await ended.wait()
+                    asking.cancel_scope.cancel()  # of several servers, one may not answer
             life.cancel()
             raise
     if failures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import openai
@@ -16,6 +16,8 @@ from spex_agents.engines.openai_reply import Reply
 from spex_agents.errors import EngineError
 
 CLOSE_SECONDS = 2.0
+
+ReplyT = TypeVar("ReplyT", bound=Reply)
 
 
 class BrokenReply(Exception):
@@ -52,14 +54,20 @@ async def stream_reply(
     else:
         create, key = client.chat.completions.create, "messages"
     asked = {"model": model, key: body.pop(key), "stream": True}
-    before = request.tokens
     stream = await create(**asked, extra_body=body, extra_headers=headers)
-    reply = Reply()
+    return await read_stream(stream, Reply(), request, hang_up_at=hang_up_at)
+
+
+async def read_stream(
+    stream: Any, reply: ReplyT, request: Request, *, hang_up_at: Sequence[str] = ()
+) -> ReplyT:
+    """Read `stream` into `reply`, to its end; see `stream_reply`."""
+    before = request.tokens
     request.started = None
     try:
         async for chunk in stream:
             request.started = request.started or asyncio.get_running_loop().time()
-            reply.read(chunk.to_dict(warnings=False))
+            reply.read(chunk if isinstance(chunk, dict) else chunk.to_dict(warnings=False))
             request.tokens = before + reply.tokens
             if hang_up_at and cut(reply.text, hang_up_at)[1]:
                 return reply

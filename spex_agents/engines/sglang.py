@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import openai
@@ -10,9 +11,11 @@ import openai
 from spex_agents.engines.base import Features, Load, Prompt, Request
 from spex_agents.engines.dialects import SGLANG, Dialect, Fields
 from spex_agents.engines.openai import OpenAIEngine
+from spex_agents.engines.openai_calls import BrokenReply
 from spex_agents.engines.openai_reply import Reply
 from spex_agents.engines.retry import Retries
 from spex_agents.engines.sglang_server import SGLangServer, id_of
+from spex_agents.engines.sglang_workers import generate_fields, read_workers
 from spex_agents.server.messages import DEMANDED, SPECULATIVE
 
 
@@ -24,6 +27,9 @@ class SGLangEngine(OpenAIEngine):
     while it waits or runs, guesses are admitted by the load of the whole server, and seeds hold.
     Without it everything works, less well: `describe` says what is lost, and it is logged once.
 
+    At a router, thoughts go through it, by ``/generate``; what else is asked, and what hurries and
+    aborts, goes to its workers, which must be within reach of this process.
+
     Args:
         base_url: With or without ``/v1``: ``http://127.0.0.1:30000``.
         model: None for the only model served.
@@ -31,6 +37,7 @@ class SGLangEngine(OpenAIEngine):
         reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
         template: Writes the prompt of ``/completions``: `chatml`, or one of your own.
         extra_body: Further fields of every request for a thought.
+        workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
         timeout: Seconds to wait for the next byte.
         retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
@@ -54,6 +61,7 @@ class SGLangEngine(OpenAIEngine):
         reward_url: str | None = None,
         template: Callable[[Prompt], str] | None = None,
         extra_body: Mapping[str, object] | None = None,
+        workers: Sequence[str] | None = None,
         max_concurrency: int | None = None,
         timeout: float = 300.0,
         retries: int = 3,
@@ -78,6 +86,7 @@ class SGLangEngine(OpenAIEngine):
             api_key=api_key,
             timeout=timeout,
             retries=Retries(times=retries, wait=retry_wait),
+            workers=workers or (),
         )
         self.reward_server = self.server
         if reward_url is not None:
@@ -160,9 +169,15 @@ class SGLangEngine(OpenAIEngine):
     async def _try(
         self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
     ) -> Reply:
-        if "messages" in fields and fields.get("logprobs"):
-            fields = await self._as_completion(fields)
-        send = partial(super()._try, fields, request, dialect, stop, number)
+        send: Callable[[], Awaitable[Reply]]
+        if self.server.workers.routed:
+            prompt = str(fields.get("prompt", "")) or await self.server.chat_tokens(fields)
+            body = {**generate_fields(fields, prompt), **self._extra_body}
+            send = partial(self.server.stream, body, request, number)
+        else:
+            if "messages" in fields and fields.get("logprobs"):
+                fields = await self._as_completion(fields)
+            send = partial(super()._try, fields, request, dialect, stop, number)
         return await self.server.abortable(request, id_of(request, number), send)
 
     async def _as_completion(self, fields: Fields) -> Fields:
@@ -178,17 +193,26 @@ class SGLangEngine(OpenAIEngine):
 
 
 def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:
-    """The engine for the server at `url`: SGLang's if that is what it says it is.
+    """The engine for the server at `url`: SGLang's if that is what it says it is, or its router.
 
     A server that cannot be asked gets an `OpenAIEngine`, whose first call says why.
     """
-    try:
-        with openai.OpenAI(
+    kind: type[OpenAIEngine] = OpenAIEngine
+    with (
+        suppress(openai.OpenAIError, AttributeError, TypeError, ValueError),
+        openai.OpenAI(
             base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0
-        ) as client:
-            owners = {served.owned_by for served in client.models.list().data or ()}
-    except (openai.OpenAIError, AttributeError, TypeError, ValueError):
-        owners = set()
-    if "sglang" in owners:
-        return SGLangEngine(url, model=model, api_key=api_key)
-    return OpenAIEngine(url, model=model, api_key=api_key)
+        ) as client,
+    ):
+        owners = {served.owned_by for served in client.models.list().data or ()}
+        if "sglang" in owners or _lists_workers(client, url):
+            kind = SGLangEngine
+    return kind(url, model=model, api_key=api_key)
+
+
+def _lists_workers(client: openai.OpenAI, url: str) -> bool:
+    """Whether a router is there: it names itself, not SGLang, as the owner of its models."""
+    root = url.rstrip("/").removesuffix("/v1")
+    with suppress(openai.OpenAIError, BrokenReply):
+        return bool(read_workers(client.get(f"{root}/workers", cast_to=object), root))
+    return False

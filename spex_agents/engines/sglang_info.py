@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,20 +57,23 @@ class ServerInfo:
         return f"SGLang {self.version}, {plugin}" + "".join(f"; {loss}" for loss in self.losses)
 
 
-def read_info(found: object) -> ServerInfo:
-    """Read what ``/server_info`` answers; of several schedulers, what all of them have."""
-    told: Mapping[str, Any] = found if isinstance(found, dict) else {}
-    listed = told.get("internal_states")
-    states = [state if isinstance(state, dict) else {} for state in _list(listed)]
+def read_info(answers: Sequence[object]) -> ServerInfo:
+    """Read what the servers answer at ``/server_info``: what all of their schedulers have."""
+    told = [_dict(answer) for answer in answers]
+    states = [_dict(state) for one in told for state in _list(one.get("internal_states")) or [{}]]
     plugins = [state["spex"] for state in states if isinstance(state.get("spex"), dict)]
     whole = bool(plugins) and len(plugins) == len(states)
     features = [frozenset(_list(plugin.get("features"))) for plugin in plugins]
     return ServerInfo(
-        version=str(told.get("version", "unknown")),
+        version=" and ".join(sorted({str(one.get("version", "unknown")) for one in told})),
         features=frozenset.intersection(*features) if whole else frozenset(),
-        deterministic=bool(told.get("enable_deterministic_inference")),
-        priorities=bool(told.get("enable_priority_scheduling")),
+        deterministic=all(one.get("enable_deterministic_inference") for one in told),
+        priorities=all(one.get("enable_priority_scheduling") for one in told),
     )
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

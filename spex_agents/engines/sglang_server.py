@@ -1,4 +1,4 @@
-"""One SGLang server: its own endpoints, and what its SPEX plugin adds to them."""
+"""SGLang's own endpoints, and what its SPEX plugin adds: of a server, or behind a router."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
+from zlib import crc32
 
 import anyio
 import openai
@@ -14,12 +16,13 @@ import openai
 from spex_agents.engines.base import Load, Prompt, Request
 from spex_agents.engines.confirmed import ended_by_server
 from spex_agents.engines.dialects import SGLANG, prompt_fields
-from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient
+from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient, read_stream
 from spex_agents.engines.own_task import in_own_task
 from spex_agents.engines.retry import Retries, attempt_id
 from spex_agents.engines.sglang_info import ServerInfo, read_info
+from spex_agents.engines.sglang_workers import ASK_SECONDS, GenerateReply, Workers
 from spex_agents.errors import EngineError
-from spex_agents.server.messages import DEMANDED, END, SPECULATIVE, Message, Verb
+from spex_agents.server.messages import DEMANDED, END, SPECULATIVE, Message, Verb, owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +37,29 @@ T = TypeVar("T")
 class SGLangServer:
     """The native endpoints of a server. `EngineError` is all that its calls raise.
 
+    A router passes generation on and nothing else, so messages go to all workers behind it, whose
+    loads are added up; ids are unique, and a worker without the request has nothing to do.
+
     Args:
         url: With or without ``/v1``.
         api_key: The bearer token.
         timeout: Seconds to wait for the next byte.
         retries: Of calls that failed on the way.
+        workers: Behind the router at `url`; empty to ask it.
     """
 
-    def __init__(self, url: str, *, api_key: str | None, timeout: float, retries: Retries) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retries: Retries,
+        workers: Sequence[str] = (),
+    ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.known: ServerInfo | None = None
+        self.workers = Workers(self.url, workers, self._get)
         self._api_key = api_key
         self._timeout = timeout
         self._retries = retries
@@ -51,24 +67,16 @@ class SGLangServer:
         self._asking = anyio.Lock()
         self._flying: dict[str, str] = {}
         self._labels: dict[str, int] = {}
+        self._turns = count()
 
     async def info(self) -> ServerInfo:
         """What the server is; asked once. What is missing there is logged then.
 
         One that does not tell (behind a gateway, say) counts as plain.
         """
-
-        async def ask(_: int) -> object:
-            try:
-                return await self._native().get("/server_info", cast_to=object)
-            except openai.APIStatusError as error:
-                if is_transient(error):
-                    raise
-                return None
-
         async with self._asking:
             if self.known is None:
-                self.known = read_info(await self._guarded(ask))
+                self.known = read_info(await self.ask("/server_info"))
                 if losses := self.known.losses:
                     logger.warning("%s: %s", self.url, "; ".join(losses))
             return self.known
@@ -79,13 +87,29 @@ class SGLangServer:
         async def attempt(number: int) -> Any:
             rid = id_of(request, number)
             sent = {**body, "rid": rid, "priority": priority_of(request)}
-            reply = await self.abortable(request, rid, partial(self._read, path, sent))
+            url = path if path == "/generate" else await self._own_url(path, owner_of(rid), number)
+            reply = await self.abortable(request, rid, partial(self._read, url, sent))
             request.tokens += int(reply["meta_info"].get("completion_tokens") or 0)
             if (reply["meta_info"].get("finish_reason") or {}).get("type") == "abort":
                 raise BrokenReply("the server aborted the request")
             return reply
 
         return await self._guarded(attempt)
+
+    async def stream(
+        self, body: Mapping[str, object], request: Request, number: int
+    ) -> GenerateReply:
+        """One try of a thought by ``/generate``, for `abortable`."""
+        await self.workers.healthy()  # so that a message finds them
+        sent = {**body, "rid": id_of(request, number), "priority": priority_of(request)}
+        stream = await self._native().post(
+            "/generate",
+            cast_to=object,
+            body={**sent, "stream": True},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
+        return await read_stream(stream, GenerateReply(), request)
 
     async def abortable(self, request: Request, rid: str, call: Callable[[], Awaitable[T]]) -> T:
         """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke."""
@@ -94,7 +118,8 @@ class SGLangServer:
         try:
             return await ended_by_server(call, abort, seconds=CONFIRM_SECONDS)
         except (BrokenReply, openai.APIConnectionError):
-            await abort()
+            with anyio.CancelScope(shield=True):
+                await abort()
             raise
         finally:
             del self._flying[request.id]
@@ -114,26 +139,63 @@ class SGLangServer:
             target = Message(verb, target).encode()
         elif verb != "abort":
             return
+        async with anyio.create_task_group() as tasks:
+            for url in self.workers.known:
+                tasks.start_soon(self._deliver, url, target)
+
+    async def _deliver(self, url: str, target: str) -> None:
         try:
-            with anyio.fail_after(CONFIRM_SECONDS, shield=True):
+            with anyio.fail_after(CONFIRM_SECONDS):
                 await self._native().post(
-                    "/abort_request", cast_to=type(None), body={"rid": target}
+                    f"{url}/abort_request", cast_to=type(None), body={"rid": target}
                 )
         except (openai.OpenAIError, TimeoutError) as error:
-            logger.warning("%s did not take %r: %r", self.url, target, error)
+            logger.warning("%s did not take %r: %r", url, target, error)
 
     async def load(self) -> Load:
-        """The server's own count of its requests, all clients' together."""
+        """The servers' own count of their requests, all clients' together."""
         counted = "counters" in (await self.info()).features
         path = "/server_info" if counted else "/v1/loads?include=core"
-        found = await self._guarded(lambda _: self.get(path))
+        found = await self.ask(path)
         try:
             if counted:
-                states = [state["spex"] for state in found["internal_states"]]
+                states = [state["spex"] for one in found for state in one["internal_states"]]
                 return _sum(states, "running", "waiting")
-            return _sum(found["loads"], "num_running_reqs", "num_waiting_reqs")
+            states = [state for one in found for state in one["loads"]]
+            return _sum(states, "num_running_reqs", "num_waiting_reqs")
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError(f"{self.url}{path} tells no load: {error!r}") from error
+
+    async def ask(self, path: str) -> list[Any]:
+        """What each healthy server answers to a GET; None from one that refuses.
+
+        One of several that cannot be asked is left out.
+        """
+
+        async def ask(url: str, answers: dict[str, Any], *, patience: float) -> None:
+            try:
+                with anyio.fail_after(patience):
+                    answers[url] = await self._get(f"{url}{path}")
+            except openai.APIStatusError as error:
+                answers[url] = error if is_transient(error) else None
+            except openai.OpenAIError as error:
+                answers[url] = error
+            except TimeoutError:
+                answers[url] = BrokenReply(f"{url}{path} did not answer in {patience:g} s")
+
+        async def ask_all(_: int) -> list[Any]:
+            urls = await self.workers.healthy()
+            answers: dict[str, Any] = dict.fromkeys(urls)
+            patience = ASK_SECONDS if len(urls) > 1 else math.inf
+            async with anyio.create_task_group() as tasks:
+                for url in urls:
+                    tasks.start_soon(partial(ask, url, answers, patience=patience))
+            told = [one for one in answers.values() if not isinstance(one, Exception)]
+            if not told:
+                raise answers[urls[0]]
+            return told
+
+        return await self._guarded(ask_all)
 
     async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
         """The token ids of a text, or of a conversation in the model's own chat template.
@@ -196,20 +258,17 @@ class SGLangServer:
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError(f"{self.url} sent no classification: {error!r}") from error
 
-    async def get(self, path: str) -> Any:
-        found = await self._native().get(path, cast_to=object)
-        if not isinstance(found, dict):
-            raise BrokenReply(f"{path} is no JSON object")
-        return found
-
     async def aclose(self) -> None:
         if client := self._client:
             self._client = None
             await client.close()
 
     async def _tokenize(self, body: Mapping[str, object]) -> list[Any]:
-        async def attempt(_: int) -> list[Any]:
-            found: Any = await self._native().post("/tokenize", cast_to=object, body=body)
+        turn = str(next(self._turns))
+
+        async def attempt(number: int) -> list[Any]:
+            url = await self._own_url("/tokenize", turn, number)
+            found: Any = await self._native().post(url, cast_to=object, body=body)
             if not isinstance(found, dict) or not isinstance(found.get("tokens"), list):
                 raise BrokenReply("/tokenize sent no tokens")
             return list(found["tokens"])
@@ -221,6 +280,14 @@ class SGLangServer:
         if not isinstance(found, dict) or not isinstance(found.get("meta_info"), dict):
             raise BrokenReply(f"{path} sent something else than an answer")
         return found
+
+    async def _get(self, url: str) -> object:
+        return await self._native().get(url, cast_to=object)
+
+    async def _own_url(self, path: str, key: str, number: int) -> str:
+        """Where a server itself is to be asked: the same for the same `key`, another next time."""
+        urls = await self.workers.healthy()
+        return f"{urls[(crc32(key.encode()) + number) % len(urls)]}{path}"
 
     async def _guarded(self, attempt: Callable[[int], Awaitable[T]]) -> T:
         try:

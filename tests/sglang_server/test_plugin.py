@@ -87,7 +87,7 @@ async def write(
 
 
 async def spex(engine: SGLangEngine) -> dict[str, Any]:
-    found = await engine.server.get("/server_info")
+    (found,) = await engine.server.ask("/server_info")
     state: dict[str, Any] = found["internal_states"][0]["spex"]
     return state
 
