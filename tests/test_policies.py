@@ -24,6 +24,7 @@ from spex_agents.search import (
     Policy,
     Rap,
     Rebase,
+    RestMcts,
     Rstar,
     TotBfs,
     TotDfs,
@@ -171,6 +172,30 @@ def test_beam_ends_when_none_lives() -> None:
     assert policy.decide(state, tree)[1] == Finish()
 
 
+def test_beam_with_lookahead_judges_by_the_end_of_the_roll_out() -> None:
+    policy = Beam(beams=4, width=2, lookahead=2)
+    tree = Tree("q")
+    state, _ = policy.decide(policy.start(), tree)
+    tree = commit(tree, {(0,): 0.9, (1,): 0.1, (2,): 0.5, (3,): 1.0}, ends=((3,),))
+    # Roll-outs of the three that live, at index 4.
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((0, 4), (1, 4), (2, 4))
+    tree = commit(tree, {(0, 4): 0.6, (1, 4): 0.8, (2, 4): 0.2}, ends=((1, 4),))
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((0, 4, 4), (2, 4, 4))
+    # They end at 0.3, 0.8 and 0.7: (1,) and (2,) are kept, the two with the lowest rewards of their
+    # own. Their children are new, and the answer of the roll-out (1, 4) does not vote.
+    tree = commit(tree, {(0, 4, 4): 0.3, (2, 4, 4): 0.7})
+    state, decision = policy.decide(state, tree)
+    assert demanded(decision) == ((1, 0), (1, 1), (2, 0), (2, 1))
+    assert policy.voters(state, tree) == ((3,),)
+    ends = ((1, 0), (1, 1), (2, 1))
+    tree = commit(tree, dict.fromkeys(demanded(decision), 0.5), ends=ends)
+    state, decision = policy.decide(state, tree)
+    assert decision == Finish()
+    assert policy.voters(state, tree) == ((3,), (1, 0), (1, 1), (2, 1))
+
+
 # Best-of-n
 
 
@@ -295,6 +320,82 @@ def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
     assert state[0] == ((0, 0), (0, 0))
 
 
+# ReST-MCTS*
+
+
+def test_rest_mcts_by_hand() -> None:
+    rewards = {
+        (0,): 0.5,
+        (1,): 0.3,
+        (0, 2): 0.7,
+        (0, 2, 2): 0.6,
+        (1, 0): 0.4,
+        (1, 1): 0.8,
+        (1, 1, 2): 0.2,
+        (0, 0): 0.2,
+        (0, 1): 0.1,
+        (1, 0, 0): 0.85,
+        (1, 0, 1): 0.3,
+        (1, 0, 0, 2): 0.85,
+        (1, 0, 0, 2, 2): 0.8,
+    }
+    asked, state = walk(
+        RestMcts(rollouts=4, width=2, steps=2), rewards, ends=((1, 1, 2), (0, 0), (1, 0, 0, 2, 2))
+    )
+    assert asked == [
+        # 1: the root's children; below the better (0,) a roll-out of two, at index 2. Their best is
+        #    0.7: V(0) = 0.25 + 0.35 = 0.6, N = 1; the root has V = 0.6, N = 1.
+        *((0,), (1,)),
+        *((0, 2), (0, 2, 2)),
+        # 2: 0.6 + 0.7 sqrt(2 ln 1 / 1) = 0.6 against 0.3 + 1 of the unvisited (1,). The roll-out of
+        #    (1, 1) ends at once: V(1, 1) = 0.4 + 0.1 = 0.5 = V(1), N = 1; root (0.6 + 0.5) / 2.
+        *((1, 0), (1, 1)),
+        (1, 1, 2),
+        # 3: 0.6 + 0.7 sqrt(2 ln 2) = 1.42 against 0.5 + 0.82: (0,). (0, 0) has ended, no roll-out:
+        #    V(0, 0) = 0.2 = V(0), N(0) = 2; root (2 * 0.2 + 0.5) / 3 = 0.3, N = 3.
+        *((0, 0), (0, 1)),
+        # 4: 0.2 + 0.7 sqrt(2 ln 3 / 2) = 0.93 against 0.5 + 0.7 sqrt(2 ln 3) = 1.54: (1,); there
+        #    0.4 + 1 of the unvisited (1, 0) against 0.5 + 0.7 sqrt(2 ln 1 / 1): (1, 0).
+        *((1, 0, 0), (1, 0, 1)),
+        *((1, 0, 0, 2), (1, 0, 0, 2, 2)),
+    ]
+    # V(1, 0, 0) = 0.85 = V(1, 0); V(1) = (0.85 + 0.5) / 2 = 0.675, N = 2; the root's
+    # (2 * 0.2 + 2 * 0.675) / 4 = 0.4375.
+    rounds, _, passed, rows = state
+    assert (rounds, passed) == (4, False)
+    assert {path: (visits, round(value, 9)) for path, visits, value in rows} == {
+        (): (4, 0.4375),
+        (0,): (2, 0.2),
+        (1,): (2, 0.675),
+        (0, 0): (1, 0.2),
+        (0, 1): (0, 0.1),
+        (1, 0): (1, 0.85),
+        (1, 1): (1, 0.5),
+        (1, 0, 0): (1, 0.85),
+        (1, 0, 1): (0, 0.3),
+    }
+
+
+def test_rest_mcts_ends_with_a_value_above_the_gate_and_writes_its_path_to_the_end() -> None:
+    policy = RestMcts(rollouts=9, width=2, steps=1)
+    rewards = {(0,): 0.9, (1,): 0.1, (0, 2): 0.98, (1, 0): 0.0, (1, 1): 0.0, (1, 0, 2): 0.0}
+    rewards[0, 2, 2] = 0.5
+    ends = ((1, 0, 2), (0, 2, 2))
+    asked, state = walk(policy, rewards, ends)
+    # V(0) = 0.45 + 0.49 = 0.94. 2: 0.94 against 0.1 + 1: (1,), which comes to 0. 3: (0,) by far,
+    # and 0.94 passes: its roll-out goes on to its end, and that alone votes, though (1, 0, 2) ends.
+    assert asked == [(0,), (1,), (0, 2), (1, 0), (1, 1), (1, 0, 2), (0, 2, 2)]
+    assert policy.voters(state, commit(Tree("q"), dict(rewards), ends)) == ((0, 2, 2),)
+
+
+def test_rest_mcts_counts_rounds_that_select_a_leaf() -> None:
+    # Both end at once. 1: (0,). 2: 0.5 against 0.4 + 1: (1,), a leaf: nothing but a visit.
+    # 3: 0.5 + 0.7 sqrt(2 ln 2) against 0.4 + 0.7 sqrt(2 ln 2): (0,).
+    asked, state = walk(RestMcts(rollouts=3, width=2), {(0,): 0.5, (1,): 0.4})
+    assert asked == [(0,), (1,)]
+    assert {path: visits for path, visits, _ in state[3]} == {(): 3, (0,): 2, (1,): 1}
+
+
 # Properties of every policy on random trees
 
 
@@ -309,6 +410,14 @@ POLICIES = st.one_of(
     st.builds(Rebase, width=st.integers(1, 12), temperature=st.sampled_from([0.05, 0.2, 2.0])),
     st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4), (5, 5)]).map(
         lambda sizes: Beam(beams=sizes[0], width=sizes[1])
+    ),
+    st.builds(Beam, beams=st.just(4), width=st.sampled_from([2, 4]), lookahead=st.integers(1, 3)),
+    st.builds(
+        RestMcts,
+        rollouts=st.integers(1, 10),
+        width=st.integers(1, 3),
+        steps=st.integers(0, 3),
+        gate=st.sampled_from([0.4, 0.9]),
     ),
     st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4)]).map(
         lambda sizes: Dvts(beams=sizes[0], width=sizes[1])
@@ -536,6 +645,12 @@ def test_plain_states_pass(state: object) -> None:
         (lambda: Rebase(temperature=0), "temperature=0: must be above 0"),
         (lambda: Beam(beams=0), "beams=0: must be a whole number of at least 1"),
         (lambda: Beam(beams=4, width=3), "width=3: must be at least 1 and divide beams=4"),
+        (lambda: Beam(lookahead=-1), "lookahead=-1: must be at least 0"),
+        (lambda: RestMcts(rollouts=0), "rollouts=0: must be a whole number of at least 1"),
+        (lambda: RestMcts(exploration=-0.1), "exploration=-0.1: must be at least 0"),
+        (lambda: RestMcts(steps=-1), "steps=-1: must be at least 0"),
+        (lambda: RestMcts(blend=2), r"blend=2: must lie in \[0, 1\]"),
+        (lambda: RestMcts(gate=-1), r"gate=-1: must lie in \[0, 1\]"),
         (lambda: BestOfN(width=0), "width=0: must be a whole number of at least 1"),
         (lambda: Rstar(rollouts=0), "rollouts=0: must be a whole number of at least 1"),
         (lambda: Rstar(width=0), "width=0: must be a whole number of at least 1"),

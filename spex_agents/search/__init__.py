@@ -8,6 +8,7 @@ from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.rap import Rap
 from spex_agents.search.rebase import Rebase
+from spex_agents.search.rest_mcts import RestMcts
 from spex_agents.search.rstar import Rstar
 from spex_agents.search.tot import TotBfs, TotDfs
 from spex_agents.search.tree import Path, Thought, Tree, TreeView, derive_seed, draw
@@ -24,6 +25,7 @@ __all__ = [
     "Policy",
     "Rap",
     "Rebase",
+    "RestMcts",
     "Rstar",
     "Thought",
     "TotBfs",
