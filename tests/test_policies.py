@@ -30,6 +30,7 @@ from spex_agents.search import (
     TotDfs,
     registry,
 )
+from spex_agents.search.action import Action
 from spex_agents.search.policy import Decision, State, check, check_state, children
 from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import Path, Thought, Tree, TreeView, draw
@@ -205,7 +206,7 @@ def test_best_of_n_asks_once() -> None:
     assert demanded(decision) == ((0,), (1,), (2,))
     tree = commit(Tree("q"), {(0,): 0.1, (1,): 0.2, (2,): 0.2}, ends=((0,), (1,), (2,)))
     assert policy.decide(state, tree)[1] == Finish()
-    assert policy.to_end
+    assert policy.action((0,)).to_end
     assert policy.leaves_only
 
 
@@ -467,11 +468,12 @@ def grow(policy: Policy, seed: int, limits: Limits, *, most: int = 400) -> list[
         for path in decision.paths:
             rng = draw(seed, path, "test")
             before = tree.chain(path[:-1])
-            most_tokens = limits.room(before, to_end=policy.to_end)
+            to_end = policy.action(path).to_end
+            most_tokens = limits.room(before, to_end=to_end)
             thought = Thought(
                 text=str(path),
                 tokens=rng.randint(0, most_tokens),
-                ends=policy.to_end or rng.random() < 0.2,
+                ends=to_end or rng.random() < 0.2,
             )
             thoughts[path] = limits.close(thought, before)
             if thoughts[path].ends or not policy.leaves_only:
@@ -542,7 +544,7 @@ def test_no_path_outgrows_a_cap(policy: Policy, seed: int, limits: Limits) -> No
         chain = tree.chain(path)
         assert len(path) <= limits.depth
         assert sum(thought.tokens for thought in chain) <= limits.path_tokens
-        if not policy.to_end:
+        if not policy.action(path).to_end:
             assert all(thought.tokens <= limits.step_tokens for thought in chain)
 
 
@@ -669,7 +671,7 @@ def test_a_policy_needs_only_decide() -> None:
 
     policy = Once()
     assert not policy.leaves_only
-    assert not policy.to_end
+    assert policy.action((0,)) == Action()
     assert policy.start() == ()
     assert policy.remaining((), Tree("q")) is None
     assert [type(step.decision) for step in grow(policy, 0, Limits())] == [Expand, Finish]

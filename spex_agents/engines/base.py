@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from spex_agents.errors import SettingsError
+from spex_agents.search.action import STEP, Action
 from spex_agents.search.tree import Thought
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -183,17 +185,41 @@ class PromptTemplate:
     user: str = "{question}"
     delimiter: str = "\n"
 
-    def prompt(self, question: str, thoughts: Sequence[Thought]) -> Prompt:
-        """The prompt that asks for the thought after `thoughts`."""
+    def prompt(
+        self,
+        question: str,
+        thoughts: Sequence[Thought],
+        action: Action = STEP,
+        elders: Sequence[Thought] = (),
+    ) -> Prompt:
+        """The prompt that asks for the thought after `thoughts`.
+
+        Args:
+            question: The question at the root.
+            thoughts: The path so far.
+            action: How the thought is asked for.
+            elders: Its elder siblings, if it continues their list.
+        """
         turns = [Message("system", self.system)] if self.system else []
         for asked, answered in self.examples:
-            turns += [Message("user", self._ask(asked)), Message("assistant", answered)]
-        turns.append(Message("user", self._ask(question)))
-        reply = "".join(
+            user = fill(self.user, question=asked)
+            turns += [Message("user", user), Message("assistant", answered)]
+        steps = "".join(
             thought.text + (self.delimiter if thought.finish == "step" else "")
             for thought in thoughts
         )
-        return Prompt(tuple(turns), reply)
+        asked = fill(action.user or self.user, question=question, steps=steps)
+        turns.append(Message("user", asked))
+        reply = "" if "{steps}" in action.user else steps
+        entries = "".join(elder.text + self.delimiter for elder in elders)
+        return Prompt(tuple(turns), reply + entries + action.cue)
 
-    def _ask(self, question: str) -> str:
-        return self.user.replace("{question}", question)
+
+def fill(text: str, **values: str) -> str:
+    """Fill the fields named by `values` in one pass, so that a brace in a value stays what it is.
+
+    Example:
+        >>> fill("{question} {other}", question="{other}?")
+        '{other}? {other}'
+    """
+    return re.sub(r"\{(\w+)\}", lambda field: values.get(field[1], field[0]), text)

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from spex_agents.engines.base import Message, Prompt
+from spex_agents.engines.base import Message, Prompt, fill
 from spex_agents.errors import SettingsError
 
 Layout: TypeAlias = Literal["text", "reply", "dialogue"]
 
 _NUMBERED = re.compile(r"^\s*Step \d+:\s*")
-_FIELD = re.compile(r"\{(question|number|step)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ class Profile:
 
     def prompt(self, question: str, steps: Sequence[str]) -> str | list[str] | Prompt:
         """What the model reads to score the last of `steps`; a list is tokenised piece by piece."""
-        asked = _fill(self.question, question=question)
+        asked = fill(self.question, question=question)
         texts = [self._step(number, step) for number, step in enumerate(steps, 1)]
         if self.apart:
             pieces = [asked]
@@ -97,12 +96,7 @@ class Profile:
     def _step(self, number: int, step: str) -> str:
         if "{number}" in self.step:
             step = _NUMBERED.sub("", step)
-        return _fill(self.step, step=step, number=str(number))
-
-
-def _fill(form: str, **values: str) -> str:
-    """Fill all fields in one pass, so that a brace in a question stays what it is."""
-    return _FIELD.sub(lambda field: values.get(field[1], field[0]), form)
+        return fill(self.step, step=step, number=str(number))
 
 
 MATH_SHEPHERD = Profile(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from spex_agents.engines.base import Prompt
+from spex_agents.engines.base import fill as fill_text
 from spex_agents.search.tree import Thought
 
 
@@ -17,11 +17,8 @@ def filled(prompt: Prompt, question: str, thoughts: Sequence[Thought]) -> Prompt
 
 
 def fill(prompt: Prompt, values: Mapping[str, str]) -> Prompt:
-    """Fill all fields in one pass, so that a brace in a question stays what it is."""
-    fields = re.compile(r"\{(" + "|".join(values) + r")\}")
-
-    def text(form: str) -> str:
-        return fields.sub(lambda field: values[field[1]], form)
-
-    messages = tuple(replace(turn, content=text(turn.content)) for turn in prompt.messages)
-    return Prompt(messages, text(prompt.reply))
+    """Fill the fields named by `values` in all messages and the reply."""
+    messages = tuple(
+        replace(turn, content=fill_text(turn.content, **values)) for turn in prompt.messages
+    )
+    return Prompt(messages, fill_text(prompt.reply, **values))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from spex_agents.errors import at_least_one
+from spex_agents.search.action import WHOLE, Action
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, TreeView
+from spex_agents.search.tree import ROOT, Path, TreeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,6 @@ class BestOfN(Policy):
     """
 
     leaves_only: ClassVar[bool] = True
-    to_end: ClassVar[bool] = True
 
     width: int = 16
 
@@ -31,6 +31,9 @@ class BestOfN(Policy):
 
     def start(self) -> State:
         return False
+
+    def action(self, path: Path) -> Action:
+        return WHOLE
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         return True, Finish() if state else Expand(children(ROOT, self.width))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from spex_agents.errors import PolicyError
+from spex_agents.search.action import STEP, Action
 from spex_agents.search.limits import Limits
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -41,7 +42,6 @@ class Policy(Protocol):
 
     Attributes:
         leaves_only: Rewards are asked for ended paths only (an outcome reward).
-        to_end: Each thought runs to the end of its path instead of to the next step delimiter.
 
     Example:
         >>> from spex_agents.search import Expand, Finish, Policy
@@ -54,7 +54,6 @@ class Policy(Protocol):
     """
 
     leaves_only: ClassVar[bool] = False
-    to_end: ClassVar[bool] = False
 
     def start(self) -> State:
         """The state before the first decision."""
@@ -63,6 +62,10 @@ class Policy(Protocol):
     def decide(self, state: State, tree: TreeView, /) -> tuple[State, Decision]:
         """Decide on the tree, in which every path demanded so far has its thought and reward."""
         ...
+
+    def action(self, path: Path, /) -> Action:
+        """How the thought at `path` is asked for."""
+        return STEP
 
     def remaining(self, state: State, tree: TreeView, /) -> int | None:
         """At most how many more votes there will be after the decision that led to `state`.

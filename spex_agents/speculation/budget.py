@@ -135,6 +135,10 @@ class Budget:
         if request.demanded:
             self._make_room()
 
+    def restart(self, request: Request) -> None:
+        """A thought has waited for others of its search until now, which was no sign of a queue."""
+        self._flights[request.id].begun = asyncio.get_running_loop().time()
+
     def end(self, request: Request) -> None:
         """A thought has ended, whichever way; its slot is free."""
         flight = self._flights.pop(request.id)

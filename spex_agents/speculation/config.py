@@ -117,8 +117,6 @@ class SearchConfig:
                     f"{self.engine.name} does not give: choose another reward or engine"
                 )
             object.__setattr__(self, "sampling", replace(self.sampling, logprobs=True))
-        if self.policy.to_end:
-            object.__setattr__(self, "sampling", replace(self.sampling, stop=()))
 
 
 def check_question(question: str) -> str:

@@ -111,7 +111,7 @@ class Memo:
         """Begin the thought at `path` before it is demanded.
 
         Args:
-            path: A path whose parent's text is known.
+            path: A path whose parent's text is known, and its elders' where it goes on with theirs.
             worth: The probability that it will be demanded.
 
         Raises:
@@ -209,7 +209,7 @@ class Memo:
     def _write(self, path: Path, *, guess: bool, worth: float = 1.0) -> Job[Thought]:
         thoughts = self._chain(path[:-1])
         request = self._request(path, "thought", guess=guess)
-        job = self._job(self._generate(thoughts, request), request, guess=guess)
+        job = self._job(self._generate(path, thoughts, request), request, guess=guess)
         self.writing[path] = job
         job.task.add_done_callback(lambda _: self._written(path, job))
         self._budget.begin(self, path, request, worth)
@@ -217,22 +217,40 @@ class Memo:
         job.task.add_done_callback(lambda _: self._budget.end(request))
         return job
 
-    async def _generate(self, before: Sequence[Thought], request: Request) -> Thought:
+    async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
         config = self.config
+        action = config.policy.action(path)
+        elders = self._elders(path)
+        for elder in elders:
+            if elder not in self.thoughts:
+                await self.take(elder)  # demanded work only waits: no guess begins before them
+                self._budget.restart(request)
+        sampling = replace(config.sampling, stop=()) if action.to_end else config.sampling
         try:
             thought = await config.engine.generate(
-                config.template.prompt(self._question, before),
+                config.template.prompt(
+                    self._question, before, action, [self.thoughts[elder] for elder in elders]
+                ),
                 request,
-                sampling=config.sampling,
-                max_tokens=config.limits.room(before, to_end=config.policy.to_end),
+                sampling=sampling,
+                max_tokens=config.limits.room(before, to_end=action.to_end),
             )
         except SpexError:
             raise
         except Exception as error:
             raise EngineError(f"{config.engine.name} failed: {error!r}") from error
+        thought = replace(thought, text=action.cue + thought.text)
+        if action.goes_on and thought.finish == "stop":
+            thought = replace(thought, finish="step", ends=False)
         if config.extract(thought.text) is not None:
             thought = replace(thought, ends=True)
         return config.limits.close(thought, before)
+
+    def _elders(self, path: Path) -> list[Path]:
+        """The siblings whose texts belong to the prompt of `path`."""
+        if not self.config.policy.action(path).lists:
+            return []
+        return [(*path[:-1], index) for index in range(path[-1])]
 
     def _written(self, path: Path, job: Job[Thought]) -> None:
         self._finish(path, job, self.writing)

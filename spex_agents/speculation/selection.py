@@ -195,6 +195,8 @@ class Speculator:
         """
         if self.policy.leaves_only or len(path) >= self.limits.depth:
             return True
+        if self.policy.action(path).to_end:
+            return True
         level = self._quantiles.levels[self._quantiles.index(path, draw, 1)]
         return level < self.prediction.ends.probability(len(path))
 

@@ -180,6 +180,7 @@ class Session(Memo):
             for path, chance in chances.items()
             if path not in self.thoughts
             and path not in self._failed
+            and all(elder in self.thoughts for elder in self._elders(path))
             and (chance >= least or path in self.writing)
         }
         self._budget.offer(self, worth)
