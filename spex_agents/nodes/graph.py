@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypedDict, cast, get_type_hints
+from typing import Any, TypeAlias, TypedDict, get_type_hints
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.config import get_stream_writer
@@ -36,13 +36,6 @@ State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
 Open: TypeAlias = Callable[[State], Awaitable[Session]]
 Step: TypeAlias = Callable[[State, Open], Awaitable[Update]]
-
-
-class LedgerEvent(TypedDict):
-    """What a search has spent, told once, with its answer: `Ledger.report`."""
-
-    type: Literal["ledger"]
-    ledger: dict[str, float]
 
 
 def create_tot_graph(
@@ -156,10 +149,7 @@ def create_tot_graph(
     async def answer(state: State, open_session: Open) -> Update:
         session = await open_session(state)
         elected = await session.answer()
-        await session.close()  # what still runs is waste, and counted as such
-        if session.listener is not None:
-            tell = cast(Callable[[LedgerEvent], None], session.listener)  # a stream takes any event
-            tell({"type": "ledger", "ledger": session.ledger.report()})
+        await session.close()  # what still runs is waste, and counted and told as such
         return {
             answer_key: elected,
             "ledger": session.ledger.report(),

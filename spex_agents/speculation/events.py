@@ -25,7 +25,15 @@ class ThoughtEvent(TypedDict):
     reward: float | None
 
 
+class LedgerEvent(TypedDict):
+    """What a session has spent, told once, when it is closed: `Ledger.report`."""
+
+    type: Literal["ledger"]
+    ledger: dict[str, float]
+
+
 Listener: TypeAlias = Callable[[ThoughtEvent], None]
+"""Called with each `ThoughtEvent`, and last with one `LedgerEvent`."""
 
 
 def path_id(path: Path) -> str:

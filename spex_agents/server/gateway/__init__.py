@@ -1,0 +1,1 @@
+"""A hosted backend: searches behind OpenAI's protocol, for teams that share an engine."""

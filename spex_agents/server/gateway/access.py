@@ -1,0 +1,49 @@
+"""What every route has at hand: the gateway's parts, and whose request it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from spex_agents.server.gateway.errors import RESPONSES
+from spex_agents.server.gateway.keys import Anyone, Key, KeyFile
+from spex_agents.server.gateway.searches import Searches
+from spex_agents.server.gateway.settings import Hosting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A gateway that is open."""
+
+    searches: Searches
+    keys: KeyFile | Anyone
+    hosting: Hosting
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Gateway: TypeAlias = Annotated[Parts, Depends(_parts)]
+
+_bearer = HTTPBearer(auto_error=False, description="A key of `spex gateway key create`.")
+
+
+async def _caller(
+    request: Request,
+    gateway: Gateway,
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> Key:
+    return gateway.keys.find(request.headers.get("Authorization"))
+
+
+Caller: TypeAlias = Annotated[Key, Depends(_caller)]
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its description."""
+    return {status: RESPONSES[status] for status in statuses}

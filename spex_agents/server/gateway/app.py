@@ -1,0 +1,105 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+import anyio
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from spex_agents.engines.base import Engine
+from spex_agents.server.gateway import chat, errors, routes
+from spex_agents.server.gateway.access import Gateway, Parts
+from spex_agents.server.gateway.catalogue import Catalogue
+from spex_agents.server.gateway.database import MEMORY, open_database
+from spex_agents.server.gateway.guard import Guard
+from spex_agents.server.gateway.keys import Anyone, KeyFile
+from spex_agents.server.gateway.searches import Searches
+from spex_agents.server.gateway.settings import Hosting
+
+READY_SECONDS = 5.0
+
+health = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: str
+    reasons: list[str] = []
+
+
+@health.get("/healthz")
+async def healthz() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok")
+
+
+@health.get("/readyz", responses={503: {"model": Health}})
+async def readyz(gateway: Gateway) -> JSONResponse:
+    """Whether requests are worth sending: the engines and the database answer, and it stays."""
+    reasons = ["draining"] if gateway.searches.draining else []
+    checks = {
+        **{name: engine.load for name, engine in gateway.searches.catalogue.engines.items()},
+        "database": gateway.searches.database.check,
+    }
+    for name, check in checks.items():
+        try:
+            with anyio.fail_after(READY_SECONDS):
+                await check()
+        except Exception as error:
+            reasons.append(f"{name}: {type(error).__name__}")
+    status = "unready" if reasons else "ok"
+    return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+
+def create_gateway(
+    engines: Mapping[str, Engine],
+    *,
+    keys: KeyFile | Anyone | None = None,
+    database: str = MEMORY,
+    hosting: Hosting | None = None,
+) -> FastAPI:
+    """Build the application; engines and database are opened with it and closed with it.
+
+    Args:
+        engines: By the names that models begin with: ``{"spex": engine}`` for ``spex/rebase-8``.
+        keys: Who may ask; None for anyone.
+        database: A SQLite file, or a PostgreSQL URL; by default nothing outlives the process.
+        hosting: Limits; None for the usual ones.
+
+    Raises:
+        SettingsError: There is no engine, or a name is not a word.
+
+    Example:
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> app = create_gateway({"spex": SimulatedEngine()})
+        >>> sorted(app.openapi()["paths"])[-1]
+        '/v1/searches/{id}/events'
+    """
+    catalogue, hosting = Catalogue(engines), hosting or Hosting()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:  # undone in reverse, engines last
+            for engine in catalogue.engines.values():
+                stack.push_async_callback(engine.aclose)
+            opened = await stack.enter_async_context(open_database(database))
+            searches = await stack.enter_async_context(Searches(catalogue, opened, hosting))
+            app.state.parts = Parts(searches=searches, keys=keys or Anyone(), hosting=hosting)
+            yield
+
+    app = FastAPI(
+        title="spex gateway",
+        version=version("spex-agents"),
+        description="Tree-of-thought searches behind OpenAI's protocol.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(Guard, body_bytes=hosting.body_bytes, body_seconds=hosting.body_seconds)
+    errors.install(app)
+    for router in (chat.router, routes.router, health):
+        app.include_router(router)
+    return app

@@ -1,0 +1,188 @@
+"""OpenAI's chat completions: a search's progress as reasoning, then its answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from spex_agents.server.gateway.access import Caller, Gateway, errors
+from spex_agents.server.gateway.errors import ApiError
+from spex_agents.server.gateway.requests import ChatRequest
+from spex_agents.server.gateway.search import Search
+from spex_agents.server.gateway.searches import stopping
+from spex_agents.server.gateway.streaming import PING, EventStream, gone, sent_event, while_there
+
+SEARCH_ID = "X-Spex-Search-Id"
+
+router = APIRouter()
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        description="A request with the same key and body is the same search: what is known of it "
+        "is told at once, and a suspended one goes on where it was.",
+    ),
+]
+
+
+class ModelCard(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class AssistantMessage(BaseModel):
+    role: Literal["assistant"] = "assistant"
+    content: str
+    reasoning_content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    index: int = 0
+    message: AssistantMessage
+    finish_reason: Literal["stop", "length"]
+    logprobs: None = None
+
+
+class Completion(BaseModel):
+    """OpenAI's, and under `spex` what else is known of the search."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: dict[str, Any]
+    spex: dict[str, Any]
+
+
+@router.get("/v1/models", responses=errors(401))
+async def models(_: Caller, gateway: Gateway) -> ModelList:
+    """All engines and policies; any other size works as well: ``spex/rebase-8``."""
+    return ModelList(
+        data=[
+            ModelCard(id=name, owned_by=name.partition("/")[0])
+            for name in gateway.searches.catalogue.names()
+        ]
+    )
+
+
+@router.get("/v1/models/{model:path}", responses=errors(401, 404))
+async def model(model: str, _: Caller, gateway: Gateway) -> ModelCard:
+    """One model, if there is such an engine and policy."""
+    gateway.searches.catalogue.find(model)
+    return ModelCard(id=model, owned_by=model.partition("/")[0])
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=Completion,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **errors(400, 401, 404, 408, 413, 422, 429, 500, 502, 503, 504),
+    },
+)
+async def complete(
+    body: ChatRequest,
+    request: Request,
+    key: Caller,
+    gateway: Gateway,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Search for the answer; a client that goes away suspends the search."""
+    search = await gateway.searches.begin(key, body, idempotency=idempotency_key)
+    headers = {SEARCH_ID: search.id}
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        return EventStream(
+            lambda: _chunks(search, usage=usage, ping_seconds=gateway.hosting.ping_seconds),
+            attended=search.attended(),
+            headers=headers,
+        )
+    with search.attended():
+        if not await while_there(request, search.over):
+            return gone()
+    if (error := failure(search)) is not None:
+        response = error.response()
+    else:
+        response = JSONResponse(await _completion(search))
+    response.headers.update(headers)
+    return response
+
+
+def failure(search: Search) -> ApiError | None:
+    """What a client is told of a search that does not run any more and has no answer."""
+    if search.state == "suspended":
+        return stopping()
+    return search.error
+
+
+async def _completion(search: Search) -> dict[str, Any]:
+    result = search.result or {}
+    reasoning = [
+        _line(told[1])
+        async for told in search.events(ping_seconds=60)
+        if told is not None and told[1].get("status") == "accepted"
+    ]
+    return Completion(
+        id=f"chatcmpl-{search.id}",
+        created=int(search.created),
+        model=search.request.model,
+        choices=[
+            Choice(
+                message=AssistantMessage(
+                    content=result["content"], reasoning_content="".join(reasoning)
+                ),
+                finish_reason=result["finish_reason"],
+            )
+        ],
+        usage=search.usage(),
+        spex=search.summary(),
+    ).model_dump()
+
+
+async def _chunks(search: Search, *, usage: bool, ping_seconds: float) -> AsyncIterator[str]:
+    def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        whole = {
+            "id": f"chatcmpl-{search.id}",
+            "object": "chat.completion.chunk",
+            "created": int(search.created),
+            "model": search.request.model,
+            "choices": [] if delta is None else [choice],
+            **({"usage": None} if usage else {}),
+            **more,
+        }
+        return sent_event(whole)
+
+    yield chunk({"role": "assistant", "content": ""})
+    async for told in search.events(ping_seconds=ping_seconds):
+        if told is None:
+            yield PING
+        elif told[1].get("status") == "accepted":
+            yield chunk({"reasoning_content": _line(told[1])})
+    if (error := failure(search)) is not None:
+        yield sent_event(error.body())
+        return
+    result = search.result or {}
+    yield chunk({"content": result["content"]})
+    yield chunk({}, result["finish_reason"], spex=search.summary())
+    if usage:
+        yield chunk(None, usage=search.usage())
+    yield sent_event("[DONE]")
+
+
+def _line(event: Any) -> str:
+    return f"[{event['id']}] {event['text']}\n"

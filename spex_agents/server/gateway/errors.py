@@ -1,0 +1,157 @@
+"""Errors in the form that OpenAI's clients know: a status, a type, a message and a parameter."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from spex_agents.errors import EngineError, SettingsError, SpexError
+
+logger = logging.getLogger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """What every refusal and failure has for its body."""
+
+    error: ErrorDetail
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text}
+    for status, text in {
+        400: "The request is not valid: `param` says where.",
+        401: "No API key, or an unknown one.",
+        404: "No such model or search.",
+        408: "The body came too slowly.",
+        413: "The body is too large.",
+        422: "The Idempotency-Key belongs to another request.",
+        429: "A limit of the key; Retry-After says when to try again.",
+        500: "A reward or a policy failed.",
+        502: "The engine failed.",
+        503: "No room, or about to stop; Retry-After says when to try again.",
+        504: "The search took too long.",
+    }.items()
+}
+
+
+class ApiError(Exception):
+    """A request that is refused, or a search that failed.
+
+    Args:
+        status: Of HTTP.
+        message: What was given, what is allowed, what to do.
+        kind: OpenAI's ``type``.
+        param: Which field of the request it is about.
+        code: For programs.
+        retry_after: Seconds until it is worth trying again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = ErrorDetail(message=message, type=kind, param=param, code=code)
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        return ErrorBody(error=self.detail).model_dump()
+
+    def response(self) -> JSONResponse:
+        headers = {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(self.retry_after + 0.5)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.body(), self.status, headers)
+
+    def saved(self) -> dict[str, Any]:
+        return {"status": self.status, **self.detail.model_dump()}
+
+    @classmethod
+    def from_saved(cls, saved: Mapping[str, Any]) -> ApiError:
+        return cls(
+            saved["status"],
+            saved["message"],
+            kind=saved["type"],
+            param=saved["param"],
+            code=saved["code"],
+        )
+
+
+_GIVEN = re.compile(r"^(\w+)=")
+
+
+def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiError:
+    """What a client is told of an error.
+
+    Args:
+        error: What went wrong.
+        names: Where the request has a setting, by the setting's name.
+    """
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, SettingsError):
+        found = _GIVEN.match(str(error))
+        param = None if found is None else (names or {}).get(found[1])
+        return ApiError(400, str(error), param=param)
+    if isinstance(error, EngineError):
+        return ApiError(502, str(error), kind="server_error", code="engine_failed")
+    if isinstance(error, TimeoutError):
+        return ApiError(504, str(error), kind="server_error", code="search_timeout")
+    if isinstance(error, SpexError):
+        return ApiError(500, str(error), kind="server_error", code="search_failed")
+    # What is not foreseen may quote anything: the log has it, the client has not.
+    return ApiError(500, "internal error", kind="server_error", code="internal_error")
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every error in this form."""
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        return explain(error).response()
+
+    async def invalid(_: Request, error: Any) -> JSONResponse:
+        first = error.errors()[0]
+        where = [str(part) for part in first["loc"] if part != "body"]
+        if first["type"] == "json_invalid":
+            where = []
+        message = f"{'.'.join(where) or 'body'}: {first['msg']}"
+        return ApiError(400, message, param=".".join(where) or None).response()
+
+    async def plain(_: Request, error: Any) -> JSONResponse:
+        response = ApiError(error.status_code, str(error.detail)).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        logger.error("unforeseen", exc_info=error)
+        return explain(error).response()
+
+    app.add_exception_handler(ApiError, refused)
+    app.add_exception_handler(SpexError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, unforeseen)

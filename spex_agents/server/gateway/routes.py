@@ -1,0 +1,140 @@
+"""The searches themselves: begun in the background, looked at, watched, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel
+
+from spex_agents.server.gateway.access import Caller, Gateway, errors
+from spex_agents.server.gateway.chat import IdempotencyKey
+from spex_agents.server.gateway.requests import ChatRequest
+from spex_agents.server.gateway.search import END, ENDED, Place, Search
+from spex_agents.server.gateway.streaming import PING, EventStream, sent_event
+
+router = APIRouter(prefix="/v1/searches")
+
+
+class SearchError(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class SearchView(BaseModel):
+    """A search; `answer` to `tree_sha256` are null until it is done."""
+
+    id: str
+    object: str = "search"
+    created: int
+    model: str
+    state: str
+    seconds: float
+    answer: str | None
+    content: str | None
+    finish_reason: str | None
+    stopped: str | None
+    tree_sha256: str | None
+    error: SearchError | None
+    ledger: dict[str, float]
+
+
+class TreeRow(BaseModel):
+    id: str
+    path: list[int]
+    text: str
+    tokens: int
+    ends: bool
+    reward: float | None
+
+
+class WholeSearch(SearchView):
+    question: str
+    tree: list[TreeRow]
+
+
+class SearchList(BaseModel):
+    object: str = "list"
+    data: list[SearchView]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=errors(400, 401, 404, 408, 413, 422, 429, 503),
+)
+async def begin(
+    body: ChatRequest,
+    key: Caller,
+    gateway: Gateway,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SearchView:
+    """Begin a search that runs on without a client; `stream` is passed over."""
+    search = await gateway.searches.begin(key, body, idempotency=idempotency_key, background=True)
+    response.headers["Location"] = f"/v1/searches/{search.id}"
+    return SearchView(**search.summary())
+
+
+@router.get("", responses=errors(400, 401))
+async def latest(
+    key: Caller, gateway: Gateway, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> SearchList:
+    """The key's own searches, the latest first."""
+    searches = await gateway.searches.latest(key, limit)
+    return SearchList(data=[SearchView(**search.summary()) for search in searches])
+
+
+@router.get("/{id}", responses=errors(401, 404))
+async def look(id: str, key: Caller, gateway: Gateway) -> WholeSearch:  # noqa: A002 (in the path)
+    """A search with its question and its committed tree."""
+    search = await gateway.searches.find(key, id)
+    tree: Any = await gateway.searches.tree(search)
+    return WholeSearch(**search.summary(), question=search.question, tree=tree)
+
+
+@router.delete("/{id}", status_code=204, responses=errors(401, 404))
+async def forget(id: str, key: Caller, gateway: Gateway) -> None:  # noqa: A002 (in the path)
+    """End a search if it runs, and forget it: its question, its tree and its answer."""
+    await gateway.searches.forget(key, id)
+
+
+@router.get(
+    "/{id}/events",
+    response_class=EventStream,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "All has been told: do not come back."},
+        **errors(400, 401, 404),
+    },
+)
+async def events(
+    id: str,  # noqa: A002 (in the path)
+    key: Caller,
+    gateway: Gateway,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> Response:
+    """What happens in a search, from its first thought on, or from the last event told.
+
+    Watching a search does not keep it running.
+    """
+    search = await gateway.searches.find(key, id)
+    if last_event_id == END and search.state in ENDED:
+        return Response(status_code=204)
+    after = Place.parse(last_event_id) if last_event_id not in (None, "", END) else Place()
+    return EventStream(lambda: _events(search, after, gateway.hosting.ping_seconds))
+
+
+async def _events(search: Search, after: Place, ping_seconds: float) -> AsyncIterator[str]:
+    async for told in search.events(after, ping_seconds=ping_seconds):
+        if told is None:
+            yield PING
+            continue
+        place, event = told
+        identity = None if place is None else str(place)
+        if event["type"] == "search" and event["state"] in ENDED:
+            identity = END
+        yield sent_event(event, event=event["type"], identity=identity)

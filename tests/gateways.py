@@ -1,0 +1,82 @@
+"""A gateway that runs in the test's own loop, on a simulated engine that can be looked into."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import openai
+from node_runs import idle
+
+from spex_agents.engines.base import Engine
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.server.gateway.access import Parts
+from spex_agents.server.gateway.app import create_gateway
+from spex_agents.server.gateway.keys import KeyFile
+from spex_agents.server.gateway.serve import Server, listen
+from spex_agents.server.gateway.settings import Hosting
+
+QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
+SMALL = {"depth": 4, "step_tokens": 64}
+ASKED: dict[str, Any] = {"model": "spex/rebase-4", "messages": QUESTION, "spex": SMALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gateway under way."""
+
+    url: str
+    engine: SimulatedEngine
+    parts: Parts
+    server: Server
+
+    def client(self, key: str = "none", **settings: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            base_url=f"{self.url}/v1", api_key=key, **{"max_retries": 0, **settings}
+        )
+
+    def http(self, key: str | None = None) -> httpx.AsyncClient:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
+
+    async def idle(self) -> None:
+        """Wait until nothing runs any more, at the engine least of all."""
+        async with asyncio.timeout(20):
+            while self.parts.searches.running or not idle(self.engine):  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def gateway(
+    *,
+    speed: float = 300,
+    keys: KeyFile | None = None,
+    database: str = ":memory:",
+    engine: SimulatedEngine | None = None,
+    more: Mapping[str, Engine] | None = None,
+    **hosting: Any,
+) -> AsyncIterator[Running]:
+    """Run a gateway; nothing of it may be left afterwards."""
+    engine = engine or SimulatedEngine(speed=speed)
+    settings = Hosting(**{"drain_seconds": 5.0, **hosting})
+    app = create_gateway(
+        {"spex": engine, **(more or {})}, keys=keys, database=database, hosting=settings
+    )
+    listening = listen("127.0.0.1", 0)
+    ready = asyncio.Event()
+    server = Server(app, drain_seconds=settings.drain_seconds, ready=ready.set)
+    serving = asyncio.create_task(server.serve([listening]))
+    try:
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield Running(url, engine, app.state.parts, server)
+    finally:
+        server.should_exit = True
+        await serving
+    assert idle(engine), engine
