@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
+from starlette.responses import StreamingResponse
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
 from spex_agents.server.gateway.chat import IdempotencyKey
@@ -104,7 +105,7 @@ async def forget(id: str, key: Caller, gateway: Gateway) -> None:  # noqa: A002 
 
 @router.get(
     "/{id}/events",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         204: {"description": "All has been told: do not come back."},
