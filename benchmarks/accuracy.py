@@ -20,8 +20,8 @@ from rich.table import Table
 
 from spex_agents import demo
 from spex_agents.cli.choices import make_engine
-from spex_agents.demo import Problem
 from spex_agents.engines.base import Engine, Request
+from spex_agents.problems import Stated, read_problems
 from spex_agents.rewards import Confidence, Reward
 from spex_agents.search import BestOfN, Rebase, canonical, extract_answer
 from spex_agents.search.answers import Ballot, elect
@@ -70,12 +70,12 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 async def run(
-    config: SearchConfig, problems: Sequence[Problem], name: str, *, width: int
+    config: SearchConfig, problems: Sequence[Stated], name: str, *, width: int
 ) -> list[Result]:
     """Solve every problem, its number in the file being its seed."""
     gate = asyncio.Semaphore(max(1, IN_FLIGHT // width))
 
-    async def one(seed: int, problem: Problem) -> Result:
+    async def one(seed: int, problem: Stated) -> Result:
         async with gate:
             return await solve(config, problem.question, seed=seed, run=f"{name}-{seed}")
 
@@ -86,7 +86,7 @@ async def run(
 
 def row(
     method: str,
-    problems: Sequence[Problem],
+    problems: Sequence[Stated],
     results: Sequence[Result],
     answers: Sequence[str | None] | None = None,
 ) -> Row:
@@ -117,7 +117,7 @@ async def vote(tree: Tree, reward: Reward | None) -> str | None:
     return elect(ballots, "weighted")
 
 
-async def measure(engine: Engine, problems: Sequence[Problem], width: int) -> list[Row]:
+async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> list[Row]:
     """Greedy decoding, the search, and best-of-n with n such that it decodes as many tokens."""
     confidence = Confidence()
     search = replace(demo.config(engine), policy=Rebase(width=width), stop=None, speculation=None)
@@ -171,7 +171,8 @@ async def main() -> None:
     parser.add_argument("--width", type=int, default=8, help="of the search")
     parser.add_argument("--json", type=Path, help="write the rows there")
     given = parser.parse_args()
-    problems = demo.read_problems(given.problems)[: given.limit]
+    found = (one for one in read_problems(given.problems) if isinstance(one, Stated))
+    problems = tuple(found)[: given.limit]
     begun = perf_counter()
     async with make_engine(given.engine, given.model, None) as engine:
         rows = await measure(engine, problems, given.width)

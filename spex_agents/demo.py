@@ -7,12 +7,11 @@ than samples that are checked at their end.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import product
+from random import Random
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
-from spex_agents.errors import SettingsError
+from spex_agents.problems.kinds import Stated
 from spex_agents.rewards.arithmetic import Calculator
 from spex_agents.search.limits import Limits
 from spex_agents.search.rebase import Rebase
@@ -21,20 +20,7 @@ from spex_agents.speculation.config import SearchConfig
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """A question and its right answer."""
-
-    question: str
-    answer: str
-
-    @property
-    def title(self) -> str:
-        """The question in one line."""
-        return ", ".join(self.question.splitlines())
-
-
-def weekday_sum(start: int, daily: int) -> Problem:
+def weekday_sum(start: int, daily: int) -> Stated:
     """A number to start with, and one to add on each of six days.
 
     Example:
@@ -42,7 +28,7 @@ def weekday_sum(start: int, daily: int) -> Problem:
         '37'
     """
     lines = [f"Start: {start}", *(f"{day}: + {daily}" for day in _DAYS)]
-    return Problem(question="\n".join(lines), answer=str(start + len(_DAYS) * daily))
+    return Stated(question="\n".join(lines), answer=str(start + len(_DAYS) * daily))
 
 
 def _solved(start: int, daily: int) -> tuple[str, str]:
@@ -55,24 +41,6 @@ def _solved(start: int, daily: int) -> tuple[str, str]:
     return problem.question, "\n".join([*lines, f"The answer is {problem.answer}"])
 
 
-def read_problems(file: Path) -> tuple[Problem, ...]:
-    """The problems of a file with a JSON object in each line: `question` and `answer`.
-
-    Raises:
-        SettingsError: The file is not there, or a line is something else.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(f"problems={str(file)!r}: cannot be read: {error.strerror}") from error
-    try:
-        return tuple(Problem(**json.loads(line)) for line in lines)
-    except (ValueError, TypeError) as error:
-        raise SettingsError(
-            f"problems={str(file)!r}: a line must be a JSON object of question, answer: {error}"
-        ) from error
-
-
 SHOWN = ((3, 2), (28, 14), (15, 9), (41, 6))
 TEMPLATE = PromptTemplate(system="", examples=tuple(_solved(*numbers) for numbers in SHOWN))
 """Four solved problems, then the question."""
@@ -80,7 +48,14 @@ TEMPLATE = PromptTemplate(system="", examples=tuple(_solved(*numbers) for number
 SAMPLING = Sampling(temperature=0.8)
 LIMITS = Limits(step_tokens=24, path_tokens=120, depth=10)
 
-PROBLEMS = (weekday_sum(6, 9), weekday_sum(13, 6), weekday_sum(6, 6), weekday_sum(5, 4))
+
+def weekday_sums(seed: int = 2027, count: int = 40) -> tuple[Stated, ...]:
+    """Running totals with two digits at most at their start; none of those that are shown."""
+    numbers = [pair for pair in product(range(5, 21), range(3, 10)) if pair not in SHOWN]
+    return tuple(weekday_sum(*pair) for pair in Random(seed).sample(numbers, count))
+
+
+PROBLEMS = weekday_sums()[:4]
 """The first four of `examples/data/weekday_sums.jsonl`."""
 
 

@@ -9,9 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from spex_agents.search import Path, canonical
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result
+from spex_agents.speculation.solve import Result, best_leaf
 
 
 def as_json(config: SearchConfig, policy: str, result: Result, seconds: float) -> dict[str, Any]:
@@ -70,16 +69,3 @@ def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> 
     if result.stopped is not None:
         cost.add_row("stopped", result.stopped)
     return Panel(Group(*body, cost), title=title, title_align="left")
-
-
-def best_leaf(config: SearchConfig, result: Result) -> Path | None:
-    """The leaf of the highest reward among those that gave the answer; None without an answer."""
-    tree = result.tree
-
-    def gave_it(leaf: Path) -> bool:
-        reply = config.template.prompt(tree.question, tree.chain(leaf)).reply
-        answer = config.extract(reply)
-        return answer is not None and canonical(answer) == result.answer
-
-    leaves = (leaf for leaf in tree.leaves() if gave_it(leaf))
-    return max(leaves, key=lambda leaf: tree.rewards.get(leaf, 0.0), default=None)

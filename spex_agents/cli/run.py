@@ -17,6 +17,8 @@ from spex_agents.cli.live import live_view
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
 from spex_agents.engines.clock import run_virtual
+from spex_agents.errors import SettingsError
+from spex_agents.problems import Stated, read_problems
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.session import Session
@@ -44,7 +46,11 @@ def run(
 
 def show_demo(file: Path | None, limit: int, seed: int) -> None:
     """Run the demonstration's problems, or those of a file, and print them on standard output."""
-    problems = demo.PROBLEMS if file is None else demo.read_problems(file)
+    problems = demo.PROBLEMS
+    if file is not None:
+        problems = tuple(one for one in read_problems(file) if isinstance(one, Stated))
+        if not problems:
+            raise SettingsError(f"problems={str(file)!r}: must have lines of question and answer")
     asyncio.run(showcase(problems[:limit], seed, Console()))
 
 

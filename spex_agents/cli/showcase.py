@@ -12,6 +12,7 @@ from rich.text import Text
 
 from spex_agents import demo
 from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.problems import Stated
 from spex_agents.search import BestOfN, canonical
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solve import solve
@@ -28,7 +29,7 @@ class Attempt:
     tree_sha256: str
 
 
-async def showcase(problems: tuple[demo.Problem, ...], seed: int, console: Console) -> None:
+async def showcase(problems: tuple[Stated, ...], seed: int, console: Console) -> None:
     """Run the demonstration on the embedded engine, and print it as it goes."""
     table = Table("problem", expand=True)
     for heading in ("answer", "greedy", "search", "tokens", "seconds"):
@@ -55,7 +56,7 @@ async def showcase(problems: tuple[demo.Problem, ...], seed: int, console: Conso
             show(_summary(tries, waited))
 
 
-async def _attempt(config: SearchConfig, problem: demo.Problem, seed: int) -> Attempt:
+async def _attempt(config: SearchConfig, problem: Stated, seed: int) -> Attempt:
     clock = asyncio.get_running_loop().time
     begun = clock()
     result = await solve(config, problem.question, seed=seed)
@@ -68,7 +69,7 @@ async def _attempt(config: SearchConfig, problem: demo.Problem, seed: int) -> At
     )
 
 
-def _row(problem: demo.Problem, greedy: Attempt, search: Attempt) -> list[Text]:
+def _row(problem: Stated, greedy: Attempt, search: Attempt) -> list[Text]:
     return [
         Text(problem.title, no_wrap=True, overflow="ellipsis"),
         Text(problem.answer),

@@ -88,7 +88,7 @@ class Calculator:
         if answer is None:
             return 1.0
         settled = last is not None and (self.rule == "free" or left == [last])
-        return float(settled and _value(_plain(answer)) == last)
+        return float(settled and evaluate(_plain(answer))[0] == last)
 
     def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
         if self.rule == "in order":
@@ -103,19 +103,27 @@ def _plain(text: str) -> str:
 def _equations(text: str) -> Iterator[tuple[list[Fraction], Fraction | None, Fraction]]:
     """The numbers on the left, their value (None if it has none), and the number on the right."""
     for left, right in _EQUATION.findall(_BULLET.sub("", text)):
-        terms: list[Fraction] = []
-        yield terms, _value(left, terms), Fraction(right)
+        value, terms = evaluate(left)
+        yield terms, value, Fraction(right)
 
 
-def _value(text: str, terms: list[Fraction] | None = None) -> Fraction | None:
-    """The value of a sum, its numbers added to `terms`; None if it is none."""
-    terms = [] if terms is None else terms
+def evaluate(text: str) -> tuple[Fraction | None, list[Fraction]]:
+    """The exact value of an arithmetic expression, and its numbers in their order.
+
+    Only numbers, + - * / and parentheses; None for the value of anything else, of a division by
+    zero, and of what is too long. Nothing of it is executed.
+
+    Example:
+        >>> evaluate("(4 + 8) / 5")
+        (Fraction(12, 5), [Fraction(4, 1), Fraction(8, 1), Fraction(5, 1)])
+    """
+    terms: list[Fraction] = []
     if len(text) > _LONGEST:
-        return None
+        return None, terms
     try:
-        return _evaluate(ast.parse(text.strip(), mode="eval").body, terms)
-    except (SyntaxError, ValueError, ZeroDivisionError):
-        return None
+        return _evaluate(ast.parse(text.strip(), mode="eval").body, terms), terms
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return None, terms
 
 
 def _evaluate(node: ast.expr, terms: list[Fraction]) -> Fraction:

@@ -14,6 +14,9 @@ from spex_agents.errors import SettingsError
 Extract: TypeAlias = Callable[[str], str | None]
 """Finds the answer in a path's text, or None. A thought in which it finds one ends its path."""
 
+Canonical: TypeAlias = Callable[[str], str]
+"""Brings an answer to a form in which equal answers are equal strings."""
+
 Vote: TypeAlias = Literal["majority", "weighted", "best"]
 """majority: most leaves; weighted: largest sum of rewards; best: the leaf of the highest reward."""
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import Reward
-from spex_agents.search.answers import Extract, Vote, check_vote, extract_answer
+from spex_agents.search.answers import (
+    Canonical,
+    Extract,
+    Vote,
+    canonical,
+    check_vote,
+    extract_answer,
+)
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
 from spex_agents.search.tree import Path, Thought, Tree
@@ -89,6 +96,7 @@ class SearchConfig:
         sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
         template: How the question becomes a conversation.
         extract: Finds an answer in a path's text.
+        canonical: Brings it to the form in which answers are counted; called in a thread.
         vote: How the answers of the leaves are counted.
         stop: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all.
@@ -104,6 +112,7 @@ class SearchConfig:
     sampling: Sampling = field(default_factory=Sampling)
     template: PromptTemplate = field(default_factory=PromptTemplate)
     extract: Extract = extract_answer
+    canonical: Canonical = canonical
     vote: Vote = "weighted"
     stop: Stop | None = field(default_factory=ExactStop)
     speculation: Speculation | None = field(default_factory=Speculation)

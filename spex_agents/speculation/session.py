@@ -148,9 +148,10 @@ class Session(Memo):
         text = self.config.template.prompt(self.tree.question, self.tree.chain(path)).reply
         if (answer := self.config.extract(text)) is None:
             return None
-        if (easy := plain_form(answer)) is not None:
+        form = self.config.canonical
+        if form is canonical and (easy := plain_form(answer)) is not None:
             return easy
-        return await asyncio.to_thread(canonical, answer)
+        return await asyncio.to_thread(form, answer)
 
     # Running ahead.
 

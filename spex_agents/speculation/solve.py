@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from spex_agents.search.policy import Expand
-from spex_agents.search.tree import Tree
+from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.events import Listener
 from spex_agents.speculation.ledger import Ledger
@@ -65,3 +65,20 @@ async def run_to_end(session: Session) -> Result:
         await session.evaluate(decision.paths)
     answer = await session.answer()
     return Result(answer=answer, tree=session.tree, ledger=session.ledger, stopped=session.stopped)
+
+
+def best_leaf(config: SearchConfig, result: Result) -> Path | None:
+    """The leaf of the highest reward among those that gave the answer; None without an answer."""
+    tree = result.tree
+
+    def gave_it(leaf: Path) -> bool:
+        answer = stated(config, tree, leaf)
+        return answer is not None and config.canonical(answer) == result.answer
+
+    leaves = (leaf for leaf in tree.leaves() if gave_it(leaf))
+    return max(leaves, key=lambda leaf: tree.rewards.get(leaf, 0.0), default=None)
+
+
+def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
+    """The answer at the end of a path, as it stands there."""
+    return config.extract(config.template.prompt(tree.question, tree.chain(leaf)).reply)

@@ -1,0 +1,103 @@
+"""Programs to write, graded by tests that run apart from everything else."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spex_agents.engines.base import PromptTemplate
+from spex_agents.errors import SettingsError
+from spex_agents.sandbox import Isolation, SandboxLimits, run
+from spex_agents.search.answers import Canonical, Extract
+
+_BLOCK = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LIMITS = SandboxLimits(seconds=15.0)
+
+
+def last_block(text: str) -> str | None:
+    r"""The last complete block of Python in a reply.
+
+    Example:
+        >>> last_block("```python\nprint(1)\n```")
+        'print(1)\n'
+    """
+    blocks = _BLOCK.findall(text)
+    return blocks[-1] if blocks else None
+
+
+def _without_trailing_space(code: str) -> str:
+    return "\n".join(line.rstrip() for line in code.strip("\n").splitlines())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coding:
+    """A program that has to pass tests.
+
+    Attributes:
+        prompt: What to write: a docstring's function as in HumanEval, or words.
+        tests: Python that fails with an exception; with an `entry_point` it may define
+            ``check(candidate)``, as HumanEval does.
+        entry_point: Name of the function to write; "" if the tests know it.
+        isolation: What keeps it apart.
+
+    Raises:
+        SettingsError: There are no tests.
+
+    Example:
+        >>> import asyncio
+        >>> problem = Coding(
+        ...     prompt="def double(x):", tests="assert double(2) == 4", entry_point="double"
+        ... )
+        >>> asyncio.run(problem.right("def double(x): return x + x"))
+        True
+    """
+
+    template: ClassVar[PromptTemplate] = PromptTemplate(
+        system="Think about the function in a few short paragraphs. Then write it completely, once,"
+        " in a block that begins with ```python and ends with ```.",
+        delimiter="\n\n",
+    )
+    extract: ClassVar[Extract] = staticmethod(last_block)
+    canonical: ClassVar[Canonical] = staticmethod(_without_trailing_space)
+
+    prompt: str
+    tests: str
+    entry_point: str = ""
+    isolation: Isolation = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "tests"):
+            if not isinstance(value := getattr(self, name), str) or not value.strip():
+                raise SettingsError(f"{name}={value!r}: must be a text that is not empty")
+        if self.entry_point and not self.entry_point.isidentifier():
+            raise SettingsError(f"entry_point={self.entry_point!r}: must be a function's name")
+
+    @property
+    def question(self) -> str:
+        return self.prompt
+
+    async def right(self, answer: str) -> bool:
+        """Whether the tests ran to their end: leaving early is no pass."""
+        passed = secrets.token_hex(16)
+        outcome = await run(
+            f"{self.program(answer)}\nprint('\\n' + input())\n",
+            passed,
+            LIMITS,
+            isolation=self.isolation,
+        )
+        return outcome.ok and outcome.stdout.rstrip().endswith(f"\n{passed}")
+
+    def program(self, code: str) -> str:
+        """What runs: the prompt's own beginning, the answer, the tests."""
+        begins = -1
+        if self.entry_point:
+            defined = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{self.entry_point}\b", re.M)
+            if (stated := defined.search(self.prompt)) is not None:
+                begins = stated.start() if defined.search(code) else len(self.prompt)
+        before = self.prompt[:begins] if begins > 0 else ""
+        calls = self.entry_point and re.search(r"^def check\(", self.tests, re.MULTILINE)
+        check = f"check({self.entry_point})" if calls else ""
+        joint = "" if begins == len(self.prompt) else "\n\n"
+        return f"{before}{joint}{code}\n\n{self.tests}\n{check}\n"

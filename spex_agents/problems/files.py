@@ -1,0 +1,108 @@
+"""Problems from a file: a JSON object in each line, whose fields tell what kind it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from spex_agents.errors import SettingsError
+from spex_agents.problems.coding import Coding
+from spex_agents.problems.countdown import Countdown
+from spex_agents.problems.kinds import Problem, Stated
+from spex_agents.sandbox import Isolation
+
+FORMS = "question and answer; numbers and target; or prompt, tests and, if need be, entry_point"
+
+
+def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem, ...]:
+    """The problems of a JSONL file, all of one kind; fields that the kind lacks are passed over.
+
+    Args:
+        file: Each line has `question` and `answer`; `numbers` and `target`; or `prompt`, `tests`
+            and, if need be, `entry_point`.
+        isolation: What keeps tests apart from the system.
+
+    Raises:
+        SettingsError: The file cannot be read or holds no problem, or a line is none.
+    """
+    rows = [(number, row) for number, row in json_lines(file) if row is not None]
+    problems = []
+    for number, row in rows:
+        try:
+            problems.append(problem(row, isolation))
+        except SettingsError as error:
+            raise SettingsError(f"problems={str(file)!r}, line {number}: {error}") from error
+        if type(problems[-1]) is not type(problems[0]):
+            raise SettingsError(
+                f"problems={str(file)!r}, line {number}: is of another kind than line "
+                f"{rows[0][0]}; keep kinds in files of their own"
+            )
+    if not problems:
+        raise SettingsError(f"problems={str(file)!r}: is empty; give a line for each problem")
+    return tuple(problems)
+
+
+def read_examples(file: Path) -> tuple[tuple[str, str], ...]:
+    """Solved examples to show a model: lines with `question` and `solution`.
+
+    Raises:
+        SettingsError: The file cannot be read, or a line is something else.
+    """
+    examples = []
+    for number, row in json_lines(file):
+        match row:
+            case {"question": str(question), "solution": str(solution)}:
+                examples.append((question, solution))
+            case _:
+                raise SettingsError(
+                    f"shots={str(file)!r}, line {number}: must have the texts question and solution"
+                )
+    return tuple(examples)
+
+
+def json_lines(file: Path) -> Iterable[tuple[int, Any]]:
+    """The lines of a file that are not blank, with their numbers from 1 on.
+
+    Raises:
+        SettingsError: It cannot be read, or a line is not JSON.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{str(file)!r}: cannot be read: {reason}") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise SettingsError(f"{str(file)!r}, line {number}: no JSON: {error}") from error
+
+
+def problem(row: object, isolation: Isolation = "auto") -> Problem:
+    """The problem that a JSON object tells.
+
+    Raises:
+        SettingsError: It tells none.
+
+    Example:
+        >>> problem({"numbers": [1, 2], "target": 3})
+        Countdown(numbers=(1, 2), target=3)
+    """
+    match row:
+        case {"question": str(question), "answer": str() | int() | float() as answer}:
+            if not question.strip() or not str(answer).strip():
+                raise SettingsError("question and answer must not be empty")
+            return Stated(question=question, answer=str(answer))
+        case {"numbers": list(numbers), "target": target}:
+            return Countdown(numbers=tuple(numbers), target=target)
+        case {"prompt": prompt, "tests": tests, **more}:
+            if isinstance(tests, list):
+                tests = "\n".join(map(str, tests))
+            entry = str(more.get("entry_point") or "")
+            return Coding(prompt=prompt, tests=tests, entry_point=entry, isolation=isolation)
+        case dict():
+            raise SettingsError(f"has the fields {', '.join(row) or 'none'}; must have {FORMS}")
+    raise SettingsError(f"is {row!r}; must be a JSON object with {FORMS}")
