@@ -23,12 +23,12 @@ class Answer:
 
     `then`: ``finish`` with a reason, usage and [DONE]; ``hang`` for ever; ``drop`` the
     connection; ``stop_short`` without a finish reason; ``garbage`` that is no JSON; ``error``
-    inside the stream.
+    inside the stream. ``queue`` sends nothing, not even the tokens, until its id is aborted.
     """
 
     tokens: tuple[str, ...] = ("It", " is", " 4", ".")
     finish: str = "stop"
-    then: Literal["finish", "hang", "drop", "stop_short", "garbage", "error"] = "finish"
+    then: Literal["finish", "hang", "drop", "stop_short", "garbage", "error", "queue"] = "finish"
     status: int = 200
     logprobs: bool = True
     top: Mapping[str, float] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class ScriptedServer:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.ids: list[str] = []
+        self.aborted: list[str] = []
         self.live = 0
         self.most_live = 0
         self.url = ""
@@ -60,6 +61,12 @@ class ScriptedServer:
         with anyio.fail_after(5):
             async with self._changed:
                 await self._changed.wait_for(lambda: self.live == live)
+
+    async def abort(self, rid: str) -> None:
+        """End the request of that id, if it waits in the queue."""
+        async with self._changed:
+            self.aborted.append(rid)
+            self._changed.notify_all()
 
     async def _models(self) -> dict[str, object]:
         self.paths.append("/v1/models")
@@ -81,6 +88,11 @@ class ScriptedServer:
         chat = "messages" in body
         await self._count(1)
         try:
+            if answer.then == "queue":
+                async with self._changed:
+                    await self._changed.wait_for(lambda: body["rid"] in self.aborted)
+                yield _event({"delta": {}, "finish_reason": "abort"})
+                return
             if chat:
                 yield _event({"delta": {"role": "assistant", "content": ""}})
             for token in answer.tokens:
@@ -128,14 +140,15 @@ def _logprobs(token: str, top: Mapping[str, float], *, chat: bool) -> dict[str, 
 
 
 @asynccontextmanager
-async def serve(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI app on a free loopback port; yields the address."""
+async def serve(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve an ASGI app on a loopback port, 0 for a free one; yields the address."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # asyncio sets TCP_NODELAY by it
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         host, port = listener.getsockname()
         await server.startup([listener])  # not serve(): that polls and takes over the signals
         try:
@@ -146,10 +159,10 @@ async def serve(app: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def scripted_server() -> AsyncIterator[ScriptedServer]:
+async def scripted_server(port: int = 0) -> AsyncIterator[ScriptedServer]:
     """A running server; on leaving, no request may be live."""
     server = ScriptedServer()
-    async with serve(server.app) as address:
+    async with serve(server.app, port) as address:
         server.url = f"{address}/v1"
         yield server
         await server.until_live(0)

@@ -265,11 +265,11 @@ async def test_refusal_is_not_tried_again(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Answer(status=503), r"answered 503 .*failed 3 times"),
+        (Answer(status=500), r"answered 500 .*failed 3 times"),
         (Answer(status=429), r"answered 429 .*lower max_concurrency="),
         (Answer(then="drop"), r"failed 3 times: the stream broke"),
     ],
-    ids=["503", "429", "drop"],
+    ids=["500", "429", "drop"],
 )
 async def test_lasting_failure_ends_in_one_clear_error(
     server: ScriptedServer, answer: Answer, message: str
@@ -286,6 +286,45 @@ async def test_unreachable_server_is_named_with_a_remedy(free_tcp_port: int) -> 
     async with OpenAIEngine(url, retries=1, retry_wait=0) as engine:
         with pytest.raises(EngineError, match=rf"{url} cannot be reached .*start the server there"):
             await write(engine)
+
+
+async def test_a_server_that_loads_is_waited_for(server: ScriptedServer) -> None:
+    server.script.extend([Answer(status=503)] * 4)
+    async with OpenAIEngine(server.url, retries=0, retry_wait=0.001) as engine:
+        assert (await write(engine)).text == "It is 4."
+    assert len(server.ids) == 5
+
+
+async def test_a_server_that_restarts_is_waited_for(
+    free_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://127.0.0.1:{free_tcp_port}/v1"
+    async with OpenAIEngine(url, retries=0, retry_wait=0.01) as engine:
+        async with scripted_server(free_tcp_port):
+            first = await write(engine)
+        waiting = asyncio.create_task(write(engine, request("run/1")))
+        with anyio.fail_after(5):
+            while "is away" not in caplog.text:  # noqa: ASYNC110 (a log tells nobody)
+                await anyio.sleep(0.005)
+        async with scripted_server(free_tcp_port) as server:
+            assert await waiting == first
+            assert server.ids[-1].startswith("run/1~")
+    assert caplog.text.count("is away") == 1
+
+
+async def test_patience_ends(server: ScriptedServer) -> None:
+    server.default = Answer(status=503)
+    async with OpenAIEngine(server.url, retry_wait=0.001, patience=0.02) as engine:
+        with pytest.raises(EngineError, match=r"was away for 0\.02 s .*raise patience="):
+            await write(engine)
+
+
+async def test_without_patience_a_server_that_is_away_uses_up_tries(server: ScriptedServer) -> None:
+    server.default = Answer(status=503)
+    async with OpenAIEngine(server.url, retries=2, retry_wait=0, patience=0) as engine:
+        with pytest.raises(EngineError, match=r"answered 503 .*failed 3 times"):
+            await write(engine)
+    assert len(server.ids) == 3
 
 
 async def test_address_without_its_version_is_named_with_a_remedy(server: ScriptedServer) -> None:
@@ -379,7 +418,9 @@ async def test_closed_engine_opens_again(engine: OpenAIEngine) -> None:
     assert engine.name == "openai/tiny"
 
 
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"retries": -1}, {"max_concurrency": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"timeout": 0}, {"retries": -1}, {"max_concurrency": 0}, {"patience": -1}]
+)
 def test_setting_outside_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
         OpenAIEngine("http://127.0.0.1:1/v1", **wrong)

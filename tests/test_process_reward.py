@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from scripted_server import serve
 
 from spex_agents.engines.base import Message, Prompt, Request
@@ -37,6 +37,8 @@ class RewardServer:
     def __init__(self) -> None:
         self.logprobs: dict[int, float] = {}
         self.values: list[float] = []
+        self.scripted: list[object] = []
+        """What comes before `values`."""
         self.asked: list[tuple[str, Any]] = []
         self.app = FastAPI()
         self.app.get("/server_info")(self._info)
@@ -59,6 +61,9 @@ class RewardServer:
             if path == "/generate":
                 rows = [[self.logprobs.get(i, -1e9), i, None] for i in body["token_ids_logprob"]]
                 return {"meta_info": {**meta, "output_token_ids_logprobs": [rows]}}
+            if path == "/classify" and self.scripted:
+                first = self.scripted.pop(0)
+                return first if isinstance(first, Response) else JSONResponse(first)
             if path == "/classify":
                 return {"meta_info": meta, "embedding": self.values}
             return JSONResponse(None)
@@ -180,6 +185,38 @@ async def test_a_head_of_another_size_is_an_error() -> None:
         server.values = [0.1, 0.2, 0.3]
         with pytest.raises(RewardError, match="another profile"):
             await ProcessReward(engine, QWEN_MATH).score(QUESTION, THOUGHTS, request())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        {"meta_info": {}},
+        {"meta_info": {}, "embedding": "high"},
+        {"meta_info": {}, "embedding": [[0.5]]},
+        {"meta_info": [], "embedding": 3},
+        {"meta_info": {"completion_tokens": "many"}, "embedding": [0.5]},
+        {"meta_info": {"finish_reason": "stop"}, "embedding": [0.5]},
+    ],
+)
+async def test_an_answer_of_another_shape_is_an_error(answer: object) -> None:
+    async with reward_server() as server, SGLangEngine(server.url, retry_wait=0.001) as engine:
+        server.scripted = [answer] * 4
+        with pytest.raises(EngineError, match=r"/classify|no classification"):
+            await ProcessReward(engine, SKYWORK).score(QUESTION, THOUGHTS, request())
+
+
+@pytest.mark.parametrize(
+    "answer", [JSONResponse(None, 500), JSONResponse(None, 503), Response("{", 200), None]
+)
+async def test_a_score_is_asked_for_again_after_trouble(answer: object) -> None:
+    async with reward_server() as server, SGLangEngine(server.url, retry_wait=0.001) as engine:
+        server.values = [0.0]
+        server.scripted = [answer]
+        assert await ProcessReward(engine, SKYWORK).score("Q", THOUGHTS, request()) == 0.5
+    rids = [body["rid"] for path, body in server.asked if path == "/classify"]
+    assert rids == ["run/0/reward-1;", "run/0/reward-1~1;"]
 
 
 async def test_labels_without_any_probability_are_an_error() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import anyio
 import pytest
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from scripted_server import Answer, ScriptedServer, scripted_server
 
 from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
 from spex_agents.engines.openai import OpenAIEngine
 from spex_agents.engines.sglang import SGLangEngine, engine_at
+from spex_agents.engines.sglang_info import ServerInfo
 from spex_agents.engines.sglang_server import CONFIRM_SECONDS
 from spex_agents.errors import EngineError
 
@@ -27,6 +28,7 @@ WITH_PLUGIN = {
     "internal_states": [{"spex": {"features": ALL, "running": 3, "waiting": 2}}],
 }
 PLAIN: dict[str, Any] = {"version": "0.5.23", "internal_states": [{}]}
+WITH_PRIORITIES = {**PLAIN, "enable_priority_scheduling": True}
 
 
 class Native:
@@ -38,22 +40,30 @@ class Native:
         self.loads: object = {"loads": [{"num_running_reqs": 1, "num_waiting_reqs": 0}]}
         self.aborted: list[str] = []
         self.abort_status = 200
+        self.aborts = True
+        self.tokens: object = ...
+        self.asked = 0
         server.app.get("/server_info")(self._info)
         server.app.get("/v1/loads")(self._loads)
         server.app.post("/abort_request")(self._abort)
         server.app.post("/tokenize")(self._tokenize)
 
     async def _info(self) -> Any:
-        return JSONResponse(self.info)
+        self.asked += 1
+        return self.info if isinstance(self.info, Response) else JSONResponse(self.info)
 
     async def _loads(self) -> Any:
         return JSONResponse(self.loads)
 
     async def _tokenize(self, body: dict[str, Any]) -> Any:
+        if self.tokens is not ...:
+            return self.tokens if isinstance(self.tokens, Response) else JSONResponse(self.tokens)
         return {"tokens": [11, 12, len(body["messages"])]}
 
     async def _abort(self, body: dict[str, str]) -> Any:
         self.aborted.append(body["rid"])
+        if self.aborts:
+            await self.server.abort(body["rid"])
         return JSONResponse(None, status_code=self.abort_status)
 
 
@@ -153,6 +163,36 @@ async def test_a_server_that_describes_itself_badly_counts_as_plain(info: object
         assert not sglang.features.promotion
 
 
+BROKEN_JSON = Response('{"version": ', media_type="application/json")
+PAGE = Response("<html>Bad gateway</html>", media_type="text/html")
+
+
+@pytest.mark.parametrize("answer", [BROKEN_JSON, PAGE])
+async def test_a_server_that_describes_itself_illegibly_counts_as_plain(answer: Response) -> None:
+    async with native(answer) as server, engine(server, retries=1) as sglang:
+        thought = await generate(sglang, request())
+        assert thought.text == "It is 4."
+        assert sglang.server.known == ServerInfo()
+
+
+async def test_a_server_that_still_loads_is_asked_again_what_it_is() -> None:
+    loading = JSONResponse({"error": {"message": "loading"}}, status_code=503)
+    async with native(loading) as server, engine(server, retries=0) as sglang:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, request())
+            await until(lambda: server.asked >= 2)
+            server.info = WITH_PLUGIN
+        assert sglang.features.promotion
+
+
+@pytest.mark.parametrize("tokens", [None, [], {}, {"tokens": 3}, BROKEN_JSON])
+async def test_a_prompt_that_is_not_tokenised_is_an_error(tokens: object) -> None:
+    async with native(WITH_PLUGIN) as server, engine(server, retries=1) as sglang:
+        server.tokens = tokens
+        with pytest.raises(EngineError, match=r"tokenize|JSON"):
+            await sglang.score(PROMPT, request(), labels=("+", "-"))
+
+
 async def test_a_gateway_without_native_endpoints_is_enough(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -236,6 +276,51 @@ async def test_a_plain_server_is_not_bothered_with_promotions() -> None:
             await sglang.promote(asked)
             assert server.aborted == []
             tasks.cancel_scope.cancel()
+
+
+async def test_a_request_that_waits_is_sent_anew_where_priorities_are_all_there_is() -> None:
+    async with native(WITH_PRIORITIES) as server, engine(server, retries=0) as sglang:
+        server.server.script.append(Answer(then="queue"))
+        asked = request(demanded=False)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await server.server.until_live(1)
+            asked.demanded = True
+            await sglang.promote(asked)
+            await sglang.promote(asked)  # twice is once
+    assert server.aborted == ["run/0.1/thought-1;"]
+    assert server.server.ids == ["run/0.1/thought-1;", "run/0.1/thought-1~1;"]
+    guessed, demanded = (body["priority"] for body in server.server.bodies)
+    assert demanded > guessed
+    assert asked.tokens == 4  # those of the second alone: the first had none
+
+
+async def test_a_request_that_runs_is_not_sent_anew() -> None:
+    async with native(WITH_PRIORITIES) as server, engine(server) as sglang:
+        server.server.script.append(Answer(then="hang"))
+        asked = request(demanded=False)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await until(lambda: asked.tokens == 4)
+            await sglang.promote(asked)
+            assert server.aborted == []
+            tasks.cancel_scope.cancel()
+
+
+async def test_an_abort_that_does_nothing_leaves_the_request_as_it_is() -> None:
+    async with native(WITH_PRIORITIES) as server, engine(server, retries=0) as sglang:
+        server.aborts = False
+        server.server.script.append(Answer(then="queue"))
+        asked = request(demanded=False)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(generate, sglang, asked)
+            await server.server.until_live(1)
+            await sglang.promote(asked)
+            assert server.server.live == 1
+            begun = time.monotonic()
+            tasks.cancel_scope.cancel()
+        assert time.monotonic() - begun < CONFIRM_SECONDS + 1
+    assert len(server.server.ids) == 1
 
 
 async def test_the_load_is_the_servers_own_count() -> None:

@@ -21,10 +21,10 @@ from spex_agents.engines.dialects import (
     sampling_fields,
 )
 from spex_agents.engines.gate import Gate
-from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient, stream_reply
+from spex_agents.engines.openai_calls import stream_reply
 from spex_agents.engines.openai_models import find_served
 from spex_agents.engines.openai_reply import Reply, label_probabilities
-from spex_agents.engines.own_task import in_own_task
+from spex_agents.engines.openai_server import Caller
 from spex_agents.engines.retry import Retries, attempt_id
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
@@ -55,6 +55,8 @@ class OpenAIEngine:
         timeout: Seconds to wait for the next byte.
         retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
         retry_wait: Seconds before the second try, doubled before each further one.
+        patience: Seconds to wait for a server that has answered before and is away now (restarted,
+            say: it refuses connections, or answers 502 or 503), without using up tries.
 
     Raises:
         SettingsError: A number is outside its range.
@@ -80,6 +82,7 @@ class OpenAIEngine:
         timeout: float = 300.0,
         retries: int = 3,
         retry_wait: float = 0.5,
+        patience: float = 300.0,
     ) -> None:
         if timeout <= 0:
             raise SettingsError(f"timeout={timeout!r}: must be above 0 (seconds)")
@@ -93,7 +96,7 @@ class OpenAIEngine:
         self._exactness = exactness
         self._gate = Gate(max_concurrency)
         self._timeout = timeout
-        self._retries = Retries(times=retries, wait=retry_wait)
+        self._caller = Caller(base_url, Retries(times=retries, wait=retry_wait, patience=patience))
         self._client: openai.AsyncOpenAI | None = None
         self._served: tuple[str, Dialect] | None = None
         self._asking = anyio.Lock()
@@ -197,22 +200,19 @@ class OpenAIEngine:
         alternatives: int | None = None,
     ) -> Reply:
         async with self._gate.place(request):
-            try:
-                model, dialect = await self._find_served()
-                self._check_top_k(dialect, sampling)
-                fields: Fields = {
-                    "model": model,
-                    "max_tokens": max_tokens,
-                    "seed": request.seed,
-                    **prompt_fields(dialect, prompt, self._template),
-                    **sampling_fields(dialect, sampling),
-                }
-                if sampling.logprobs:
-                    fields |= logprob_fields(alternatives, chat="messages" in fields)
-                ask = partial(self._try, fields, request, dialect, sampling.stop)
-                return await in_own_task(partial(self._retries.run, ask, transient=is_transient))
-            except (openai.OpenAIError, BrokenReply) as error:
-                raise explain(error, self.base_url, tries=self._retries.times + 1) from error
+            model, dialect = await self._find_served()
+            self._check_top_k(dialect, sampling)
+            fields: Fields = {
+                "model": model,
+                "max_tokens": max_tokens,
+                "seed": request.seed,
+                **prompt_fields(dialect, prompt, self._template),
+                **sampling_fields(dialect, sampling),
+            }
+            if sampling.logprobs:
+                fields |= logprob_fields(alternatives, chat="messages" in fields)
+            ask = partial(self._try, fields, request, dialect, sampling.stop)
+            return await self._caller.run(ask)
 
     async def _try(
         self,
@@ -254,7 +254,7 @@ class OpenAIEngine:
         async with self._asking:
             if self._served is None:
                 self._served = await find_served(
-                    self._open(), self._model, self._dialect, self._retries
+                    self._open(), self._model, self._dialect, self._caller
                 )
             return self._served
 

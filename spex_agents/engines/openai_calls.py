@@ -24,6 +24,13 @@ class BrokenReply(Exception):
     """A reply that stopped short or cannot be read; worth another try."""
 
 
+class Aborted(BrokenReply):
+    """The server ended the request, for whatever reason."""
+
+    def __init__(self) -> None:
+        super().__init__("the server aborted the request")
+
+
 async def stream_reply(
     client: openai.AsyncOpenAI,
     fields: Mapping[str, object],
@@ -80,7 +87,7 @@ async def read_stream(
     if reply.finish is None:
         raise BrokenReply("the stream ended without a finish_reason")
     if reply.finish == "abort":
-        raise BrokenReply("the server aborted the request")
+        raise Aborted
     if reply.finish not in ("stop", "length"):
         raise EngineError(
             f"request {request.id!r} ended with finish_reason={reply.finish!r}: expected 'stop' "
@@ -107,6 +114,19 @@ def is_transient(error: BaseException) -> bool:
         code = str(error.code)
         return code == "429" or not code.startswith("4")
     return False
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether no server is there just now, or one that is still loading."""
+    return refuses_connections(error) or (
+        isinstance(error, openai.APIStatusError) and error.status_code in (502, 503)
+    )
+
+
+def refuses_connections(error: BaseException) -> bool:
+    # by its name: each HTTP stack that the client can use has its own kinds
+    cause = type(error.__cause__).__name__
+    return isinstance(error, openai.APIConnectionError) and cause == "ConnectError"
 
 
 def explain(error: Exception, url: str, *, tries: int) -> EngineError:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeVar
+from time import monotonic
+from typing import TypeVar, cast
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    TryAgain,
+    retry_if_exception,
+    wait_exponential,
+)
 
 from spex_agents.errors import SettingsError
 
 T = TypeVar("T")
+
+LOOK_AGAIN = 2.0
+"""Longest wait, in seconds, before the next look for a server that is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,8 @@ class Retries:
         times: Tries after the first; 0 for none.
         wait: Seconds before the second try; doubled before each further one.
         longest: No wait is longer than this, in seconds.
+        patience: Seconds that the server may be away, which uses up no tries; 0 to count those
+            tries like any other.
 
     Raises:
         SettingsError: A value is negative.
@@ -30,10 +42,11 @@ class Retries:
     times: int = 3
     wait: float = 0.5
     longest: float = 8.0
+    patience: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in ("times", "wait", "longest"):
-            if (value := getattr(self, name)) < 0:
+        for name in ("times", "wait", "longest", "patience"):
+            if not (value := getattr(self, name)) >= 0:
                 raise SettingsError(f"retries: {name}={value!r}: must be at least 0")
 
     async def run(
@@ -41,23 +54,53 @@ class Retries:
         attempt: Callable[[int], Awaitable[T]],
         *,
         transient: Callable[[BaseException], bool],
+        away: Callable[[BaseException], bool] = lambda _: False,
     ) -> T:
         """Call `attempt(0)`, `attempt(1)` ... until one returns.
 
-        An exception that is not `transient`, and the last one, are raised as they are.
+        An exception that is not `transient`, and the last one, are raised as they are. After
+        `tenacity.TryAgain` the next try comes at once and the failed one does not count.
+
+        Args:
+            attempt: Called with the number of the try.
+            transient: Whether another try may go better.
+            away: Whether a transient exception says that there is no server just now.
         """
         numbers = count()
+        failures = 0
+        gone: float | None = None
+        growing = wait_exponential(multiplier=self.wait, max=self.longest)
 
         async def once() -> T:
             return await attempt(next(numbers))
 
+        def wait(state: RetryCallState) -> float:
+            error = _error(state)
+            if isinstance(error, TryAgain):
+                return 0.0
+            return min(growing(state) or LOOK_AGAIN, LOOK_AGAIN) if away(error) else growing(state)
+
+        def stop(state: RetryCallState) -> bool:
+            nonlocal failures, gone
+            error = _error(state)
+            if isinstance(error, TryAgain):
+                return False
+            if self.patience and away(error):
+                gone = monotonic() if gone is None else gone
+                return monotonic() - gone >= self.patience
+            gone = None
+            failures += 1
+            return failures > self.times
+
         controller = AsyncRetrying(
-            stop=stop_after_attempt(self.times + 1),
-            wait=wait_exponential(multiplier=self.wait, max=self.longest),
-            retry=retry_if_exception(transient),
-            reraise=True,
+            stop=stop, wait=wait, retry=retry_if_exception(transient), reraise=True
         )
         return await controller(once)
+
+
+def _error(state: RetryCallState) -> BaseException:
+    """Why the last try failed."""
+    return cast(BaseException, state.outcome and state.outcome.exception())
 
 
 def attempt_id(request_id: str, number: int) -> str:

@@ -42,6 +42,8 @@ class SGLangEngine(OpenAIEngine):
         timeout: Seconds to wait for the next byte.
         retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
         retry_wait: Seconds before the second try, doubled before each further one.
+        patience: Seconds to wait for a server that has answered before and is away now (restarted,
+            say: it refuses connections, or answers 502 or 503), without using up tries.
 
     Raises:
         SettingsError: A number is outside its range.
@@ -66,6 +68,7 @@ class SGLangEngine(OpenAIEngine):
         timeout: float = 300.0,
         retries: int = 3,
         retry_wait: float = 0.5,
+        patience: float = 300.0,
     ) -> None:
         root = base_url.rstrip("/").removesuffix("/v1")
         super().__init__(
@@ -80,12 +83,14 @@ class SGLangEngine(OpenAIEngine):
             timeout=timeout,
             retries=retries,
             retry_wait=retry_wait,
+            patience=patience,
         )
+        patiently = Retries(times=retries, wait=retry_wait, patience=patience)
         self.server = SGLangServer(
             root,
             api_key=api_key,
             timeout=timeout,
-            retries=Retries(times=retries, wait=retry_wait),
+            retries=patiently,
             workers=workers or (),
         )
         self.reward_server = self.server
@@ -94,7 +99,7 @@ class SGLangEngine(OpenAIEngine):
                 reward_url,
                 api_key=api_key,
                 timeout=timeout,
-                retries=Retries(times=retries, wait=retry_wait),
+                retries=patiently,
             )
 
     def __repr__(self) -> str:

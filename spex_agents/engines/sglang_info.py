@@ -11,7 +11,7 @@ from spex_agents.engines.base import Exactness
 LOSSES: Mapping[str, str] = {
     "admission": "speculative requests of all clients share the batch with demanded ones",
     "abort": "a subtree is pruned request by request, and an early abort can get lost",
-    "promotion": "what has been sent keeps its priority when it becomes demanded",
+    "promotion": "what has been sent is sent anew when it becomes demanded, unless it runs already",
     "seeds": "seeds are ignored: thoughts are the same in distribution only",
     "counters": "the server does not report its step times and ridge",
 }
@@ -49,7 +49,10 @@ class ServerInfo:
             if feature not in self.features and not (feature == "seeds" and self.deterministic)
         ]
         if not self.priorities:
-            losses.append("no priorities: start the server with --enable-priority-scheduling")
+            losses.append(
+                "no priorities: what has been sent is never hurried; start the server with "
+                "--enable-priority-scheduling"
+            )
         return tuple(losses)
 
     def __str__(self) -> str:

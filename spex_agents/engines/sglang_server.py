@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -12,12 +13,13 @@ from zlib import crc32
 
 import anyio
 import openai
+from tenacity import TryAgain
 
 from spex_agents.engines.base import Load, Prompt, Request
 from spex_agents.engines.confirmed import ended_by_server
 from spex_agents.engines.dialects import SGLANG, prompt_fields
-from spex_agents.engines.openai_calls import BrokenReply, explain, is_transient, read_stream
-from spex_agents.engines.own_task import in_own_task
+from spex_agents.engines.openai_calls import Aborted, BrokenReply, is_transient, read_stream
+from spex_agents.engines.openai_server import Caller
 from spex_agents.engines.retry import Retries, attempt_id
 from spex_agents.engines.sglang_info import ServerInfo, read_info
 from spex_agents.engines.sglang_workers import ASK_SECONDS, GenerateReply, Workers
@@ -34,6 +36,14 @@ _NEEDS: Mapping[Verb, str] = {"promote": "promotion", "demote": "promotion", "ab
 T = TypeVar("T")
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A try that the server has been sent; `hurried`: it was aborted to be sent again."""
+
+    rid: str
+    hurried: bool = False
+
+
 class SGLangServer:
     """The native endpoints of a server. `EngineError` is all that its calls raise.
 
@@ -44,7 +54,7 @@ class SGLangServer:
         url: With or without ``/v1``.
         api_key: The bearer token.
         timeout: Seconds to wait for the next byte.
-        retries: Of calls that failed on the way.
+        retries: Of calls that failed on the way, or found the server away.
         workers: Behind the router at `url`; empty to ask it.
     """
 
@@ -62,10 +72,10 @@ class SGLangServer:
         self.workers = Workers(self.url, workers, self._get)
         self._api_key = api_key
         self._timeout = timeout
-        self._retries = retries
+        self._caller = Caller(self.url, retries)
         self._client: openai.AsyncOpenAI | None = None
         self._asking = anyio.Lock()
-        self._flying: dict[str, str] = {}
+        self._flying: dict[str, _Flight] = {}
         self._labels: dict[str, int] = {}
         self._turns = count()
 
@@ -88,13 +98,9 @@ class SGLangServer:
             rid = id_of(request, number)
             sent = {**body, "rid": rid, "priority": priority_of(request)}
             url = path if path == "/generate" else await self._own_url(path, owner_of(rid), number)
-            reply = await self.abortable(request, rid, partial(self._read, url, sent))
-            request.tokens += int(reply["meta_info"].get("completion_tokens") or 0)
-            if (reply["meta_info"].get("finish_reason") or {}).get("type") == "abort":
-                raise BrokenReply("the server aborted the request")
-            return reply
+            return await self.abortable(request, rid, partial(self._read, url, sent, request))
 
-        return await self._guarded(attempt)
+        return await self._caller.run(attempt)
 
     async def stream(
         self, body: Mapping[str, object], request: Request, number: int
@@ -112,11 +118,20 @@ class SGLangServer:
         return await read_stream(stream, GenerateReply(), request)
 
     async def abortable(self, request: Request, rid: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke."""
-        self._flying[request.id] = rid
+        """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke.
+
+        Raises:
+            TryAgain: `promote` had it aborted: it has to be sent anew.
+        """
+        flight = self._flying[request.id] = _Flight(rid)
+        request.started = None
         abort = partial(self.send, "abort", rid)
         try:
             return await ended_by_server(call, abort, seconds=CONFIRM_SECONDS)
+        except Aborted as error:
+            if flight.hurried:
+                raise TryAgain from error
+            raise
         except (BrokenReply, openai.APIConnectionError):
             with anyio.CancelScope(shield=True):
                 await abort()
@@ -125,9 +140,18 @@ class SGLangServer:
             del self._flying[request.id]
 
     async def promote(self, request: Request) -> None:
-        """Hurry a request that has been sent; one that has not will be sent as it is by then."""
-        if (rid := self._flying.get(request.id)) is not None:
-            await self.send("promote", rid)
+        """Hurry a request that has been sent; one that has not will be sent as it is by then.
+
+        A server that schedules by priority but takes no message is sent the request anew if it
+        still waits there. One that runs is left alone: its tokens would be lost.
+        """
+        if (flight := self._flying.get(request.id)) is None or self.known is None:
+            return
+        if "promotion" in self.known.features:
+            await self.send("promote", flight.rid)
+        elif self.known.priorities and request.started is None and not flight.hurried:
+            flight.hurried = True
+            await self.send("abort", flight.rid)
 
     async def send(self, verb: Verb, target: str) -> None:
         """Tell the plugin something; a plain server understands the abort of one request only.
@@ -195,7 +219,7 @@ class SGLangServer:
                 raise answers[urls[0]]
             return told
 
-        return await self._guarded(ask_all)
+        return await self._caller.run(ask_all)
 
     async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
         """The token ids of a text, or of a conversation in the model's own chat template.
@@ -268,32 +292,44 @@ class SGLangServer:
 
         async def attempt(number: int) -> list[Any]:
             url = await self._own_url("/tokenize", turn, number)
-            found: Any = await self._native().post(url, cast_to=object, body=body)
-            if not isinstance(found, dict) or not isinstance(found.get("tokens"), list):
+            tokens = (await self._post(url, body)).get("tokens")
+            if not isinstance(tokens, list):
                 raise BrokenReply("/tokenize sent no tokens")
-            return list(found["tokens"])
+            return tokens
 
-        return await self._guarded(attempt)
+        return await self._caller.run(attempt)
 
-    async def _read(self, path: str, body: Mapping[str, object]) -> Any:
-        found: Any = await self._native().post(path, cast_to=object, body=body)
-        if not isinstance(found, dict) or not isinstance(found.get("meta_info"), dict):
-            raise BrokenReply(f"{path} sent something else than an answer")
+    async def _read(self, url: str, body: Mapping[str, object], request: Request) -> Any:
+        found = await self._post(url, body)
+        meta = found.get("meta_info") or {}
+        try:
+            request.tokens += int(meta.get("completion_tokens") or 0)
+            how = (meta.get("finish_reason") or {}).get("type")
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BrokenReply(f"{url} sent no account of itself: {error!r}") from error
+        if how == "abort":
+            raise Aborted
+        return found
+
+    async def _post(self, url: str, body: Mapping[str, object]) -> dict[str, Any]:
+        try:
+            found: Any = await self._native().post(url, cast_to=object, body=body)
+        except ValueError as error:  # the client lets its decoder's errors through
+            raise BrokenReply(f"{url} sent no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise BrokenReply(f"{url} sent something else than an answer")
         return found
 
     async def _get(self, url: str) -> object:
-        return await self._native().get(url, cast_to=object)
+        try:
+            return await self._native().get(url, cast_to=object)
+        except ValueError:  # no JSON, whatever it says
+            return None
 
     async def _own_url(self, path: str, key: str, number: int) -> str:
         """Where a server itself is to be asked: the same for the same `key`, another next time."""
         urls = await self.workers.healthy()
         return f"{urls[(crc32(key.encode()) + number) % len(urls)]}{path}"
-
-    async def _guarded(self, attempt: Callable[[int], Awaitable[T]]) -> T:
-        try:
-            return await in_own_task(partial(self._retries.run, attempt, transient=is_transient))
-        except (openai.OpenAIError, BrokenReply) as error:
-            raise explain(error, self.url, tries=self._retries.times + 1) from error
 
     def _native(self) -> openai.AsyncOpenAI:
         if self._client is None:
