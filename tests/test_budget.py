@@ -34,8 +34,8 @@ class Running:
         self.budget.retracting(request := self.guesses.pop(path))
         self.budget.end(request)
 
-    def offer(self, count: int) -> None:
-        self.budget.offer(self, {(index,): 0.9 for index in range(count)})
+    def offer(self, count: int, *, share: str | None = None) -> None:
+        self.budget.offer(self, {(index,): 0.9 for index in range(count)}, share=share)
 
     async def demand(self, number: int, *, wait: float = 0.0, step: float = 0.02) -> None:
         """A thought on demand, whose first token takes `wait` seconds to come."""
@@ -134,3 +134,21 @@ def test_a_search_gains_on_an_engine_that_slows_with_every_request() -> None:
         return run_search(Rstar(rollouts=10), engine=engine, speculation=speculation).seconds
 
     assert seconds(None) / seconds(Speculation(budget=Budget())) > 2
+
+
+def test_searches_of_one_share_are_as_urgent_as_one() -> None:
+    async def main(shares: bool) -> tuple[int, int]:
+        budget = Budget(1)
+        full = Running(budget, "full")
+        full.offer(1)  # until all have made their offers
+        crowd = [Running(budget, f"crowd-{number}") for number in range(9)]
+        single = Running(budget, "single")
+        for search in crowd:
+            search.offer(40, share="crowd" if shares else None)
+        single.offer(40, share="single" if shares else None)
+        budget.capacity = 40
+        full.retract((0,))
+        return sum(len(search.guesses) for search in crowd), len(single.guesses)
+
+    assert run_virtual(main(False)) == (36, 4)
+    assert run_virtual(main(True)) == (20, 20)

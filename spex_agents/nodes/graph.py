@@ -13,7 +13,7 @@ from langgraph.graph import END, START, StateGraph
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
 from spex_agents.errors import SettingsError
-from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of
+from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of, tell_ledger
 from spex_agents.nodes.state import (
     SearchState,
     Subject,
@@ -149,7 +149,8 @@ def create_tot_graph(
     async def answer(state: State, open_session: Open) -> Update:
         session = await open_session(state)
         elected = await session.answer()
-        await session.close()  # what still runs is waste, and counted and told as such
+        await session.close()  # what still runs is waste, and counted as such
+        tell_ledger(session)
         return {
             answer_key: elected,
             "ledger": session.ledger.report(),

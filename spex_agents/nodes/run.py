@@ -15,6 +15,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Awaitable,
+    Callable,
     Generator,
     Iterator,
     Mapping,
@@ -35,7 +36,7 @@ from spex_agents.errors import SessionClosed
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.events import Listener
+from spex_agents.speculation.events import LedgerEvent, Listener
 from spex_agents.speculation.memo import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 
@@ -82,7 +83,7 @@ class Run:
         """
         if self._session is not None and not _agree(self._session, state):
             stale, self._session = self._session, None
-            await stale.close()
+            await _close(stale)
         if self._closed:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
         if self._session is None:
@@ -101,7 +102,22 @@ class Run:
         """End the run's session, if it has one, and refuse others."""
         self._closed = True
         if self._session is not None:
-            await self._session.close()
+            await _close(self._session)
+
+
+async def _close(session: Session) -> None:
+    try:
+        await session.close()
+    finally:
+        tell_ledger(session)
+
+
+def tell_ledger(session: Session) -> None:
+    """Tell what a closed session has spent; once, and then nothing more."""
+    if session.listener is not None:
+        tell = cast(Callable[[LedgerEvent], None], session.listener)  # a stream takes any event
+        session.listener = None
+        tell({"type": "ledger", "ledger": session.ledger.report()})
 
 
 def _agree(session: Session, state: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -79,7 +80,8 @@ class Budget:
 
     Slots go to the offers with the largest benefit per cost. Thoughts of one engine cost about the
     same (their prefixes are shared), and save about their own time if they are demanded, so that
-    ratio is the probability of being demanded, divided by how much the search has running already.
+    ratio is the probability of being demanded, divided by how much the search has running already,
+    or all searches of its share, if it has one.
     An offer that would slow the others by more than it is expected to contribute is refused: with
     a line a + b n for the time of a step, one more request is worth it if
     p > (expected useful requests in flight) * b / (a + b n).
@@ -122,6 +124,7 @@ class Budget:
         self._wait = math.inf
         self._flights: dict[str, _Flight] = {}
         self._offers: dict[Searcher, Offers] = {}
+        self._shares: dict[Searcher, str] = {}
 
     @property
     def in_flight(self) -> int:
@@ -154,8 +157,12 @@ class Budget:
             self._wait = min(wait, self._wait * 1.05)  # the shortest, slowly forgotten
         self._allocate()
 
-    def offer(self, searcher: Searcher, worth: Mapping[Path, float]) -> None:
+    def offer(
+        self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
+    ) -> None:
         """What `searcher` would like to have under way, with the probability of each path."""
+        if share is not None:
+            self._shares[searcher] = share
         flying = set()
         for flight in self._flights.values():
             if flight.searcher is searcher and not flight.leaving:
@@ -174,6 +181,7 @@ class Budget:
     def leave(self, searcher: Searcher) -> None:
         """The search begins nothing more."""
         self._offers.pop(searcher, None)
+        self._shares.pop(searcher, None)
 
     def limit(self, searcher: Searcher) -> float:
         """Requests that may be in flight now, a guess of `searcher` and demanded ones included."""
@@ -212,26 +220,32 @@ class Budget:
         if not any(self._offers.values()):
             return
         useful = 0.0
-        running: dict[Searcher, int] = {}
+        running: Counter[Searcher] = Counter()
+        shared: Counter[Searcher | str] = Counter()
         for flight in self._flights.values():
             useful += 1.0 if flight.request.demanded else flight.worth
             if not flight.request.demanded:
-                running[flight.searcher] = running.get(flight.searcher, 0) + 1
+                running[flight.searcher] += 1
+                shared[self._share(flight.searcher)] += 1
         quota = self._quotas() if self.allocation == "paper" else None
         line = self.step_time.line()
         order = [
-            (self._rank(offers, running.get(searcher, 0)), index, searcher)
+            (self._rank(offers, shared[self._share(searcher)]), index, searcher)
             for index, (searcher, offers) in enumerate(self._offers.items())
             if offers
         ]
         heapq.heapify(order)
         while order:
-            _, index, searcher = heapq.heappop(order)
+            rank, index, searcher = heapq.heappop(order)
+            own = self._share(searcher)
+            if (now := self._rank(self._offers[searcher], shared[own])) > rank:
+                heapq.heappush(order, (now, index, searcher))  # another of its share came first
+                continue
             if self.limit(searcher) - len(self._flights) < 1:
                 return  # all searches have the same limit here: one that is alone has no rival
             offers = self._offers[searcher]
             worth, path = offers[-1]
-            if quota is not None and running.get(searcher, 0) >= quota[searcher]:
+            if quota is not None and running[searcher] >= quota[searcher]:
                 continue
             if line is not None:
                 base, slope = line
@@ -240,14 +254,19 @@ class Budget:
             offers.pop()
             searcher.launch(path, worth)
             useful += worth
-            running[searcher] = running.get(searcher, 0) + 1
+            running[searcher] += 1
+            shared[own] += 1
             if offers:
-                heapq.heappush(order, (self._rank(offers, running[searcher]), index, searcher))
+                heapq.heappush(order, (self._rank(offers, shared[own]), index, searcher))
+
+    def _share(self, searcher: Searcher) -> Searcher | str:
+        """Whom its guesses are counted for: itself, unless it has a share with others."""
+        return self._shares.get(searcher, searcher)
 
     def _rank(self, offers: Offers, running: int) -> float:
         """Where the best of `offers` stands in line; lower goes first.
 
-        What a search has running already makes more of it less urgent, so that none starves.
+        What a share has running already makes more of it less urgent, so that none starves.
         """
         return -offers[-1][0] / (1 + running / FAIR)
 

@@ -60,6 +60,8 @@ class Speculation:
             begun that are likely enough to bring the ratio down.
         budget: Shared by the searches that are to share their speculative slots; None for the one
             of their engine.
+        share: Whose slots a search takes: all searches of the same share are as urgent as one. None
+            for a share of its own.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -71,6 +73,7 @@ class Speculation:
     threshold: float = 0.2
     waste: float = 1.5
     budget: Budget | None = None
+    share: str | None = None
 
     def __post_init__(self) -> None:
         if self.selector not in ("replay", "paper") and not callable(self.selector):

@@ -26,14 +26,13 @@ class ThoughtEvent(TypedDict):
 
 
 class LedgerEvent(TypedDict):
-    """What a session has spent, told once, when it is closed: `Ledger.report`."""
+    """What a run of a search graph has spent, told once, at its end: `Ledger.report`."""
 
     type: Literal["ledger"]
     ledger: dict[str, float]
 
 
 Listener: TypeAlias = Callable[[ThoughtEvent], None]
-"""Called with each `ThoughtEvent`, and last with one `LedgerEvent`."""
 
 
 def path_id(path: Path) -> str:

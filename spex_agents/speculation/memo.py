@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 
@@ -23,7 +23,7 @@ from spex_agents.rewards.base import check_reward
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.budget import budget_of
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.events import LedgerEvent, Listener, Status, ThoughtEvent, path_id
+from spex_agents.speculation.events import Listener, Status, ThoughtEvent, path_id
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.prediction import Prediction
 from spex_agents.speculation.telemetry import record
@@ -164,12 +164,6 @@ class Memo:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             if late:
                 logger.warning("%d calls were not aborted in %s s", len(late), CLOSE_SECONDS)
-        if self.listener is not None:
-            tell = cast(Callable[[LedgerEvent], None], self.listener)
-            try:
-                tell({"type": "ledger", "ledger": self.ledger.report()})
-            except Exception:  # closing goes to its end, whatever its listener does
-                logger.exception("the listener failed")
 
     @property
     def tokens(self) -> int:

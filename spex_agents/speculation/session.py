@@ -184,7 +184,7 @@ class Session(Memo):
             and all(elder in self.thoughts for elder in self._elders(path))
             and (chance >= least or path in self.writing)
         }
-        self._budget.offer(self, worth)
+        self._budget.offer(self, worth, share=settings.share)
         self.ledger.plans += 1
         self.ledger.plan_seconds += perf_counter() - started
 

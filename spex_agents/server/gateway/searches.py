@@ -66,7 +66,7 @@ class Searches:
             search = self._alive.setdefault(record.id, Search.from_record(record))
             search.background = True  # its clients' connections ended with the last process
             try:
-                graph = self._graph(search.request, ahead=True)
+                graph = self._graph(search.request, share=search.owner)
             except (ApiError, SettingsError) as error:  # an engine or a limit is not there any more
                 search.fail(explain(error))
                 await self.database.save(search.record())
@@ -101,7 +101,7 @@ class Searches:
         identity = uuid4().hex
         if idempotency is not None:
             identity = _sha256(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
-        graph = self._graph(request, ahead=self.quotas.may_waste(key))
+        graph = self._graph(request, share=key.name if self.quotas.may_waste(key) else None)
         known = self._alive.get(identity)
         if known is not None and known.task is not None and known.task.cancelling():
             await asyncio.wait([known.task])  # it is being suspended just now
@@ -273,8 +273,8 @@ class Searches:
 
     # What a request comes to.
 
-    def _graph(self, request: ChatRequest, *, ahead: bool) -> SearchGraph:
-        """The compiled search.
+    def _graph(self, request: ChatRequest, *, share: str | None) -> SearchGraph:
+        """The compiled search, which runs ahead in the share of a key, or not at all.
 
         Raises:
             ApiError: The request is not valid.
@@ -293,6 +293,9 @@ class Searches:
                 f"reward={asked.reward!r}: must be one of {', '.join(REWARDS)}",
                 param="spex.reward",
             )
+        speculation = None
+        if share is not None and asked.speculation is not False:
+            speculation = replace(hosting.speculation, share=share)
         tokens = request.max_completion_tokens or request.max_tokens or hosting.most_tokens
         try:
             limits = Limits(
@@ -318,9 +321,7 @@ class Searches:
                 template=template,
                 vote=asked.vote or "weighted",
                 stop=ExactStop() | MaxTokens(min(tokens, hosting.most_tokens)),
-                speculation=hosting.speculation
-                if ahead and asked.speculation is not False
-                else None,
+                speculation=speculation,
             )
         except SettingsError as error:
             raise explain(error, names=_PLACES) from error
