@@ -14,8 +14,9 @@ import pytest
 from processes import eventually, writing_to
 
 from spex_agents.errors import EngineError
-from spex_agents.server import launcher
-from spex_agents.server.launcher import Status, Worker, serve
+from spex_agents.server import launcher, plan
+from spex_agents.server.launcher import serve
+from spex_agents.server.plan import Status, Worker
 from spex_agents.server.settings import Serving
 
 SERVER = """
@@ -36,12 +37,24 @@ if sys.argv[1] != "broken":
 @pytest.fixture(autouse=True)
 def small_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     def command(
-        model: str, *, host: str, port: int, share: float, flags: Sequence[str] = ()
+        model: str,
+        *,
+        host: str,
+        port: int,
+        share: float,
+        flags: Sequence[str] = (),
+        visible: str | None = None,
     ) -> tuple[str, ...]:
         return (sys.executable, "-c", SERVER, model, str(port))
 
-    monkeypatch.setattr(launcher, "check_installed", lambda: None)
-    monkeypatch.setattr(launcher, "command", command)
+    def router_command(
+        urls: Sequence[str], *, host: str, port: int, flags: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        return (sys.executable, "-c", SERVER, " ".join(urls), str(port))
+
+    monkeypatch.setattr(launcher, "check_installed", lambda **_: None)
+    monkeypatch.setattr(plan, "command", command)
+    monkeypatch.setattr(plan, "router_command", router_command)
 
 
 def serving(logs: Path, *, policy: str = "good", restarts: int = 2) -> Serving:
@@ -93,4 +106,30 @@ async def test_an_error_in_the_block_stops_all_and_comes_out_as_it_is(tmp_path: 
     with pytest.raises(ZeroDivisionError):
         async with serve(serving(tmp_path)):
             raise ZeroDivisionError
+    assert eventually(lambda: not writing_to(tmp_path), 5)
+
+
+async def test_several_workers_are_behind_a_router_that_starts_last(tmp_path: Path) -> None:
+    seen: list[tuple[str, Status]] = []
+    settings = Serving(
+        policy="good", workers=2, worker_urls=("http://box:1",), port=0, logs=tmp_path
+    )
+    async with serve(
+        settings, changed=lambda worker: seen.append((worker.name, worker.status))
+    ) as servers:
+        assert [worker.name for worker in servers.all] == ["policy-1", "policy-2", "router"]
+        assert servers.router is not None
+        urls = [*(worker.url for worker in servers.policies), "http://box:1"]
+        assert servers.router.command()[3] == " ".join(urls)
+        router_starts = seen.index(("router", Status.STARTING))
+        for name in ("policy-1", "policy-2"):
+            assert seen.index((name, Status.READY)) < router_starts
+        assert len(writing_to(tmp_path)) == 3
+    assert eventually(lambda: not writing_to(tmp_path), 5)
+
+
+async def test_a_router_alone_is_enough_for_workers_elsewhere(tmp_path: Path) -> None:
+    settings = Serving(worker_urls=("http://box:1", "http://box:2"), port=0, logs=tmp_path)
+    async with serve(settings) as servers:
+        assert [worker.name for worker in servers.all] == ["router"]
     assert eventually(lambda: not writing_to(tmp_path), 5)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spex_agents.errors import SettingsError
-from spex_agents.server.cpu import STAND_IN, Memory, cpu_environment, has_cuda
-from spex_agents.server.settings import (
-    Serving,
-    choose_port,
+from spex_agents.server import command_lines
+from spex_agents.server.command_lines import (
     command,
+    device_groups,
     environment,
-    shares,
+    router_command,
     static_fraction,
 )
+from spex_agents.server.cpu import STAND_IN, Memory, cpu_environment, has_cuda
+from spex_agents.server.settings import Serving, choose_port, shares
 
 on_cpu = pytest.mark.skipif(has_cuda(), reason="tells what happens without a GPU")
 
@@ -156,3 +158,49 @@ def test_values_out_of_range_are_refused(name: str, value: float) -> None:
 def test_two_servers_cannot_have_one_port() -> None:
     with pytest.raises(SettingsError, match="the policy has that one"):
         Serving(policy="owner/name", reward="owner/other", port=4000, reward_port=4000)
+
+
+def test_workers_share_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_lines, "has_cuda", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5, 6,GPU-a,8")
+    assert device_groups(1) == [None]
+    assert device_groups(2) == ["4,5", "6,GPU-a"]
+    assert device_groups(5) == ["4", "5", "6", "GPU-a", "8"]
+    with pytest.raises(SettingsError, match="workers=6: must be at most 5"):
+        device_groups(6)
+
+
+@on_cpu
+def test_workers_share_a_cpu() -> None:
+    assert device_groups(3) == [None, None, None]
+
+
+def test_a_router_is_in_front_of_all_workers() -> None:
+    given = ("--policy", "round_robin", "--health-check-interval-secs=1")
+    urls = ["http://127.0.0.1:31001", "http://box:30000/v1/"]
+    argv = router_command(urls, host="127.0.0.1", port=1, flags=given)
+    first = argv.index("--worker-urls") + 1
+    assert argv[first : first + 3] == ("http://127.0.0.1:31001", "http://box:30000", "--host")
+    assert argv[-len(given) :] == given
+    assert "--health-check-interval-secs" not in argv
+    assert int(value_of(argv, "--prometheus-port")) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "policy=None: give a model"),
+        ({"workers": 2, "worker_urls": ("http://box:1",)}, "policy=None: give a model"),
+        ({"policy": "owner/name", "workers": 0}, "workers=0"),
+        ({"policy": "owner/name", "router_flags": ("--x",)}, "one worker has no router"),
+        ({"worker_urls": ("box:30000",)}, "worker_urls='box:30000': must begin with http"),
+    ],
+)
+def test_workers_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Serving(**settings)
+
+
+def test_without_a_policy_the_reward_has_the_memory_alone() -> None:
+    serving = Serving(reward="owner/two", worker_urls=("http://box:1",), memory=0.8)
+    assert shares(serving) == (0.0, 0.8)

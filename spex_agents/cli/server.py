@@ -18,7 +18,7 @@ from spex_agents.server.settings import Serving
 
 model = typer.Typer(help="Models for SGLang.", no_args_is_help=True)
 
-MODELS, DEVICE, RUN = "Models", "Device", "Running"
+MODELS, DEVICE, SEVERAL, RUN = "Models", "Device", "Several workers", "Running"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -32,12 +32,13 @@ def serve_command(
     ] = None,
     *,
     policy: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Model that writes thoughts: a directory, or a name on the model hub.",
+            show_default=False,
             rich_help_panel=MODELS,
         ),
-    ],
+    ] = None,
     reward: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +70,29 @@ def serve_command(
             rich_help_panel=DEVICE,
         ),
     ] = "",
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Servers of the policy; several share the GPUs, behind a router at --port.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = 1,
+    worker_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a worker elsewhere, behind the same router; repeatable.",
+            show_default=False,
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    router_flags: Annotated[
+        str,
+        typer.Option(
+            help='Further flags of the router, in one word: "--policy round_robin".',
+            show_default=False,
+            rich_help_panel=SEVERAL,
+        ),
+    ] = "",
     plugin: Annotated[
         bool, typer.Option(help="Schedule speculation inside SGLang.", rich_help_panel=RUN)
     ] = True,
@@ -90,6 +114,8 @@ def serve_command(
 ) -> None:
     """Serve a policy model, and a reward model beside it, until interrupted.
 
+    Several workers, here or on other hosts, are served through a router.
+
     Standard output gets one line for each server once all are ready.
     """
     with exit_codes():
@@ -101,6 +127,9 @@ def serve_command(
             reward_port=reward_port,
             memory=memory,
             reward_memory=reward_memory,
+            workers=workers,
+            worker_urls=tuple(worker_url or ()),
+            router_flags=tuple(shlex.split(router_flags)),
             plugin=plugin,
             flags=tuple(flags or ()),
             reward_flags=tuple(shlex.split(reward_flags)),

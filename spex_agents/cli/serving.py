@@ -10,7 +10,8 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from spex_agents.server.launcher import Servers, Status, Worker, serve
+from spex_agents.server.launcher import serve
+from spex_agents.server.plan import Servers, Status, Worker
 from spex_agents.server.settings import Serving
 from spex_agents.server.worker_process import last_lines
 
@@ -52,7 +53,7 @@ class _Narrator:
     def _sentence(self, worker: Worker) -> str:
         match worker.status:
             case Status.STARTING:
-                return f"{worker.name}: starting {worker.model}, log in {worker.log}"
+                return f"{worker.name}: starting {worker.program}, log in {worker.log}"
             case Status.READY:
                 seconds = self.clock() - worker.started
                 return f"{worker.name}: ready at {worker.url} after {seconds:.0f} s"

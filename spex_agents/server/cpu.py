@@ -66,8 +66,21 @@ def cpu_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def device_memory() -> Memory:
-    """Of the first CUDA device this process may use, or of the machine without one."""
+def devices() -> tuple[str, ...]:
+    """The CUDA devices this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return tuple(part.strip() for part in named.split(",") if part.strip())
+    import pynvml  # noqa: PLC0415 (comes with SGLang)
+
+    pynvml.nvmlInit()
+    try:
+        return tuple(str(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def device_memory(device: str | None = None) -> Memory:
+    """Of a CUDA device (the first this process may use), or of the machine without one."""
     if not has_cuda():
         page = os.sysconf("SC_PAGE_SIZE")
         return Memory(total=page * os.sysconf("SC_PHYS_PAGES"), free=_available())
@@ -75,14 +88,14 @@ def device_memory() -> Memory:
 
     pynvml.nvmlInit()
     try:
-        found: Any = pynvml.nvmlDeviceGetMemoryInfo(_first_device(pynvml))
+        found: Any = pynvml.nvmlDeviceGetMemoryInfo(_handle(pynvml, device))
         return Memory(total=int(found.total), free=int(found.free))
     finally:
         pynvml.nvmlShutdown()
 
 
-def _first_device(pynvml: Any) -> Any:
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+def _handle(pynvml: Any, device: str | None) -> Any:
+    first = device or os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
     if first.isdecimal():
         return pynvml.nvmlDeviceGetHandleByIndex(int(first))
     return pynvml.nvmlDeviceGetHandleByUUID(first)

@@ -10,16 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spex_agents.errors import SettingsError
+from spex_agents.server.command_lines import PLUGIN, PLUGINS, environment
 from spex_agents.server.cpu import device_memory, has_cuda
-from spex_agents.server.settings import (
-    INSTALL,
-    PLUGIN,
-    PLUGINS,
-    check_model,
-    choose_port,
-    environment,
-    weight_bytes,
-)
+from spex_agents.server.settings import INSTALL, check_model, choose_port, weight_bytes
 
 GIB = 2**30
 LOADS_WITHIN = 180.0
@@ -53,7 +46,13 @@ def examine(
     checks = [_package("sglang"), _package("torch")]
     if all(check.ok for check in checks):
         checks.append(_loads())
-    checks += [_plugin(), _device(), _memory(policy, reward), _port(host, port)]
+    checks += [
+        _package("sglang-router"),
+        _plugin(),
+        _device(),
+        _memory(policy, reward),
+        _port(host, port),
+    ]
     checks += [
         _model(name, model)
         for name, model in (("policy", policy), ("reward", reward))

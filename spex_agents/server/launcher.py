@@ -1,14 +1,10 @@
-"""Starts SGLang for a policy and a reward model, keeps both up, and leaves nothing behind."""
+"""Starts SGLang for a policy and a reward model, keeps all up, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path
 
 import anyio
 import tenacity
@@ -16,74 +12,16 @@ from anyio.abc import Process
 
 from spex_agents.errors import EngineError, SettingsError, SpexError
 from spex_agents.server.cpu import has_cuda
-from spex_agents.server.settings import (
-    Serving,
-    check_installed,
-    choose_port,
-    command,
-    environment,
-    shares,
-)
+from spex_agents.server.plan import Servers, Status, Worker, plan
+from spex_agents.server.settings import Serving, check_installed
 from spex_agents.server.worker_process import last_lines, running, until_ready
 
 SETTLED = 600.0
 """Seconds a server must have been ready for its restarts to be counted from zero again."""
 
 
-class Status(Enum):
-    STARTING = "starting"
-    READY = "ready"
-    WAITING = "waiting to be restarted"
-    STOPPED = "stopped"
-
-
 class _WorkerDied(EngineError):
     """It was ready, and may be again."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Worker:
-    """One SGLang server, kept up.
-
-    Attributes:
-        name: ``policy`` or ``reward``.
-        url: Of the server, without a path.
-        log: File of all it says.
-        status: Where it is in its life.
-        pid: Of its main process; None while there is none.
-        started: Loop time of its last start, in seconds.
-        restarts: How often it was restarted.
-    """
-
-    name: str
-    model: str
-    host: str
-    port: int
-    share: float
-    flags: tuple[str, ...]
-    log: Path
-    status: Status = Status.STARTING
-    pid: int | None = None
-    started: float = 0.0
-    restarts: int = 0
-    ready: anyio.Event = field(default_factory=anyio.Event, repr=False)
-
-    @property
-    def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Servers:
-    """What is served."""
-
-    policy: Worker
-    reward: Worker | None
-
-    @property
-    def all(self) -> tuple[Worker, ...]:
-        return (self.policy,) if self.reward is None else (self.policy, self.reward)
 
 
 @asynccontextmanager
@@ -104,53 +42,28 @@ async def serve(
         SettingsError: SGLang is missing, a port is taken, or the memory does not suffice.
         EngineError: A server did not become ready, or died once too often.
     """
-    check_installed()
-    servers = _plan(serving)
-    env = environment(plugin=serving.plugin)
+    check_installed(
+        sglang=serving.policy is not None or serving.reward is not None, router=serving.routed
+    )
+    servers = plan(serving)
     try:
         async with anyio.create_task_group() as tasks:
-            for worker in servers.all:
-                tasks.start_soon(_keep_up, worker, serving, env, changed)
+            for worker in servers.models:
+                tasks.start_soon(_keep_up, worker, serving, changed)
                 if has_cuda():  # each counts its memory from what it finds free
                     await worker.ready.wait()
-            for worker in servers.all:
+            for worker in servers.models:
                 await worker.ready.wait()
+            if servers.router is not None:  # it looks for late workers only now and then
+                tasks.start_soon(_keep_up, servers.router, serving, changed)
+                await servers.router.ready.wait()
             yield servers
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise _first(group) from None
 
 
-def _plan(serving: Serving) -> Servers:
-    logs = serving.logs or Path(tempfile.mkdtemp(prefix="spex-serve-"))
-    logs.mkdir(parents=True, exist_ok=True)
-    share, reward_share = shares(serving)
-    policy = Worker(
-        name="policy",
-        model=serving.policy,
-        host=serving.host,
-        port=choose_port(serving.host, serving.port),
-        share=share,
-        flags=serving.flags,
-        log=logs / "policy.log",
-    )
-    if serving.reward is None:
-        return Servers(policy=policy, reward=None)
-    reward = Worker(
-        name="reward",
-        model=serving.reward,
-        host=serving.host,
-        port=choose_port(serving.host, serving.reward_port),
-        share=reward_share,
-        flags=serving.reward_flags,
-        log=logs / "reward.log",
-    )
-    return Servers(policy=policy, reward=reward)
-
-
-async def _keep_up(
-    worker: Worker, serving: Serving, env: dict[str, str], changed: Callable[[Worker], None]
-) -> None:
+async def _keep_up(worker: Worker, serving: Serving, changed: Callable[[Worker], None]) -> None:
     """Run `worker` again and again.
 
     Raises:
@@ -175,29 +88,27 @@ async def _keep_up(
     )
     try:
         while True:  # a round ends when a worker dies that had settled
-            await retrying(_live, worker, serving, env, enter)
+            await retrying(_live, worker, serving, enter)
             count_restart()
     finally:
         enter(Status.STOPPED)
 
 
-async def _live(
-    worker: Worker, serving: Serving, env: dict[str, str], enter: Callable[[Status], None]
-) -> None:
+async def _live(worker: Worker, serving: Serving, enter: Callable[[Status], None]) -> None:
     """One life of a server; returns if it had settled when it died.
 
     Raises:
         EngineError: It died.
     """
     try:
-        argv = command(
-            worker.model, host=worker.host, port=worker.port, share=worker.share, flags=worker.flags
-        )
+        argv = worker.command()
     except SettingsError as error:
         if worker.ready.is_set():  # the dead server's memory may not be free yet
             raise _WorkerDied(str(error)) from error
         raise
-    async with running(argv, env=env, log=worker.log, stop_timeout=serving.stop_timeout) as process:
+    async with running(
+        argv, env=worker.env, log=worker.log, stop_timeout=serving.stop_timeout
+    ) as process:
         worker.pid, worker.started = process.pid, anyio.current_time()
         try:
             enter(Status.STARTING)
@@ -224,7 +135,7 @@ async def _becomes_ready(process: Process, worker: Worker, patience: float) -> b
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
-            await until_ready(worker.url)
+            await until_ready(f"{worker.url}{worker.health}")
             ready = process.returncode is None
             tasks.cancel_scope.cancel()
     return ready
@@ -234,7 +145,7 @@ def _death(worker: Worker, code: int | None, timeout: float) -> EngineError:
     how = f"was not ready after {timeout:g} s" if code is None else f"died with exit code {code}"
     kind = _WorkerDied if worker.ready.is_set() else EngineError
     log = "\n  ".join(last_lines(worker.log, 8))
-    return kind(f"SGLang for {worker.model!r} ({worker.name}) {how}; {worker.log} ends:\n  {log}")
+    return kind(f"{worker.program} ({worker.name}) {how}; {worker.log} ends:\n  {log}")
 
 
 def _first(error: BaseException) -> BaseException:

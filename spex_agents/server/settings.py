@@ -1,31 +1,16 @@
-"""What is served, and the command line of each SGLang server that follows from it."""
+"""What is served: the settings, and what is refused."""
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from spex_agents.errors import SettingsError
-from spex_agents.server.cpu import CPU_FLAGS, Memory, cpu_environment, device_memory, has_cuda
-from spex_agents.server.worker import LAUNCHER
+from spex_agents.errors import SettingsError, at_least_one
 
-PLUGIN = "spex"
-CPU_PLUGIN = "spex-cpu"
-PLUGINS = "sglang.srt.plugins"
 INSTALL = "pip install 'spex-agents[sglang]'"
-
-FLAGS: Mapping[str, str | None] = {
-    "--enable-priority-scheduling": None,
-    "--radix-eviction-policy": "priority",
-    "--enable-metrics": None,
-}
-"""Given to every server unless the user gives them otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +18,20 @@ class Serving:
     """A policy model and, if one is named, a reward model beside it on the same device.
 
     Attributes:
-        policy: Directory of the model that writes thoughts, or its name on the model hub.
+        policy: Directory of the model that writes thoughts, or its name on the model hub; None
+            where only `worker_urls` serve it.
         reward: The same of the model that scores them; None for none.
         host: Address both listen at.
-        port: Of the policy; 0 for a free one.
+        port: Of the policy, or of the router in front of it; 0 for a free one.
         reward_port: Of the reward model; 0 for a free one.
         memory: Share of the device's memory for both together, weights and cache.
         reward_memory: Share for the reward model, out of `memory`; None to go by the size of the
             weights where both are directories, and else for half. On a CPU, both are without
             effect: caches hold 32768 tokens there unless ``--max-total-tokens`` says otherwise.
+        workers: Servers of the policy on this machine. Several share its GPUs evenly and get a
+            router in front; the reward model is beside the first.
+        worker_urls: Addresses of further ones, on other hosts, behind the same router.
+        router_flags: Further flags of the router; they win over those set here.
         plugin: Whether SPEX schedules inside the servers.
         flags: Further flags of SGLang for the policy; they win over those set here.
         reward_flags: The same for the reward model.
@@ -59,13 +49,16 @@ class Serving:
         30000
     """
 
-    policy: str
+    policy: str | None = None
     reward: str | None = None
     host: str = "127.0.0.1"
     port: int = 30000
     reward_port: int = 0
     memory: float = 0.85
     reward_memory: float | None = None
+    workers: int = 1
+    worker_urls: tuple[str, ...] = ()
+    router_flags: tuple[str, ...] = ()
     plugin: bool = True
     flags: tuple[str, ...] = ()
     reward_flags: tuple[str, ...] = ()
@@ -75,7 +68,14 @@ class Serving:
     restarts: int = 5
     restart_wait: float = 1.0
 
+    @property
+    def routed(self) -> bool:
+        """Whether there is a router."""
+        return self.workers > 1 or bool(self.worker_urls)
+
     def __post_init__(self) -> None:
+        at_least_one(workers=self.workers)
+        self._check_routing()
         for name, model in (("policy", self.policy), ("reward", self.reward)):
             if model is not None:
                 check_model(name, model)
@@ -96,6 +96,20 @@ class Serving:
                 raise SettingsError(f"{name}={seconds!r}: must be above 0 (seconds)")
         if self.restarts < 0:
             raise SettingsError(f"restarts={self.restarts!r}: must be at least 0")
+
+    def _check_routing(self) -> None:
+        if self.policy is None and (self.workers > 1 or not self.worker_urls):
+            raise SettingsError(
+                "policy=None: give a model to serve, or addresses of workers that serve one"
+            )
+        if self.router_flags and not self.routed:
+            raise SettingsError(
+                f"router_flags={self.router_flags!r}: one worker has no router; give workers= or "
+                "worker_urls="
+            )
+        for url in self.worker_urls:
+            if not url.startswith(("http://", "https://")):
+                raise SettingsError(f"worker_urls={url!r}: must begin with http:// or https://")
 
 
 def check_model(name: str, model: str) -> None:
@@ -118,14 +132,18 @@ def check_model(name: str, model: str) -> None:
         )
 
 
-def check_installed() -> None:
-    """Refuse to go on without SGLang.
+def check_installed(*, sglang: bool = True, router: bool = False) -> None:
+    """Refuse to go on without SGLang, or its router, where they are needed.
 
     Raises:
-        SettingsError: It is not installed here.
+        SettingsError: One is not installed here.
     """
-    if find_spec("sglang") is None:
-        raise SettingsError(f"SGLang is not installed in {sys.prefix}: run {INSTALL}")
+    for name, module, needed in (
+        ("SGLang", "sglang", sglang),
+        ("sglang-router", "sglang_router", router),
+    ):
+        if needed and find_spec(module) is None:
+            raise SettingsError(f"{name} is not installed in {sys.prefix}: run {INSTALL}")
 
 
 def choose_port(host: str, port: int) -> int:
@@ -151,6 +169,8 @@ def shares(serving: Serving) -> tuple[float, float]:
     """The shares of the device's memory for policy and reward."""
     if serving.reward is None:
         return serving.memory, 0.0
+    if serving.policy is None:
+        return 0.0, serving.memory
     if (reward := serving.reward_memory) is None:
         sizes = weight_bytes(serving.policy), weight_bytes(serving.reward)
         part = sizes[1] / sum(sizes) if all(sizes) else 0.5
@@ -164,63 +184,3 @@ def weight_bytes(model: str) -> int:
     directory = Path(model).expanduser()
     files = [*directory.glob("*.safetensors")] or [*directory.glob("*.bin")]
     return sum(file.stat().st_size for file in files)
-
-
-def static_fraction(share: float, memory: Memory) -> float:
-    """``--mem-fraction-static``, which SGLang counts from what is free when it starts.
-
-    Raises:
-        SettingsError: Less than the share is free.
-
-    Example:
-        >>> static_fraction(0.4, Memory(total=80, free=64))
-        0.5
-    """
-    needed = share * memory.total
-    if needed > 0.97 * memory.free:
-        raise SettingsError(
-            f"{needed / 2**30:.1f} GiB of the device's memory are wanted and "
-            f"{memory.free / 2**30:.1f} are free: lower --memory, or stop what holds the rest"
-        )
-    return round(needed / memory.free, 3)
-
-
-def command(
-    model: str, *, host: str, port: int, share: float, flags: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """The command line of one server, for the device as it is now."""
-    given = {flag.partition("=")[0] for flag in flags}
-    defaults = dict(FLAGS)
-    if has_cuda():
-        if "--mem-fraction-static" not in given:
-            fraction = static_fraction(share, device_memory())
-            defaults["--mem-fraction-static"] = f"{fraction}"
-    else:
-        defaults |= CPU_FLAGS
-    own = [
-        part
-        for flag, value in defaults.items()
-        if flag not in given
-        for part in (flag, value)
-        if part is not None
-    ]
-    return (
-        *(sys.executable, "-m", "spex_agents.server.worker"),
-        *("--model-path", str(Path(model).expanduser()) if weight_bytes(model) else model),
-        *("--host", host, "--port", str(port)),
-        *own,
-        *flags,
-    )
-
-
-def environment(*, plugin: bool) -> dict[str, str]:
-    """Of the servers: this process's, and what the device and the plugin ask for."""
-    found = dict(os.environ) if has_cuda() else cpu_environment(os.environ)
-    named = found.get("SGLANG_PLUGINS") or ",".join(
-        sorted(point.name for point in entry_points(group=PLUGINS))
-    )
-    names = [name for name in named.split(",") if name not in ("", PLUGIN, CPU_PLUGIN)]
-    names += [PLUGIN] * plugin + [CPU_PLUGIN] * (not has_cuda())
-    found["SGLANG_PLUGINS"] = ",".join(names) or "none"  # an empty list would load them all
-    found[LAUNCHER] = str(os.getpid())
-    return found

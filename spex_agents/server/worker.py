@@ -1,4 +1,4 @@
-"""One SGLang server that does not outlive its launcher: ``python -m spex_agents.server.worker``.
+"""A server that dies with its launcher: ``python -m spex_agents.server.worker MODULE ...``.
 
 The kernel kills this process when its parent dies, whatever the parent died of; SGLang's own
 processes, which import this module first of all, when theirs does.
@@ -38,6 +38,6 @@ def die_with_parent(*, launcher: int | None = None) -> None:
 if __name__ == "__main__":
     if pid := os.environ.get(LAUNCHER):
         die_with_parent(launcher=int(pid))
-    runpy.run_module("sglang.launch_server", run_name="__main__")
+    runpy.run_module(sys.argv.pop(1), run_name="__main__")
 elif __name__ == "__mp_main__":
     die_with_parent()

@@ -34,11 +34,11 @@ async def running(
 
 
 async def until_ready(url: str) -> None:
-    """Return once the server at `url` says it is healthy."""
+    """Return once a server answers at `url` that it is ready."""
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
         while True:
             with suppress(httpx.HTTPError):
-                if (await client.get(f"{url}/health")).is_success:
+                if (await client.get(url)).is_success:
                     return
             await anyio.sleep(POLL)
 
