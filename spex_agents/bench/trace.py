@@ -13,7 +13,7 @@ from statistics import fmean
 from spex_agents.engines.base import Request
 from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
 from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.rewards.base import check_reward
+from spex_agents.rewards.base import check_reward, check_single
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.session import Session
@@ -80,9 +80,10 @@ async def record(
         progress: Told the question and the number of its thoughts after each search.
 
     Raises:
-        SettingsError: A question is empty, or `seeds` is below 1.
+        SettingsError: A question is empty, `seeds` is below 1, or the reward compares thoughts.
     """
     at_least_one(seeds=seeds)
+    check_single(config.reward)
     trees = [
         Tree(check_question(question), seed) for seed in range(seeds) for question in questions
     ]

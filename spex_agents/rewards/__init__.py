@@ -6,11 +6,18 @@ from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.aggregate import Aggregate
 from spex_agents.rewards.arithmetic import Calculator
-from spex_agents.rewards.base import Reward, RewardFunction, check_members, check_reward
+from spex_agents.rewards.base import (
+    GroupReward,
+    Reward,
+    RewardFunction,
+    check_members,
+    check_reward,
+)
 from spex_agents.rewards.cache import Cached
 from spex_agents.rewards.calibration import Calibrated, Calibration, Outcome, outcomes
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.rewards.ensemble import Ensemble
+from spex_agents.rewards.group_vote import VOTE_PROMPT, GroupVote
 from spex_agents.rewards.judge import JUDGE_PROMPT, Judge
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.rewards.value import VALUE_PROMPT, Value
@@ -20,6 +27,7 @@ from spex_agents.rewards.votes import VoteConfidence
 __all__ = [
     "JUDGE_PROMPT",
     "VALUE_PROMPT",
+    "VOTE_PROMPT",
     "Aggregate",
     "Cached",
     "Calculator",
@@ -27,6 +35,8 @@ __all__ = [
     "Calibration",
     "Confidence",
     "Ensemble",
+    "GroupReward",
+    "GroupVote",
     "Judge",
     "Outcome",
     "Reward",

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_members, is_seeded
+from spex_agents.rewards.base import Reward, check_single, is_seeded
 from spex_agents.rewards.cache import Cached
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import Thought, derive_seed
@@ -66,7 +66,7 @@ class Aggregate:
     def __post_init__(self) -> None:
         if self.by not in WAYS:
             raise SettingsError(f"by={self.by!r}: must be one of {', '.join(WAYS)}")
-        check_members(self.reward)
+        check_single(self.reward)
         if self.by != "last" and not isinstance(self.reward, Cached):
             object.__setattr__(self, "reward", Cached(self.reward))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias, TypeGuard, cast
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, SettingsError
@@ -46,6 +46,30 @@ class Reward(Protocol):
         ...
 
 
+class GroupReward(Reward, Protocol):
+    """Scores thoughts by comparing them: all those that one decision of the policy demands.
+
+    Those are the layer of a breadth-first policy, and the siblings of a depth-first one. A group is
+    scored when the last of its thoughts is written, and never for thoughts begun early, whose
+    group is not known before it is demanded.
+    """
+
+    async def score_group(
+        self, question: str, group: Sequence[Sequence[Thought]], request: Request
+    ) -> Sequence[float]:
+        """Score paths by comparing them.
+
+        Args:
+            question: The question at the root.
+            group: The paths, each as `score` gets it, in the order in which they were demanded.
+            request: As of `score`, for the whole group.
+
+        Returns:
+            A number in [0, 1] for each path.
+        """
+        ...
+
+
 RewardFunction: TypeAlias = Callable[[str, Sequence[str]], Awaitable[float]]
 """``async def reward(question, steps) -> float``: the shortest way to write a reward."""
 
@@ -62,6 +86,26 @@ def check_members(reward: object) -> Reward:
     if missing := [name for name in wanted if not hasattr(reward, name)]:
         raise SettingsError(f"reward={reward!r}: has no {', '.join(missing)}; see Reward")
     return cast(Reward, reward)
+
+
+def check_single(reward: object) -> Reward:
+    """Return a reward that scores one path by itself, as what wraps rewards needs.
+
+    Raises:
+        SettingsError: It compares paths, or is no reward.
+    """
+    checked = check_members(reward)
+    if in_groups(checked):
+        raise SettingsError(
+            f"reward {checked.name!r} compares thoughts with each other: pass it to a search as it "
+            "is, or wrap a reward of single paths"
+        )
+    return checked
+
+
+def in_groups(reward: Reward) -> TypeGuard[GroupReward]:
+    """Whether `reward` compares thoughts instead of scoring each by itself."""
+    return hasattr(reward, "score_group")
 
 
 def is_seeded(reward: Reward) -> bool:

@@ -11,7 +11,7 @@ import anyio
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, at_least_one
-from spex_agents.rewards.base import Reward, check_members, check_reward, is_seeded
+from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded
 from spex_agents.rewards.parts import Part
 from spex_agents.search.tree import Thought
 
@@ -74,7 +74,7 @@ class Cached:
 
     def __init__(self, reward: Reward, *, size: int = 10_000) -> None:
         at_least_one(size=size)
-        self.reward = check_members(reward)
+        self.reward = check_single(reward)
         self.size = size
         self._scores: dict[Content, float] = {}
         # By event loop too: a call of one cannot be awaited in another.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_members, check_reward, is_seeded
+from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import Thought
 
@@ -53,7 +53,7 @@ def check_rewards(rewards: Sequence[Reward]) -> tuple[Reward, ...]:
     """
     if not rewards:
         raise SettingsError("rewards=(): must be at least one reward")
-    return tuple(map(check_members, rewards))
+    return tuple(map(check_single, rewards))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from spex_agents.engines.base import Engine, Prompt, Request, Sampling
+from spex_agents.errors import SettingsError
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import derive_seed
 
@@ -57,3 +58,18 @@ async def readings(
     else:
         logger.info("%d of %d replies for %s say nothing", missing, samples, request.id)
     return said
+
+
+def last_line(reply: str) -> str:
+    """The last line with anything in it, where a reply that thinks aloud says what it comes to."""
+    return next((line for line in reversed(reply.splitlines()) if line.strip()), "")
+
+
+def check_otherwise(otherwise: float | None) -> None:
+    """Check the score for what no reply says anything about.
+
+    Raises:
+        SettingsError: It is neither None nor in [0, 1].
+    """
+    if otherwise is not None and not 0 <= otherwise <= 1:
+        raise SettingsError(f"otherwise={otherwise!r}: must lie in [0, 1], or be None")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from spex_agents.engines.base import Engine, Message, Prompt, Request, Sampling
 from spex_agents.errors import RewardError, SettingsError, at_least_one
 from spex_agents.rewards.prompts import filled
-from spex_agents.rewards.replies import readings
+from spex_agents.rewards.replies import check_otherwise, last_line, readings
 from spex_agents.search.tree import Thought
 
 VALUE_PROMPT = Prompt(
@@ -105,8 +105,7 @@ class Value:
             raise SettingsError(
                 f"values={dict(self.values)!r}: must be at least 0, and one of them above"
             )
-        if self.otherwise is not None and not 0 <= self.otherwise <= 1:
-            raise SettingsError(f"otherwise={self.otherwise!r}: must lie in [0, 1], or be None")
+        check_otherwise(self.otherwise)
 
     @property
     def seeded(self) -> bool:
@@ -151,12 +150,10 @@ class Value:
 
     def _read(self, reply: str) -> float | None:
         """The worth of the one word that the last line names."""
-        lines = [line for line in reply.casefold().splitlines() if line.strip()]
-        if not lines:
-            return None
+        line = last_line(reply).casefold()
         named = {
             value
             for word, value in self.values.items()
-            if re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", lines[-1])
+            if re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", line)
         }
         return named.pop() if len(named) == 1 else None

@@ -11,7 +11,8 @@ import asyncio
 import contextvars
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
@@ -19,7 +20,7 @@ import anyio
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
-from spex_agents.rewards.base import check_reward
+from spex_agents.rewards.base import GroupReward, Reward, check_reward, in_groups
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.budget import budget_of
 from spex_agents.speculation.config import SearchConfig
@@ -261,7 +262,9 @@ class Memo:
             thought = self.thoughts[path] = job.task.result()
             self._took[path] = (job.ended or job.begun) - job.begun
             self._prediction.learn_end(path, ends=thought.ends)
-            if self._rewarded(path) and (job.request.demanded or self.config.reward.pure):
+            reward = self.config.reward
+            early = not in_groups(reward) and (job.request.demanded or reward.pure)
+            if early and self._rewarded(path):
                 self._score(path, guess=not job.request.demanded)
         elif job.guess:
             self._guesses.pop(path, None)
@@ -281,13 +284,35 @@ class Memo:
 
     async def _evaluate(self, thoughts: Sequence[Thought], request: Request) -> float:
         reward = self.config.reward
-        try:
+        with _failing(reward):
             value = await reward.score(self._question, thoughts, request)
-        except SpexError:
-            raise
-        except Exception as error:
-            raise RewardError(f"reward {reward.name!r} failed: {error!r}") from error
         return check_reward(value, reward.name)
+
+    def _score_group(self, paths: Sequence[Path], reward: GroupReward) -> None:
+        """Begin the rewards of thoughts that are compared: one call, under the first of them."""
+        first = paths[0]
+        if first in self.rewards or first in self.scoring:
+            return
+        request = self._request(first, "reward", guess=False)
+        job = self._job(self._compare(paths, reward, request), request, guess=False)
+        self.scoring[first] = job
+        job.task.add_done_callback(lambda _: self._scored(first, job))
+
+    async def _compare(self, paths: Sequence[Path], reward: GroupReward, request: Request) -> float:
+        """The reward of the first path; those of the others are known from then on."""
+        group = [self._chain(path) for path in paths]
+        with _failing(reward):
+            values = await reward.score_group(self._question, group, request)
+        if len(values) != len(paths):
+            raise RewardError(
+                f"reward {reward.name!r} returned {len(values)} numbers for {len(paths)} thoughts: "
+                "must be one for each"
+            )
+        first, *others = [check_reward(value, reward.name) for value in values]
+        for path, value in zip(paths[1:], others, strict=True):
+            self.rewards[path] = value
+            self._prediction.learn_reward(path, self.thoughts, self.rewards)
+        return first
 
     def _scored(self, path: Path, job: Job[float]) -> None:
         self._finish(path, job, self.scoring)
@@ -363,3 +388,14 @@ class Memo:
                     reward=reward,
                 )
             )
+
+
+@contextmanager
+def _failing(reward: Reward) -> Iterator[None]:
+    """Name the reward in whatever it raises."""
+    try:
+        yield
+    except SpexError:
+        raise
+    except Exception as error:
+        raise RewardError(f"reward {reward.name!r} failed: {error!r}") from error

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from time import perf_counter
 
+from spex_agents.rewards.base import in_groups
 from spex_agents.search.answers import Ballot, canonical, elect, plain_form
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask
 from spex_agents.search.tree import Path, Thought, Tree
@@ -114,9 +115,12 @@ class Session(Memo):
             RewardError: A reward failed or is out of range; nothing of this call is committed.
         """
         due = [path for path in paths if path not in self.tree.rewards and self._rewarded(path)]
-        for path in due:
-            if path not in self.rewards and path not in self.scoring:
-                self._score(path, guess=False)
+        if due and in_groups(scorer := self.config.reward):
+            self._score_group(due, scorer)
+        else:
+            for path in due:
+                if path not in self.rewards and path not in self.scoring:
+                    self._score(path, guess=False)
         rewards = {
             path: await self._settle(path, self.rewards, self.scoring, self._score) for path in due
         }
