@@ -77,6 +77,20 @@ def test_the_tree_is_the_same_without_speculation(policy: str) -> None:
     assert waiting["ledger"]["launched"] == 0
 
 
+@pytest.mark.parametrize("reward", ["judge", "votes", "expected-value", "calculator"])
+def test_rewards_have_names_and_aggregate_over_steps(reward: str) -> None:
+    question = ("What is 5 + 7?", *SIMULATED, "--reward", reward, "--width", "4", "--depth", "4")
+    found = {
+        (aggregate, *flags): solve(*question, "--aggregate", aggregate, *flags)
+        for aggregate in ("last", "prod")
+        for flags in ((), ("--no-speculation",))
+    }
+    for aggregate in ("last", "prod"):
+        assert len({run["tree_sha256"] for key, run in found.items() if key[0] == aggregate}) == 1
+    rewards = {tuple(row["path"]): row["reward"] for row in found["prod",]["tree"]}
+    assert all(reward <= rewards.get(path[:-1], 1) for path, reward in rewards.items())
+
+
 def test_another_seed_gives_another_tree() -> None:
     trees = [solve("What is 5 + 7?", *SIMULATED, "--seed", seed) for seed in ("1", "2")]
     assert trees[0]["tree_sha256"] != trees[1]["tree_sha256"]
@@ -136,6 +150,12 @@ def test_no_answer_is_exit_code_1() -> None:
         (("solve", "x", *SIMULATED, "--model", "y"), "model='y': the simulated engine has one of"),
         (("solve", "x", "--model", "no/such.gguf"), "model='no/such.gguf': there is no such file"),
         (("solve", "x", *SIMULATED, "--reward", "luck"), "reward='luck': must be one of"),
+        (("solve", "x", *SIMULATED, "--aggregate", "max"), "aggregate='max': must be one of last"),
+        (("bench", "real", *SIMULATED, "--aggregate", "max"), "aggregate='max'"),
+        (
+            ("solve", "x", *SIMULATED, "--reward", "group-vote", "--aggregate", "min"),
+            "'group-vote' compares thoughts",
+        ),
         (("solve", "x", *SIMULATED, "--reward", "no_such_module:f"), "cannot import"),
         (("solve", "x", *SIMULATED, "--reward", "json:no_such"), "has no 'no_such'"),
         (
@@ -172,6 +192,14 @@ def test_a_reward_of_ones_own_is_found_in_the_working_directory(
     result = spex("solve", "x", *SIMULATED, "--reward", "brevity_reward:wild")
     assert result.exit_code == 3
     assert "reward 'wild' returned 7: must be a number in [0, 1]" in result.stderr
+
+
+@pytest.mark.parametrize("reward", ["value", "group-vote"])
+def test_a_model_that_says_none_of_the_words_is_one_line_and_exit_code_3(reward: str) -> None:
+    result = spex("solve", "What is 5 + 7?", *SIMULATED, "--reward", reward)
+    assert result.exit_code == 3
+    assert "prompt=" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_server_that_cannot_be_reached_is_one_line_and_exit_code_3() -> None:

@@ -32,6 +32,11 @@ app = typer.Typer(
 
 SEARCH, ENGINE = "Search", "Engine"
 
+AGGREGATE = typer.Option(
+    help="A path's reward out of those of its steps: last, min, prod or mean.",
+    rich_help_panel=SEARCH,
+)
+
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
@@ -74,14 +79,16 @@ def solve(
     reward: Annotated[
         str | None,
         typer.Option(
-            help="confidence (the model's own log-probabilities; default), judge, votes, "
-            "calculator (do the stated equations hold?), simulated (default of the simulated "
-            "engine), or module:function, an async function (question, steps) -> float of your "
-            "own.",
+            help="confidence (the model's own log-probabilities; default), judge, value (sure, "
+            "likely or impossible?), expected-value (by the words' probabilities), group-vote "
+            "(which of the layer is best?), votes (do completions agree?), calculator (do the "
+            "stated equations hold?), simulated (default of the simulated engine), or "
+            "module:function, an async function (question, steps) -> float of your own.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
     ] = None,
+    aggregate: Annotated[str, AGGREGATE] = "last",
     vote: Annotated[
         str, typer.Option(help="majority, weighted or best.", rich_help_panel=SEARCH)
     ] = "weighted",
@@ -138,7 +145,9 @@ def solve(
         config = SearchConfig(
             engine=opened,
             policy=chosen,
-            reward=make_reward(reward, opened, sampling=sampling, limits=limits),
+            reward=make_reward(
+                reward, opened, sampling=sampling, limits=limits, aggregate=aggregate
+            ),
             limits=limits,
             sampling=sampling,
             vote=check_vote(vote),

@@ -15,7 +15,7 @@ from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.sim import DEPTHS, Case, Row, sweep
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import shipped_trace
-from spex_agents.cli import ENGINE, SEARCH, exit_codes
+from spex_agents.cli import AGGREGATE, ENGINE, SEARCH, exit_codes
 from spex_agents.cli.choices import make_engine, make_reward
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.trace import TraceWorld
@@ -286,6 +286,7 @@ def real(
         int, typer.Option(help="Searches off and on, in alternating order.", min=1)
     ] = 5,
     reward: RewardName = None,
+    aggregate: Annotated[str, AGGREGATE] = "last",
     engine: Engine = "embedded",
     model: Model = None,
     api_key: ApiKey = None,
@@ -311,6 +312,7 @@ def real(
             reward,
             Limits(depth=depth, step_tokens=step_tokens),
             Speculation(threshold=threshold, waste=waste, draws=draws),
+            aggregate=aggregate,
         )
 
         def progress(pair: Pair) -> None:
@@ -334,12 +336,18 @@ def real(
 
 
 def search_config(
-    engine: Any, policy: Policy, reward: str | None, limits: Limits, speculation: Speculation
+    engine: Any,
+    policy: Policy,
+    reward: str | None,
+    limits: Limits,
+    speculation: Speculation,
+    *,
+    aggregate: str = "last",
 ) -> SearchConfig:
     return SearchConfig(
         engine=engine,
         policy=policy,
-        reward=make_reward(reward, engine, sampling=Sampling(), limits=limits),
+        reward=make_reward(reward, engine, sampling=Sampling(), limits=limits, aggregate=aggregate),
         limits=limits,
         stop=None,
         speculation=speculation,

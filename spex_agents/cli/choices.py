@@ -13,6 +13,7 @@ from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.hardware import HARDWARE
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
+from spex_agents.rewards.aggregate import WAYS
 from spex_agents.search import Limits
 
 if TYPE_CHECKING:
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | SimulatedEngine
 
 
-REWARDS = ("confidence", "judge", "votes", "calculator", "simulated")
+REWARDS = (
+    "confidence",
+    "judge",
+    "value",
+    "expected-value",
+    "group-vote",
+    "votes",
+    "calculator",
+    "simulated",
+)
 """Rewards by name; ``module:function`` is one's own."""
 
 
@@ -50,19 +60,45 @@ def make_engine(name: str, model: str | None, api_key: str | None) -> AnyEngine:
 
 
 def make_reward(
-    name: str | None, engine: AnyEngine, *, sampling: Sampling, limits: Limits
+    name: str | None,
+    engine: AnyEngine,
+    *,
+    sampling: Sampling,
+    limits: Limits,
+    aggregate: str = "last",
 ) -> rewards.Reward:
     """The reward of that name, or one's own; None for the engine's usual one.
 
+    Args:
+        name: One of `REWARDS`, or ``module:function``.
+        engine: The search's engine, which also judges where a reward asks a model.
+        sampling: The search's own.
+        limits: The search's own.
+        aggregate: How the scores of a path's steps become its score.
+
     Raises:
-        SettingsError: There is no such reward, or it does not go with the engine.
+        SettingsError: There is no such reward or aggregate, or it does not go with the engine.
     """
+    by = next((by for by in WAYS if by == aggregate), None)
+    if by is None:
+        raise SettingsError(f"aggregate={aggregate!r}: must be one of {', '.join(WAYS)}")
+    reward = _named(name, engine, sampling=sampling, limits=limits)
+    return reward if by == "last" else rewards.Aggregate(reward, by)
+
+
+def _named(
+    name: str | None, engine: AnyEngine, *, sampling: Sampling, limits: Limits
+) -> rewards.Reward:
     simulated = engine.name.startswith("simulated/")
     match name or ("simulated" if simulated else "confidence"):
         case "confidence":
             return rewards.Confidence()
         case "judge":
             return rewards.Judge(engine)
+        case "value" | "expected-value":
+            return rewards.Value(engine, expected=name == "expected-value")
+        case "group-vote":
+            return rewards.GroupVote(engine)
         case "votes":
             return rewards.VoteConfidence(
                 engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
