@@ -43,6 +43,13 @@ class Running:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
 
+    async def decoded(self, tokens: int) -> None:
+        """Wait until the engine has decoded so many tokens."""
+        async with asyncio.timeout(20):
+            while self.engine.decoded_tokens < tokens:
+                await asyncio.sleep(0.01)
+                await self.engine.load()
+
     async def idle(self) -> None:
         """Wait until nothing runs any more, at the engine least of all."""
         async with asyncio.timeout(20):

@@ -38,7 +38,9 @@ async def _caller(
     gateway: Gateway,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Key:
-    return gateway.keys.find(request.headers.get("Authorization"))
+    key = gateway.keys.find(request.headers.get("Authorization"))
+    request.state.key = key.name
+    return key
 
 
 Caller: TypeAlias = Annotated[Key, Depends(_caller)]

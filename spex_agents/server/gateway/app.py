@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 
-import anyio
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from spex_agents.engines.base import Engine
+from spex_agents.errors import SettingsError
 from spex_agents.server.gateway import chat, errors, routes
 from spex_agents.server.gateway.access import Gateway, Parts
 from spex_agents.server.gateway.catalogue import Catalogue
@@ -20,6 +21,7 @@ from spex_agents.server.gateway.guard import Guard
 from spex_agents.server.gateway.keys import Anyone, KeyFile
 from spex_agents.server.gateway.searches import Searches
 from spex_agents.server.gateway.settings import Hosting
+from spex_agents.server.gateway.watch import Watch
 
 READY_SECONDS = 5.0
 
@@ -47,12 +49,26 @@ async def readyz(gateway: Gateway) -> JSONResponse:
     }
     for name, check in checks.items():
         try:
-            with anyio.fail_after(READY_SECONDS):
+            async with asyncio.timeout(READY_SECONDS):
                 await check()
         except Exception as error:
             reasons.append(f"{name}: {type(error).__name__}")
     status = "unready" if reasons else "ok"
     return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+
+@health.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "For Prometheus."}},
+)
+async def metrics(gateway: Gateway) -> PlainTextResponse:
+    """Requests, searches, tokens by key, speculation, and the engines' own load."""
+    for name, engine in gateway.searches.catalogue.engines.items():
+        with suppress(Exception):  # what does not answer is for /readyz to tell
+            async with asyncio.timeout(READY_SECONDS):
+                gateway.searches.metrics.load(name, await engine.load())
+    return PlainTextResponse(gateway.searches.metrics.page())
 
 
 def create_gateway(
@@ -86,7 +102,11 @@ def create_gateway(
         async with AsyncExitStack() as stack:  # undone in reverse, engines last
             for engine in catalogue.engines.values():
                 stack.push_async_callback(engine.aclose)
-            opened = await stack.enter_async_context(open_database(database))
+            try:
+                opened = await stack.enter_async_context(open_database(database))
+            except SettingsError as error:
+                app.state.refused = error  # uvicorn tells its caller no more than that it failed
+                raise
             searches = await stack.enter_async_context(Searches(catalogue, opened, hosting))
             app.state.parts = Parts(searches=searches, keys=keys or Anyone(), hosting=hosting)
             yield
@@ -99,6 +119,7 @@ def create_gateway(
         redoc_url=None,
     )
     app.add_middleware(Guard, body_bytes=hosting.body_bytes, body_seconds=hosting.body_seconds)
+    app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.metrics)
     errors.install(app)
     for router in (chat.router, routes.router, health):
         app.include_router(router)

@@ -103,6 +103,7 @@ async def complete(
 ) -> Response:
     """Search for the answer; a client that goes away suspends the search."""
     search = await gateway.searches.begin(key, body, idempotency=idempotency_key)
+    request.state.search = search.id
     headers = {SEARCH_ID: search.id}
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage

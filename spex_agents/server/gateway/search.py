@@ -209,8 +209,16 @@ class Search:
             yield
         finally:
             self.clients -= 1
-            if not self.clients and not self.background and self.task is not None:
-                cancel(self.task)
+            if not self.clients and not self.background:
+                self.cancel()
+
+    def cancel(self) -> None:
+        """End its run, once: a second time would interrupt what the first one began.
+
+        A run that has come to its end is left to save it.
+        """
+        if self.state == "running" and self.task is not None and not self.task.cancelling():
+            self.task.cancel()
 
     async def over(self) -> None:
         """Wait until it does not run any more."""
@@ -283,12 +291,6 @@ class Search:
         if search.state != "running":
             search.become(search.state)
         return search
-
-
-def cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a run once: a second time would interrupt what the first one began."""
-    if not task.cancelling():
-        task.cancel()
 
 
 def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

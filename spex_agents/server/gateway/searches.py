@@ -22,9 +22,10 @@ from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, explain
 from spex_agents.server.gateway.keys import Key
+from spex_agents.server.gateway.metrics import Metrics, since
 from spex_agents.server.gateway.quotas import Charge, Quotas
 from spex_agents.server.gateway.requests import ChatRequest, asked_in
-from spex_agents.server.gateway.search import ENDED, Search, cancel, tree_rows
+from spex_agents.server.gateway.search import ENDED, Search, tree_rows
 from spex_agents.server.gateway.settings import Hosting
 from spex_agents.speculation.termination import ExactStop, MaxTokens
 
@@ -50,9 +51,10 @@ class Searches:
         self.database = database
         self.hosting = hosting
         self.quotas = Quotas(searches=hosting.searches)
+        self.metrics = Metrics(lambda: self.running)
         self.draining = False
         self._alive: WeakValueDictionary[str, Search] = WeakValueDictionary()
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: dict[asyncio.Task[None], Search] = {}
         self._beginning = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
         self._sweeper: asyncio.Task[None] | None = None
@@ -80,8 +82,8 @@ class Searches:
         self.draining = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for run in self._runs:
-            cancel(run)
+        for search in self._runs.values():
+            search.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     @property
@@ -119,7 +121,11 @@ class Searches:
                     return search
             if self.draining:
                 raise stopping()
-            self.quotas.admit(key)
+            try:
+                self.quotas.admit(key)
+            except ApiError as error:
+                self.metrics.refused(key.name, error.detail.code)
+                raise
             try:
                 if search is None:
                     search = Search(
@@ -171,7 +177,7 @@ class Searches:
         """
         search = await self.find(key, identity)
         if search.task is not None and not search.task.done():
-            cancel(search.task)
+            search.cancel()
             await asyncio.wait([search.task])
         self._alive.pop(identity, None)
         await self.database.forget(identity)
@@ -182,8 +188,8 @@ class Searches:
         if self._runs:
             logger.info("draining", extra={"searches": len(self._runs)})
             await asyncio.wait(self._runs, timeout=self.hosting.drain_seconds)
-        for run in self._runs:
-            cancel(run)
+        for search in self._runs.values():
+            search.cancel()
         if self._runs:
             await asyncio.wait(self._runs)
 
@@ -191,12 +197,14 @@ class Searches:
 
     def _start(self, search: Search, graph: SearchGraph) -> None:
         search.task = self._tasks.create_task(self._run(search, graph))
-        self._runs.add(search.task)
-        search.task.add_done_callback(self._runs.discard)
+        self._runs[search.task] = search
+        search.task.add_done_callback(self._runs.pop)
 
     async def _run(self, search: Search, graph: SearchGraph) -> None:
         began = time.monotonic()
         before = replace(search.spent)
+        told = {"search": search.id, "key": search.owner, "model": search.request.model}
+        logger.info("search begins", extra={**told, "question": search.question})
         try:
             try:
                 async with asyncio.timeout(self.hosting.search_seconds):
@@ -210,11 +218,18 @@ class Searches:
             seconds = self.hosting.search_seconds
             search.fail(explain(TimeoutError(f"the search took longer than {seconds:g} s")))
         except Exception as error:
-            logger.exception("search failed", extra={"search": search.id, "key": search.owner})
+            logger.exception("search failed", extra=told)
             search.fail(explain(error))
         finally:
             self.quotas.release(search.owner)
-        await self._settle(search, before.useful_tokens, before.wasted_tokens)
+        spent = since(before, search.spent)
+        self.metrics.ended(search, self.catalogue.find(search.request.model).policy, spent)
+        figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
+        seconds = round(search.seconds, 3)
+        logger.info(
+            "search ends", extra={**told, "state": search.state, "seconds": seconds, **figures}
+        )
+        await self._settle(search, Charge(time.time(), spent.useful_tokens, spent.wasted_tokens))
 
     async def _search(self, search: Search, graph: SearchGraph) -> dict[str, Any]:
         config: Any = {"configurable": {"thread_id": search.id}}
@@ -232,11 +247,8 @@ class Searches:
         values: dict[str, Any] = (await graph.aget_state(config)).values
         return values
 
-    async def _settle(self, search: Search, useful: int, wasted: int) -> None:
+    async def _settle(self, search: Search, charge: Charge) -> None:
         """Charge a run, and save what has become of its search."""
-        charge = Charge(
-            time.time(), search.spent.useful_tokens - useful, search.spent.wasted_tokens - wasted
-        )
         self.quotas.charge(search.owner, charge)
         record = search.record()
         if search.state == "suspended" and self.draining:

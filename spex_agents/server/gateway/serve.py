@@ -86,6 +86,10 @@ def serve(
         SettingsError: The application could not be opened.
     """
     server = Server(app, drain_seconds=drain_seconds, ready=ready)
-    asyncio.run(server.serve(sockets))
-    if not server.started:
-        raise SettingsError("the gateway could not start: the log says why")
+    try:
+        asyncio.run(server.serve(sockets))
+    except SystemExit as error:  # so uvicorn says that the application did not open
+        raise getattr(app.state, "refused", error) from error
+    finally:
+        for listening in sockets:
+            listening.close()

@@ -1,0 +1,250 @@
+"""``spex gateway``: searches for many, behind OpenAI's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spex_agents.cli import exit_codes
+from spex_agents.cli.choices import make_engine
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.errors import SettingsError
+
+if TYPE_CHECKING:
+    from spex_agents.cli.choices import AnyEngine
+
+gateway = typer.Typer(
+    help="Serve searches to many, behind OpenAI's protocol.", invoke_without_command=True
+)
+key = typer.Typer(help="API keys.", no_args_is_help=True)
+gateway.add_typer(key, name="key")
+
+ENGINE, KEYS, LIMITS, RUN = "Engine", "Keys and data", "Limits", "Running"
+
+KeysFile = Annotated[Path, typer.Option(help="The file of keys; it has their hashes only.")]
+
+
+@gateway.callback()
+def run(
+    context: typer.Context,
+    *,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="embedded, simulated, or the address of an OpenAI-compatible server; with a name "
+            "before it for models of that name (qwen=http://...:30000/v1 for qwen/rebase-8), "
+            "spex without one. Repeatable. Default: embedded.",
+            show_default=False,
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="As of spex solve; for one engine.", rich_help_panel=ENGINE),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Bearer token for the servers.", envvar="SPEX_API_KEY", rich_help_panel=ENGINE
+        ),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="Of the simulated engine: times as fast.", rich_help_panel=ENGINE)
+    ] = 1.0,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="As of spex solve, module:function too; of requests that name none.",
+            show_default=False,
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=ENGINE)] = 0.95,
+    top_k: Annotated[int, typer.Option(help="Candidates; 0 for all.", rich_help_panel=ENGINE)] = 40,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of keys (spex gateway key create). Without one anybody may ask, so only at "
+            "an address of this machine.",
+            show_default=False,
+            rich_help_panel=KEYS,
+        ),
+    ] = None,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="Where searches outlive the process: a SQLite file, or postgresql://...",
+            envvar="SPEX_DATABASE",
+            rich_help_panel=KEYS,
+        ),
+    ] = "spex-gateway.sqlite",
+    keep_days: Annotated[
+        float,
+        typer.Option(help="Until an ended search is forgotten.", rich_help_panel=KEYS),
+    ] = 7.0,
+    searches: Annotated[
+        int, typer.Option(help="At a time, of all keys.", rich_help_panel=LIMITS)
+    ] = 256,
+    search_timeout: Annotated[
+        float, typer.Option(help="Seconds for a search.", rich_help_panel=LIMITS)
+    ] = 600.0,
+    most_width: Annotated[
+        int,
+        typer.Option(help="Largest width, and number of rollouts.", rich_help_panel=LIMITS),
+    ] = 64,
+    most_depth: Annotated[int, typer.Option(help="Largest depth.", rich_help_panel=LIMITS)] = 64,
+    most_tokens: Annotated[
+        int,
+        typer.Option(
+            help="Committed tokens after which a search decides no further.", rich_help_panel=LIMITS
+        ),
+    ] = 65_536,
+    body_bytes: Annotated[
+        int, typer.Option(help="Largest request.", rich_help_panel=LIMITS)
+    ] = 1_000_000,
+    host: Annotated[str, typer.Option(rich_help_panel=RUN)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 8080,
+    drain: Annotated[
+        float,
+        typer.Option(help="Seconds for searches to end after SIGTERM.", rich_help_panel=RUN),
+    ] = 30.0,
+    log_prompts: Annotated[
+        bool, typer.Option(help="Log questions, too.", rich_help_panel=RUN)
+    ] = False,
+) -> None:
+    """Serve searches to many until SIGTERM; standard output gets the address once it is ready.
+
+    Logs are JSON lines on standard error.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with exit_codes():
+        from spex_agents.server.gateway.app import create_gateway  # noqa: PLC0415 (only here)
+        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415
+        from spex_agents.server.gateway.logs import log_to_stderr  # noqa: PLC0415
+        from spex_agents.server.gateway.serve import listen, serve  # noqa: PLC0415
+        from spex_agents.server.gateway.settings import Hosting  # noqa: PLC0415
+
+        if keys is None and not _of_this_machine(host):
+            raise SettingsError(
+                f"host={host!r}: others could ask, so give --keys FILE with a key of "
+                "spex gateway key create, or an address of this machine"
+            )
+        if keys is not None and not keys.is_file():
+            raise SettingsError(
+                f"keys={str(keys)!r}: no such file; spex gateway key create makes it"
+            )
+        hosting = Hosting(
+            reward=reward,
+            sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
+            most_width=most_width,
+            most_depth=most_depth,
+            most_tokens=most_tokens,
+            searches=searches,
+            search_seconds=search_timeout,
+            body_bytes=body_bytes,
+            drain_seconds=drain,
+            keep_seconds=keep_days * 86_400,
+            log_prompts=log_prompts,
+        )
+        engines = _engines(engine or ["embedded"], model, api_key, speed)
+        known = None if keys is None else KeyFile(keys)
+        if known is not None:
+            known.all()  # so that a broken file is found now
+        app = create_gateway(engines, keys=known, database=database, hosting=hosting)
+        log_to_stderr(prompts=log_prompts)
+        listening = listen(host, port)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
+        serve(
+            app,
+            [listening],
+            drain_seconds=drain,
+            ready=lambda: print(address, flush=True),
+        )
+
+
+def _of_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _engines(
+    given: list[str], model: str | None, api_key: str | None, speed: float
+) -> Mapping[str, AnyEngine]:
+    if model is not None and len(given) > 1:
+        raise SettingsError(f"model={model!r}: goes with one engine, and there are {len(given)}")
+    engines: dict[str, AnyEngine] = {}
+    for one in given:
+        name, equals, address = one.partition("=")
+        if not equals or "/" in name:
+            name, address = "spex", one
+        if name in engines:
+            raise SettingsError(f"engine={one!r}: {name!r} is another's name; write NAME={address}")
+        made = make_engine(address, model, api_key)
+        if isinstance(made, SimulatedEngine):
+            made = SimulatedEngine(hardware=made.hardware, speed=speed)
+        engines[name] = made
+    return engines
+
+
+@key.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is: in logs and metrics.")],
+    *,
+    keys: KeysFile,
+    concurrency: Annotated[int, typer.Option(help="Searches at a time.")] = 16,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Tokens in a window, useful or wasted; no limit if not given."),
+    ] = None,
+    waste: Annotated[
+        int | None,
+        typer.Option(
+            help="Wasted tokens in a window, beyond which its searches do not run ahead; no limit "
+            "if not given."
+        ),
+    ] = None,
+    window: Annotated[float, typer.Option(help="Seconds of that window.")] = 3600.0,
+) -> None:
+    """Make a key and print it, this once: the file has its hash."""
+    with exit_codes():
+        from spex_agents.server.gateway.keys import Key, KeyFile  # noqa: PLC0415 (only here)
+
+        made = Key(
+            name=name, concurrency=concurrency, tokens=tokens, waste=waste, window_seconds=window
+        )
+        print(KeyFile(keys).create(made))
+
+
+@key.command()
+def revoke(
+    name: Annotated[str, typer.Argument(help="As it was created.")], *, keys: KeysFile
+) -> None:
+    """Take a key away: a running gateway refuses it from its next request on."""
+    with exit_codes():
+        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
+
+        KeyFile(keys).revoke(name)
+
+
+@key.command("list")
+def list_keys(*, keys: KeysFile) -> None:
+    """Print the names of the keys and their limits."""
+    with exit_codes():
+        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
+
+        for one in KeyFile(keys).all().values():
+            limits = f"{one.concurrency} searches"
+            if one.tokens is not None:
+                limits += f", {one.tokens} tokens"
+            if one.waste is not None:
+                limits += f", {one.waste} wasted"
+            print(f"{one.name}: {limits} in {one.window_seconds:g} s")

@@ -1,0 +1,65 @@
+"""Logs as JSON lines, without what anybody has asked or been told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+
+
+class JsonLines(logging.Formatter):
+    """A line for each record: time, level, logger, event, and the fields of `extra`.
+
+    Of an exception it has the type and the places only: its message may quote a prompt.
+
+    Args:
+        prompts: Whether it has the messages, and the field `question`, all the same.
+
+    Example:
+        >>> record = logging.makeLogRecord({"msg": "ended", "name": "spex", "question": "Why?"})
+        >>> "Why" in JsonLines().format(record)
+        False
+    """
+
+    def __init__(self, *, prompts: bool = False) -> None:
+        super().__init__()
+        self.prompts = prompts
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if not self.prompts:
+            line.pop("question", None)
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            line["error"] = type(error).__name__
+            line["at"] = [
+                f"{place.filename}:{place.lineno} {place.name}"
+                for place in traceback.extract_tb(error.__traceback__)[-8:]
+            ]
+            if self.prompts:
+                line["message"] = str(error)
+        return json.dumps(line, default=str)
+
+
+def log_to_stderr(*, prompts: bool) -> None:
+    """Send the log of this process to standard error, in this form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(prompts=prompts))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each thought

@@ -1,0 +1,245 @@
+"""Who may ask a gateway, for how much, and what it tells its operator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from gateways import ASKED, QUESTION, SMALL, gateway
+from typer.testing import CliRunner
+
+from spex_agents.cli import app
+from spex_agents.errors import SettingsError
+from spex_agents.server.gateway.database import open_database
+from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.server.gateway.logs import JsonLines
+from spex_agents.server.gateway.quotas import Charge, Quotas
+
+PATH = "/v1/chat/completions"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return KeyFile(tmp_path / "keys.json")
+
+
+async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyFile) -> None:
+    secret = keys.create(Key(name="tutors"))
+    async with gateway(keys=keys) as running:
+        for wrong in (None, "sk-spex-wrong", secret[:-1], secret.upper()):
+            async with running.http(wrong) as http:
+                for method, path in (
+                    ("POST", PATH),
+                    ("GET", "/v1/models"),
+                    ("GET", "/v1/searches"),
+                ):
+                    answer = await http.request(method, path, json=ASKED)
+                    assert answer.status_code == 401
+                    assert answer.json()["error"]["code"] == "invalid_api_key"
+                assert (await http.get("/healthz")).status_code == 200
+        async with running.client(secret) as client:
+            await client.chat.completions.create(
+                model="spex/rebase-4", messages=QUESTION, extra_body={"spex": SMALL}
+            )
+            keys.revoke("tutors")
+            with pytest.raises(openai.AuthenticationError):
+                await client.models.list()
+
+
+async def test_searches_are_their_keys_own(keys: KeyFile) -> None:
+    one, other = keys.create(Key(name="one")), keys.create(Key(name="other"))
+    async with gateway(keys=keys) as running, running.http(one) as http:
+        same = {"Idempotency-Key": "1"}
+        begun = await http.post(PATH, json=ASKED, headers=same)
+        path = f"/v1/searches/{begun.headers['X-Spex-Search-Id']}"
+        assert (await http.get(path)).status_code == 200
+        async with running.http(other) as stranger:
+            for method, where in (("GET", path), ("GET", f"{path}/events"), ("DELETE", path)):
+                assert (await stranger.request(method, where)).status_code == 404
+            own = await stranger.post(PATH, json=ASKED, headers=same)
+            assert own.headers["X-Spex-Search-Id"] not in path
+
+
+def test_the_file_has_no_key_and_is_its_owners(keys: KeyFile) -> None:
+    made = CliRunner().invoke(
+        app,
+        ["gateway", "key", "create", "tutors", "--keys", str(keys.path), "--tokens", "5000"],
+    )
+    secret = made.stdout.strip()
+    assert re.fullmatch(r"sk-spex-[\w-]{43}", secret)
+    text = keys.path.read_text()
+    assert secret not in text
+    assert secret.removeprefix("sk-spex-") not in text
+    assert keys.path.stat().st_mode & 0o077 == 0
+    assert keys.find(f"Bearer {secret}") == Key(name="tutors", tokens=5000)
+    again = CliRunner().invoke(
+        app, ["gateway", "key", "create", "tutors", "--keys", str(keys.path)]
+    )
+    assert again.exit_code == 2
+    assert "there is such a key" in again.stderr
+    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--keys", str(keys.path)])
+    assert listed.stdout == "tutors: 16 searches, 5000 tokens in 3600 s\n"
+    gone = CliRunner().invoke(app, ["gateway", "key", "revoke", "tutors", "--keys", str(keys.path)])
+    assert gone.exit_code == 0
+    assert keys.all() == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}'])
+def test_a_file_that_is_none_of_keys_is_refused(keys: KeyFile, text: str) -> None:
+    keys.path.write_text(text)
+    with pytest.raises(SettingsError, match="is no file of keys"):
+        keys.all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "0.0.0.0"],  # noqa: S104 (it is refused)
+        ["--keys", "/nowhere/keys.json"],
+        ["--engine", "nothing"],
+        ["--engine", "simulated", "--engine", "simulated"],
+        ["--drain", "0"],
+        ["--database", "/nowhere/at/all.sqlite", "--engine", "simulated"],
+    ],
+    ids=str,
+)
+def test_bad_settings_end_the_command_with_2(arguments: list[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    try:
+        done = CliRunner().invoke(app, ["gateway", "--port", "0", *arguments])
+    finally:
+        logging.getLogger().handlers[:] = before
+    assert done.exit_code == 2, done.output
+    assert "error: " in done.stderr
+
+
+# Limits
+
+
+async def test_a_key_has_so_many_searches_at_a_time(keys: KeyFile) -> None:
+    secret = keys.create(Key(name="tutors", concurrency=2))
+    other = keys.create(Key(name="other"))
+    async with (
+        gateway(keys=keys, speed=1, searches=3) as running,
+        running.http(secret) as http,
+        running.http(other) as more,
+    ):
+        for _ in range(2):
+            assert (await http.post("/v1/searches", json=ASKED)).status_code == 202
+        refused = await http.post(PATH, json=ASKED)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.json()["error"]["code"] == "concurrency_exceeded"
+        assert (await more.post("/v1/searches", json=ASKED)).status_code == 202
+        full = await more.post(PATH, json=ASKED)
+        assert (full.status_code, full.json()["error"]["code"]) == (503, "overloaded")
+        metrics = (await more.get("/metrics")).text
+        assert 'spex_gateway_refused_total{code="concurrency_exceeded",key="tutors"} 1.0' in metrics
+        assert "spex_gateway_searches_running 3.0" in metrics
+
+
+async def test_tokens_beyond_the_budget_are_a_429_until_the_window_has_passed(
+    keys: KeyFile,
+) -> None:
+    secret = keys.create(Key(name="tutors", tokens=10, window_seconds=1000))
+    async with gateway(keys=keys) as running, running.http(secret) as http:
+        assert (await http.post(PATH, json=ASKED)).status_code == 200
+        refused = await http.post(PATH, json=ASKED)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "tokens_exceeded")
+        assert 980 <= int(refused.headers["Retry-After"]) <= 1001
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+
+
+async def test_beyond_the_budget_of_waste_searches_no_longer_run_ahead(keys: KeyFile) -> None:
+    secret = keys.create(Key(name="tutors", waste=1))
+    async with gateway(keys=keys) as running, running.http(secret) as http:
+        first = (await http.post(PATH, json=ASKED)).json()["spex"]
+        second = (await http.post(PATH, json=ASKED)).json()["spex"]
+    assert first["ledger"]["wasted_tokens"] > 0 == second["ledger"]["launched"]
+    assert first["tree_sha256"] == second["tree_sha256"]
+
+
+def test_a_window_slides() -> None:
+    now = 0.0
+    quotas = Quotas(searches=9, clock=lambda: now)
+    key = Key(name="tutors", tokens=100, window_seconds=60)
+    for moment in (0.0, 20.0, 40.0):
+        quotas.charge(key.name, Charge(moment, 30, 10))
+    now = 50.0
+    with pytest.raises(Exception, match="used 120 of 100 tokens in 60 s: try again in 10 s"):
+        quotas.admit(key)
+    now = 60.0
+    quotas.admit(key)
+    quotas.release(key.name)
+    assert not quotas.running
+
+
+async def test_charges_outlive_the_process(keys: KeyFile, tmp_path: Path) -> None:
+    secret = keys.create(Key(name="tutors", tokens=10))
+    database = str(tmp_path / "gateway.sqlite")
+    for status in (200, 429):
+        async with gateway(keys=keys, database=database) as running, running.http(secret) as http:
+            assert (await http.post(PATH, json=ASKED)).status_code == status
+
+
+async def test_a_database_has_one_gateway(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    async with gateway(database=database):
+        with pytest.raises(SettingsError, match="another gateway has it"):
+            await open_database(database).__aenter__()
+    async with gateway(database=database) as running, running.http() as http:
+        assert (await http.get("/readyz")).status_code == 200
+
+
+# What the operator sees
+
+
+async def test_logs_are_json_and_have_no_prompt(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    private = "my grandmother's recipe"
+    body = {**ASKED, "messages": [{"role": "user", "content": f"{private}: 5 + 7?"}]}
+    async with gateway() as running, running.http() as http:
+        assert (await http.post(PATH, json=body)).status_code == 200
+        await http.get("/healthz")
+    ours = [record for record in caplog.records if record.name.startswith("spex_agents")]
+    lines: list[dict[str, Any]] = [json.loads(JsonLines().format(record)) for record in ours]
+    assert [line["event"] for line in lines] == ["search begins", "search ends", "request"]
+    assert lines[1]["state"] == "done"
+    assert lines[1]["useful_tokens"] > 0
+    assert (lines[2]["status"], lines[2]["key"]) == (200, "anyone")
+    assert lines[2]["search"] == lines[0]["search"]
+    whole = "\n".join(JsonLines().format(record) for record in caplog.records)
+    assert private not in whole
+    assert private in JsonLines(prompts=True).format(ours[0])
+
+
+def test_an_exceptions_message_is_a_prompts_too() -> None:
+    try:
+        raise ValueError("thought 'my secret' is bad")
+    except ValueError as error:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": (ValueError, error, None)})
+    assert "secret" not in JsonLines().format(record)
+    assert json.loads(JsonLines().format(record))["error"] == "ValueError"
+    assert "secret" in JsonLines(prompts=True).format(record)
+
+
+async def test_metrics_account_for_every_token() -> None:
+    async with gateway() as running, running.http() as http:
+        await asyncio.gather(*(http.post(PATH, json=ASKED) for _ in range(3)))
+        page = (await http.get("/metrics")).text
+        figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[:1] != "#")
+        tokens = sum(
+            float(figures[f'spex_gateway_tokens_total{{key="anyone",kind="{kind}"}}'])
+            for kind in ("useful", "wasted")
+        )
+        assert tokens == running.engine.decoded_tokens
+        done = 'spex_gateway_searches_total{engine="spex",policy="rebase",state="done"}'
+        assert figures[done] == "3.0"
+        assert figures[f'spex_gateway_requests_total{{route="{PATH}",status="200"}}'] == "3.0"
+        assert figures['spex_gateway_engine_requests{engine="spex",state="running"}'] == "0.0"

@@ -1,0 +1,168 @@
+"""A gateway that is killed, or told to stop, and its searches afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from gateways import ASKED, gateway
+
+from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Limits, Rebase
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solve import Result, solve
+
+SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
+SAME = {"Idempotency-Key": "homework-7"}
+LONG = {**ASKED, "spex": {"depth": 12, "step_tokens": 64}}
+
+
+@contextmanager
+def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A gateway in a process of its own, and its address."""
+    with (directory / "log").open("a") as log:
+        command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", *arguments]
+        run = subprocess.Popen(
+            command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        with run:
+            try:
+                assert run.stdout is not None
+                address = run.stdout.readline().strip().removesuffix("/v1")
+                assert address, (directory / "log").read_text()
+                yield run, address
+            finally:
+                run.terminate()
+    finally:
+        run.kill()
+
+
+def undisturbed() -> Result:
+    """The search of `LONG`, with no gateway and no crash."""
+    limits = Limits(depth=12, step_tokens=64)
+    config = SearchConfig(
+        engine=SimulatedEngine(), policy=Rebase(width=4), reward=SimulatedReward(), limits=limits
+    )
+    return run_virtual(solve(config, "What is 5 + 7?"))
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_to_the_same_answer(tmp_path: Path) -> None:
+    expected = undisturbed()
+    seen: list[dict[str, str]] = []
+    last = ""
+    with process(tmp_path, "--speed", "20") as (run, address), httpx.Client(timeout=60) as http:
+        stream = {**LONG, "stream": True}
+        with http.stream(
+            "POST", f"{address}/v1/chat/completions", json=stream, headers=SAME
+        ) as answer:
+            path = f"/v1/searches/{answer.headers['X-Spex-Search-Id']}"
+            with http.stream("GET", f"{address}{path}/events") as events:
+                for line in events.iter_lines():
+                    last = line.removeprefix("id: ") if line.startswith("id: ") else last
+                    if line.startswith("data: "):
+                        seen.append(json.loads(line.removeprefix("data: ")))
+                    if len([event for event in seen if event.get("status") == "scored"]) >= 8:
+                        break
+                run.kill()
+        assert run.wait() == -signal.SIGKILL
+    committed = [event for event in seen if event.get("status") in ("accepted", "scored")]
+    assert 0 < len(committed) < len(expected.tree) + len(expected.tree.rewards)
+
+    with process(tmp_path, "--speed", "20") as (_, address), httpx.Client(timeout=60) as http:
+        rest = http.get(f"{address}{path}/events", headers={"Last-Event-ID": last})
+        later = [
+            json.loads(line.removeprefix("data: "))
+            for line in rest.text.splitlines()
+            if line.startswith("data: ")
+        ]
+        committed += [event for event in later if event.get("status") in ("accepted", "scored")]
+        told = [(event["id"], event["status"]) for event in committed]
+        assert len(set(told)) == len(told) == len(expected.tree) + len(expected.tree.rewards)
+        assert later[-1]["tree_sha256"] == expected.tree.sha256()
+        again = http.post(f"{address}/v1/chat/completions", json=LONG, headers=SAME)
+        assert again.json()["choices"][0]["message"]["content"] == expected.answer
+        assert again.json()["id"].endswith(path.rpartition("/")[2])
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_lets_searches_end_and_takes_no_more(tmp_path: Path) -> None:
+    with process(tmp_path, "--speed", "20", "--drain", "60") as (run, address):
+        with (
+            httpx.Client(timeout=60) as http,
+            http.stream(
+                "POST", f"{address}/v1/chat/completions", json={**LONG, "stream": True}
+            ) as answer,
+        ):
+            lines = answer.iter_lines()
+            assert "assistant" in next(lines)
+            run.send_signal(signal.SIGTERM)
+            assert "data: [DONE]" in list(lines)
+        assert run.wait(30) in (0, -signal.SIGTERM)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}/healthz")
+
+
+@pytest.mark.slow
+def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) -> None:
+    expected = undisturbed()
+    with process(tmp_path, "--speed", "1", "--drain", "0.5") as (run, address):
+        with (
+            httpx.Client(timeout=60) as http,
+            http.stream(
+                "POST",
+                f"{address}/v1/chat/completions",
+                json={**LONG, "stream": True},
+                headers=SAME,
+            ) as answer,
+        ):
+            path = f"/v1/searches/{answer.headers['X-Spex-Search-Id']}"
+            lines = answer.iter_lines()
+            while "reasoning_content" not in next(lines):
+                pass
+            run.send_signal(signal.SIGTERM)
+            rest = "".join(lines)
+            assert '"stopping"' in rest
+            assert "[DONE]" not in rest
+        assert run.wait(30) in (0, -signal.SIGTERM)
+    with process(tmp_path, "--speed", "100") as (_, address):
+        end = httpx.get(f"{address}{path}/events", timeout=60).text
+        assert expected.tree.sha256() in end
+
+
+async def test_searches_that_have_ended_are_found_after_a_restart(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    async with gateway(database=database) as running, running.http() as http:
+        done = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)
+        path = f"/v1/searches/{done.headers['X-Spex-Search-Id']}"
+        before = (await http.get(path)).json()
+    assert os.stat(database).st_mode & 0o077 == 0
+    async with gateway(database=database) as running, running.http() as http:
+        assert (await http.get(path)).json() == before
+        again = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)
+        assert again.json()["choices"] == done.json()["choices"]
+        assert running.engine.decoded_tokens == 0
+
+
+async def test_old_searches_are_forgotten(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    async with gateway(database=database) as running, running.http() as http:
+        done = await http.post("/v1/chat/completions", json=ASKED)
+        path = f"/v1/searches/{done.headers['X-Spex-Search-Id']}"
+    await asyncio.sleep(0.05)
+    async with gateway(database=database, keep_seconds=0.01) as running, running.http() as http:
+        async with asyncio.timeout(10):
+            while (await http.get(path)).status_code != 404:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.05)
