@@ -33,6 +33,7 @@ from spex_agents.rewards import (
     Verifier,
     VoteConfidence,
     outcomes,
+    outcomes_of,
 )
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import Speculation
@@ -278,6 +279,26 @@ def test_rows_come_from_what_the_command_line_prints() -> None:
     chances = [calibration.probability(row.rewards) for row in collected]
     share = sum(row.right for row in collected) / len(collected)
     assert sum(chances) / len(chances) == pytest.approx(share, abs=0.05)
+
+
+def test_rows_of_several_rewards_come_from_a_tree() -> None:
+    done = run_search(Rebase(width=4))
+    votes = VoteConfidence(SimulatedEngine(), samples=2)
+    rewards = (SimulatedReward(latency=3), fixed(0.5, seconds=2), votes)
+
+    async def main() -> list[Outcome]:
+        return await outcomes_of(done.tree, "12", rewards)
+
+    found = run_virtual(main())
+    leaves = list(done.tree.leaves())
+    assert [row.rewards[:2] for row in found] == [(done.tree.reward(leaf), 0.5) for leaf in leaves]
+    assert [row.right for row in found] == [
+        "{12}" in done.tree.thought(leaf).text for leaf in leaves
+    ]
+    assert found == run_virtual(main())
+    assert len(Calibration.fit(found).weights) == 3
+    with pytest.raises(RewardError, match="'fixed 7' returned 7"):
+        run_virtual(outcomes_of(done.tree, "12", [fixed(7)]))
 
 
 def test_leaves_without_a_reward_are_no_rows_and_those_without_an_answer_are_wrong() -> None:

@@ -17,7 +17,7 @@ from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import EngineError, RewardError, SettingsError
-from spex_agents.rewards import Aggregate, Cached, Confidence, Ensemble, Judge, Value
+from spex_agents.rewards import Aggregate, Cached, Confidence, Ensemble, GroupVote, Judge, Value
 from spex_agents.rewards.confidence import Over
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import Speculation
@@ -276,6 +276,9 @@ async def test_a_small_model_gives_its_opinion() -> None:
             first = await reward.score("What is 2 + 3?", path, asked)
             assert 0 <= first <= 1
             assert await reward.score("What is 2 + 3?", path, request("run/0/reward-2")) == first
+        vote = GroupVote(engine, samples=2, max_tokens=8, otherwise=0.5)
+        shares = await vote.score_group("What is 2 + 3?", [path[:1], path], request("run/2"))
+        assert sum(shares) == 1
         written = await engine.generate(
             Prompt((Message("user", "Count to ten."),)),
             request("run/1"),

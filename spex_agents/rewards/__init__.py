@@ -14,7 +14,7 @@ from spex_agents.rewards.base import (
     check_reward,
 )
 from spex_agents.rewards.cache import Cached
-from spex_agents.rewards.calibration import Calibrated, Calibration, Outcome, outcomes
+from spex_agents.rewards.calibration import Calibrated, Calibration, Outcome, outcomes, outcomes_of
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.rewards.ensemble import Ensemble
 from spex_agents.rewards.group_vote import VOTE_PROMPT, GroupVote
@@ -48,6 +48,7 @@ __all__ = [
     "as_reward",
     "check_reward",
     "outcomes",
+    "outcomes_of",
 ]
 
 

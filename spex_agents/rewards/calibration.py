@@ -6,20 +6,23 @@ the outcome on the score; here on one or several, with a ridge term in place of 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.base import Reward
-from spex_agents.rewards.ensemble import Members, check_rewards
+from spex_agents.rewards.ensemble import Ensemble, Members, check_rewards
 from spex_agents.rewards.logistic import dot, minimise, sigmoid
+from spex_agents.rewards.parts import in_parts
 from spex_agents.search.answers import Extract, canonical, extract_answer
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Thought, Tree, derive_seed
 
 
 class Outcome(NamedTuple):
@@ -166,13 +169,53 @@ def outcomes(
         [Outcome(rewards=(0.7,), right=True)]
     """
     texts = {tuple(row["path"]): row["text"] for row in result["tree"]}
-    wanted = canonical(right)
     rows = []
     for row in result["tree"]:
         if row["ends"] and row["reward"] is not None:
             path = tuple(row["path"])
-            text = "\n".join(texts[path[:end]] for end in range(1, len(path) + 1))
-            answer = extract(text)
-            is_right = answer is not None and canonical(answer) == wanted
-            rows.append(Outcome((row["reward"],), is_right))
+            steps = [texts[path[:end]] for end in range(1, len(path) + 1)]
+            rows.append(Outcome((row["reward"],), _is_right(steps, right, extract)))
     return rows
+
+
+async def outcomes_of(
+    tree: Tree, right: str, rewards: Sequence[Reward], *, extract: Extract = extract_answer
+) -> list[Outcome]:
+    """The leaves of one search, each scored by all of `rewards`: rows for a mixture.
+
+    Args:
+        tree: The tree of a finished search.
+        right: The right answer.
+        rewards: What to score the leaves by, all at once.
+        extract: Finds an answer in a path's text: the search's own.
+
+    Raises:
+        SettingsError: There is no reward, or one is none.
+        RewardError: A reward failed; the others are cancelled.
+        EngineError: As a reward's own.
+
+    Example:
+        >>> from spex_agents.engines.clock import run_virtual
+        >>> from spex_agents.rewards import Calculator, SimulatedReward
+        >>> leaf = Thought(text="2 + 2 = 4, quality 0.5. The answer is 4", tokens=9, ends=True)
+        >>> tree = Tree("What is 2 + 2?").with_thoughts({(0,): leaf})
+        >>> run_virtual(outcomes_of(tree, "4", [Calculator(), SimulatedReward()]))
+        [Outcome(rewards=(1.0, 0.5), right=True)]
+    """
+    members = Ensemble(tuple(rewards))
+    leaves = list(tree.leaves())
+
+    async def row(index: int, part: Request) -> Outcome:
+        chain = tree.chain(leaves[index])
+        scores = await members.scores(tree.question, chain, part)
+        steps = [thought.text for thought in chain]
+        is_right = await asyncio.to_thread(_is_right, steps, right, extract)
+        return Outcome(tuple(scores), is_right)
+
+    seeds = [derive_seed(tree.seed, leaf, "reward") for leaf in leaves]
+    return await in_parts(Request(id=uuid4().hex, seed=tree.seed), seeds, row)
+
+
+def _is_right(steps: Sequence[str], right: str, extract: Extract) -> bool:
+    answer = extract("\n".join(steps))
+    return answer is not None and canonical(answer) == canonical(right)
