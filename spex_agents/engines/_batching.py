@@ -1,11 +1,13 @@
 """Continuous batching for `EmbeddedEngine`: one thread, which owns the model and its streams.
 
-Every round evaluates one piece of one prompt, then one token of every running job. The event loop
-only ever holds the lock for a few statements; the model runs without it.
+Every round evaluates one piece of one prompt, then one token of every running job, and where few
+run drafts of those after it. The event loop only ever holds the lock for a few statements; the model
+runs without it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Condition, Thread, current_thread
@@ -13,6 +15,7 @@ from time import monotonic
 
 import numpy as np
 
+from spex_agents.engines._drafts import Lookup
 from spex_agents.engines._jobs import CLOSED, Job, common, order
 from spex_agents.engines._llama import CHUNK, Llama
 from spex_agents.engines.base import Load
@@ -31,28 +34,34 @@ class Batcher:
     """Runs jobs, up to `slots` at a time; demanded ones are admitted first, then the oldest.
 
     Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass. A
-    slot's stream keeps the prompt it evaluated last, for later prompts to start from.
+    slot's stream keeps the text it evaluated last, for later prompts to start from.
 
     Attributes:
         loaded: Done when the model is up.
         closed: Done when the model is freed and the thread at its end.
         exact: Whether the loaded model's logits do not depend on the batch.
         prefilled_tokens: Prompt tokens evaluated so far, shared ones left out.
+        drafted_tokens: Drafts verified so far.
+        accepted_tokens: Those of them that were right.
     """
 
-    def __init__(self, path: Path, *, slots: int, context: int, threads: int) -> None:
+    def __init__(
+        self, path: Path, *, slots: int, context: int, threads: int, draft_tokens: int
+    ) -> None:
         self.loaded: Future[None] = Future()
         self.closed: Future[None] = Future()
         self.exact = False
-        self.prefilled_tokens = 0
+        self.prefilled_tokens = self.drafted_tokens = self.accepted_tokens = 0
         self._path = path
         self._context = context
         self._threads = threads
+        self._draft_tokens = draft_tokens
+        self._lookup = Lookup()
         self._changed = Condition()
         self._failure: SpexError | None = None
         self._waiting: list[Job] = []
         self._slots: list[Job | None] = [None] * slots
-        self._prompts: list[list[int]] = [[] for _ in range(slots)]
+        self._held: list[list[int]] = [[] for _ in range(slots)]
         for future in (self.loaded, self.closed):
             future.set_running_or_notify_cancel()
         self._thread = Thread(target=self._work, name="spex-embedded", daemon=True)
@@ -110,6 +119,7 @@ class Batcher:
                 slots=len(self._slots),
                 context=self._context,
                 threads=self._threads,
+                draft_tokens=self._draft_tokens,
             )
             self.exact = self._llama.batch_invariant()
         except Exception as error:
@@ -125,7 +135,7 @@ class Batcher:
             except Exception as error:
                 self._fail_all(EngineError(f"llama.cpp failed: {error}"))
                 self._llama.forget()
-                self._prompts = [[] for _ in self._slots]
+                self._held = [[] for _ in self._slots]
         self._fail_all(EngineError(CLOSED))
         self._llama.close()
 
@@ -146,8 +156,8 @@ class Batcher:
         for gap in range(len(running)):
             if self._slots[gap] is None and (job := self._slots[source := running.pop()]):
                 if job.filled:
-                    self._llama.share(source, gap, job.filled + len(job.written))
-                    self._prompts[gap] = self._prompts[source][: job.filled]
+                    self._llama.share(source, gap, job.position if job.written else job.filled)
+                    self._held[gap] = self._held[source].copy()
                 self._slots[gap], self._slots[source] = job, None
 
     def _round(self) -> None:
@@ -158,11 +168,52 @@ class Batcher:
                 self._prefill(slot, job)
             except SpexError as error:
                 self._answer(job, error)
-        decoding = [(slot, job) for slot, job in jobs if job.written and not job.over]
-        if decoding:
-            self._llama.decode([(slot, job.written[-1], job.position) for slot, job in decoding])
-            for row, (_, job) in enumerate(decoding):
-                self._extend(job, row)
+        if decoding := [(slot, job) for slot, job in jobs if job.written and not job.over]:
+            drafts = self._drafts([job for _, job in decoding])
+            texts = [
+                (slot, [job.text[-1], *draft], job.position)
+                for (slot, job), draft in zip(decoding, drafts, strict=True)
+            ]
+            self._llama.decode(texts)
+            for row, ((slot, job), draft) in enumerate(zip(decoding, drafts, strict=True)):
+                self._verify(slot, job, draft, row * (1 + len(draft)))
+
+    def _drafts(self, jobs: Sequence[Job]) -> list[list[int]]:
+        """Drafts for each job, all of one length, or none.
+
+        A step takes longer by what it verifies, for all its jobs, and the fewer they are, the less
+        that is beside what the step takes anyway: so they share `draft_tokens`. Streams of
+        different lengths would take several passes: so the shortest draft counts.
+        """
+        length = self._draft_tokens // len(jobs)
+        drafts = []
+        for job in jobs:
+            length = min(length, job.room - 1, self._context - 2 - job.position)
+            if length < 1:
+                return [[] for _ in jobs]
+            drafts.append(self._lookup.draft(job.text, length))
+            length = len(drafts[-1])
+        return [draft[:length] for draft in drafts]
+
+    def _verify(self, slot: int, job: Job, draft: Sequence[int], row: int) -> None:
+        """Draw a job's next tokens, until one is not the draft that what follows was computed for.
+
+        Each is drawn where and as it would have been without drafts, so the text is the same.
+        """
+        begun = len(job.text)
+        self._extend(job, row)
+        for index, token in enumerate(draft):
+            if job.over or job.text[-1] != token:
+                break
+            self.accepted_tokens += 1
+            self._extend(job, row + index + 1)
+        self.drafted_tokens += len(draft)
+        if draft:
+            self._llama.share(slot, slot, job.position)
+        if self.exact:
+            self._held[slot] += job.text[begun - 1 : -1]
+        if self._draft_tokens:
+            self._lookup.learn(job.text, begun)
 
     def _prefill(self, slot: int, job: Job) -> None:
         """Evaluate the next piece of a job's prompt, from the longest prefix that a stream has."""
@@ -170,17 +221,17 @@ class Batcher:
             job.tokens = self._llama.tokens(job.prompt)
             self._check(job)
         length = len(job.tokens)
-        shared = [min(common(prompt, job.tokens), length - 2) for prompt in self._prompts]
+        shared = [min(common(held, job.tokens), length - 1) for held in self._held]
         donor = max(range(len(shared)), key=lambda other: (shared[other], other == slot))
         if shared[donor] >= job.filled + _WORTH_SHARING:
             self._llama.share(donor, slot, shared[donor])
             job.filled = shared[donor]
         elif job.filled == 0:
             self._llama.share(slot, slot, 0)
-        end = length if length - job.filled <= CHUNK + 1 else job.filled + CHUNK
-        self._prompts[slot] = job.tokens[: job.filled]
+        end = min(length, job.filled + CHUNK)
+        self._held[slot] = job.tokens[: job.filled]
         self._llama.prefill(slot, job.tokens[job.filled : end], job.filled)
-        self._prompts[slot] = job.tokens[:end]
+        self._held[slot] = job.tokens[:end]
         self.prefilled_tokens += end - job.filled
         job.filled = end
         if end == length and job.labels:
@@ -188,6 +239,9 @@ class Batcher:
             labels = job.label_tokens.items()
             self._answer(job, {label: float(chances[token]) for label, token in labels})
         elif end == length:
+            job.text = job.tokens.copy()
+            if self._draft_tokens:
+                self._lookup.learn(job.text, 0)
             self._extend(job, 0)
 
     def _check(self, job: Job) -> None:
@@ -217,12 +271,13 @@ class Batcher:
             if job.over:
                 return
             job.written.append(token)
+            job.text.append(token)
             job.logprobs.append(logprob)
             job.request.tokens += 1
         ended = llama.ends(token)
         text = llama.text(job.tokens[-1], job.written[:-1] if ended else job.written)
         text, cut_off = cut(text, sampling.stop)
-        full = len(job.written) >= job.max_tokens or job.position + 1 >= self._context
+        full = job.room == 0 or job.position + 1 >= self._context
         if not (ended or cut_off or full):
             return
         thought = Thought(

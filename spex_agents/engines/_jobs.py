@@ -15,7 +15,13 @@ CLOSED = "the engine is closed: make a new EmbeddedEngine"
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """One request on its way: waiting, then in the slot of its index, then answered."""
+    """One request on its way: waiting, then in the slot of its index, then answered.
+
+    Attributes:
+        tokens: The prompt's.
+        filled: How many of them have been evaluated.
+        text: Prompt and what was written.
+    """
 
     prompt: Prompt
     request: Request
@@ -30,12 +36,18 @@ class Job:
     filled: int = 0
     sampler: Any = None
     written: list[int] = field(default_factory=list)
+    text: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
     @property
     def position(self) -> int:
         """Where the token written last belongs."""
-        return len(self.tokens) + len(self.written) - 1
+        return len(self.text) - 1
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be written, as far as `max_tokens` goes."""
+        return self.max_tokens - len(self.written)
 
     def settle(self, answer: object) -> None:
         self.over = True

@@ -1,16 +1,17 @@
 """llama.cpp for `EmbeddedEngine`: one model, and one stream of the key-value cache a slot.
 
-Two choices make a token independent of what else is in its batch. Each stream has cells of its own
-and flash attention is off, so a sum runs over the same cells in the same order whoever else runs.
-Prompts are evaluated at least two tokens at a time and decoded tokens one at a time, because the
-kernels for one column and for many round differently; hence decoded tokens are never shared as a
-prefix either.
+Two choices make a token independent of what else is evaluated with it, be that other requests, the
+rest of its prompt or drafts after it. Each stream has cells of its own, so a sum runs over the same
+cells in the same order whoever else runs. And attention is the flash kernel on a cache of 8-bit
+numbers, which takes each query by itself: without flash attention, and with it on 16-bit numbers,
+llama.cpp has kernels for one query and for several that round differently.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,11 +32,16 @@ CHUNK = 64
 
 _STREAM_PADDING = 256  # llama.cpp rounds a stream up to this many cells
 
+_CACHE_TYPES = (8, 30)
+"""Of the cache, as ggml numbers them: Q8_0, or BF16 where 32 does not divide a head's size."""
+
 
 class Llama:
     """A loaded model with `slots` streams; to be used from one thread only."""
 
-    def __init__(self, path: Path, *, slots: int, context: int, threads: int) -> None:
+    def __init__(
+        self, path: Path, *, slots: int, context: int, threads: int, draft_tokens: int
+    ) -> None:
         self._api = api = _bindings()
         api.disable_logging()
         api.ggml_backend_load_all()
@@ -48,19 +54,28 @@ class Llama:
         Model.n_vocab = self._vocab.n_vocab
         params = api.LlamaContextParams()
         params.n_ctx = slots * -(-context // _STREAM_PADDING) * _STREAM_PADDING
-        params.n_batch = params.n_ubatch = self._capacity = max(CHUNK + 1, slots)
+        params.n_batch = params.n_ubatch = self._capacity = max(CHUNK, slots + draft_tokens)
         params.n_seq_max = slots
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = False
-        params.flash_attn_type = 0
-        self._context = api.LlamaContext(self._model, params)
+        params.flash_attn_type = 1
+        self._context = self._with_cache(params)
         self._slots = slots
+        self._draft_tokens = draft_tokens
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
         environment.globals["raise_exception"] = _refuse
         source = self._model.get_default_chat_template()
         self._template = environment.from_string(source) if source else None
+
+    def _with_cache(self, params: Any) -> Any:
+        for kind in _CACHE_TYPES[:-1]:
+            params.type_k = params.type_v = kind
+            with suppress(RuntimeError):
+                return self._api.LlamaContext(self._model, params)
+        params.type_k = params.type_v = _CACHE_TYPES[-1]
+        return self._api.LlamaContext(self._model, params)
 
     def close(self) -> None:
         self._context.close()
@@ -122,10 +137,20 @@ class Llama:
         )
         self._rows = [last]
 
-    def decode(self, tokens: Sequence[tuple[int, int, int]]) -> None:
-        """Evaluate one (stream, token, position) a stream; row i then tells what follows i."""
-        self._evaluate([(stream, token, position, True) for stream, token, position in tokens])
-        self._rows = list(range(len(tokens)))
+    def decode(self, texts: Sequence[tuple[int, Sequence[int], int]]) -> None:
+        """Evaluate a (stream, tokens, position of the first) a stream.
+
+        The rows, a token each in this order, then tell what follows it. Where streams get equally
+        many tokens, that is one pass over the weights; else llama.cpp makes several.
+        """
+        self._evaluate(
+            [
+                (stream, token, position, True)
+                for stream, tokens, first in texts
+                for position, token in enumerate(tokens, first)
+            ]
+        )
+        self._rows = list(range(sum(len(tokens) for _, tokens, _ in texts)))
 
     def _evaluate(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
         with self._api.LlamaBatch(n_tokens=self._capacity, embd=0, n_seq_max=1) as batch:
@@ -159,24 +184,40 @@ class Llama:
         return np.array(self._context.get_logits_ith(self._rows[row]), dtype=np.float64)
 
     def batch_invariant(self) -> bool:
-        """Whether logits are the same to the bit alone, in a batch, and with a prompt in pieces."""
+        """Whether logits are the same to the bit however a text comes to be evaluated.
+
+        Compared are: a prompt at once, in pieces, and token by token; tokens alone, beside other
+        streams, and several at a time as drafts are.
+        """
         prompt = [token % self._vocab.n_vocab for token in range(300, 332)]
-        end = len(prompt)
+        drafts = prompt[: self._draft_tokens + 1]
+        piece, end = 13, len(prompt)
         self.forget()
         self.prefill(0, prompt, 0)
         whole = self._logits(0)
-        self.decode([(0, prompt[0], end)])
-        alone = self._logits(0)
-        self.share(0, 0, 13)
-        self.prefill(0, prompt[13:], 13)
-        same = bool(np.array_equal(whole, self._logits(0)))
-        for count in sorted({min(2, self._slots), min(5, self._slots), self._slots}):
+        alone = [self._after(token, position) for position, token in enumerate(drafts, end)]
+        self.share(0, 0, piece)
+        self.prefill(0, prompt[piece:], piece)
+        same = np.array_equal(whole, self._logits(0))
+        self.share(0, 0, piece)
+        for position in range(piece, end):
+            last = self._after(prompt[position], position)
+        same = same and np.array_equal(whole, last)
+        for count in sorted({1, min(2, self._slots), min(5, self._slots), self._slots}):
+            length = max(1, len(drafts) // count)
             for stream in range(count):
                 self.share(0, stream, end)
-            self.decode([(stream, prompt[stream % 2], end) for stream in range(count)])
-            same = same and np.array_equal(alone, self._logits((count - 1) // 2 * 2))
+            self.decode([(stream, drafts[:length], end) for stream in range(count)])
+            first = (count - 1) // 2 * length
+            same = same and all(
+                np.array_equal(alone[index], self._logits(first + index)) for index in range(length)
+            )
         self.forget()
         return same
+
+    def _after(self, token: int, position: int) -> NDArray[np.float64]:
+        self.decode([(0, [token], position)])
+        return self._logits(0)
 
 
 def _bindings() -> ModuleType:

