@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from spex_agents.bench.drafts import WAYS, DraftComparison, Rate, Round
 from spex_agents.bench.predictor import measure
 from spex_agents.bench.real import compare
+from spex_agents.bench.report import draft_tables
 from spex_agents.bench.sim import Case, run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import TraceReward, record, shipped_trace
@@ -323,6 +327,57 @@ def test_a_small_model_off_and_on() -> None:
     assert 0 < report["speedup_min"] <= report["speedup"] <= report["speedup_max"]
     assert report["useful_tokens"] > 0
     assert len(report["rows"]) == 1
+
+
+@pytest.mark.model
+def test_a_small_model_with_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spex_agents.bench.drafts.REQUESTS", (1, 2))
+    monkeypatch.setattr("spex_agents.bench.drafts.TOKENS", 12)
+    size = ("--rollouts", "2", "--width", "2", "--depth", "2", "--step-tokens", "8")
+    result = spex("bench", "real", *size, "--pairs", "2", "--draft-tokens", "4", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["draft_tokens"], report["exactness"]) == (4, "exact")
+    assert [rate["requests"] for rate in report["rates"]] == [1, 2]
+    for rate in report["rates"]:
+        assert rate["same_texts"]
+        assert 1 <= rate["per_step"] <= 5
+        assert 0 <= rate["accepted"] <= 1
+    assert report["tree_agreement"] == 1
+    assert report["speedup"].keys() == {"neither", "drafts", "thoughts", "both"}
+    assert report["speedup"]["neither"] == 1
+    assert len(report["rows"]) == 2
+
+
+def test_a_comparison_with_drafts_can_be_shown() -> None:
+    rate = Rate(
+        requests=4, off=40.0, on=50.0, ratio=1.25, per_step=1.5, accepted=0.25, same_texts=True
+    )
+    rounds = [
+        Round(seconds=dict(zip(WAYS, seconds, strict=True)), same_tree=same)
+        for seconds, same in (((8.0, 4.0, 2.0, 1.0), True), ((9.0, 3.0, 9.0, 3.0), False))
+    ]
+    comparison = DraftComparison(
+        label="rstar-2",
+        engine="embedded/model",
+        exactness="exact",
+        draft_tokens=4,
+        rates=[rate],
+        rounds=rounds,
+    )
+    assert comparison.speedup("both") == 5.5
+    console = Console(width=120, record=True, file=StringIO())
+    for table in draft_tables(comparison):
+        console.print(table)
+    shown = " ".join(console.export_text().split())
+    assert "4 tokens drafted for a step" in shown
+    assert "drafts 2.50, thoughts 2.50, both 5.50; 50% of the trees agree" in shown
+
+
+def test_drafts_of_a_server_are_not_set_here() -> None:
+    result = spex("bench", "real", "--engine", "simulated", "--draft-tokens", "4")
+    assert result.exit_code == 2
+    assert "embedded engine only" in result.stderr
 
 
 @pytest.mark.model

