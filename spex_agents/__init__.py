@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.embedded import EmbeddedEngine
     from spex_agents.engines.openai import OpenAIEngine
     from spex_agents.engines.sglang import SGLangEngine
-    from spex_agents.nodes import create_tot_graph, create_tot_node
+    from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
     from spex_agents.rewards import Verifier
     from spex_agents.search import Beam, BestOfN, Limits, Rebase, Rstar
     from spex_agents.speculation.config import Speculation
@@ -29,6 +29,7 @@ _HOMES = {
     "Verifier": "rewards",
     "create_tot_graph": "nodes",
     "create_tot_node": "nodes",
+    "create_tot_tool": "nodes",
 }
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Verifier",
     "create_tot_graph",
     "create_tot_node",
+    "create_tot_tool",
 ]
 
 

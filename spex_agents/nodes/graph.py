@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeAlias, TypedDict, get_type_hints
+from typing import Any, TypeAlias, TypedDict, Unpack, get_type_hints
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
-from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of, tell_ledger
+from spex_agents.nodes.settings import SearchSettings, search_config
 from spex_agents.nodes.state import (
     SearchState,
     Subject,
@@ -22,15 +23,10 @@ from spex_agents.nodes.state import (
     reward_rows,
     thought_rows,
 )
-from spex_agents.rewards import Reward, RewardFunction, as_reward
-from spex_agents.search.answers import Extract, Vote, extract_answer
-from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Expand, Policy
-from spex_agents.search.rebase import Rebase
-from spex_agents.speculation.config import SearchConfig, Speculation, check_question
+from spex_agents.search.policy import Expand
+from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.events import Listener
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.termination import ExactStop, Stop
 
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
@@ -41,18 +37,10 @@ Step: TypeAlias = Callable[[State, Open], Awaitable[Update]]
 def create_tot_graph(
     engine: Engine,
     *,
-    policy: Policy = Rebase(),
-    reward: Reward | RewardFunction | None = None,
-    limits: Limits = Limits(),
-    sampling: Sampling = Sampling(),
-    template: PromptTemplate = PromptTemplate(),
-    extract: Extract = extract_answer,
-    vote: Vote = "weighted",
-    stop: Stop | None = ExactStop(),
-    speculation: Speculation | None = Speculation(),
     seed: int = 0,
     question_key: str = "question",
     answer_key: str = "answer",
+    **search: Unpack[SearchSettings],
 ) -> StateGraph[Any, Any, Any, Any]:
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
 
@@ -68,43 +56,22 @@ def create_tot_graph(
 
     Args:
         engine: Who writes thoughts.
-        policy: What to expand.
-        reward: How good a thought is: a `Reward`, or an async function of the question and the
-            texts of the steps that returns a number in [0, 1]; None for the engine's own
-            log-probabilities. A function runs ahead only if it is declared free of side effects,
-            as ``Verifier(function, pure=True)``.
-        limits: Caps on thoughts and paths.
-        sampling: How tokens are drawn.
-        template: How the question becomes a conversation.
-        extract: Finds an answer in a path's text.
-        vote: How the answers of the leaves are counted.
-        stop: When to end before the policy does; None for never.
-        speculation: How far to run ahead; None for not at all. The result is the same.
         seed: Decides the run where the state has no `seed` of its own.
         question_key: The state's key of the question.
         answer_key: The state's key of the answer; None if no leaf has one.
+        **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
         SettingsError: The parts do not fit together.
 
     Example:
         >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.search import Rebase
         >>> graph = create_tot_graph(SimulatedEngine(speed=1000), policy=Rebase(width=4)).compile()
         >>> graph.invoke({"question": "What is 5 + 7?"})["answer"]
         '12'
     """
-    config = SearchConfig(
-        engine=engine,
-        policy=policy,
-        reward=as_reward(reward, engine),
-        limits=limits,
-        sampling=sampling,
-        template=template,
-        extract=extract,
-        vote=vote,
-        stop=stop,
-        speculation=speculation,
-    )
+    config = search_config(engine, search)
     keys = (question_key, answer_key)
     if len({*keys, *SearchState.__annotations__}) < 2 + len(SearchState.__annotations__):
         raise SettingsError(
@@ -124,7 +91,7 @@ def create_tot_graph(
                 "tree_sha256": None,
                 answer_key: None,
             }
-            start = {"subject": subject, "policy_state": plain(policy.start())}
+            start = {"subject": subject, "policy_state": plain(config.policy.start())}
             session = await open_session(start)
         else:
             session = await open_session(state)

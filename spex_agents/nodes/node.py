@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph, listener_of
 from spex_agents.nodes.run import LISTENER, STEPS, patched
-from spex_agents.rewards import Reward, RewardFunction
-from spex_agents.search.answers import Extract, Vote, extract_answer
-from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Policy
-from spex_agents.search.rebase import Rebase
-from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.termination import ExactStop, Stop
+from spex_agents.nodes.settings import SearchSettings
 
 NO_ANSWER = "No answer found."
 
@@ -26,19 +20,11 @@ NO_ANSWER = "No answer found."
 def create_tot_node(
     engine: Engine,
     *,
-    policy: Policy = Rebase(),
-    reward: Reward | RewardFunction | None = None,
-    limits: Limits = Limits(),
-    sampling: Sampling = Sampling(),
-    template: PromptTemplate = PromptTemplate(),
-    extract: Extract = extract_answer,
-    vote: Vote = "weighted",
-    stop: Stop | None = ExactStop(),
-    speculation: Speculation | None = Speculation(),
     seed: int = 0,
     messages_key: str = "messages",
     question_key: str | None = None,
     answer_key: str | None = None,
+    **search: Unpack[SearchSettings],
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """Build a node that answers by tree-of-thought search, for ``graph.add_node("think", node)``.
 
@@ -57,19 +43,11 @@ def create_tot_node(
 
     Args:
         engine: Who writes thoughts.
-        policy: What to expand.
-        reward: How good a thought is; see `create_tot_graph`, as for all arguments up to `seed`.
-        limits: Caps on thoughts and paths.
-        sampling: How tokens are drawn.
-        template: How the question becomes a conversation.
-        extract: Finds an answer in a path's text.
-        vote: How the answers of the leaves are counted.
-        stop: When to end before the policy does; None for never.
-        speculation: How far to run ahead; None for not at all.
         seed: Decides the run.
         messages_key: The state's key of its messages.
         question_key: The state's key of the question, in place of messages.
         answer_key: The state's key of the answer, in place of messages.
+        **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
         SettingsError: The parts do not fit together, or only one of the two keys is given.
@@ -77,6 +55,7 @@ def create_tot_node(
     Example:
         >>> from langgraph.graph import START, MessagesState, StateGraph
         >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.search import Rebase
         >>> node = create_tot_node(SimulatedEngine(speed=1000), policy=Rebase(width=4))
         >>> graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
         >>> result = graph.compile().invoke({"messages": [("user", "What is 5 + 7?")]})
@@ -88,19 +67,7 @@ def create_tot_node(
             f"question_key={question_key!r}, answer_key={answer_key!r}: give both for a state of "
             "your own, or neither for a state of messages"
         )
-    search = create_tot_graph(
-        engine,
-        policy=policy,
-        reward=reward,
-        limits=limits,
-        sampling=sampling,
-        template=template,
-        extract=extract,
-        vote=vote,
-        stop=stop,
-        speculation=speculation,
-        seed=seed,
-    ).compile(name="tree of thoughts")
+    graph = create_tot_graph(engine, seed=seed, **search).compile(name="tree of thoughts")
 
     def question(state: Any) -> dict[str, str]:
         if question_key is None:
@@ -112,15 +79,11 @@ def create_tot_node(
             return {messages_key: [_reply(result)]}
         return {answer_key: result["answer"]}
 
-    def inner(config: RunnableConfig) -> RunnableConfig:
-        listening = patched(config, LISTENER, listener_of(config))
-        return {**listening, "recursion_limit": STEPS}
-
     async def asynchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        return update(await search.ainvoke(question(state), inner(config)))
+        return update(await graph.ainvoke(question(state), inner_config(config)))
 
     def synchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        return update(search.invoke(question(state), inner(config)))
+        return update(graph.invoke(question(state), inner_config(config)))
 
     return RunnableLambda(synchronous, asynchronous, name="tot")
 
@@ -140,10 +103,19 @@ def question_in(messages: Sequence[BaseMessage]) -> str:
     raise SettingsError(f"no question among {len(messages)} messages: add a human message")
 
 
+def inner_config(config: RunnableConfig) -> RunnableConfig:
+    """The configuration of a search graph that runs within a node or a tool."""
+    return {**patched(config, LISTENER, listener_of(config)), "recursion_limit": STEPS}
+
+
+def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search graph's result says of the search, but for its tree."""
+    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
+
+
 def _reply(result: Mapping[str, Any]) -> AIMessage:
-    report = {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
     content = NO_ANSWER if result["answer"] is None else result["answer"]
-    return AIMessage(content=content, response_metadata={"spex": report})
+    return AIMessage(content=content, response_metadata={"spex": report_of(result)})
 
 
 def _get(state: Any, key: str) -> Any:

@@ -1,0 +1,317 @@
+"""An agent's model call as a search over candidate next messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+from anyio.to_thread import run_sync
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ToolMessage,
+    messages_from_dict,
+    messages_to_dict,
+)
+from langchain_core.tools import BaseTool
+
+from spex_agents.engines.base import Features, Load, Prompt, PromptTemplate, Request, Sampling
+from spex_agents.engines.gate import Gate
+from spex_agents.errors import EngineError, SettingsError, at_least_one
+from spex_agents.nodes.graph import listener_of
+from spex_agents.nodes.run import portal
+from spex_agents.search.answers import Ballot, elect
+from spex_agents.search.limits import Limits
+from spex_agents.search.policy import Policy
+from spex_agents.search.rebase import Rebase
+from spex_agents.search.tree import Thought, Tree
+from spex_agents.speculation.budget import Budget
+from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solve import run_to_end
+
+MessageReward: TypeAlias = Callable[[Sequence[BaseMessage]], Awaitable[float]]
+"""How good the conversation up to its last message is: a number in [0, 1]."""
+
+Handler: TypeAlias = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+
+_TEMPLATE = PromptTemplate(system="", user="{question}", delimiter="\n")
+
+
+class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Lets an agent consider several next messages, tool calls included, before it takes one.
+
+    Each call of the agent's model becomes a search: candidates are asked for at the same time, the
+    reward judges them, and the policy may go on from the best. A candidate whose tool calls are all
+    free of side effects is looked ahead of: the tools are called, the reward sees their results,
+    and the message after them is a thought of its own. No other tool is called by the search; the
+    agent calls the tools of the message that was chosen, as ever.
+
+    What is streamed, checkpointed and returned is the chosen message alone. It carries the report
+    ``{"tree_sha256", "candidates", "ledger"}`` under ``response_metadata["spex"]``.
+
+    Candidates differ as far as the model's own sampling lets them: give it a temperature.
+
+    Args:
+        policy: What to expand; `Rebase(width=4)` by default: four candidates.
+        reward: How good a conversation that ends with a candidate is; None to take the candidate
+            that was written most often.
+        pure: The reward is free of side effects: it may be asked about messages begun early.
+        free_of_side_effects: Names of the tools that may be called to look ahead. Tools that take
+            injected arguments cannot.
+        depth: Messages looked ahead, the next one included.
+        speculation: How far to run ahead; None for not at all. The chosen message is the same.
+        seed: Decides the run, as far as the model takes seeds.
+        seed_parameter: The model's keyword for a seed; None sends none.
+        max_concurrency: Model calls in flight at most, over all runs of the agent.
+
+    Raises:
+        SettingsError: A number is below 1.
+
+    Example:
+        >>> from langchain.agents import create_agent
+        >>> from langchain_core.language_models import FakeMessagesListChatModel
+        >>> model = FakeMessagesListChatModel(responses=[AIMessage("4"), AIMessage("5")] * 2)
+        >>> agent = create_agent(model, middleware=[SpexMiddleware(policy=Rebase(width=3))])
+        >>> agent.invoke({"messages": [("user", "What is 2 + 2?")]})["messages"][-1].content
+        '4'
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy = Rebase(width=4),
+        reward: MessageReward | None = None,
+        pure: bool = False,
+        free_of_side_effects: Collection[str] = (),
+        depth: int = 1,
+        speculation: Speculation | None = Speculation(),
+        seed: int = 0,
+        seed_parameter: str | None = None,
+        max_concurrency: int = 16,
+    ) -> None:
+        super().__init__()
+        at_least_one(depth=depth, max_concurrency=max_concurrency)
+        if isinstance(free_of_side_effects, str):
+            raise SettingsError(
+                f"free_of_side_effects={free_of_side_effects!r}: must be a collection of names"
+            )
+        self._policy = policy
+        self._reward = reward
+        self._pure = pure
+        self._free = frozenset(free_of_side_effects)
+        self._limits = Limits(depth=depth, step_tokens=2**31, path_tokens=2**31)
+        self._speculation = speculation
+        if speculation is not None and speculation.budget is None:
+            self._speculation = replace(speculation, budget=Budget(max_concurrency))
+        self._seed = seed
+        self._seed_parameter = seed_parameter
+        self._gate = Gate(max_concurrency)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Handler
+    ) -> ModelResponse[Any]:
+        """Search for the next message.
+
+        Raises:
+            EngineError: The model failed.
+            RewardError: The reward failed, or returned no number in [0, 1].
+        """
+        return await self._search(request, handler, self._speculation)
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> ModelResponse[Any]:
+        """The same for an agent that is invoked synchronously.
+
+        Nothing is begun early then, for a call in a thread cannot be cancelled.
+        """
+
+        async def in_thread(request: ModelRequest[Any]) -> ModelResponse[Any]:
+            return await run_sync(handler, request)
+
+        return portal().call(self._search, request, in_thread, None)
+
+    async def _search(
+        self, request: ModelRequest[Any], handler: Handler, speculation: Speculation | None
+    ) -> ModelResponse[Any]:
+        writer = _Candidates(request, handler, self._free, self._gate, self._seed_parameter)
+        config = SearchConfig(
+            engine=writer,
+            policy=self._policy,
+            reward=_OfMessages(request.messages, self._reward, self._pure),
+            limits=self._limits,
+            template=_TEMPLATE,
+            extract=lambda text: None,
+            stop=None,
+            speculation=speculation,
+        )
+        tree = Tree(str(request.messages[-1].text) or "?", self._seed)
+        session = Session(config, tree, run=uuid4().hex, listener=listener_of({}))
+        async with session:
+            await run_to_end(session)  # its answer is None: messages have no answers to find
+        response = writer.responses[self._elect(session)]
+        chosen = next(message for message in response.result if isinstance(message, AIMessage))
+        chosen.response_metadata["spex"] = {
+            "tree_sha256": session.tree.sha256(),
+            "candidates": len(session.tree),
+            "ledger": session.ledger.report(),
+        }
+        return response
+
+    def _elect(self, session: Session) -> str:
+        """The text of the thought at depth 1 that is chosen."""
+        tree = session.tree
+        voters = self._policy.voters(session.state, tree)
+        leaves = list(tree.leaves() if voters is None else voters)
+        if not leaves:
+            raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
+        first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}
+        ballots = [Ballot(first[leaf], tree.rewards.get(leaf, 0.0)) for leaf in leaves]
+        elected = elect(ballots, "majority" if self._reward is None else "best")
+        assert elected is not None  # noqa: S101 (there is a ballot)
+        return elected
+
+
+class _Candidates:
+    """The agent's model as an engine: a thought is a message, and the results of its tools."""
+
+    name = "agent"
+
+    def __init__(
+        self,
+        request: ModelRequest[Any],
+        handler: Handler,
+        free: Collection[str],
+        gate: Gate,
+        seed_parameter: str | None,
+    ) -> None:
+        self.responses: dict[str, ModelResponse[Any]] = {}
+        self._request = request
+        self._handler = handler
+        self._gate = gate
+        self._seed_parameter = seed_parameter
+        self._tools = {
+            tool.name: tool
+            for tool in request.tools
+            if isinstance(tool, BaseTool) and tool.name in free
+        }
+
+    @property
+    def features(self) -> Features:
+        return Features(exactness="unseeded", promotion=True, slots=self._gate.places)
+
+    async def generate(
+        self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
+    ) -> Thought:
+        said_before: list[Any] = [*self._request.messages, *_messages(prompt.reply)]
+        asked = self._request.override(messages=said_before)
+        if self._seed_parameter is not None:
+            settings = {**asked.model_settings, self._seed_parameter: request.seed}
+            asked = asked.override(model_settings=settings)
+        async with self._gate.place(request):
+            response = await self._handler(asked)
+        said = next(message for message in response.result if isinstance(message, AIMessage))
+        tokens = said.usage_metadata["output_tokens"] if said.usage_metadata else 0
+        request.tokens += tokens or max(1, len(str(said.text)) // 4)
+        calls = said.tool_calls
+        ahead = bool(calls) and all(call["name"] in self._tools for call in calls)
+        results: list[BaseMessage] = []
+        if ahead and len(response.result) == 1:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._call(dict(call))) for call in calls]
+            results = [task.result() for task in tasks]
+        text = _written([*response.result, *results])
+        self.responses.setdefault(text, response)
+        return Thought(
+            text=text,
+            tokens=request.tokens,
+            finish="step" if results else "stop",
+            ends=not results,
+        )
+
+    async def _call(self, call: dict[str, Any]) -> BaseMessage:
+        try:
+            result = await self._tools[call["name"]].ainvoke({**call, "type": "tool_call"})
+        except Exception as error:  # as an agent's tools node tells the model of it
+            text = f"{type(error).__name__}: {error}"
+            return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
+        if isinstance(result, ToolMessage):
+            return result
+        return ToolMessage(str(result), tool_call_id=call["id"], name=call["name"])
+
+    async def score(
+        self, prompt: Prompt, request: Request, *, labels: Sequence[str]
+    ) -> Mapping[str, float]:
+        raise EngineError("an agent's model gives no label probabilities")
+
+    async def promote(self, request: Request) -> None:
+        """Nothing to send: the gate reads `request.demanded` when a place falls free."""
+
+    async def load(self) -> Load:
+        return Load(running=self._gate.running, waiting=self._gate.waiting)
+
+    async def aclose(self) -> None:
+        """Nothing to close: the model is the agent's."""
+
+
+class _OfMessages:
+    """A reward of messages as one of thoughts."""
+
+    name = "messages"
+    needs_logprobs = False
+
+    def __init__(
+        self, messages: Sequence[BaseMessage], reward: MessageReward | None, pure: bool
+    ) -> None:
+        self.pure = pure or reward is None
+        self._messages = messages
+        self._reward = reward
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        if self._reward is None:
+            return 1.0
+        said = [message for thought in thoughts for message in _messages(thought.text)]
+        return await self._reward([*self._messages, *said])
+
+
+def _messages(lines: str) -> list[BaseMessage]:
+    return [
+        message for line in lines.splitlines() for message in messages_from_dict(json.loads(line))
+    ]
+
+
+def _written(messages: Sequence[BaseMessage]) -> str:
+    """Messages as a line of JSON: what they say, so that those that say the same are equal.
+
+    Ids and usage differ from call to call, as do the ids of tool calls.
+    """
+    ids: dict[str | None, str] = {}
+    plain: list[BaseMessage] = []
+    for message in messages:
+        if isinstance(message, AIMessage):
+            calls = []
+            for call in message.tool_calls:
+                ids[call["id"]] = f"call-{len(ids)}"
+                calls.append({**call, "id": ids[call["id"]]})
+            plain.append(AIMessage(message.content, tool_calls=calls))
+        elif isinstance(message, ToolMessage):
+            answered = ids.get(message.tool_call_id, message.tool_call_id)
+            plain.append(
+                ToolMessage(
+                    message.content,
+                    tool_call_id=answered,
+                    name=message.name,
+                    status=message.status,
+                )
+            )
+        else:
+            plain.append(message)
+    return json.dumps(messages_to_dict(plain), sort_keys=True)

@@ -1,0 +1,74 @@
+"""Tree-of-thought search as a tool that an agent may call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Unpack
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool
+
+from spex_agents.engines.base import Engine
+from spex_agents.nodes.graph import create_tot_graph
+from spex_agents.nodes.node import NO_ANSWER, inner_config, report_of
+from spex_agents.nodes.settings import SearchSettings
+
+DESCRIPTION = (
+    "Solves a hard problem that has a definite answer, such as one of mathematics or logic, by "
+    "exploring several lines of reasoning. Takes the whole problem: it sees nothing else."
+)
+
+
+def create_tot_tool(
+    engine: Engine,
+    *,
+    name: str = "think",
+    description: str = DESCRIPTION,
+    seed: int = 0,
+    **search: Unpack[SearchSettings],
+) -> BaseTool:
+    """Build a tool that answers a question by tree-of-thought search.
+
+    Its content is the answer, ``No answer found.`` if no leaf has one; its artifact is the report
+    ``{"answer", "tree_sha256", "stopped", "ledger"}``. Events of thoughts reach the stream of the
+    agent's graph with ``stream_mode="custom"``.
+
+    Args:
+        engine: Who writes thoughts.
+        name: The tool's name.
+        description: Tells the agent's model when to call it.
+        seed: Decides the run.
+        **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
+
+    Raises:
+        SettingsError: The parts do not fit together.
+
+    Example:
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> tool = create_tot_tool(SimulatedEngine(speed=1000))
+        >>> tool.invoke({"question": "What is 5 + 7?"})
+        '12'
+    """
+    graph = create_tot_graph(engine, seed=seed, **search).compile(name="tree of thoughts")
+
+    async def asynchronous(
+        question: Annotated[str, "The whole problem."], config: RunnableConfig
+    ) -> tuple[str, dict[str, Any]]:
+        return _found(await graph.ainvoke({"question": question}, inner_config(config)))
+
+    def synchronous(
+        question: Annotated[str, "The whole problem."], config: RunnableConfig
+    ) -> tuple[str, dict[str, Any]]:
+        return _found(graph.invoke({"question": question}, inner_config(config)))
+
+    return StructuredTool.from_function(
+        synchronous,
+        asynchronous,
+        name=name,
+        description=description,
+        response_format="content_and_artifact",
+    )
+
+
+def _found(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    report = report_of(result)
+    return (NO_ANSWER if report["answer"] is None else report["answer"]), report
