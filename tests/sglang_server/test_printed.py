@@ -1,0 +1,35 @@
+"""The commands that the documents print for a server that runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from launching import SPEX, Served
+
+ROOT = Path(__file__).parents[2]
+PRINTED = sorted(
+    {
+        line.split("#")[0].removeprefix("$ ").strip()
+        for page in (ROOT / "README.md", ROOT / "docs" / "sglang.md")
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if re.match(r"(\$ )?spex (solve|bench) .*--engine http", line)
+    }
+)
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(PRINTED) >= 2
+
+
+@pytest.mark.parametrize("command", PRINTED)
+def test_a_printed_command_runs(command: str, served: Served) -> None:
+    words = shlex.split(command.replace("http://127.0.0.1:30000", served.policy))[1:]
+    if words[0] == "bench":
+        words += ["--pairs", "1", "--rollouts", "3"]  # the last one counts: not for minutes here
+    done = subprocess.run([*SPEX, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
