@@ -26,6 +26,7 @@ from spex_agents.search import (
     Rebase,
     RestMcts,
     Rstar,
+    RstarActions,
     TotBfs,
     TotDfs,
     registry,
@@ -428,7 +429,9 @@ POLICIES = st.one_of(
         width=st.integers(1, 4),
         keep=st.integers(1, 4),
         select=st.sampled_from(["greedy", "sample"]),
+        generate=st.sampled_from(["sample", "propose"]),
     ),
+    st.builds(RstarActions, rollouts=st.integers(1, 12), width=st.integers(1, 2)),
     st.builds(
         TotDfs,
         width=st.integers(1, 3),

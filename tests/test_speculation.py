@@ -33,9 +33,11 @@ from spex_agents.search import (
     Expand,
     Finish,
     Policy,
+    Rap,
     Rebase,
     RestMcts,
     Rstar,
+    RstarActions,
     Thought,
     TotBfs,
     TotDfs,
@@ -43,6 +45,7 @@ from spex_agents.search import (
     registry,
 )
 from spex_agents.search.policy import Decision, State
+from spex_agents.search.prompts import SUBQUESTION
 from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import TreeView
 from spex_agents.speculation.budget import Budget
@@ -79,6 +82,10 @@ POLICIES: list[Policy] = [
     Dvts(beams=6, width=2),
     TotBfs(width=2, keep=2, select="sample"),
     TotDfs(width=2, solutions=2),
+    TotBfs(width=3, keep=2, generate="propose"),
+    TotDfs(width=2, generate="propose"),
+    RstarActions(rollouts=8, width=1),
+    Rap(rollouts=3, width=2, step=SUBQUESTION),
     Greedy(),
 ]
 REWARDS = st.builds(

@@ -29,10 +29,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation, and the beginning of the assistant's next reply, to be continued as it is."""
+    """A conversation, and the beginning of the assistant's next reply, to be continued as it is.
+
+    Attributes:
+        messages: The turns before the reply.
+        reply: Its beginning.
+        plain: For engines without a model: the root's question and the steps of the path as the
+            template alone would tell them, where a policy asks with a prompt of its own.
+    """
 
     messages: tuple[Message, ...]
     reply: str = ""
+    plain: Prompt | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,11 @@ class SimulatedEngine:
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
     ) -> Thought:
-        """Continue `prompt.reply` by one thought, or to the end of its path without `stop`."""
+        """Continue `prompt.reply` by one thought, or to the end of its path without `stop`.
+
+        The world sees the steps of the path, however a policy's own prompt tells them.
+        """
+        prompt = prompt.plain or prompt
         if sampling.stop:
             thought = self.world.thought(prompt, request.seed, max_tokens)
         else:

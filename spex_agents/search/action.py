@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from spex_agents.search.tree import Thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,11 @@ class Action:
         lists: The thought is the next entry of a list that its elder siblings (those of smaller
             index, all of this action) have begun: the reply shows them. Drawn one after the other
             they are distributed as one list that the model writes at once, but for its own end.
+        restates: The thought says the question in other words: the prompts below it ask that, and
+            begin anew.
+        again: The thought is the one before it, written again from the first place where that has
+            these words (or from its end, with these words put there): later prompts tell it instead
+            of that one. It takes the place of `cue`.
 
     Example:
         >>> Action(name="rephrase", cue="In other words: ", goes_on=True).to_end
@@ -32,7 +40,34 @@ class Action:
     to_end: bool = False
     goes_on: bool = False
     lists: bool = False
+    restates: bool = False
+    again: str = ""
 
 
 STEP = Action()
 WHOLE = Action(name="answer", to_end=True)
+
+
+def told(
+    question: str, steps: Sequence[tuple[Thought, Action]], action: Action = STEP
+) -> tuple[str, list[Thought], Action]:
+    """What the prompt for the thought after `steps` tells: question and thoughts, and how it asks.
+
+    Example:
+        >>> again = Action(again=" Answer:")
+        >>> steps = [(Thought(text="2 + 2? Answer: 5.", tokens=8), STEP)]
+        >>> told("What is 2 + 2?", steps, again)[2].cue
+        '2 + 2? Answer:'
+    """
+    thoughts: list[Thought] = []
+    for thought, how in steps:
+        if how.restates and (restated := thought.text.removeprefix(how.cue).strip()):
+            question, thoughts = restated, []
+            continue
+        if how.again:
+            del thoughts[-1:]
+        thoughts.append(thought)
+    if action.again and thoughts:
+        begun = thoughts.pop().text.partition(action.again)[0] + action.again
+        action = replace(action, cue=begun)
+    return question, thoughts, action

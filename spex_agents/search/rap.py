@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.search.action import STEP, Action
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -34,6 +35,8 @@ class Rap(Policy):
         rollouts: Paths walked to their end; a rollout may end at a leaf met before.
         width: Children of an expanded thought.
         exploration: w of the rule.
+        step: How a thought is asked for. RAP's mathematics uses sub-questions and their answers,
+            which [`SUBQUESTION`][spex_agents.search.prompts.SUBQUESTION] asks for in one line.
 
     Raises:
         SettingsError: `rollouts` or `width` is below 1, or `exploration` is negative.
@@ -42,6 +45,7 @@ class Rap(Policy):
     rollouts: int = 10
     width: int = 4
     exploration: float = 1.0
+    step: Action = STEP
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
@@ -50,6 +54,9 @@ class Rap(Policy):
 
     def start(self) -> State:
         return _State((), ROOT)
+
+    def action(self, path: Path) -> Action:
+        return self.step
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, node = state

@@ -18,6 +18,7 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "tot-bfs": "tot.TotBfs",
         "tot-dfs": "tot.TotDfs",
         "rstar": "rstar.Rstar",
+        "rstar-actions": "rstar_actions.RstarActions",
         "rest-mcts": "rest_mcts.RestMcts",
         "rap": "rap.Rap",
         "best-of-n": "best_of_n.BestOfN",

@@ -59,29 +59,48 @@ class Rstar(Policy):
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, chain = state
-        if chain and tree.thought(chain).ends:
+        if chain and self.terminal(chain, tree):
             leaves, chain = (*leaves, chain), ROOT
         while len(leaves) < self.rollouts:
             if not chain:
                 chain = self._descend(leaves, tree)
-                if chain in tree and tree.thought(chain).ends:
+                if chain in tree and self.terminal(chain, tree):
                     leaves, chain = (*leaves, chain), ROOT
                     continue
-            child = next(child for child in children(chain, self.width) if child not in tree)
+            child = self.unexplored(chain, tree)
             return _State(leaves, child), Expand((child,))
         return _State(leaves, ROOT), Finish()
 
     def remaining(self, state: State, tree: TreeView) -> int:
         return self.rollouts - len(state[0])
 
+    # What a variant of the search does in its own way.
+
+    def branches(self, path: Path) -> int:
+        """How many children a thought has."""
+        return self.width
+
+    def unexplored(self, path: Path, tree: TreeView) -> Path:
+        """The child to explore next of a thought that has an unexplored one."""
+        return next(child for child in children(path, self.width) if child not in tree)
+
+    def terminal(self, path: Path, tree: TreeView) -> bool:
+        """Whether a rollout ends there."""
+        return tree.thought(path).ends
+
+    def outcome(self, leaf: Path, tree: TreeView) -> float:
+        """What a rollout that ends there brings."""
+        return tree.reward(leaf)
+
     def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
         """Walk by UCT to the first thought that has an unexplored child, or to a leaf."""
         path = ROOT
-        below = [(leaf, tree.reward(leaf)) for leaf in leaves]
+        below = [(leaf, self.outcome(leaf, tree)) for leaf in leaves]
         while True:
             depth = len(path)
-            visits = [0] * self.width
-            values = [0.0] * self.width
+            branches = self.branches(path)
+            visits = [0] * branches
+            values = [0.0] * branches
             for leaf, reward in below:
                 visits[leaf[depth]] += 1
                 values[leaf[depth]] += reward
@@ -94,6 +113,6 @@ class Rstar(Policy):
             ]
             best = scores.index(max(scores))
             path = (*path, best)
-            if tree.thought(path).ends:
+            if self.terminal(path, tree):
                 return path
             below = [(leaf, reward) for leaf, reward in below if leaf[depth] == best]

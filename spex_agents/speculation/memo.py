@@ -18,9 +18,10 @@ from typing import Any, Generic, Self, TypeVar
 
 import anyio
 
-from spex_agents.engines.base import Request
+from spex_agents.engines.base import Prompt, Request
 from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
 from spex_agents.rewards.base import GroupReward, Reward, check_reward, in_groups
+from spex_agents.search.action import Action, told
 from spex_agents.search.tree import Path, Thought, Tree, derive_seed
 from spex_agents.speculation.budget import budget_of
 from spex_agents.speculation.config import SearchConfig
@@ -220,18 +221,15 @@ class Memo:
 
     async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
         config = self.config
-        action = config.policy.action(path)
-        elders = self._elders(path)
-        for elder in elders:
+        for elder in self._elders(path):
             if elder not in self.thoughts:
                 await self.take(elder)  # demanded work only waits: no guess begins before them
                 self._budget.restart(request)
+        action, prompt = self._prompt(path, before)
         sampling = replace(config.sampling, stop=()) if action.to_end else config.sampling
         try:
             thought = await config.engine.generate(
-                config.template.prompt(
-                    self._question, before, action, [self.thoughts[elder] for elder in elders]
-                ),
+                prompt,
                 request,
                 sampling=sampling,
                 max_tokens=config.limits.room(before, to_end=action.to_end),
@@ -246,6 +244,15 @@ class Memo:
         if config.extract(thought.text) is not None:
             thought = replace(thought, ends=True)
         return config.limits.close(thought, before)
+
+    def _prompt(self, path: Path, before: Sequence[Thought]) -> tuple[Action, Prompt]:
+        """How the thought at `path` is asked for, with its cue, and the prompt that asks."""
+        template, action = self.config.template, self.config.policy.action
+        steps = [(thought, action(path[:depth])) for depth, thought in enumerate(before, 1)]
+        question, thoughts, asked = told(self._question, steps, action(path))
+        elders = [self.thoughts[elder] for elder in self._elders(path)]
+        prompt = template.prompt(question, thoughts, asked, elders)
+        return asked, replace(prompt, plain=template.prompt(self._question, before))
 
     def _elders(self, path: Path) -> list[Path]:
         """The siblings whose texts belong to the prompt of `path`."""

@@ -1,0 +1,54 @@
+r"""The prompts of the field's policies, in words of our own: data, to be replaced by yours.
+
+They ask for an answer in ``\boxed{}``, as the default template does.
+"""
+
+from __future__ import annotations
+
+from spex_agents.search.action import Action
+
+ONE_STEP = Action(name="one step", goes_on=True)
+"""A1 of rStar: the template asks for the next step, and a model that stops has not finished."""
+
+SUBQUESTION = Action(
+    name="sub-question",
+    user=(
+        "{question}\n\n"
+        "Solve this by sub-questions, one a line, each with its answer: "
+        "Sub-question: ...? Answer: ...\n"
+        "When nothing is left to find out, ask the question itself as the last sub-question, "
+        "and give its answer in \\boxed{}."
+    ),
+    cue="Sub-question: ",
+    goes_on=True,
+)
+"""A3 of rStar, and the step of RAP: the next sub-question, with its answer."""
+
+REANSWER = Action(name="answer again", user=SUBQUESTION.user, again=" Answer:", goes_on=True)
+"""A4 of rStar: the last sub-question as it was asked, with a new answer."""
+
+REPHRASE = Action(
+    name="rephrase",
+    user=(
+        "{question}\n\n"
+        "Do not solve this. Say it in other words, in one line: "
+        "first everything that is given, fact by fact, then what is asked."
+    ),
+    cue="In other words: ",
+    goes_on=True,
+    restates=True,
+)
+"""A5 of rStar: the question in other words, which the prompts below ask instead."""
+
+PROPOSE = Action(
+    name="propose",
+    user=(
+        "{question}\n\n"
+        "Steps taken so far:\n{steps}\n\n"
+        "List steps that could come next, one a line, each different from the others. "
+        "A step that completes the solution gives the answer in \\boxed{}."
+    ),
+    lists=True,
+    goes_on=True,
+)
+"""The original ToT's proposals: the children of a thought are the entries of one list."""
