@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import sqrt
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spex_agents import demo
+from spex_agents.bench.shares import wilson
 from spex_agents.cli.choices import make_engine
 from spex_agents.engines.base import Engine, Request
 from spex_agents.problems import Stated, read_problems
@@ -54,19 +54,6 @@ class Row:
     high: float
     tokens: float
     answers: tuple[str | None, ...]
-
-
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share.
-
-    Example:
-        >>> wilson(5, 10)
-        (0.237, 0.763)
-    """
-    share, scale = right / count, 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / scale
-    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
-    return round(middle - half, 3), round(middle + half, 3)
 
 
 async def run(

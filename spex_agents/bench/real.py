@@ -116,17 +116,13 @@ async def compare(
     at_least_one(pairs=pairs)
     if config.speculation is None:
         raise SettingsError("speculation=None: must be set, it is what is measured")
-    plain = replace(config, speculation=None)
     await wake(config, check_question(questions[0]))
     done = []
     for number in range(pairs):
-        question = check_question(questions[number % len(questions)])
-        ran: dict[bool, tuple[Result, float]] = {}
-        for ahead in (True, False) if number % 2 else (False, True):
-            ran[ahead] = await timed(config if ahead else plain, question, number)
-        exact = config.engine.features.exactness == "exact"
-        done.append(_pair(*ran[False], *ran[True], exact=exact))
-        progress(done[-1])
+        question = questions[number % len(questions)]
+        pair, _ = await measure_pair(config, question, number, ahead_first=bool(number % 2))
+        done.append(pair)
+        progress(pair)
     features = config.engine.features
     return Comparison(
         label=label,
@@ -137,8 +133,27 @@ async def compare(
     )
 
 
+async def measure_pair(
+    config: SearchConfig, question: str, seed: int, *, ahead_first: bool
+) -> tuple[Pair, Result]:
+    """The same search off and on; the result is the one with speculation.
+
+    Args:
+        config: What the search is made of, its `speculation` included.
+        question: What to answer.
+        seed: Decides both.
+        ahead_first: Whether the one with speculation goes first.
+    """
+    plain = replace(config, speculation=None)
+    ran: dict[bool, tuple[Result, float]] = {}
+    for ahead in (ahead_first, not ahead_first):
+        ran[ahead] = await timed(config if ahead else plain, question, seed)
+    exact = config.engine.features.exactness == "exact"
+    return _pair(*ran[False], *ran[True], exact=exact), ran[True][0]
+
+
 async def timed(config: SearchConfig, question: str, seed: int) -> tuple[Result, float]:
-    """A search and the seconds it took."""
+    """A search, and how many seconds it took on the running loop's clock."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     result = await solve(config, question, seed=seed)
@@ -160,7 +175,11 @@ def _pair(off: Result, off_s: float, on: Result, on_s: float, *, exact: bool) ->
 
 
 async def wake(config: SearchConfig, question: str) -> None:
-    """Send a short request, for what an engine does at its first."""
+    """A short request before all that is timed.
+
+    Raises:
+        EngineError: The engine does not answer.
+    """
     request = Request(id=f"{uuid4().hex}/wake", seed=0)
     prompt = config.template.prompt(question, ())
     await config.engine.generate(prompt, request, sampling=config.sampling, max_tokens=4)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spex_agents.bench.compare import Line
 from spex_agents.bench.drafts import WAYS, DraftComparison
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
@@ -114,6 +115,42 @@ def draft_tables(comparison: DraftComparison) -> list[Table]:
         + f"; {comparison.agreement:.0%} of the trees agree"
     )
     return [rates, rounds]
+
+
+def compare_table(lines: Sequence[Line], title: str) -> Table:
+    """Lines of `spex compare`."""
+    table = _table(title)
+    heads = ["method", "right", "share", "95 % interval", "same tokens", "alone"]
+    heads += ["useful", "wasted", "off s", "on s", "speed-up", "same tree"]
+    heads += ["failed"] if any(line.failed for line in lines) else []
+    for head in heads:
+        table.add_column(head, justify="left" if head == "method" else "right")
+    for line in lines:
+        cells = [
+            line.method,
+            f"{line.right}/{line.problems}",
+            f"{line.share:.0%}",
+            f"{line.low:.0%} to {line.high:.0%}",
+            _known(line.control_right, "d"),
+            "-" if line.alone is None else f"{line.alone} : {line.control_alone}",
+            f"{line.useful_tokens:.0f}",
+            "-" if line.on_s is None else f"{line.wasted_tokens:.0f}",
+            f"{line.off_s:.2f}",
+            _known(line.on_s, ".2f"),
+            _known(line.speedup, ".2f"),
+            _known(line.same_tree, ".0%"),
+        ]
+        table.add_row(*cells, *([str(line.failed)] if "failed" in heads else []))
+    table.caption = Text(
+        "useful, wasted, seconds: means a problem; same tokens: right answers of the majority of "
+        "as many samples as decode what the search takes; alone: right where that is wrong : the "
+        "other way round"
+    )
+    return table
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:

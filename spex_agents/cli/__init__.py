@@ -179,6 +179,7 @@ def demo(
 
 
 from spex_agents.cli.bench import bench  # noqa: E402 (they build on the above)
+from spex_agents.cli.compare import compare_command  # noqa: E402
 from spex_agents.cli.gateway import gateway  # noqa: E402
 from spex_agents.cli.server import doctor, model, serve_command  # noqa: E402
 from spex_agents.cli.trace import trace  # noqa: E402
@@ -187,6 +188,7 @@ app.add_typer(bench, name="bench")
 app.add_typer(trace, name="trace")
 app.add_typer(gateway, name="gateway")
 app.add_typer(model, name="model")
+app.command("compare")(compare_command)
 app.command("serve")(serve_command)
 app.command("doctor")(doctor)
 

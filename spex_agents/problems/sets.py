@@ -26,7 +26,7 @@ from spex_agents.problems.files import problem, read_problems
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.rewards import Calculator, Reward
 from spex_agents.sandbox import Isolation
-from spex_agents.sandbox.isolation import chosen
+from spex_agents.sandbox.isolation import check_isolation, chosen
 
 MADE_UP = 100
 """Problems of a generator where no limit says how many."""
@@ -88,6 +88,7 @@ def load(
         >>> load("weekday-sums", limit=1).problems[0][1].question.splitlines()[0]
         'Start: 6'
     """
+    check_isolation(isolation)
     if limit is not None:
         at_least_one(limit=limit)
     if (source := SETS.get(name)) is not None:

@@ -109,16 +109,26 @@ _WALLS: Mapping[str, tuple[Sequence[str], Callable[[Path, int], list[str]]]] = {
 }
 
 
+def check_isolation(isolation: str) -> Isolation:
+    """Return an isolation that there is, whether or not it works here.
+
+    Raises:
+        SettingsError: There is none of that name.
+    """
+    if isolation not in get_args(Isolation):
+        raise SettingsError(
+            f"isolation={isolation!r}: must be one of {', '.join(get_args(Isolation))}"
+        )
+    return isolation  # type: ignore[return-value]
+
+
 def chosen(isolation: Isolation) -> Literal["bubblewrap", "namespaces", "none"]:
     """The isolation to use here.
 
     Raises:
         SettingsError: There is none of that name, or it does not work on this system.
     """
-    if isolation not in get_args(Isolation):
-        raise SettingsError(
-            f"isolation={isolation!r}: must be one of {', '.join(get_args(Isolation))}"
-        )
+    check_isolation(isolation)
     if isolation == "none":
         return "none"
     faults = []

@@ -1,0 +1,363 @@
+"""Policies on a problem set: how often each is right, at what price, and how soon.
+
+Problem by problem, so that the machine's moods hit all alike: greedy decoding, each policy with
+speculation off and on in alternating order, and then as many samples as the dearest of them has
+decoded tokens for. A policy's control is the majority of the first of these samples that together
+have as many tokens as the policy has taken on that problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from spex_agents.bench.journal import Journal
+from spex_agents.bench.real import measure_pair, timed, wake
+from spex_agents.bench.shares import wilson
+from spex_agents.errors import SettingsError, SpexError
+from spex_agents.problems import Problem, ProblemSet
+from spex_agents.rewards import Verifier
+from spex_agents.search import BestOfN, Policy
+from spex_agents.search.answers import Ballot, elect
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solve import Result, best_leaf, stated
+
+GREEDY, MAJORITY = "greedy", "majority"
+"""The baselines' names."""
+MOST_SAMPLES = 1024
+_ENOUGH = 1.1  # times as many tokens would do, or more samples are drawn
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one method came to over all problems; means are over those that did not fail.
+
+    Attributes:
+        method: Its name.
+        right: Right answers.
+        problems: Out of how many, without those that failed.
+        failed: Problems on which an engine, a reward or the policy failed.
+        low: Lower end of the share's Wilson interval of 95 %.
+        high: Its upper end.
+        useful_tokens: Decoded for what the search took, a problem.
+        wasted_tokens: Decoded in vain, a problem, with speculation.
+        off_s: Seconds a problem, without speculation.
+        on_s: With it; None for a baseline, which has nothing to foresee.
+        same_tree: Share of problems whose trees are the same off and on; None for a baseline.
+        same_answer: Likewise, of answers.
+        control_right: Right answers of the majority of samples at as many tokens; None for a
+            baseline.
+        control_tokens: Their tokens a problem.
+        alone: Problems that this method has right and its control has not.
+        control_alone: The other way round.
+    """
+
+    method: str
+    right: int
+    problems: int
+    failed: int
+    low: float
+    high: float
+    useful_tokens: float
+    wasted_tokens: float
+    off_s: float
+    on_s: float | None
+    same_tree: float | None
+    same_answer: float | None
+    control_right: int | None
+    control_tokens: float | None
+    alone: int | None
+    control_alone: int | None
+
+    @property
+    def share(self) -> float:
+        return self.right / self.problems if self.problems else 0.0
+
+    @property
+    def speedup(self) -> float | None:
+        return self.off_s / self.on_s if self.on_s else None
+
+    @property
+    def waste_ratio(self) -> float:
+        return self.wasted_tokens / self.useful_tokens if self.useful_tokens else 0.0
+
+    def report(self) -> dict[str, object]:
+        """Plain data, its ratios included."""
+        figures = asdict(self) | {
+            "share": self.share,
+            "speedup": self.speedup,
+            "waste_ratio": self.waste_ratio,
+        }
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in figures.items()
+        }
+
+
+async def compare(
+    config: SearchConfig,
+    problems: ProblemSet,
+    policies: Mapping[str, Policy],
+    journal: Callable[[], Journal],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, str], None] = lambda problem, method: None,
+) -> Journal:
+    """Run every method on every problem that the journal has no good row of.
+
+    Args:
+        config: What the searches are made of, its `speculation` included; the policy is replaced.
+        problems: What to solve; config has their template, extract and canonical.
+        policies: By the names that the rows have.
+        journal: Opens the journal, once the engine is known to answer.
+        seed: Decides the run.
+        progress: Told the problem's number and the method before each search.
+
+    Raises:
+        SettingsError: `config` does not speculate, or the journal holds other problems.
+        EngineError: The engine does not answer at all.
+    """
+    if config.speculation is None:
+        raise SettingsError("speculation=None: must be set, it is what is measured")
+    for name in {GREEDY, MAJORITY} & policies.keys():
+        raise SettingsError(f"policy={name!r}: is a baseline's name")
+    await wake(config, problems.problems[0][1].question)
+    rows = journal()
+    for place, (number, problem) in enumerate(problems.problems):
+        run = _Runs(config, problem, rows, number=number, seed=seed, progress=progress)
+        await run.keep(GREEDY, "", run.greedy)
+        for index, (name, policy) in enumerate(policies.items()):
+            order = bool((place + index) % 2)
+            await run.keep(name, plain_repr(policy), partial(run.policy, policy, ahead_first=order))
+        await run.keep(MAJORITY, "", partial(run.majority, run.dearest(policies)))
+    return rows
+
+
+def plain_repr(value: object) -> str:
+    """A value's `repr` without addresses of functions, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _check_same(kept: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    for name in ("question", "settings"):
+        if kept[name] != row[name]:
+            raise SettingsError(
+                f"rows: {row['method']} on problem {row['problem']} had another {name}: "
+                f"{kept[name]!r}, not {row[name]!r}; name another file"
+            )
+
+
+def _each(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Tokens of a sample, from those drawn so far; of greedy decoding before there are any."""
+    good = [row for row in rows if row["error"] is None]
+    lengths = [tokens for row in good for _, tokens, _ in row.get("samples", ())]
+    lengths = lengths or [row["useful_tokens"] for row in good if row["method"] == GREEDY]
+    return max(1.0, fmean(lengths)) if lengths else 1.0
+
+
+class _Runs:
+    """The methods on one problem: each gives what its row holds."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        problem: Problem,
+        rows: Journal,
+        *,
+        number: int,
+        seed: int,
+        progress: Callable[[int, str], None],
+    ) -> None:
+        self.config, self.problem, self.number = config, problem, number
+        self.seed = seed * 1_000_000 + number
+        self.rows, self.progress = rows, progress
+        self.done = {
+            row["method"]: row
+            for row in rows.rows
+            if row["problem"] == number and row["error"] is None
+        }
+        sampling = replace(config.sampling, logprobs=False)
+        self.plain = replace(
+            config, sampling=sampling, speculation=None, vote="majority", reward=_UNJUDGED
+        )
+
+    async def keep(
+        self, method: str, settings: str, make: Callable[[], Awaitable[dict[str, object]]]
+    ) -> None:
+        """Run a method, unless the journal has a good row of it, and add its row."""
+        row: dict[str, Any] = {
+            "method": method,
+            "settings": settings,
+            "problem": self.number,
+            "question": hashlib.sha256(self.problem.question.encode()).hexdigest()[:16],
+            "error": None,
+        }
+        if (kept := self.done.get(method)) is not None:
+            _check_same(kept, row)
+            return
+        self.progress(self.number, method)
+        try:
+            row |= await make()
+            self.done[method] = row
+        except (SpexError, OSError) as error:
+            row["error"] = f"{type(error).__name__}: {error}"
+        self.rows.add(row)
+
+    def dearest(self, policies: Iterable[str]) -> int:
+        """Tokens of the dearest policy; earlier samples that fall short of them are forgotten."""
+        tokens = [self.done[name]["useful_tokens"] for name in policies if name in self.done]
+        dearest: int = max(tokens, default=1)
+        if self.done.get(MAJORITY, {}).get("aim", dearest) * _ENOUGH < dearest:
+            del self.done[MAJORITY]
+        return dearest
+
+    async def greedy(self) -> dict[str, object]:
+        config = replace(
+            self.plain,
+            policy=BestOfN(width=1),
+            sampling=replace(self.plain.sampling, temperature=0),
+        )
+        result, seconds = await timed(config, self.problem.question, self.seed)
+        return await self._row(config, result, seconds)
+
+    async def policy(self, policy: Policy, *, ahead_first: bool) -> dict[str, object]:
+        config = replace(self.config, policy=policy)
+        pair, result = await measure_pair(
+            config, self.problem.question, self.seed, ahead_first=ahead_first
+        )
+        return await self._row(config, result, pair.off_s) | {
+            "on_s": round(pair.on_s, 6),
+            "wasted_tokens": pair.wasted_tokens,
+            "same_tree": pair.same_tree,
+            "same_answer": pair.same_answer,
+        }
+
+    async def majority(self, aim: int) -> dict[str, object]:
+        """As many samples as have about `aim` tokens together."""
+        each = _each(self.rows.rows)
+        for _ in range(_TRIES):
+            count = min(MOST_SAMPLES, max(1, math.ceil(aim / each)))
+            config = replace(self.plain, policy=BestOfN(width=count))
+            result, seconds = await timed(config, self.problem.question, self.seed)
+            decoded = result.ledger.useful_tokens
+            if decoded * _ENOUGH >= aim or count == MOST_SAMPLES:
+                break
+            each = max(1.0, decoded / count)
+        samples = []
+        verdicts: dict[str | None, bool] = {None: False}
+        for path in result.tree.leaves():
+            form = None
+            if (answer := stated(config, result.tree, path)) is not None:
+                form = await asyncio.to_thread(config.canonical, answer)
+                if form not in verdicts:
+                    verdicts[form] = await self.problem.right(answer)
+            samples.append((form, result.tree.thought(path).tokens, verdicts[form]))
+        right, tokens = control(samples, aim)
+        return {
+            "right": right,
+            "off_s": round(seconds, 6),
+            "useful_tokens": tokens,
+            "aim": aim,
+            "samples": samples,
+        }
+
+    async def _row(self, config: SearchConfig, result: Result, seconds: float) -> dict[str, object]:
+        leaf = await asyncio.to_thread(best_leaf, config, result)
+        answer = None if leaf is None else stated(config, result.tree, leaf)
+        return {
+            "answer": answer,
+            "right": answer is not None and await self.problem.right(answer),
+            "off_s": round(seconds, 6),
+            "useful_tokens": result.ledger.useful_tokens,
+            "thoughts": len(result.tree),
+        }
+
+
+async def _one(question: str, steps: Sequence[str]) -> float:
+    return 1.0
+
+
+_UNJUDGED = Verifier(_one, pure=True, name="none")
+
+
+def summarise(rows: Iterable[Mapping[str, Any]], methods: Sequence[str]) -> list[Line]:
+    """A line for each method, over the problems that the rows are of; later rows count.
+
+    Args:
+        rows: Of a journal.
+        methods: In the order wanted.
+    """
+    by: dict[str, dict[int, Mapping[str, Any]]] = {method: {} for method in methods}
+    for row in rows:
+        if row["method"] in by:
+            by[row["method"]][row["problem"]] = row
+    samples = by.get(MAJORITY, {})
+    return [_line(method, list(by[method].values()), samples) for method in methods]
+
+
+def _line(
+    method: str, rows: Sequence[Mapping[str, Any]], samples: Mapping[int, Mapping[str, Any]]
+) -> Line:
+    good = [row for row in rows if row["error"] is None]
+    searched = method not in (GREEDY, MAJORITY)
+    right = sum(row["right"] for row in good)
+    low, high = wilson(right, len(good))
+
+    def mean(name: str) -> float:
+        return fmean(row[name] for row in good) if good else 0.0
+
+    pairs = []
+    for row in good if searched else ():
+        drawn = samples.get(row["problem"])
+        if drawn is not None and drawn["error"] is None:
+            pairs.append((row["right"], *control(drawn["samples"], row["useful_tokens"])))
+    return Line(
+        method=method,
+        right=right,
+        problems=len(good),
+        failed=len(rows) - len(good),
+        low=low,
+        high=high,
+        useful_tokens=mean("useful_tokens"),
+        wasted_tokens=mean("wasted_tokens") if searched else 0.0,
+        off_s=mean("off_s"),
+        on_s=mean("on_s") if searched else None,
+        same_tree=mean("same_tree") if searched else None,
+        same_answer=mean("same_answer") if searched else None,
+        control_right=sum(held for _, held, _ in pairs) if searched else None,
+        control_tokens=fmean(tokens for _, _, tokens in pairs) if pairs else None,
+        alone=sum(own and not held for own, held, _ in pairs) if searched else None,
+        control_alone=sum(held and not own for own, held, _ in pairs) if searched else None,
+    )
+
+
+def control(samples: Sequence[tuple[str | None, int, bool]], tokens: int) -> tuple[bool, int]:
+    """Whether the majority of the first samples of about `tokens` tokens is right, and how many.
+
+    Args:
+        samples: Each one's answer in canonical form, its tokens, and whether it is right.
+        tokens: To come as near to as whole samples can.
+
+    Example:
+        >>> control([("4", 10, False), ("5", 10, True), ("5", 10, True)], 28)
+        (True, 30)
+    """
+    spent = 0
+    ballots: list[str | None] = []
+    verdicts: dict[str | None, bool] = {}
+    for answer, each, right in samples:
+        if ballots and spent + each / 2 > tokens:
+            break
+        spent += each
+        ballots.append(answer)
+        verdicts[answer] = right
+    winner = elect((Ballot(answer, 1.0) for answer in ballots if answer is not None), "majority")
+    return verdicts.get(winner, False), spent

@@ -1,0 +1,97 @@
+"""Rows kept as they come, so that a run that was ended goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spex_agents.errors import SettingsError
+
+
+class Journal:
+    """The rows of one run: in memory, and in a file if there is one.
+
+    Attributes:
+        rows: All rows so far, those of earlier runs first.
+    """
+
+    def __init__(self, file: Path | None, settings: Mapping[str, object]) -> None:
+        """Read what the file holds already, and begin it if that is nothing.
+
+        Args:
+            file: A JSON object in each line, the settings first; None for memory only.
+            settings: What the rows depend on: plain data.
+
+        Raises:
+            SettingsError: The file cannot be read or written, is none of these, or was begun with
+                other settings.
+        """
+        self.file = file
+        self.rows: list[dict[str, Any]] = []
+        if file is None:
+            return
+        stated = json.loads(json.dumps({"settings": dict(settings)}))
+        try:
+            kept = _whole_lines(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"rows={str(file)!r}: cannot be read: {error}") from error
+        if not kept:
+            self._append(stated)
+            return
+        try:
+            first, *self.rows = [json.loads(line) for line in kept]
+            before = dict(first["settings"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise SettingsError(
+                f"rows={str(file)!r}: holds no rows of a comparison; name another file"
+            ) from error
+        if differ := list(_differences(before, stated["settings"])):
+            raise SettingsError(
+                f"rows={str(file)!r}: was begun with other settings: {'; '.join(differ)}. Take "
+                "those again, or another file"
+            )
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """Keep a row, on disk before this returns."""
+        self.rows.append(dict(row))
+        if self.file is not None:
+            self._append(row)
+
+    def _append(self, row: Mapping[str, object]) -> None:
+        assert self.file is not None  # noqa: S101 (checked by the callers)
+        with _or_settings_error(self.file), self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _or_settings_error(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"rows={str(file)!r}: cannot be written: {error.strerror}") from error
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """The lines of a file; what a killed run has left of one is taken out of it."""
+    if not file.exists():
+        return []
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        os.truncate(file, len(whole))
+    return whole.decode("utf-8").splitlines()
+
+
+def _differences(before: object, now: object, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif before != now:
+        yield f"{name} was {json.dumps(before)}, is {json.dumps(now)}"
