@@ -12,6 +12,10 @@ from typing import Any
 import openai
 import pytest
 from gateways import ASKED, QUESTION, SMALL, gateway
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
@@ -243,3 +247,22 @@ async def test_metrics_account_for_every_token() -> None:
         assert figures[done] == "3.0"
         assert figures[f'spex_gateway_requests_total{{route="{PATH}",status="200"}}'] == "3.0"
         assert figures['spex_gateway_engine_requests{engine="spex",state="running"}'] == "0.0"
+
+
+async def test_a_search_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    async with gateway() as running, running.http() as http:
+        done = (await http.post(PATH, json=ASKED)).json()["spex"]
+    spans = exporter.get_finished_spans()
+    (search,) = [span for span in spans if span.name == "spex.search"]
+    told = search.attributes or {}
+    assert (told["spex.search"], told["spex.key"]) == (done["id"], "anyone")
+    assert told["spex.wasted_tokens"] == done["ledger"]["wasted_tokens"]
+    thoughts = [span for span in spans if span.name == "spex.thought"]
+    assert {span.parent and span.parent.span_id for span in thoughts} == {search.context.span_id}
+    outcomes = [(span.attributes or {})["spex.outcome"] for span in thoughts]
+    assert outcomes.count("hit") == done["ledger"]["hits"] > 0
+    assert QUESTION[0]["content"] not in str([span.to_json() for span in spans])

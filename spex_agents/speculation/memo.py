@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Self, TypeVar
 
 import anyio
@@ -28,7 +28,7 @@ from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.events import Listener, Status, ThoughtEvent, path_id
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.prediction import Prediction
-from spex_agents.speculation.telemetry import record
+from spex_agents.speculation.telemetry import Outcome, ThoughtSpan, ThoughtSpans, record
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Job(Generic[Value]):
     begun: float
     ended: float | None = None
     cancelled: float | None = None
+    span: ThoughtSpan = field(default_factory=ThoughtSpan)
 
 
 class Memo:
@@ -87,6 +88,7 @@ class Memo:
         own = config.speculation.budget if config.speculation is not None else None
         self._budget = own or budget_of(config.engine)
         self._prediction = Prediction(self._budget.prediction)
+        self._spans = ThoughtSpans()
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,6 +168,9 @@ class Memo:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             if late:
                 logger.warning("%d calls were not aborted in %s s", len(late), CLOSE_SECONDS)
+        for path, guess in self._guesses.items():
+            if path in self.thoughts:  # the others have ended as they were cancelled
+                guess.span.end("wasted", guess.request.tokens)
 
     @property
     def tokens(self) -> int:
@@ -183,7 +188,9 @@ class Memo:
             if path in self.writing:
                 self.ledger.promoted += 1
                 self._promote(guess.request)
-            elif (scoring := self.scoring.get(path)) is not None:
+                return
+            guess.span.end("hit", guess.request.tokens)
+            if (scoring := self.scoring.get(path)) is not None:
                 self._promote(scoring.request)
         elif path not in self.thoughts and path not in self.writing:
             self._write(path, guess=False)
@@ -212,6 +219,7 @@ class Memo:
         thoughts = self._chain(path[:-1])
         request = self._request(path, "thought", guess=guess)
         job = self._job(self._generate(path, thoughts, request), request, guess=guess)
+        job.span = self._spans.begin(path_id(path), guess=guess)
         self.writing[path] = job
         job.task.add_done_callback(lambda _: self._written(path, job))
         self._budget.begin(self, path, request, worth)
@@ -262,6 +270,7 @@ class Memo:
 
     def _written(self, path: Path, job: Job[Thought]) -> None:
         self._finish(path, job, self.writing)
+        self._trace(path, job)
         # One that finished as it was retracted counts as cancelled: another may have replaced it.
         if job.task.cancelled() or job.cancelled is not None or self._closing is not None:
             return
@@ -278,6 +287,18 @@ class Memo:
             self._failed.add(path)
             self.ledger.failed += 1
         self._changed()
+
+    def _trace(self, path: Path, job: Job[Thought]) -> None:
+        tokens = job.request.tokens
+        if job.cancelled is not None or job.task.cancelled() or self._closing is not None:
+            closing: Outcome = "cancelled" if job.request.demanded else "wasted"
+            job.span.end("retracted" if self._closing is None else closing, tokens)
+        elif job.task.exception() is not None:
+            job.span.end("failed", tokens)
+        elif job.request.demanded:
+            job.span.end("hit" if job.guess else "demanded", tokens)
+        else:
+            job.span.written()
 
     def _rewarded(self, path: Path) -> bool:
         return self.thoughts[path].ends or not self.config.policy.leaves_only

@@ -1,16 +1,27 @@
-"""A search's figures on the OpenTelemetry span it ran in, where OpenTelemetry is installed."""
+"""A search and its thoughts as OpenTelemetry spans, where OpenTelemetry is installed.
+
+Only its API is used: whether spans go anywhere is for the application to say, which sets up the
+SDK. Prompts and thoughts are not told.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any, Literal, TypeAlias
 
 from spex_agents.speculation.ledger import Ledger
+
+Outcome: TypeAlias = Literal["demanded", "hit", "retracted", "wasted", "failed", "cancelled"]
+"""What became of a thought: "demanded" was not begun early, "cancelled" was demanded in vain."""
 
 
 def record(ledger: Ledger) -> None:
     """Set ``spex.launched``, ``spex.wasted_tokens`` and so on, on the current span if there is one.
 
-    Several searches in one span: the last one's figures stay. Prompts and thoughts are not told.
+    Several searches in one span: the last one's figures stay.
     """
     if find_spec("opentelemetry") is None:
         return
@@ -18,3 +29,59 @@ def record(ledger: Ledger) -> None:
 
     attributes = {f"spex.{name}": value for name, value in ledger.report().items()}
     trace.get_current_span().set_attributes(attributes)
+
+
+@contextmanager
+def span(name: str, attributes: Mapping[str, str]) -> Iterator[None]:
+    """Run the body in a span of its own."""
+    if find_spec("opentelemetry") is None:
+        yield
+        return
+    from opentelemetry import trace  # noqa: PLC0415 (optional)
+
+    tracer = trace.get_tracer("spex_agents")
+    with tracer.start_as_current_span(name, attributes=dict(attributes)):
+        yield
+
+
+class ThoughtSpan:
+    """The span of one thought, from its request to its text; it ends when its outcome is known.
+
+    Args:
+        inner: OpenTelemetry's; None for no span at all.
+    """
+
+    def __init__(self, inner: Any = None) -> None:
+        self._inner = inner
+        self._written: int | None = None
+
+    def written(self) -> None:
+        """The text is there; whether anybody wants it is not known yet."""
+        self._written = time.time_ns()
+
+    def end(self, outcome: Outcome, tokens: int) -> None:
+        if self._inner is not None:
+            self._inner.set_attributes({"spex.outcome": outcome, "spex.tokens": tokens})
+            self._inner.end(self._written)
+
+
+class ThoughtSpans:
+    """Begins spans below the one that is current now, if that is recorded."""
+
+    def __init__(self) -> None:
+        self._tracer: Any = None
+        self._context: Any = None
+        if find_spec("opentelemetry") is not None:
+            from opentelemetry import context, trace  # noqa: PLC0415 (optional)
+
+            if trace.get_current_span().is_recording():
+                self._tracer = trace.get_tracer("spex_agents")
+                self._context = context.get_current()
+
+    def begin(self, path: str, *, guess: bool) -> ThoughtSpan:
+        if self._tracer is None:
+            return ThoughtSpan()
+        attributes = {"spex.path": path, "spex.speculative": guess}
+        return ThoughtSpan(
+            self._tracer.start_span("spex.thought", context=self._context, attributes=attributes)
+        )

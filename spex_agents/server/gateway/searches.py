@@ -27,6 +27,7 @@ from spex_agents.server.gateway.quotas import Charge, Quotas
 from spex_agents.server.gateway.requests import ChatRequest, asked_in
 from spex_agents.server.gateway.search import ENDED, Search, tree_rows
 from spex_agents.server.gateway.settings import Hosting
+from spex_agents.speculation.telemetry import span
 from spex_agents.speculation.termination import ExactStop, MaxTokens
 
 logger = logging.getLogger(__name__)
@@ -207,8 +208,9 @@ class Searches:
         logger.info("search begins", extra={**told, "question": search.question})
         try:
             try:
-                async with asyncio.timeout(self.hosting.search_seconds):
-                    values = await self._search(search, graph)
+                with span("spex.search", {f"spex.{name}": told[name] for name in told}):
+                    async with asyncio.timeout(self.hosting.search_seconds):
+                        values = await self._search(search, graph)
             finally:
                 search.seconds += time.monotonic() - began
             search.finish(values)
