@@ -136,6 +136,13 @@ async def test_deterministic_kernels_make_seeds_exact() -> None:
     assert "no seeds" not in described
 
 
+async def test_token_level_speculation_makes_seeds_worthless() -> None:
+    drafting = {"enable_deterministic_inference": True, "speculative_algorithm": "NGRAM"}
+    async with native({**PLAIN, **drafting}) as server, engine(server) as sglang:
+        assert "no seeds" in await sglang.describe()
+        assert sglang.features.exactness == "unseeded"
+
+
 async def test_what_is_lost_without_the_plugin_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

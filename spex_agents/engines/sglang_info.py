@@ -25,7 +25,8 @@ class ServerInfo:
     Attributes:
         version: SGLang's.
         features: Those of the SPEX plugin; empty without it.
-        deterministic: Kernels whose result does not depend on the batch, and seeds.
+        deterministic: Kernels whose result does not depend on the batch, and seeds. Not with
+            token-level speculation: what is drawn depends on the drafts, and these on other texts.
         priorities: Whether it schedules by priority.
     """
 
@@ -70,7 +71,10 @@ def read_info(answers: Sequence[object]) -> ServerInfo:
     return ServerInfo(
         version=" and ".join(sorted({str(one.get("version", "unknown")) for one in told})),
         features=frozenset.intersection(*features) if whole else frozenset(),
-        deterministic=all(one.get("enable_deterministic_inference") for one in told),
+        deterministic=all(
+            one.get("enable_deterministic_inference") and not one.get("speculative_algorithm")
+            for one in told
+        ),
         priorities=all(one.get("enable_priority_scheduling") for one in told),
     )
 

@@ -125,8 +125,9 @@ def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) ->
 
 
 def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
-    scheduling = scheduling_of(controller.scheduler)
-    result.internal_state["spex"] = {"features": _features(), **scheduling.describe()}
+    scheduler = controller.scheduler
+    features = _features(drafts=not scheduler.spec_algorithm.is_none())
+    result.internal_state["spex"] = {"features": features, **scheduling_of(scheduler).describe()}
     return result
 
 
@@ -214,9 +215,15 @@ def register() -> None:
             HookRegistry.register(hook.target, hook.function, HookType(hook.kind))
 
 
-def _features() -> list[str]:
-    """What works here: the features none of whose hooks is missing."""
-    lost = {feature for gives in _missing.values() for feature in gives}
+def _features(*, drafts: bool = False) -> list[str]:
+    """What works here: the features none of whose hooks is missing.
+
+    With `drafts`, token-level speculation, SGLang draws tokens where it verifies them, by random
+    numbers of its own: seeds do not hold.
+    """
+    lost = {feature for gives in _missing.values() for feature in gives} | (
+        {SEEDS} if drafts else set()
+    )
     return [name for name in (ADMISSION, ABORT, PROMOTION, SEEDS, COUNTERS) if name not in lost]
 
 
