@@ -221,7 +221,7 @@ def test_a_process_prints_one_object_and_nothing_else() -> None:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys, spex_agents.cli; "
-        "print({'openai', 'sympy', 'numpy', 'rich.live'} & sys.modules.keys())"
+        "print({'openai', 'sympy', 'numpy', 'scipy', 'rich.live'} & sys.modules.keys())"
     )
     done = process(sys.executable, "-c", code)
     assert done.stdout == "set()\n"

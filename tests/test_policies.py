@@ -18,6 +18,7 @@ from spex_agents.search import (
     Beam,
     BestOfN,
     Dvts,
+    Ets,
     Expand,
     Finish,
     Limits,
@@ -412,6 +413,14 @@ POLICIES = st.one_of(
     st.builds(Rebase, width=st.integers(1, 12), temperature=st.sampled_from([0.05, 0.2, 2.0])),
     st.sampled_from([(1, 1), (4, 1), (4, 2), (6, 3), (8, 4), (5, 5)]).map(
         lambda sizes: Beam(beams=sizes[0], width=sizes[1])
+    ),
+    st.builds(
+        Ets,
+        width=st.integers(1, 8),
+        cost=st.sampled_from([0.5, 2.0]),
+        coverage=st.sampled_from([0.0, 1.5]),
+        nodes=st.sampled_from([0, 1000]),
+        distance=st.sampled_from([0.05, 0.5]),
     ),
     st.builds(Beam, beams=st.just(4), width=st.sampled_from([2, 4]), lookahead=st.integers(1, 3)),
     st.builds(

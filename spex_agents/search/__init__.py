@@ -5,6 +5,7 @@ from spex_agents.search.answers import Vote, canonical, extract_answer
 from spex_agents.search.beam import Beam
 from spex_agents.search.best_of_n import BestOfN
 from spex_agents.search.dvts import Dvts
+from spex_agents.search.ets import Ets
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.rap import Rap
@@ -21,6 +22,7 @@ __all__ = [
     "BestOfN",
     "Decision",
     "Dvts",
+    "Ets",
     "Expand",
     "Finish",
     "Limits",

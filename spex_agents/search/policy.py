@@ -42,6 +42,8 @@ class Policy(Protocol):
 
     Attributes:
         leaves_only: Rewards are asked for ended paths only (an outcome reward).
+        blocking: A decision takes milliseconds: it is made in a worker thread, so `decide` must be
+            safe to run in several at a time.
 
     Example:
         >>> from spex_agents.search import Expand, Finish, Policy
@@ -54,6 +56,7 @@ class Policy(Protocol):
     """
 
     leaves_only: ClassVar[bool] = False
+    blocking: ClassVar[bool] = False
 
     def start(self) -> State:
         """The state before the first decision."""
@@ -73,6 +76,10 @@ class Policy(Protocol):
         None where that is unknown; a search then never stops early for certain.
         """
         return None
+
+    def fallbacks(self, state: State, /) -> int:
+        """How many decisions up to `state` were made by a simpler rule than the policy's own."""
+        return 0
 
     def voters(self, state: State, tree: TreeView, /) -> tuple[Path, ...] | None:
         """The ended paths whose answers are counted, or None for all of them."""

@@ -6,6 +6,7 @@ Source: Wu et al., "Inference Scaling Laws" (2024), and its public code (inferen
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,17 +66,11 @@ class Rebase(Policy):
         if not layer:
             first = children(ROOT, width)
             return _State(width, first), Expand(first)
-        live = [path for path in layer if not tree.thought(path).ends]
+        live = ranked(layer, tree)
         width -= len(layer) - len(live)
         if not live or width < 1:
             return _State(max(width, 0), ()), Finish()
-        ranked = sorted(live, key=lambda path: (-tree.reward(path), path))
-        shares = self.allocate(width, [tree.reward(path) for path in ranked])
-        layer = tuple(
-            child
-            for path, share in zip(ranked, shares, strict=True)
-            for child in children(path, share)
-        )
+        layer = below(live, self.allocate(width, [tree.reward(path) for path in live]))
         return _State(width, layer), Expand(layer)
 
     def remaining(self, state: State, tree: TreeView) -> int:
@@ -95,3 +90,16 @@ class Rebase(Policy):
             width -= share
             tail -= weight
         return tuple(shares)
+
+
+def ranked(layer: Sequence[Path], tree: TreeView) -> list[Path]:
+    """The thoughts of `layer` that have not ended, by falling reward, then by path."""
+    live = [path for path in layer if not tree.thought(path).ends]
+    return sorted(live, key=lambda path: (-tree.reward(path), path))
+
+
+def below(paths: Sequence[Path], shares: Sequence[int]) -> tuple[Path, ...]:
+    """The next layer: so many children of each path."""
+    return tuple(
+        child for path, share in zip(paths, shares, strict=True) for child in children(path, share)
+    )

@@ -13,6 +13,7 @@ from spex_agents.search.policy import Policy
 POLICIES: Mapping[str, str] = MappingProxyType(
     {
         "rebase": "rebase.Rebase",
+        "ets": "ets.Ets",
         "beam": "beam.Beam",
         "dvts": "dvts.Dvts",
         "tot-bfs": "tot.TotBfs",

@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a search knows at one moment, committed or not."""
+    """What a search knows at one moment, committed or not.
+
+    For a policy that is `blocking` the forecast runs in a worker thread, and this is a snapshot.
+    `outdated` then tells when the search has moved on, so that what is foreseen counts no more.
+    """
 
     tree: Tree
     state: State
     decision: Decision | None
     thoughts: Mapping[Path, Thought]
     rewards: Mapping[Path, float]
+    outdated: Callable[[], bool] = lambda: False
 
 
 Forecast: TypeAlias = Callable[[Known], Mapping[Path, float]]

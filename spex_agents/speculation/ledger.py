@@ -22,6 +22,7 @@ class Ledger:
         aborts: Requests cancelled in flight.
         abort_seconds: From cancelling a request to its end at the engine, summed.
         slowest_abort: The longest of them, in seconds.
+        fallbacks: Decisions that the policy made by a simpler rule than its own; see its docstring.
         plans: How often the speculator has looked ahead.
         plan_seconds: Computing time of that, summed.
     """
@@ -38,6 +39,7 @@ class Ledger:
     aborts: int = 0
     abort_seconds: float = 0.0
     slowest_abort: float = 0.0
+    fallbacks: int = 0
     plans: int = 0
     plan_seconds: float = 0.0
 

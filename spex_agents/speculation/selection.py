@@ -33,6 +33,10 @@ times as much."""
 
 FRESH = 4
 
+BLOCKING = 50
+"""What a decision of a policy that is `blocking` counts for besides: it takes milliseconds, and a
+forecast that lasts is outdated before it is made."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
@@ -138,7 +142,7 @@ class Speculator:
             self._replays.append(_Replay(self._replay(drawn, known), len(self._written)))
             self._made += 1
             work += drawn.work
-            if work >= WORK:
+            if work >= WORK or known.outdated():
                 break
         return self._probable(known)
 
@@ -161,6 +165,8 @@ class Speculator:
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
             drawn.demand(decision.paths)
+            if self.policy.blocking:
+                drawn.work += BLOCKING
             try:
                 state, decision = self.policy.decide(state, drawn)
             except Exception:
@@ -170,7 +176,7 @@ class Speculator:
             if isinstance(decision, Finish):
                 break
             demanded += decision.paths
-            if drawn.work > FRESH * WORK:
+            if drawn.work > FRESH * WORK or known.outdated():
                 break  # one replay must not take long either
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths

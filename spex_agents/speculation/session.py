@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import perf_counter
+from typing import Any, TypeVar
 
+from spex_agents.errors import SessionClosed
 from spex_agents.rewards.base import in_groups
 from spex_agents.search.answers import Ballot, canonical, elect, plain_form
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask
@@ -18,6 +20,8 @@ from spex_agents.speculation.selection import forecaster
 from spex_agents.speculation.termination import Standing
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 KEEP = 0.4
 """A thought under way is kept while its probability is at least this share of the threshold: what
@@ -56,6 +60,8 @@ class Session(Memo):
         self._decision = decision
         self._answers: dict[Path, str | None] = {}
         self._planned: asyncio.Handle | None = None
+        self._foreseeing: asyncio.Task[None] | None = None
+        self._changed_since = False
         self._forecast: Forecast | None = None
         if config.speculation is not None:
             self._forecast = forecaster(
@@ -72,13 +78,15 @@ class Session(Memo):
         Raises:
             PolicyError: The policy broke its contract.
         """
-        state, decision = ask(self.config.policy, self.state, self.tree, self.config.limits)
+        policy = self.config.policy
+        asked = (policy, self.state, self.tree, self.config.limits)
+        state, decision = await self._aside(ask, *asked) if policy.blocking else ask(*asked)
         stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
                 ballots=await self._ballots(state),
                 vote=self.config.vote,
-                remaining=self.config.policy.remaining(state, self.tree),
+                remaining=policy.remaining(state, self.tree),
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
             )
             if stop(standing):
@@ -86,6 +94,9 @@ class Session(Memo):
                 state, stopped, decision = self.state, str(stop), Finish()
         # All at once, and after the last await: a plan made meanwhile, or a cancellation, meets the
         # state and the decision that belong together.
+        if (fallbacks := policy.fallbacks(state) - policy.fallbacks(self.state)) > 0:
+            logger.warning("%r has decided by its simpler rule", policy)
+            self.ledger.fallbacks += fallbacks
         self.state, self.stopped, self._decision = state, stopped, decision
         self._changed()
         return decision
@@ -166,17 +177,65 @@ class Session(Memo):
 
     def _plan(self) -> None:
         self._planned = None
-        settings = self.config.speculation
-        if settings is None or self._forecast is None or self._closing is not None:
+        if self._forecast is None or self._closing is not None:
             return
-        started = perf_counter()
+        if self.config.policy.blocking:
+            self._changed_since = True
+            if self._foreseeing is None:
+                self._foreseeing = self._own(self._foresee_aside())
+            return
         known = Known(self.tree, self.state, self._decision, self.thoughts, self.rewards)
+        self._apply(*self._foresee(known), self._guesses)
+
+    async def _foresee_aside(self) -> None:
+        """Foresee in a worker thread, on snapshots, one at a time and again after every change.
+
+        What the prediction learns meanwhile the thread may see or not: it looks up single values
+        and walks over none that grow, so the worst it meets is half of an update.
+        """
+        try:
+            while self._changed_since:
+                self._changed_since = False
+                decision, guesses = self._decision, set(self._guesses)
+                known = Known(
+                    self.tree,
+                    self.state,
+                    decision,
+                    dict(self.thoughts),
+                    dict(self.rewards),
+                    lambda decision=decision: (
+                        self._closing is not None  # type: ignore[misc]
+                        or self._decision is not decision
+                    ),
+                )
+                foreseen = await self._thread(self._foresee, known)
+                if not known.outdated():
+                    self._apply(*foreseen, guesses)
+        except Exception:
+            logger.exception("no more forecasts: the search goes on without running ahead")
+            self._forecast = None
+        finally:
+            self._foreseeing = None
+
+    def _foresee(self, known: Known) -> tuple[Mapping[Path, float], float]:
+        """What will probably be demanded, and the seconds it took to tell."""
+        assert self._forecast is not None  # noqa: S101 (narrowing)
+        started = perf_counter()
         try:
             chances = self._forecast(known)
         except Exception:
             logger.exception("no forecast: the search goes on without running ahead")
             self._forecast, chances = None, {}
-        for path in [path for path in self._guesses if path in self.writing]:
+        return chances, perf_counter() - started
+
+    def _apply(
+        self, chances: Mapping[Path, float], seconds: float, guesses: Collection[Path]
+    ) -> None:
+        """Begin what is probable, and retract those of `guesses` that no longer are."""
+        settings = self.config.speculation
+        assert settings is not None  # noqa: S101 (narrowing)
+        started = perf_counter()
+        for path in [path for path in self._guesses if path in self.writing and path in guesses]:
             if chances.get(path, 0.0) < settings.threshold * KEEP:
                 self.retract(path)
         least = self._least(settings, chances)
@@ -190,7 +249,24 @@ class Session(Memo):
         }
         self._budget.offer(self, worth, share=settings.share)
         self.ledger.plans += 1
-        self.ledger.plan_seconds += perf_counter() - started
+        self.ledger.plan_seconds += seconds + perf_counter() - started
+
+    async def _aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run `function` in a worker thread. Who is cancelled meanwhile leaves it to `close`."""
+        task = self._own(self._thread(function, *arguments))
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise SessionClosed(f"{self!r} was closed while its policy decided")
+        result: T = task.result()
+        return result
+
+    async def _thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])  # a thread cannot be cancelled, and must not be left behind
+            raise
 
     def _least(self, settings: Speculation, chances: Mapping[Path, float]) -> float:
         """The probability to ask for now, higher the more has been wasted.
