@@ -17,6 +17,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spex_agents.bench.scaling import ScalingRow
+from spex_agents.bench.scaling import scaling as scale
 from spex_agents.bench.sim import Case, Row, run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.search import Policy, Rebase, Rstar
@@ -30,6 +32,7 @@ LATENCIES = (0.05, 0.5, 1.0, 3.0, 10.0)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 WASTES = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
 ACCEPTANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
+WORKERS = (1, 2, 4, 8, 16, 32, 64)
 UNLIMITED = 1_000_000
 
 RSTAR = Case(preset="paper-7b", name="rstar", policy=Rstar(rollouts=10), depth=5)
@@ -229,6 +232,44 @@ def with_draft_tokens() -> Figure:
     return figure
 
 
+def measured_scaling() -> list[ScalingRow]:
+    """What `spex bench scaling` measures."""
+    return list(
+        scale(
+            [replace(case, seeds=4) for case in (RSTAR, REBASE)],
+            workers=WORKERS,
+            routings=("prefix", "least-load"),
+            queries=8,
+            progress=lambda row: print(row.policy, row.routing, row.workers, file=sys.stderr),
+        )
+    )
+
+
+def scaling() -> Figure:
+    """One to 64 servers, each with eight searches: seconds of a search."""
+    rows = measured_scaling()
+    figure, panels = plot(2, width=8.6)
+    for axes, (case, label, color, marker) in zip(panels, LINES, strict=True):
+        for routing, style in (("prefix", "-"), ("least-load", ":")):
+            own = [
+                row
+                for row in rows
+                if row.routing == routing and row.policy.startswith(f"{case.name}-")
+            ]
+            at = [row.workers for row in own]
+            off, on = [row.off_s for row in own], [row.on_s for row in own]
+            axes.plot(at, off, color=GREY, ls=style, marker=marker, label=f"off, {routing}")
+            axes.plot(at, on, color=color, ls=style, marker=marker, label=f"on, {routing}")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(WORKERS, [str(workers) for workers in WORKERS])
+        axes.set(xlabel="workers, 8 searches each", title=label)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+    panels[0].set_ylabel("seconds of a search (mean)")
+    figure.suptitle("Routing by prefix keeps the speed of one worker")
+    return figure
+
+
 def lines(axes: Axes, values: Sequence[float], vary: Callable[[Case, int], Case]) -> None:
     for case, label, color, marker in LINES:
         rows = [measured(vary(case, value)) for value in values]  # type: ignore[arg-type]
@@ -260,6 +301,7 @@ FIGURES = (
     ablation,
     frontier,
     with_draft_tokens,
+    scaling,
 )
 
 

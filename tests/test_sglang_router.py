@@ -348,10 +348,15 @@ def test_workers_are_listed_once_and_healthy_ones_first() -> None:
     assert found == (Worker("http://b:1"), Worker("http://a:1", healthy=False))
 
 
-@pytest.mark.parametrize("found", [None, [], {"workers": 3}, {"workers": [{}]}, {"workers": []}])
-def test_what_is_no_list_of_workers_is_none(found: object) -> None:
+@pytest.mark.parametrize("found", [None, [], "<html>", {"workers": 3}, {"workers": [{}]}])
+def test_what_is_no_list_of_workers_is_no_router(found: object) -> None:
+    assert read_workers(found, "http://box:30000") == ()
+
+
+@pytest.mark.parametrize("workers", [[], [{"url": "grpc://a:1"}]])
+def test_a_list_without_usable_workers_is_worth_another_try(workers: object) -> None:
     with pytest.raises(BrokenReply):
-        read_workers(found, "http://box:30000")
+        read_workers({"workers": workers}, "http://box:30000")
 
 
 @pytest.mark.parametrize("meta", [{}, {"finish_reason": None, "completion_tokens": None}])

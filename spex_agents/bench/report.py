@@ -14,6 +14,7 @@ from spex_agents.bench.compare import Line
 from spex_agents.bench.drafts import WAYS, DraftComparison
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
+from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.sim import Row
 
 PIPE_WIDTH = 150  # columns where no terminal tells
@@ -56,6 +57,29 @@ def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
         cells += [f"{row.same_answer:.0%}"] if first.stop != "none" else []
         cells += [f"{row.synthesised:.0%}"] if "resampled" in heads else []
         table.add_row(*cells)
+    return table
+
+
+def scaling_table(rows: Sequence[ScalingRow], preset: str) -> Table:
+    """Rows of `spex bench scaling`."""
+    table = _table(f"{preset} for each worker; seconds are means of a search")
+    heads = ["search", "routing", "workers", "queries", "off s", "on s", "speed-up", "efficiency"]
+    for head in [*heads, "read off", "read on", "same tree"]:
+        table.add_column(head, justify="left" if head in ("search", "routing") else "right")
+    for row in rows:
+        table.add_row(
+            row.policy,
+            row.routing,
+            str(row.workers),
+            str(row.queries),
+            f"{row.off_s:.1f}",
+            f"{row.on_s:.1f}",
+            f"{row.speedup:.2f}",
+            f"{row.efficiency:.0%}",
+            f"{row.read_off:.2f}",
+            f"{row.read_on:.2f}",
+            f"{row.same_tree}/{row.seeds}",
+        )
     return table
 
 

@@ -17,7 +17,9 @@ from statistics import fmean
 from typing import Literal
 
 from spex_agents.bench.trace import TraceReward
+from spex_agents.engines.base import Engine
 from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.fleet import Routing, SimulatedFleet
 from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.trace import TraceWorld
@@ -58,7 +60,9 @@ class Case:
         allocation: Of the budget.
         stop: When searches end early, on, off and with the oracle alike.
         world: Who writes the thoughts; None for the synthetic process.
-        replicas: Devices that share the requests evenly.
+        replicas: Devices that share the requests evenly, as one large one.
+        routing: How requests get to the devices if each is a server of its own, with its own cache
+            (`SimulatedFleet`); None for the one large device.
         acceptance_length: Tokens a step yields for a request; more than 1 is token-level
             speculative decoding of `DRAFT_TOKENS` at `DRAFT_COST`.
 
@@ -80,6 +84,7 @@ class Case:
     stop: Stop | None = None
     world: World | None = None
     replicas: int = 1
+    routing: Routing | None = None
     acceptance_length: float = 1.0
 
     def __post_init__(self) -> None:
@@ -89,14 +94,14 @@ class Case:
         Limits(depth=self.depth)
 
     def hardware(self) -> Hardware:
-        """The preset, all its replicas as one, with token-level speculative decoding if asked."""
+        """The preset, its replicas as one, with token-level speculative decoding if asked."""
         if isinstance(self.preset, Hardware):
             hardware = self.preset
         elif self.preset in HARDWARE:
             hardware = HARDWARE[self.preset]
         else:
             raise SettingsError(f"preset={self.preset!r}: must be one of {', '.join(HARDWARE)}")
-        if self.replicas > 1:
+        if self.replicas > 1 and self.routing is None:
             hardware = replace(
                 hardware,
                 name=f"{hardware.name} x{self.replicas}",
@@ -113,6 +118,14 @@ class Case:
                 draft_cost=DRAFT_COST,
             )
         return hardware
+
+    def engine(self) -> SimulatedEngine | SimulatedFleet:
+        """A new engine, for one run."""
+        if self.routing is None:
+            return SimulatedEngine(self.world, self.hardware())
+        return SimulatedFleet(
+            self.world, self.hardware(), servers=self.replicas, routing=self.routing
+        )
 
     def budget(self) -> Budget:
         """A new budget, for one run."""
@@ -197,10 +210,19 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Searches:
+    """What a run of searches at the same time came to.
+
+    Attributes:
+        finished: When each ended, in seconds.
+        synthesised: Share of their thoughts that a recorded trace lacked.
+        read_tokens: Of prompts, where servers have caches of their own.
+    """
+
     results: Sequence[Result]
     finished: Sequence[float]
     synthesised: float
+    read_tokens: int = 0
 
     @property
     def seconds(self) -> float:
@@ -234,12 +256,12 @@ def run(case: Case) -> Row:
     each_on: list[float] = []
     synthesised: list[float] = []
     for seed in range(case.seeds):
-        plain = _searches(case, seed, [None] * case.queries)
-        ahead = _searches(
+        plain = searches(case, seed, [None] * case.queries)
+        ahead = searches(
             case, seed, [replace(case.speculation, budget=case.budget())] * case.queries
         )
         budget = case.budget()
-        perfect = _searches(
+        perfect = searches(
             case,
             seed,
             [
@@ -249,7 +271,7 @@ def run(case: Case) -> Row:
         )
         whole = plain
         if case.stop is not None:
-            whole = _searches(replace(case, stop=None), seed, [None] * case.queries)
+            whole = searches(replace(case, stop=None), seed, [None] * case.queries)
         same_tree += plain.hashes() == ahead.hashes() == perfect.hashes()
         same_answers += sum(
             one.answer == other.answer
@@ -293,8 +315,10 @@ def run(case: Case) -> Row:
     )
 
 
-def _searches(case: Case, run: int, speculations: Sequence[Speculation | None]) -> _Run:
-    async def search(query: int, engine: SimulatedEngine) -> tuple[Result, float]:
+def searches(case: Case, run: int, speculations: Sequence[Speculation | None]) -> Searches:
+    """Run a case's searches on the virtual clock, each with the speculation that it is given."""
+
+    async def search(query: int, engine: Engine) -> tuple[Result, float]:
         config = SearchConfig(
             engine=engine,
             policy=case.policy,
@@ -307,14 +331,15 @@ def _searches(case: Case, run: int, speculations: Sequence[Speculation | None]) 
         result = await solve(config, question, seed=seed, run=f"query-{query}")
         return result, asyncio.get_running_loop().time()
 
-    async def together() -> _Run:
-        async with SimulatedEngine(case.world, case.hardware()) as engine:
+    async def together() -> Searches:
+        async with case.engine() as engine:
             done = await asyncio.gather(*(search(query, engine) for query in range(case.queries)))
         results = [result for result, _ in done]
         invented = 0.0
         if isinstance(case.world, TraceWorld):
             invented = fmean(case.world.synthesised(result.tree) for result in results)
-        return _Run(results, [ended for _, ended in done], invented)
+        read = engine.read_tokens if isinstance(engine, SimulatedFleet) else 0
+        return Searches(results, [ended for _, ended in done], invented, read)
 
     with _faults_raised():
         return run_virtual(together())

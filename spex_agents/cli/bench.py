@@ -255,6 +255,89 @@ def sim(
 
 
 @bench.command()
+def scaling(
+    *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(POLICIES)}; repeatable. rstar and rebase if not given.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    width: Width = None,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(help="Of rstar: 10.", show_default=False, rich_help_panel=SEARCH),
+    ] = None,
+    workers: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Servers; repeatable. 1, 2, 4 ... 64 if not given.",
+            show_default=False,
+            rich_help_panel=HARDWARE,
+        ),
+    ] = None,
+    routing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="prefix (as a cache-aware router) or least-load; repeatable. Both if not given.",
+            show_default=False,
+            rich_help_panel=HARDWARE,
+        ),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(help="Searches at a time for each worker.", rich_help_panel=SEARCH)
+    ] = 8,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="Runs on one worker; on n of them one n-th as many, at least one.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 4,
+    preset: Annotated[
+        str,
+        typer.Option(help="paper-7b, a100-34b, h100-8b or cpu-135m.", rich_help_panel=HARDWARE),
+    ] = "paper-7b",
+    json: Json = False,
+) -> None:
+    """On the virtual clock: one to many servers with caches of their own, behind a router."""
+    with exit_codes():
+        from spex_agents.bench.report import scaling_table, show  # noqa: PLC0415 (as above)
+        from spex_agents.bench.scaling import ScalingRow  # noqa: PLC0415 (as above)
+        from spex_agents.bench.scaling import scaling as measure  # noqa: PLC0415 (as above)
+
+        names = policy or ["rstar", "rebase"]
+        policies = _policies(
+            names, width=width, rollouts=rollouts or (10 if "rstar" in names else None)
+        )
+        cases = [
+            Case(preset=preset, name=name, policy=chosen, depth=DEPTHS.get(name, 10), seeds=seeds)
+            for name, chosen in zip(names, policies, strict=True)
+        ]
+
+        def progress(row: ScalingRow) -> None:
+            told = f"{row.policy}, {row.routing}, {row.workers} workers: {row.on_s:.1f} s"
+            typer.echo(told, err=True)
+
+        rows = list(
+            measure(
+                cases,
+                workers=workers or [1, 2, 4, 8, 16, 32, 64],
+                routings=routing or ["prefix", "least-load"],  # type: ignore[arg-type]
+                queries=queries,
+                progress=progress,
+            )
+        )
+        if json:
+            report = {"preset": preset, "rows": [row.report() for row in rows]}
+            typer.echo(dumps(report))
+        else:
+            show(scaling_table(rows, preset))
+
+
+@bench.command()
 def predictor(*, json: Json = False) -> None:
     """What foreseeing costs on trees of about a thousand thoughts, in milliseconds."""
     with exit_codes():

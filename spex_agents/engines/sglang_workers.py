@@ -7,6 +7,7 @@ writes chat completions anew without either, and refuses completions of token id
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +49,11 @@ class Worker:
 def read_workers(found: object, router: str) -> tuple[Worker, ...]:
     """Read what a router answers at ``/workers``: those that speak HTTP, healthy ones first.
 
-    A loopback address is the router's: from another host, its worker is at the router's host.
+    Empty if it is no list of workers. A loopback address is the router's: from another host, its
+    worker is at the router's host.
 
     Raises:
-        BrokenReply: It is no list of workers, or lists none yet.
+        BrokenReply: It lists none yet.
 
     Example:
         >>> listed = {"workers": [{"url": "http://127.0.0.1:31001", "is_healthy": True}]}
@@ -63,8 +65,8 @@ def read_workers(found: object, router: str) -> tuple[Worker, ...]:
             _seen_from_here(str(entry["url"]), router): bool(entry.get("is_healthy", True))
             for entry in found["workers"]  # type: ignore[index]
         }
-    except (AttributeError, KeyError, TypeError) as error:
-        raise BrokenReply(f"/workers is no list of workers: {error!r}") from error
+    except (AttributeError, KeyError, TypeError):
+        return ()
     reached = [Worker(*item) for item in workers.items() if item[0].startswith("http")]
     if not reached:
         raise BrokenReply("the router has no workers that speak HTTP yet")
@@ -121,7 +123,8 @@ class Workers:
         """The workers of the router; none if there is no router."""
         try:
             with anyio.fail_after(ASK_SECONDS):
-                return read_workers(await self._get(f"{self.url}/workers"), self.url)
+                found = await self._get(f"{self.url}/workers")
+            return read_workers(found, self.url) or self._found or ()
         except (openai.OpenAIError, BrokenReply, TimeoutError) as error:
             if self._found:  # a router that is down for now
                 return self._found
@@ -133,7 +136,7 @@ class Workers:
 
 
 def _seen_from_here(url: str, router: str) -> str:
-    url = url.rpartition("@")[0] or url  # one of the ranks of one server
+    url = re.sub(r"@\d+$", "", url)  # one of the ranks of one server
     parts, host = urlsplit(url), urlsplit(router).hostname or ""
     if not _is_loopback(parts.hostname or "") or _is_loopback(host):
         return url.rstrip("/")

@@ -94,6 +94,7 @@ class SimulatedEngine:
         self._finishing: list[tuple[float, int, _Job]] = []
         self._started = 0
         self._seconds_per_step = 0.0
+        self._reading = 0.0  # seconds still to come in which nothing decodes
         self._updated = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -179,6 +180,10 @@ class SimulatedEngine:
     ) -> None:
         await self.aclose()
 
+    def reading_seconds(self, request: Request) -> float:
+        """What the prompt of a request that starts takes to read; meanwhile nothing decodes."""
+        return 0.0
+
     async def _decode(self, request: Request, tokens: int) -> None:
         if request.id in self._jobs:
             raise EngineError(f"request {request.id!r} is in flight already: ids must be unique")
@@ -209,7 +214,7 @@ class SimulatedEngine:
             heappop(finishing)
         if finishing:
             self._seconds_per_step = self.hardware.step_seconds(self.running) / self._speed
-            left = (finishing[0][0] - self.steps) * self._seconds_per_step
+            left = (finishing[0][0] - self.steps) * self._seconds_per_step + self._reading
             self._timer = asyncio.get_running_loop().call_at(self._updated + left, self._finish)
 
     def _advance(self) -> None:
@@ -217,12 +222,15 @@ class SimulatedEngine:
         if self.running:
             seconds = now - self._updated
             self.busy_seconds += seconds * self.running
-            self.steps += seconds / self._seconds_per_step
+            reading = min(seconds, self._reading)
+            self._reading -= reading
+            self.steps += (seconds - reading) / self._seconds_per_step
         self._updated = now
 
     def _start(self, job: _Job) -> None:
         job.state = "running"
         job.request.started = self._updated
+        self._reading += self.reading_seconds(job.request) / self._speed
         job.start = self.steps
         job.finish = self.steps + max(1.0, job.tokens / self.hardware.acceptance_length)
         self._started += 1
