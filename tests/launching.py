@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from processes import eventually, name_of, writing_to
+
+RIDGE = 4
+"""Of the servers that are given one."""
 
 SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 
@@ -44,14 +47,21 @@ class Served:
 
 
 @contextmanager
-def launch(logs: Path, *arguments: str) -> Iterator[Launched]:
-    """Run ``spex serve``; it is asked to stop on the way out, and nothing of it may be left."""
+def launch(logs: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Launched]:
+    """Run ``spex serve``; it is asked to stop on the way out, and nothing of it may be left.
+
+    Args:
+        logs: Directory that all its processes write to.
+        arguments: Of the command line.
+        env: Beside this process's own environment.
+    """
     with (logs / "launcher.log").open("w") as output:
         process = subprocess.Popen(
             [*SPEX, "serve", "--port", "0", "--logs", str(logs), "--json", *arguments],
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,
+            env={**os.environ, **(env or {})},
         )
     launched = Launched(process=process, logs=logs)
     try:

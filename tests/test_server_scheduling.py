@@ -46,13 +46,13 @@ def scheduling(ridge: int | None = 4, slowdown: float = 0.05) -> tuple[Scheduler
     return scheduler, Scheduling(scheduler, ridge=ridge, slowdown=slowdown)
 
 
-def decode_steps(spex: Scheduling, number: int, size: int = 1) -> None:
+def steps(spex: Scheduling, number: int, size: int = 1, *, decode: bool = True) -> None:
     for step in range(number):
         spex.processed(
             SimpleNamespace(
                 forward_iter=step,
-                forward_mode=SimpleNamespace(is_decode=lambda: True),
-                reqs=[None] * size,
+                forward_mode=SimpleNamespace(is_decode=lambda: decode),
+                reqs=[Queued("run/0/thought-1;", DEMANDED)] * size,
             )
         )
 
@@ -153,6 +153,31 @@ def test_guesses_wait_while_others_pause_but_not_for_ever(monkeypatch: pytest.Mo
     assert len(spex.hold_back([])) == 2
 
 
+@pytest.mark.parametrize(("guess", "shared"), [("other/0/thought-1;", 1), ("mine/1/thought-1;", 0)])
+def test_steps_of_demanded_work_are_counted_and_those_it_shares_with_others_guesses(
+    guess: str, shared: int
+) -> None:
+    _, spex = scheduling()
+    batch = [Queued("mine/0/thought-1;", DEMANDED), Queued(guess)]
+    mode = SimpleNamespace(is_decode=lambda: True)
+    for running in (batch, batch[1:], batch[:1]):
+        spex.hold_back(running)
+        spex.processed(SimpleNamespace(forward_iter=0, forward_mode=mode, reqs=running))
+    values = spex.counters.values
+    assert (values["demanded_steps"], values["shared_steps"]) == (2, shared)
+
+
+def test_requests_that_join_together_are_one_prefill() -> None:
+    _, spex = scheduling()
+    first = [Queued(f"run/{child}/thought-1;") for child in range(3)]
+    spex.admitted(first)
+    spex.admitted([*first, Queued("run/3/thought-1;", DEMANDED)])
+    spex.admitted(first)
+    spex.admitted([Queued("HEALTH_CHECK_1", DEMANDED)])
+    values = spex.counters.values
+    assert (values["prefill_batches"], values["admitted_speculative"]) == (2, 3)
+
+
 def test_several_ranks_use_no_clock() -> None:
     scheduler = Scheduler()
     spex = Scheduling(scheduler, ridge=None, slowdown=0.0, ranks=2)
@@ -162,13 +187,14 @@ def test_several_ranks_use_no_clock() -> None:
     assert spex.hold_back([]) == []
 
 
-def test_a_run_that_demands_nothing_any_more_is_forgotten() -> None:
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_run_that_demands_nothing_any_more_is_forgotten(decode: bool) -> None:
     scheduler, spex = scheduling(ridge=10, slowdown=0.0)
     spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
     scheduler.waiting_queue = list(guesses)
     assert len(spex.hold_back([])) == 3
-    decode_steps(spex, RECENT_STEPS + 1)
+    steps(spex, RECENT_STEPS + 1, decode=decode)
     scheduler.waiting_queue = list(guesses)
     assert spex.hold_back([]) == []
 
@@ -247,7 +273,7 @@ def test_a_hiccup_hardly_moves_a_step_time() -> None:
 
 def test_only_steps_that_follow_each_other_are_timed() -> None:
     _, spex = scheduling(ridge=None)
-    decode_steps(spex, 3, size=2)
+    steps(spex, 3, size=2)
     assert spex.step_times.table()[2][0] == 2
-    decode_steps(spex, 1, size=2)  # numbered 0 again: others ran between
+    steps(spex, 1, size=2)  # numbered 0 again: others ran between
     assert spex.step_times.table()[2][0] == 2

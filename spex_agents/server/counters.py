@@ -8,6 +8,9 @@ from typing import Any
 NAMES = {
     "admitted_demanded": "Demanded requests that joined the running batch.",
     "admitted_speculative": "Speculative requests that joined the running batch.",
+    "prefill_batches": "Batches that requests joined in, one or several at once.",
+    "demanded_steps": "Batches run while demanded requests ran or waited.",
+    "shared_steps": "Those of them in which guesses of one run slowed another's demanded requests.",
     "deferred": "Speculative requests that were held back at least once.",
     "displaced": "Speculative requests put back from the running batch for others' work.",
     "promoted": "Speculative requests that became demanded.",

@@ -28,7 +28,7 @@ REMEMBERED = 4096
 """Messages kept for requests that have not arrived yet: a message may overtake its request."""
 
 RECENT_STEPS = 8
-"""Decode steps for which a run that had demanded work counts as having some still."""
+"""Batches for which a run that had demanded work counts as having some still."""
 
 IDLE_SECONDS = 0.25
 """After that long without any demanded work, guesses of other runs may fill an empty batch."""
@@ -60,6 +60,7 @@ class Scheduling:
         self._last: tuple[int, float] | None = None
         self._steps = 0
         self._last_demand = -IDLE_SECONDS
+        self._demanded_here = False
         self._demanding: OrderedDict[str, int] = OrderedDict()
         self._early: OrderedDict[str, Message] = OrderedDict()
 
@@ -128,8 +129,10 @@ class Scheduling:
         return min(max(self.ridge, demanded), demanded + self.slowdown * (self.ridge + demanded))
 
     def _note_demand(self, requests: Iterable[Any]) -> None:
+        self._demanded_here = False
         for request in requests:
             if not is_speculative(request) and not is_health_check(request):
+                self._demanded_here = True
                 owner = owner_of(request.rid)
                 self._demanding[owner] = self._steps
                 self._demanding.move_to_end(owner)
@@ -142,11 +145,16 @@ class Scheduling:
 
     def admitted(self, requests: Iterable[Any]) -> None:
         """These are in the batch that runs next."""
-        for request in requests:
-            if not getattr(request, "spex_admitted", False) and not is_health_check(request):
-                request.spex_admitted = True
-                kind = "speculative" if is_speculative(request) else "demanded"
-                self.counters.add(f"admitted_{kind}")
+        new = [
+            request
+            for request in requests
+            if not getattr(request, "spex_admitted", False) and not is_health_check(request)
+        ]
+        self.counters.add("prefill_batches", bool(new))
+        for request in new:
+            request.spex_admitted = True
+            kind = "speculative" if is_speculative(request) else "demanded"
+            self.counters.add(f"admitted_{kind}")
 
     # Messages.
 
@@ -219,15 +227,24 @@ class Scheduling:
     def processed(self, batch: Any) -> None:
         """A batch has been run: learn the time of a decode step from two that follow each other."""
         now, number = perf_counter(), batch.forward_iter
+        self._steps += 1  # of any kind: a reward model's server never decodes
+        self.counters.add("demanded_steps", self._demanded_here)
+        self.counters.add("shared_steps", self._demanded_here and self._is_shared(batch.reqs))
         if not batch.forward_mode.is_decode():
             self._last = None
             return
-        self._steps += 1
         if self._last is not None and self._last[0] + 1 == number:
             seconds = now - self._last[1]
             self.step_times.learn(len(batch.reqs), seconds)
             self.counters.step(len(batch.reqs), seconds)
         self._last = (number, now)
+
+    @staticmethod
+    def _is_shared(batch: Iterable[Any]) -> bool:
+        """Whether guesses of one run are among the demanded requests of another."""
+        guessing = {owner_of(request.rid) for request in batch if is_speculative(request)}
+        demanding = {owner_of(request.rid) for request in batch if not is_speculative(request)}
+        return any(demanding - {owner} for owner in guessing)
 
     def describe(self) -> dict[str, Any]:
         """What clients read: counts of requests, the ridge, counters and step times."""

@@ -1,16 +1,20 @@
-"""One real SGLang for all tests of this directory, started by ``spex serve``."""
+"""Real SGLang servers for all tests of this directory, each started once by ``spex serve``."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import anyio
 import pytest
-from launching import SPEX, Served, launch
+from asking import becomes_idle
+from launching import RIDGE, SPEX, Served, launch
+
+from spex_agents.engines.sglang import SGLangEngine
 
 MODELS = Path(
     os.environ.get("SPEX_TEST_MODELS", Path(__file__).parents[2] / ".venv-sglang" / "models")
@@ -68,3 +72,28 @@ def served(
     with launch(logs, "--policy", str(smollm2), "--reward", str(tiny_reward)) as launched:
         ready = launched.ready()
         yield Served(policy=ready["policy"]["url"], reward=ready["reward"]["url"])
+
+
+@pytest.fixture(scope="session")
+def scheduled(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A random model with the plugin and a ridge of its own."""
+    logs = tmp_path_factory.mktemp("scheduled")
+    with launch(logs, "--policy", str(tiny), env={"SPEX_RIDGE": str(RIDGE)}) as launched:
+        yield launched.ready()["policy"]["url"]
+
+
+@pytest.fixture
+async def engine(scheduled: str) -> AsyncIterator[SGLangEngine]:
+    async with SGLangEngine(scheduled, retries=0) as opened:
+        await opened.describe()
+        yield opened
+        assert await becomes_idle(opened)
+    await anyio.wait_all_tasks_blocked()  # the client's streams end in the garbage collector
+
+
+@pytest.fixture
+async def small(served: Served) -> AsyncIterator[SGLangEngine]:
+    """The small real model, and the reward head beside it."""
+    async with SGLangEngine(served.policy, reward_url=served.reward) as opened:
+        yield opened
+    await anyio.wait_all_tasks_blocked()

@@ -7,12 +7,20 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
+from asking import QUESTION, TAG, becomes_idle, config, digest, until
 from launching import SPEX, Launched, Served, launch
 from processes import eventually, name_of, writing_to
+
+from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.search import Rebase, Tree
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solve import run_to_end
 
 
 def spex(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,24 +56,56 @@ def test_metrics_are_served(served: Served) -> None:
     assert "sglang:" in page
 
 
-def test_a_killed_worker_is_restarted_and_dies_with_its_launcher(
-    tiny: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def own(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launched, str]]:
+    """A server for the tests that kill it, and its address."""
+    with launch(tmp_path_factory.mktemp("own"), "--policy", str(tiny)) as launched:
+        yield launched, launched.ready()["policy"]["url"]
+
+
+async def test_a_search_outlives_its_server(
+    own: tuple[Launched, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with launch(tmp_path, "--policy", str(tiny)) as launched:
-        url = launched.ready()["policy"]["url"]
-        killed = scheduler(launched)
-        assert killed is not None
-        os.kill(killed, signal.SIGKILL)
+    launched, url = own
+    async with SGLangEngine(url) as engine:
 
-        def is_back() -> bool:
-            return (tmp_path / "launcher.log").read_text().count("policy: ready") == 2
+        async def search(session: Session) -> Tree:
+            async with session:
+                return (await run_to_end(session)).tree
 
-        assert eventually(is_back, 300)
-        assert "restart 1" in (tmp_path / "launcher.log").read_text()
-        assert post(f"{url}/generate", text="a", sampling_params={"max_new_tokens": 2})["text"]
-        launched.process.kill()
-        launched.process.wait()
-        assert launched.nothing_left()
+        settings = config(engine, Rebase(width=4), ahead=True, step_tokens=150)
+        undisturbed = await search(Session(settings, Tree(QUESTION, 8), run=f"{TAG}quiet"))
+        session = Session(settings, Tree(QUESTION, 8), run=f"{TAG}killed")
+        found: list[Tree] = []
+
+        async def hunt() -> None:
+            found.append(await search(session))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hunt)
+            await until(lambda: len(session.tree) >= 4 and bool(session.writing))
+            killed = scheduler(launched)
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+            begun = anyio.current_time()
+            assert 0 < len(session.tree) < len(undisturbed)
+        print(
+            f"\nthe search went on, and ended {anyio.current_time() - begun:.0f} s after the kill"
+        )
+        assert digest(found[0]) == digest(undisturbed)
+        assert await becomes_idle(engine)
+    assert "is away" in caplog.text
+    assert "restart 1" in (launched.logs / "launcher.log").read_text()
+    assert scheduler(launched) not in (None, killed)
+    await anyio.wait_all_tasks_blocked()
+
+
+def test_a_server_dies_with_its_launcher(own: tuple[Launched, str]) -> None:
+    launched, url = own
+    assert post(f"{url}/generate", text="a", sampling_params={"max_new_tokens": 2})["text"]
+    launched.process.kill()
+    launched.process.wait()
+    assert launched.nothing_left()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from asking import ask_for, until, until_load, write
 from launching import launch
 
 from spex_agents.engines.base import Message, Prompt, Request, Sampling
 from spex_agents.engines.sglang import SGLangEngine, engine_at
 from spex_agents.rewards.confidence import Confidence
-from spex_agents.search import Limits, Rebase
+from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solve import solve
 
+PLACES = 4
 PROMPT = Prompt((Message("user", "Tell me about apples."),))
 
 
 @pytest.fixture(scope="module")
 def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     logs = tmp_path_factory.mktemp("plain")
-    with launch(logs, "--policy", str(tiny), "--no-plugin") as launched:
+    flags = ("--no-plugin", "--", "--max-running-requests", str(PLACES))
+    with launch(logs, "--policy", str(tiny), *flags) as launched:
         yield launched.ready()["policy"]["url"]
 
 
@@ -77,3 +82,45 @@ async def test_cancelled_calls_are_aborted_and_counted(engine: SGLangEngine) -> 
     with anyio.fail_after(2):
         while (load := await engine.load()).running or load.waiting:  # noqa: ASYNC110 (nor now)
             await anyio.sleep(0.05)
+
+
+async def test_a_guess_that_waits_is_sent_anew_when_it_is_demanded(engine: SGLangEngine) -> None:
+    await engine.describe()
+    ended: dict[str, Any] = {}
+    places = [anyio.CancelScope() for _ in range(PLACES)]
+
+    async def hold(index: int) -> None:
+        with places[index]:
+            await write(engine, ask_for(f"full/{index}/thought-1", seed=index), tokens=4000)
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(PLACES):
+            tasks.start_soon(hold, index)
+        await until_load(engine, running=PLACES)
+        guesses = [ask_for(f"wait/{i}/thought-1", seed=i, demanded=False) for i in range(3)]
+        for number, guess in enumerate(guesses, 1):
+            tasks.start_soon(partial(write, engine, guess, tokens=8, into=ended))
+            await until_load(engine, running=PLACES, waiting=number)
+        last = guesses[-1]
+        last.demanded = True
+        await engine.promote(last)
+        await until(lambda: engine.server._flying[last.id].rid == f"{last.id}~1;")
+        await until_load(engine, running=PLACES, waiting=3)
+        assert ended == {}
+        places[0].cancel()
+        await until(lambda: len(ended) == 3)
+        tasks.cancel_scope.cancel()
+    assert list(ended) == [f"wait/{i}/thought-1" for i in (2, 0, 1)]
+    assert all(isinstance(outcome, Thought) for outcome, _ in ended.values())
+    assert [guess.tokens for guess in guesses] == [8, 8, 8]
+
+
+async def test_a_guess_that_runs_keeps_its_tokens_when_it_is_demanded(engine: SGLangEngine) -> None:
+    await engine.describe()
+    guess = ask_for("runs/0/thought-1", demanded=False)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(write, engine, guess, tokens=200))
+        await until(lambda: guess.tokens >= 2)
+        guess.demanded = True
+        await engine.promote(guess)
+    assert guess.tokens == 200
