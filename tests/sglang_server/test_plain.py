@@ -89,6 +89,10 @@ async def test_a_guess_that_waits_is_sent_anew_when_it_is_demanded(engine: SGLan
     ended: dict[str, Any] = {}
     places = [anyio.CancelScope() for _ in range(PLACES)]
 
+    def rid_of(request: Request) -> str | None:
+        flight = engine.server._flying.get(request.id)
+        return flight.rid if flight else None
+
     async def hold(index: int) -> None:
         with places[index]:
             await write(engine, ask_for(f"full/{index}/thought-1", seed=index), tokens=4000)
@@ -104,7 +108,7 @@ async def test_a_guess_that_waits_is_sent_anew_when_it_is_demanded(engine: SGLan
         last = guesses[-1]
         last.demanded = True
         await engine.promote(last)
-        await until(lambda: engine.server._flying[last.id].rid == f"{last.id}~1;")
+        await until(lambda: rid_of(last) == f"{last.id}~1;")
         await until_load(engine, running=PLACES, waiting=3)
         assert ended == {}
         places[0].cancel()
