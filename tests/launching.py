@@ -40,10 +40,11 @@ class Launched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """Addresses without a path."""
+    """Addresses without a path, and where the servers' logs are."""
 
     policy: str
     reward: str
+    logs: Path
 
 
 @contextmanager

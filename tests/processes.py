@@ -8,14 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def writing_to(directory: Path) -> list[int]:
-    """Ids of the processes whose standard output or error is a file in `directory`."""
+def writing_to(place: Path) -> list[int]:
+    """Ids of the processes whose standard output or error is that file, or one in there."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             for stream in ("1", "2"):
                 with suppress(OSError):
-                    if (entry / "fd" / stream).readlink().parent == directory:
+                    file = (entry / "fd" / stream).readlink()
+                    if place in (file, file.parent):
                         found.append(int(entry.name))
                         break
     return found

@@ -71,7 +71,8 @@ def served(
     logs = tmp_path_factory.mktemp("served")
     with launch(logs, "--policy", str(smollm2), "--reward", str(tiny_reward)) as launched:
         ready = launched.ready()
-        yield Served(policy=ready["policy"]["url"], reward=ready["reward"]["url"])
+        policy, reward = ready["policy"]["url"], ready["reward"]["url"]
+        yield Served(policy=policy, reward=reward, logs=logs)
 
 
 @pytest.fixture(scope="session")

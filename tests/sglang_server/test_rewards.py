@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -9,6 +11,7 @@ import anyio
 import pytest
 from asking import QUESTION, ask_for, config, digest, spex, until, write
 from launching import Served
+from processes import name_of, writing_to
 
 from spex_agents.engines.sglang import SGLangEngine
 from spex_agents.rewards.process import ProcessReward
@@ -18,7 +21,6 @@ from spex_agents.server.scheduling import RECENT_STEPS
 from spex_agents.speculation.solve import solve
 
 STEPS = 24
-LONG = " and ".join(f"{number} more" for number in range(60))
 
 
 @pytest.fixture
@@ -29,19 +31,19 @@ async def writing(scheduled: str, served: Served) -> AsyncIterator[SGLangEngine]
     await anyio.wait_all_tasks_blocked()
 
 
-async def score_many(reward: ProcessReward, run: str, *, demanded: bool = True) -> dict[int, float]:
-    """Scores of many steps, asked for at once."""
-    scores: dict[int, float] = {}
+async def score_many(
+    reward: ProcessReward, run: str, demanded: bool, scores: dict[int, float]
+) -> None:
+    """Score many steps, asked for at once."""
 
     async def score(index: int) -> None:
-        thoughts = [Thought(text=f"{index}: {LONG}.", tokens=9)]
-        asked = ask_for(f"{run}/{index}/reward-1", demanded=demanded)
+        thoughts = [Thought(text=f"{index} more.", tokens=4)]
+        asked = ask_for(f"{run}/many.{index}/reward-1", demanded=demanded)
         scores[index] = await reward.score(QUESTION, thoughts, asked)
 
     async with anyio.create_task_group() as tasks:
         for index in range(STEPS):
             tasks.start_soon(score, index)
-    return scores
 
 
 async def test_a_reward_head_scores(small: SGLangEngine) -> None:
@@ -63,23 +65,35 @@ async def test_label_tokens_score(served: Served) -> None:
     assert 0 < score < 1
 
 
-@pytest.mark.parametrize("demanded", [True, False])
-@pytest.mark.parametrize("profile", [SKYWORK, MATH_SHEPHERD], ids=["head", "labels"])
+@pytest.mark.parametrize(
+    ("profile", "demanded"),
+    [(SKYWORK, True), (SKYWORK, False), (MATH_SHEPHERD, True)],
+    ids=["head", "head of guesses", "labels"],
+)
 async def test_scores_asked_for_at_once_are_computed_together(
-    writing: SGLangEngine, scheduled: str, profile: Profile, demanded: bool
+    small: SGLangEngine, served: Served, profile: Profile, demanded: bool
 ) -> None:
-    reward = ProcessReward(scheduled if profile.labels else writing, profile)
-    server = writing.server if profile.labels else writing.reward_server
+    server = small.server if profile.labels else small.reward_server
+    reward = ProcessReward(SGLangEngine(served.policy) if profile.labels else small, profile)
+    log = served.logs / ("policy.log" if profile.labels else "reward.log")
+    scheduler = next(each for each in writing_to(log) if "scheduler" in name_of(each))
     for index in range(RECENT_STEPS + 1):  # what other tests demanded is forgotten then
         alone = [Thought(text=f"{index}.", tokens=1)]
         await reward.score(QUESTION, alone, ask_for(f"batch/{demanded}/{index}/reward-1"))
     before = (await spex(server))["counters"]
-    scores = await score_many(reward, f"batch/{demanded}", demanded=demanded)
+    scores: dict[int, float] = {}
+    async with anyio.create_task_group() as tasks:
+        os.kill(scheduler, signal.SIGSTOP)  # as if it were at something else, until all are there
+        try:
+            tasks.start_soon(score_many, reward, f"batch/{demanded}", demanded, scores)
+            await until(lambda: len(reward._server._flying) == STEPS)
+        finally:
+            os.kill(scheduler, signal.SIGCONT)
     after = (await spex(server))["counters"]
-    await reward.aclose()
     kind = f"admitted_{'demanded' if demanded else 'speculative'}"
     batches = after["prefill_batches"] - before["prefill_batches"]
     print(f"\n{profile.name}: {STEPS} scores in {batches} batches")
+    await reward._server.aclose()
     assert len(set(scores.values())) > 1
     assert after[kind] - before[kind] == STEPS
     assert batches <= STEPS / 2
@@ -95,7 +109,7 @@ async def test_scores_come_while_a_thought_is_written(
         tasks.start_soon(partial(write, writing, thought, tokens=4000))
         await until(lambda: thought.tokens >= 2)
         begun = thought.tokens
-        await score_many(reward, f"beside-{profile.name}")
+        await score_many(reward, f"beside-{profile.name}", True, {})
         ended = thought.tokens
         tasks.cancel_scope.cancel()
     await reward.aclose()
