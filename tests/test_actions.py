@@ -9,11 +9,25 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from searching import QUESTION, make_engine, run_search
+from searching import QUESTION, WatchedEngine, make_engine, run_search
 
+from spex_agents.bench.trace import TraceReward
 from spex_agents.engines.base import Prompt, PromptTemplate, Request, Sampling
-from spex_agents.search import Decision, Expand, Finish, Path, Policy, Thought, TreeView
-from spex_agents.search.action import STEP, WHOLE, Action
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.trace import Recorded, TraceWorld
+from spex_agents.engines.world import SyntheticWorld, quality_in
+from spex_agents.search import (
+    Decision,
+    Expand,
+    Finish,
+    Limits,
+    Path,
+    Policy,
+    RstarActions,
+    Thought,
+    TreeView,
+)
+from spex_agents.search.action import STEP, WHOLE, Action, told
 from spex_agents.search.policy import State, children
 from spex_agents.speculation.config import Speculation
 
@@ -108,6 +122,93 @@ def test_an_answer_is_written_to_the_end_of_its_path() -> None:
 def test_a_brace_in_a_question_is_no_field() -> None:
     prompt = PromptTemplate().prompt("{steps} {x}", (), Action(user="{question}! {steps}."))
     assert prompt.messages[-1].content == "{steps} {x}! ."
+
+
+def thought(text: str) -> Thought:
+    return Thought(text=text, tokens=1)
+
+
+RESTATE = Action(name="rephrase", cue="In other words: ", restates=True)
+AGAIN = Action(name="again", again=" Answer:")
+
+
+def test_a_restated_question_is_asked_in_the_place_of_the_original() -> None:
+    steps = [
+        (thought("Let us see."), STEP),
+        (thought("In other words: What is twelve?"), RESTATE),
+        (thought("5 + 7"), STEP),
+    ]
+    question, thoughts, action = told("What is 5 + 7?", steps)
+    assert question == "What is twelve?"
+    assert [each.text for each in thoughts] == ["5 + 7"]
+    assert action == STEP
+
+
+def test_a_restatement_of_nothing_leaves_the_question() -> None:
+    assert told("What?", [(thought("In other words: "), RESTATE)])[0] == "What?"
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun"),
+    [
+        ("Sub-question: How many? Answer: 3.", "Sub-question: How many? Answer:"),
+        ("Sub-question: How many?", "Sub-question: How many? Answer:"),
+    ],
+)
+def test_what_is_answered_again_does_not_see_its_first_answer(asked: str, begun: str) -> None:
+    first = [(thought("Step one."), STEP), (thought(asked), ASK)]
+    _, thoughts, action = told("What?", first, AGAIN)
+    assert [each.text for each in thoughts] == ["Step one."]
+    assert action.cue == begun
+    again = [*first, (thought(f"{begun} 4."), AGAIN)]
+    _, thoughts, _ = told("What?", again)
+    assert [each.text for each in thoughts] == ["Step one.", f"{begun} 4."]
+
+
+def test_searches_ask_as_their_actions_tell() -> None:
+    policy = RstarActions(rollouts=40, width=1)
+    thoughts, calls = asked(policy, limits=Limits(depth=4, path_tokens=1000))
+    rephrased = thoughts[(3,)].text.removeprefix("In other words: ")
+    below = [prompt for prompt, _, _ in calls if prompt.messages[-1].content == rephrased]
+    assert any(prompt.reply == "" for prompt in below)
+    again = [path for path in thoughts if len(path) > 1 and policy.action(path).again]
+    assert again
+    for path in again:
+        assert thoughts[path].text.startswith(thoughts[path[:-1]].text + " Answer:")
+
+
+def test_a_simulated_world_sees_the_path_however_it_is_told() -> None:
+    # It reads the quality of the parent from the text, and how deep a thought is.
+    world = SyntheticWorld(step_spread=0.0, ends=0.0)
+    engine = WatchedEngine(SimulatedEngine(world))
+    thoughts = run_search(TwoDeep(PROPOSE, PROPOSE), engine=engine).tree.thoughts
+    qualities = {quality_in(each.text) for each in thoughts.values()}
+    assert len(qualities) == 1
+    early = WatchedEngine(SimulatedEngine(SyntheticWorld(ends=1.0, ends_from=2)))
+    thoughts = run_search(TwoDeep(PROPOSE, PROPOSE), engine=early).tree.thoughts
+    assert [each.ends for each in thoughts.values()] == [False] * 3 + [True] * 3
+
+
+def test_a_trace_serves_policies_with_words_of_their_own() -> None:
+    rows = [
+        Recorded(
+            question=QUESTION,
+            depth=depth,
+            before="",
+            seed=0,
+            text=f"{depth} it is",
+            tokens=3,
+            finish="step",
+            logprob=None,
+            reward=depth / 10,
+        )
+        for depth in (1, 2)
+    ]
+    world = TraceWorld(rows)
+    engine = WatchedEngine(SimulatedEngine(world))
+    tree = run_search(TwoDeep(ASK, PROPOSE), engine=engine, reward=TraceReward(world=world)).tree
+    assert {each.text for each in tree.thoughts.values()} == {"Now ask: 1 it is", "2 it is"}
+    assert {tree.reward(path) for path in tree.thoughts} == {0.1, 0.2}
 
 
 @pytest.mark.parametrize("above", [PROPOSE, ASK, STEP], ids=lambda action: action.name)

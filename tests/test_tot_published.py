@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path as File
 from random import Random
 
 import pytest
@@ -18,6 +21,7 @@ from spex_agents.search.action import Action
 from spex_agents.search.policy import State
 from spex_agents.speculation.config import Speculation
 
+EXAMPLE = File(__file__).parents[1] / "examples" / "game_of_24.py"
 Script = Callable[[str, int], str]
 Worth = Callable[[str], float]
 
@@ -192,3 +196,27 @@ def test_the_rewards_of_the_paper_serve_both_searches(generate: str, reward: str
         assert on == run(policy, None)
         assert on.question == QUESTION
         assert {len(path) for path in on.thoughts} >= {1, 2}
+
+
+def test_the_game_of_24_is_played_with_its_own_prompts() -> None:
+    module = runpy.run_path(str(EXAMPLE))
+
+    def run(speculation: Speculation | None) -> Tree:
+        engine = make_engine()
+        made = module["settings"](engine)
+        # The simulated engine knows no words of judgement: its own serve.
+        made["reward"] = replace(made["reward"], values={"quality": 1, "no": 0})
+        return run_search(made.pop("policy"), engine=engine, speculation=speculation, **made).tree
+
+    on = run(Speculation())
+    assert on == run(None)
+    assert {len(path) for path in on.thoughts} == {1, 2, 3, 4}
+    for answer, right in {
+        "(1 + 2 + 3) * 4": True,
+        "4 * 3 * 2 * 1 = 24": True,
+        "4 * (3 + 2 + 1": False,
+        "4 * 6": False,
+        "4 / (3 - 2 - 1)": False,
+        "-1 + 2 + 3 + 4": False,
+    }.items():
+        assert module["makes_24"]("1 2 3 4", answer) is right

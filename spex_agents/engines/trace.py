@@ -116,10 +116,16 @@ class TraceWorld:
         """The recorded reward of the last of `thoughts`; a resampled one brings its own along."""
         text = thoughts[-1].text
         row = self._by_text.get((digest_before(question, thoughts[:-1]), text))
-        row = row or self._by_text.get((question, text))
+        row = row or self._by_text.get((question, text)) or self._behind_cue(question, text)
         if row is None:
             raise RewardError(f"thought {text!r} is not of this trace")
         return row.reward
+
+    def _behind_cue(self, question: str, text: str) -> Recorded | None:
+        """The longest recorded thought that `text` ends with: a policy's own words came first."""
+        rows = (row for row in self.recorded if row.question == question)
+        behind = (row for row in rows if text.endswith(row.text))
+        return max(behind, key=lambda row: len(row.text), default=None)
 
     def synthesised(self, tree: Tree) -> float:
         """Share of the thoughts of `tree` that were resampled."""

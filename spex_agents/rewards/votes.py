@@ -1,8 +1,9 @@
 """How settled an answer is: the share of further samples that come to the same one.
 
-Source: the reward of rStar (Qi et al., 2024), a leaf's votes over all votes. There the votes are
-those of the search's other leaves, so a reward changes with whatever has finished before; here they
-are samples of the path's own, which makes it a function of the path and a seed.
+Source: the reward of rStar (Qi et al., 2024), a leaf's votes over all votes. There a leaf is the
+answer that most of 32 samples give (10 for a sub-question), and its reward their share; here it is
+one sample, and its reward the share of further ones that give its answer. Either way the reward is
+a function of the path and a seed.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ SUBQUESTION = Action(
     name="sub-question",
     user=(
         "{question}\n\n"
-        "Solve this by sub-questions, one a line, each with its answer: "
-        "Sub-question: ...? Answer: ...\n"
+        "Solve this by sub-questions, one a line, each with its answer, like this:\n"
+        "Sub-question: How many hours are left? Answer: 24 - 9 = 15 hours.\n"
         "When nothing is left to find out, ask the question itself as the last sub-question, "
         "and give its answer in \\boxed{}."
     ),
