@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +23,7 @@ from spex_agents.server.gateway.keys import KeyFile
 from spex_agents.server.gateway.serve import Server, listen
 from spex_agents.server.gateway.settings import Hosting
 
+SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
 SMALL = {"depth": 4, "step_tokens": 64}
 ASKED: dict[str, Any] = {"model": "spex/rebase-4", "messages": QUESTION, "spex": SMALL}
@@ -87,3 +91,24 @@ async def gateway(
         server.should_exit = True
         await serving
     assert idle(engine), engine
+
+
+@contextmanager
+def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A gateway in a process of its own, and its address."""
+    with (directory / "log").open("a") as log:
+        command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", *arguments]
+        run = subprocess.Popen(
+            command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        with run:
+            try:
+                assert run.stdout is not None
+                address = run.stdout.readline().strip().removesuffix("/v1")
+                assert address, (directory / "log").read_text()
+                yield run, address
+            finally:
+                run.terminate()
+    finally:
+        run.kill()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from searching import make_engine, run_search
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.hardware import Hardware
-from spex_agents.search import Path, Rstar
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.budget import Budget
-from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.solve import solve
 
 TOKENS = 50
 
@@ -152,3 +156,29 @@ def test_searches_of_one_share_are_as_urgent_as_one() -> None:
 
     assert run_virtual(main(False)) == (36, 4)
     assert run_virtual(main(True)) == (20, 20)
+
+
+@pytest.mark.parametrize("slots", [24, 36])
+def test_a_share_with_many_searches_leaves_room_for_that_of_one(slots: int) -> None:
+    async def launched(shares: bool) -> tuple[float, int]:
+        engine = SimulatedEngine(hardware=Hardware(name="narrow", slots=slots, weights=0.02))
+
+        async def run(share: str, seed: int) -> int:
+            config = SearchConfig(
+                engine=engine,
+                policy=Rebase(width=4),
+                reward=SimulatedReward(latency=0.5),
+                limits=Limits(depth=8, path_tokens=800),
+                speculation=Speculation(share=share if shares else None),
+            )
+            return (await solve(config, "What is 5 + 7?", seed=seed)).ledger.launched
+
+        *many, single = await asyncio.gather(
+            *(run("many", seed) for seed in range(1, 13)), run("single", 0)
+        )
+        return sum(many) / len(many), single
+
+    (alike, before), (crowd, after) = run_virtual(launched(False)), run_virtual(launched(True))
+    assert after > 1.3 * before
+    assert after > 1.4 * crowd
+    assert crowd > 0.9 * alike  # which costs the many next to nothing

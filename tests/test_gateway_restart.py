@@ -6,15 +6,11 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from gateways import ASKED, gateway
+from gateways import ASKED, gateway, process
 
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
@@ -23,30 +19,8 @@ from spex_agents.search import Limits, Rebase
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solve import Result, solve
 
-SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 SAME = {"Idempotency-Key": "homework-7"}
 LONG = {**ASKED, "spex": {"depth": 12, "step_tokens": 64}}
-
-
-@contextmanager
-def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A gateway in a process of its own, and its address."""
-    with (directory / "log").open("a") as log:
-        command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", *arguments]
-        run = subprocess.Popen(
-            command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    try:
-        with run:
-            try:
-                assert run.stdout is not None
-                address = run.stdout.readline().strip().removesuffix("/v1")
-                assert address, (directory / "log").read_text()
-                yield run, address
-            finally:
-                run.terminate()
-    finally:
-        run.kill()
 
 
 def undisturbed() -> Result:

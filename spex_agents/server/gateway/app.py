@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
@@ -71,6 +72,18 @@ async def metrics(gateway: Gateway) -> PlainTextResponse:
     return PlainTextResponse(gateway.searches.metrics.page())
 
 
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The schema; FastAPI's own 422 is left out, for what is not valid is a 400 here."""
+        if self.openapi_schema is None:
+            for path in super().openapi()["paths"].values():
+                for operation in path.values():
+                    answer = operation["responses"].get("422", {})
+                    if "HTTPValidationError" in str(answer):
+                        del operation["responses"]["422"]
+        return super().openapi()
+
+
 def create_gateway(
     engines: Mapping[str, Engine],
     *,
@@ -111,7 +124,7 @@ def create_gateway(
             app.state.parts = Parts(searches=searches, keys=keys or Anyone(), hosting=hosting)
             yield
 
-    app = FastAPI(
+    app = _Application(
         title="spex gateway",
         version=version("spex-agents"),
         description="Tree-of-thought searches behind OpenAI's protocol.",

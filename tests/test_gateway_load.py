@@ -1,0 +1,129 @@
+"""Many clients at once, and requests that nobody would think of."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from gateways import ASKED, gateway, process
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import CHECKS
+
+from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.speculation.budget import Budget
+
+PATH = "/v1/chat/completions"
+HOLD = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+)
+
+
+@pytest.mark.slow
+async def test_a_hundred_clients_some_of_which_go_away(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    secrets = [keys.create(Key(name=f"key-{number}", concurrency=20)) for number in range(4)]
+    database = str(tmp_path / "gateway.sqlite")
+    chance = random.Random(7)
+    statuses: list[int] = []
+    left = 0
+
+    async def client(number: int, patience: float | None, http: httpx.AsyncClient) -> None:
+        nonlocal left
+        body = {**ASKED, "stream": bool(number % 2), "seed": number}
+        headers = {"Authorization": f"Bearer {secrets[number % 4]}"}
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    answer = await http.post(PATH, json=body, headers=headers)
+                    statuses.append(answer.status_code)
+                    if answer.status_code != 429:
+                        break
+                    assert int(answer.headers["Retry-After"]) >= 1
+                    await asyncio.sleep(0.1)  # it will not wait so long
+            assert "[DONE]" in answer.text if number % 2 else answer.json()["choices"]
+        except TimeoutError:
+            left += 1
+
+    async with gateway(keys=keys, database=database, speed=100) as running:
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            httpx.AsyncClient(base_url=running.url, timeout=120, limits=limits) as http,
+            asyncio.timeout(240),
+        ):
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(100):
+                    patience = chance.uniform(0, 3) if chance.random() < 0.5 else None
+                    tasks.create_task(client(number, patience, http))
+            await running.idle()
+            page = (await http.get("/metrics")).text
+        figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[:1] != "#")
+        tokens = sum(
+            float(value)
+            for name, value in figures.items()
+            if name.startswith("spex_gateway_tokens_total")
+        )
+        assert tokens == running.engine.decoded_tokens
+        assert not running.parts.searches.quotas.running
+    assert left > 10
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) >= 100 - left
+
+
+async def test_searches_run_ahead_in_the_share_of_their_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: set[str | None] = set()
+    offer = Budget.offer
+
+    def seen(self: Budget, searcher: Any, worth: Any, *, share: str | None = None) -> None:
+        shares.add(share)
+        offer(self, searcher, worth, share=share)
+
+    monkeypatch.setattr(Budget, "offer", seen)
+    keys = KeyFile(tmp_path / "keys.json")
+    async with gateway(keys=keys) as running:
+        for name in ("tutors", "coders"):
+            async with running.http(keys.create(Key(name=name))) as http:
+                assert (await http.post(PATH, json=ASKED)).status_code == 200
+    assert shares == {"tutors", "coders"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_schema_holds_whatever_is_sent(tmp_path: Path) -> None:
+    small = ("--speed", "2000", "--most-width", "4", "--most-depth", "3")
+    with process(tmp_path, *small) as (_, address):
+        schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+        names = set()
+        for found in schema.get_all_operations():
+            operation = found.ok()  # type: ignore[union-attr]
+            names.add(operation.label)
+
+            @given(case=operation.as_strategy())
+            @settings(
+                max_examples=25,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            def holds(case: Any) -> None:
+                if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
+                    case.body["model"] = "spex/rebase-2"  # else it would be a 404 for ever
+                case.call_and_validate(
+                    checks=[check for check in CHECKS.get_all() if check.__name__ in HOLD],
+                    timeout=60,
+                )
+
+            holds()
+        assert {check.__name__ for check in CHECKS.get_all()} >= set(HOLD)
+        assert f"POST {PATH}" in names
+        assert httpx.get(f"{address}/readyz").status_code == 200
