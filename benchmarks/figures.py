@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
-from spex_agents.bench.sim import Case, Row, run
+from spex_agents.bench.sim import DEPTHS, Case, Row, run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.search import Policy, Rebase, Rstar
+from spex_agents.search.registry import POLICIES, make_policy
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.termination import ExactStop, MarginStop
 
@@ -56,6 +57,33 @@ def targets() -> Figure:
     chosen = [target for target in TARGETS if target.replicas == 1]
     rows = [measured(target.case(RSTAR)) for target in chosen]
     figure, (axes,) = plot(width=8.6)
+    off_on_oracle(axes, rows)
+    axes.set_xticks(
+        range(len(rows)),
+        [
+            f"{row.label.upper()}\n{row.queries} {'query' if row.queries == 1 else 'queries'}"
+            f"\nreward {row.reward_latency:g} s"
+            for row in rows
+        ],
+    )
+    axes.set(title="The same trees, sooner")
+    return figure
+
+
+def policies() -> Figure:
+    """Likewise, for every policy with its defaults, one query."""
+    rows = [
+        measured(replace(REBASE, name=name, policy=make_policy(name), depth=DEPTHS.get(name, 10)))
+        for name in POLICIES
+    ]
+    figure, (axes,) = plot(width=9.6)
+    off_on_oracle(axes, rows)
+    axes.set_xticks(range(len(rows)), [row.label.replace("-", "-\n", 1) for row in rows], size=8)
+    axes.set(title="Every policy with its defaults, one query")
+    return figure
+
+
+def off_on_oracle(axes: Axes, rows: Sequence[Row]) -> None:
     for offset, color, name, label in (
         (-0.27, GREY, "off_s", "speculation off"),
         (0.0, BLUE, "on_s", "speculation on"),
@@ -65,17 +93,8 @@ def targets() -> Figure:
         axes.bar(places, [getattr(row, name) for row in rows], 0.25, color=color, label=label)
     for index, row in enumerate(rows):
         axes.text(index, row.on_s + 1.2, f"{row.speedup:.1f}x", ha="center", weight="bold")
-    axes.set_xticks(
-        range(len(rows)),
-        [
-            f"{row.label.upper()}\n{row.queries} {'query' if row.queries == 1 else 'queries'}"
-            f"\nreward {row.reward_latency:g} s"
-            for row in rows
-        ],
-    )
-    axes.set(ylabel="seconds until the last answer", title="The same trees, sooner")
+    axes.set_ylabel("seconds until the last answer")
     axes.legend(frameon=False)
-    return figure
 
 
 def by_queries() -> Figure:
@@ -295,6 +314,7 @@ def plot(panels: int = 1, *, width: float = 7.0, height: float = 3.8) -> tuple[F
 
 FIGURES = (
     targets,
+    policies,
     by_queries,
     by_reward_latency,
     by_width,

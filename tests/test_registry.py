@@ -13,7 +13,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.search import Beam, Dvts
 from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
 
-DOCUMENTED = Path(__file__).parent.parent / "docs" / "policies.md"
+PAGES = Path(__file__).parent.parent / "docs" / "policies"
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -55,9 +55,14 @@ def test_the_help_tells_every_default() -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_the_documentation_has_it(name: str) -> None:
-    documented = DOCUMENTED.read_text(encoding="utf-8")
-    assert f"| `{name}` | `{POLICIES[name].split('.')[1]}` |" in documented
+def test_it_has_a_page_and_a_line_in_the_index(name: str) -> None:
+    policy = POLICIES[name].split(".")[1]
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    assert f"| [`{name}`]({name}.md) | `{policy}` |" in index
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert f"$ spex bench sim --policy {name} --seeds 20\npaper-7b, 20 seeds\n" in page
+    for field in sizes(name):
+        assert f"| `{field}` | " in page
 
 
 @pytest.mark.parametrize("name", POLICIES)
