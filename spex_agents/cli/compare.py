@@ -255,7 +255,7 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
         Rebase(width=4, temperature=0.2)
     """
     found: dict[str, Policy] = {}
-    for spec in (one for given in specs for one in (POLICIES if given == "all" else (given,))):
+    for spec in (one for given in specs for one in (_installed() if given == "all" else (given,))):
         name, _, stated = spec.partition(":")
         own: dict[str, int | None] = {}
         for part in stated.split(",") if stated else ():
@@ -269,6 +269,17 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
             raise SettingsError(f"policy={spec!r}: is given twice")
         found[spec] = make_policy(name, **shared | own)
     return found
+
+
+def _installed() -> Iterator[str]:
+    """All policies but those that lack a package, which is told on standard error."""
+    for name in POLICIES:
+        try:
+            make_policy(name)
+        except SettingsError as error:
+            typer.echo(f"{name} is left out: {error}", err=True)
+        else:
+            yield name
 
 
 @contextmanager
