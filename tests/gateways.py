@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import openai
+from fastapi import FastAPI
 from node_runs import idle
 
 from spex_agents.engines.base import Engine
@@ -36,7 +37,8 @@ class Running:
     url: str
     engine: SimulatedEngine
     parts: Parts
-    server: Server
+    app: FastAPI | None = None
+    """Asked without a server in between, where there is none."""
 
     def client(self, key: str = "none", **settings: Any) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
@@ -45,7 +47,10 @@ class Running:
 
     def http(self, key: str | None = None) -> httpx.AsyncClient:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
+        transport = None if self.app is None else httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=30, transport=transport
+        )
 
     async def decoded(self, tokens: int) -> None:
         """Wait until the engine has decoded so many tokens."""
@@ -69,14 +74,20 @@ async def gateway(
     database: str = ":memory:",
     engine: SimulatedEngine | None = None,
     more: Mapping[str, Engine] | None = None,
+    served: bool = True,
     **hosting: Any,
 ) -> AsyncIterator[Running]:
-    """Run a gateway; nothing of it may be left afterwards."""
+    """Run a gateway, `served` over HTTP or not; nothing of it may be left afterwards."""
     engine = engine or SimulatedEngine(speed=speed)
     settings = Hosting(**{"drain_seconds": 5.0, **hosting})
     app = create_gateway(
         {"spex": engine, **(more or {})}, keys=keys, database=database, hosting=settings
     )
+    if not served:
+        async with app.router.lifespan_context(app):
+            yield Running("http://gateway", engine, app.state.parts, app)
+        assert idle(engine), engine
+        return
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
     server = Server(app, drain_seconds=settings.drain_seconds, ready=ready.set)
@@ -86,7 +97,7 @@ async def gateway(
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield Running(url, engine, app.state.parts, server)
+        yield Running(url, engine, app.state.parts)
     finally:
         server.should_exit = True
         await serving

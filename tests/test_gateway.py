@@ -133,7 +133,10 @@ async def test_a_system_message_and_earlier_turns_reach_the_prompt() -> None:
         {"role": "assistant", "content": "Hello, Ada."},
         {"role": "user", "content": [{"type": "text", "text": "What is 5 + 7?"}]},
     ]
-    async with gateway(engine=Listening(speed=300)) as running, running.http() as http:
+    async with (
+        gateway(served=False, engine=Listening(speed=300)) as running,
+        running.http() as http,
+    ):
         answer = await http.post("/v1/chat/completions", json={**ASKED, "messages": messages})
     assert answer.status_code == 200
     system, user = seen[0].messages
@@ -191,7 +194,7 @@ async def test_models_are_listed_and_found() -> None:
 async def test_what_is_not_valid_is_refused_by_name(
     change: dict[str, Any], status: int, param: str | None, words: str
 ) -> None:
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         body = {**ASKED, **change}
         body["spex"] = {**SMALL, **change.get("spex", {})}
         answer = await http.post("/v1/chat/completions", json=body)
@@ -265,7 +268,10 @@ async def test_an_engine_that_fails_is_a_502_and_the_same_key_goes_on() -> None:
 
 
 async def test_a_search_that_takes_too_long_is_a_504() -> None:
-    async with gateway(speed=1, search_seconds=0.3) as running, running.http() as http:
+    async with (
+        gateway(served=False, speed=1, search_seconds=0.3) as running,
+        running.http() as http,
+    ):
         answer = await http.post("/v1/chat/completions", json=ASKED)
         assert answer.status_code == 504
         assert answer.json()["error"]["code"] == "search_timeout"
@@ -327,7 +333,7 @@ async def test_the_same_idempotency_key_goes_on_where_it_was() -> None:
 
 
 async def test_two_clients_of_one_search_share_it() -> None:
-    async with gateway(speed=20) as running, running.http() as http:
+    async with gateway(served=False, speed=20) as running, running.http() as http:
         http.headers["Idempotency-Key"] = "both"
         first, second = await asyncio.gather(
             http.post("/v1/chat/completions", json=ASKED),
@@ -353,7 +359,7 @@ def parse(text: str) -> list[dict[str, str]]:
 
 async def test_a_search_in_the_background_is_watched_and_looked_at() -> None:
     expected = await same_search()
-    async with gateway(speed=50) as running, running.http() as http:
+    async with gateway(served=False, speed=50) as running, running.http() as http:
         begun = await http.post("/v1/searches", json=ASKED)
         assert begun.status_code == 202
         events = parse((await http.get(f"{begun.headers['Location']}/events")).text)
@@ -378,7 +384,7 @@ async def test_events_go_on_after_the_last_one_told() -> None:
         data = [json.loads(event["data"]) for event in parse(text) if "id" in event]
         return [(row["id"], row.get("status", row.get("state"))) for row in data]
 
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         begun = (await http.post("/v1/searches", json=ASKED)).headers["Location"]
         first = (await http.get(f"{begun}/events")).text
         identities = [event["id"] for event in parse(first) if "id" in event]
@@ -415,13 +421,16 @@ async def test_health_and_readiness() -> None:
         async def load(self) -> Any:
             raise EngineError("nobody there")
 
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         assert (await http.get("/healthz")).json() == {"status": "ok", "reasons": []}
         assert (await http.get("/readyz")).status_code == 200
         running.parts.searches.draining = True
         assert (await http.get("/readyz")).json()["reasons"] == ["draining"]
         refused = await http.post("/v1/chat/completions", json=ASKED)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "6")
-    async with gateway(more={"far": Unreachable()}) as running, running.http() as http:
+    async with (
+        gateway(served=False, more={"far": Unreachable()}) as running,
+        running.http() as http,
+    ):
         unready = await http.get("/readyz")
         assert (unready.status_code, unready.json()["reasons"]) == (503, ["far: EngineError"])

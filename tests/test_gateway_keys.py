@@ -58,7 +58,7 @@ async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyFile) -> None:
 
 async def test_searches_are_their_keys_own(keys: KeyFile) -> None:
     one, other = keys.create(Key(name="one")), keys.create(Key(name="other"))
-    async with gateway(keys=keys) as running, running.http(one) as http:
+    async with gateway(served=False, keys=keys) as running, running.http(one) as http:
         same = {"Idempotency-Key": "1"}
         begun = await http.post(PATH, json=ASKED, headers=same)
         path = f"/v1/searches/{begun.headers['X-Spex-Search-Id']}"
@@ -130,7 +130,7 @@ async def test_a_key_has_so_many_searches_at_a_time(keys: KeyFile) -> None:
     secret = keys.create(Key(name="tutors", concurrency=2))
     other = keys.create(Key(name="other"))
     async with (
-        gateway(keys=keys, speed=1, searches=3) as running,
+        gateway(served=False, keys=keys, speed=1, searches=3) as running,
         running.http(secret) as http,
         running.http(other) as more,
     ):
@@ -152,7 +152,7 @@ async def test_tokens_beyond_the_budget_are_a_429_until_the_window_has_passed(
     keys: KeyFile,
 ) -> None:
     secret = keys.create(Key(name="tutors", tokens=10, window_seconds=1000))
-    async with gateway(keys=keys) as running, running.http(secret) as http:
+    async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
         assert (await http.post(PATH, json=ASKED)).status_code == 200
         refused = await http.post(PATH, json=ASKED)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "tokens_exceeded")
@@ -162,7 +162,7 @@ async def test_tokens_beyond_the_budget_are_a_429_until_the_window_has_passed(
 
 async def test_beyond_the_budget_of_waste_searches_no_longer_run_ahead(keys: KeyFile) -> None:
     secret = keys.create(Key(name="tutors", waste=1))
-    async with gateway(keys=keys) as running, running.http(secret) as http:
+    async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
         first = (await http.post(PATH, json=ASKED)).json()["spex"]
         second = (await http.post(PATH, json=ASKED)).json()["spex"]
     assert first["ledger"]["wasted_tokens"] > 0 == second["ledger"]["launched"]
@@ -188,16 +188,19 @@ async def test_charges_outlive_the_process(keys: KeyFile, tmp_path: Path) -> Non
     secret = keys.create(Key(name="tutors", tokens=10))
     database = str(tmp_path / "gateway.sqlite")
     for status in (200, 429):
-        async with gateway(keys=keys, database=database) as running, running.http(secret) as http:
+        async with (
+            gateway(served=False, keys=keys, database=database) as running,
+            running.http(secret) as http,
+        ):
             assert (await http.post(PATH, json=ASKED)).status_code == status
 
 
 async def test_a_database_has_one_gateway(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
-    async with gateway(database=database):
+    async with gateway(served=False, database=database):
         with pytest.raises(SettingsError, match="another gateway has it"):
             await open_database(database).__aenter__()
-    async with gateway(database=database) as running, running.http() as http:
+    async with gateway(served=False, database=database) as running, running.http() as http:
         assert (await http.get("/readyz")).status_code == 200
 
 
@@ -208,7 +211,7 @@ async def test_logs_are_json_and_have_no_prompt(caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO)
     private = "my grandmother's recipe"
     body = {**ASKED, "messages": [{"role": "user", "content": f"{private}: 5 + 7?"}]}
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         assert (await http.post(PATH, json=body)).status_code == 200
         await http.get("/healthz")
     ours = [record for record in caplog.records if record.name.startswith("spex_agents")]
@@ -234,7 +237,7 @@ def test_an_exceptions_message_is_a_prompts_too() -> None:
 
 
 async def test_metrics_account_for_every_token() -> None:
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         await asyncio.gather(*(http.post(PATH, json=ASKED) for _ in range(3)))
         page = (await http.get("/metrics")).text
         figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[:1] != "#")
@@ -254,7 +257,7 @@ async def test_a_search_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
-    async with gateway() as running, running.http() as http:
+    async with gateway(served=False) as running, running.http() as http:
         done = (await http.post(PATH, json=ASKED)).json()["spex"]
     spans = exporter.get_finished_spans()
     (search,) = [span for span in spans if span.name == "spex.search"]

@@ -89,7 +89,7 @@ async def test_searches_run_ahead_in_the_share_of_their_key(
 
     monkeypatch.setattr(Budget, "offer", seen)
     keys = KeyFile(tmp_path / "keys.json")
-    async with gateway(keys=keys) as running:
+    async with gateway(served=False, keys=keys) as running:
         for name in ("tutors", "coders"):
             async with running.http(keys.create(Key(name=name))) as http:
                 assert (await http.post(PATH, json=ASKED)).status_code == 200

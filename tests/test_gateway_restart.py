@@ -118,12 +118,12 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
 
 async def test_searches_that_have_ended_are_found_after_a_restart(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
-    async with gateway(database=database) as running, running.http() as http:
+    async with gateway(served=False, database=database) as running, running.http() as http:
         done = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)
         path = f"/v1/searches/{done.headers['X-Spex-Search-Id']}"
         before = (await http.get(path)).json()
     assert os.stat(database).st_mode & 0o077 == 0
-    async with gateway(database=database) as running, running.http() as http:
+    async with gateway(served=False, database=database) as running, running.http() as http:
         assert (await http.get(path)).json() == before
         again = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)
         assert again.json()["choices"] == done.json()["choices"]
@@ -132,11 +132,14 @@ async def test_searches_that_have_ended_are_found_after_a_restart(tmp_path: Path
 
 async def test_old_searches_are_forgotten(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
-    async with gateway(database=database) as running, running.http() as http:
+    async with gateway(served=False, database=database) as running, running.http() as http:
         done = await http.post("/v1/chat/completions", json=ASKED)
         path = f"/v1/searches/{done.headers['X-Spex-Search-Id']}"
     await asyncio.sleep(0.05)
-    async with gateway(database=database, keep_seconds=0.01) as running, running.http() as http:
+    async with (
+        gateway(served=False, database=database, keep_seconds=0.01) as running,
+        running.http() as http,
+    ):
         async with asyncio.timeout(10):
             while (await http.get(path)).status_code != 404:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.05)

@@ -175,7 +175,7 @@ def _hold(path: Path) -> IO[bytes]:
 async def _postgres(url: str) -> AsyncIterator[Database]:
     try:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
-        from psycopg import AsyncConnection, OperationalError  # noqa: PLC0415
+        from psycopg import AsyncConnection, Error  # noqa: PLC0415
         from psycopg.rows import DictRow, dict_row  # noqa: PLC0415
         from psycopg_pool import AsyncConnectionPool, PoolTimeout  # noqa: PLC0415
     except ImportError as error:
@@ -188,13 +188,13 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         url, min_size=2, max_size=10, open=False, kwargs=settings
     )
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(pool.close)
         try:
-            await pool.open(wait=True, timeout=BUSY_SECONDS)
             holder = await AsyncConnection.connect(url, autocommit=True)
-        except (OperationalError, PoolTimeout) as error:
+            await stack.enter_async_context(holder)
+            stack.push_async_callback(pool.close)
+            await pool.open(wait=True, timeout=BUSY_SECONDS)
+        except (Error, PoolTimeout) as error:
             raise SettingsError(f"database: PostgreSQL does not answer: {error}") from error
-        await stack.enter_async_context(holder)
         cursor = await holder.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         if (row := await cursor.fetchone()) is None or not row[0]:
             raise SettingsError("database: another gateway has it; give this one its own")

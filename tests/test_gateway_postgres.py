@@ -1,0 +1,88 @@
+"""The gateway's searches in PostgreSQL, where its programs are installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateways import ASKED, gateway
+
+from spex_agents.errors import SettingsError
+from spex_agents.server.gateway.database import open_database
+
+SAME = {"Idempotency-Key": "homework-7"}
+
+
+def owner() -> str | None:
+    """Who may run a server: never root."""
+    names = [entry.pw_name for entry in pwd.getpwall()]
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return "postgres" if "postgres" in names else None
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server of its own, reached by a socket in its directory."""
+    if shutil.which("initdb") is None or (user := owner()) is None:
+        pytest.skip("needs PostgreSQL's initdb and pg_ctl, and a user to run them")
+    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
+        shutil.chown(directory, user)
+        become = user if os.geteuid() == 0 else None
+        data = str(Path(directory) / "data")
+
+        def run(*command: str) -> None:
+            subprocess.run(
+                command,
+                check=True,
+                cwd=directory,
+                user=become,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+        run("initdb", "--pgdata", data, "--auth", "trust", "--username", "spex")
+        options = f"-c listen_addresses='' -c unix_socket_directories='{directory}'"
+        log = str(Path(directory) / "log")
+        run("pg_ctl", "--pgdata", data, "--wait", "--log", log, "--options", options, "start")
+        try:
+            yield f"postgresql://spex@/postgres?host={directory}"
+        finally:
+            run("pg_ctl", "--pgdata", data, "--wait", "--mode", "immediate", "stop")
+
+
+@pytest.mark.slow
+async def test_searches_outlive_the_process_in_postgresql(url: str) -> None:
+    async with gateway(database=url, speed=20) as running, running.http() as http:
+        body = {**ASKED, "stream": True}
+        async with http.stream("POST", "/v1/chat/completions", json=body, headers=SAME) as answer:
+            path = f"/v1/searches/{answer.headers['X-Spex-Search-Id']}"
+            async for line in answer.aiter_lines():
+                if "reasoning_content" in line:
+                    break
+        await running.idle()
+        assert (await http.get(path)).json()["state"] == "suspended"
+        other = open_database(url)
+        with pytest.raises(SettingsError, match="another gateway has it"):
+            await other.__aenter__()
+    async with gateway(database=url) as running, running.http() as http:
+        again = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)
+        assert path.endswith(again.headers["X-Spex-Search-Id"])
+        fresh = await http.post("/v1/chat/completions", json=ASKED)
+        hashes = {answer.json()["spex"]["tree_sha256"] for answer in (again, fresh)}
+        assert len(hashes) == 1
+        assert len((await http.get("/v1/searches")).json()["data"]) == 2
+        assert (await http.delete(path)).status_code == 204
+        assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.slow
+async def test_a_server_that_is_not_there_is_said() -> None:
+    with pytest.raises(SettingsError, match="PostgreSQL does not answer"):
+        await open_database("postgresql://spex@127.0.0.1:1/none?connect_timeout=1").__aenter__()
