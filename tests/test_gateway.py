@@ -12,8 +12,10 @@ import pytest
 from gateways import ASKED, QUESTION, SMALL, gateway
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
+from scripted_server import Answer, scripted_server
 
 from spex_agents.engines.base import Prompt, Request, Sampling
+from spex_agents.engines.openai import OpenAIEngine
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards.simulated import SimulatedReward
@@ -298,6 +300,20 @@ async def test_a_client_that_goes_away_frees_the_engine(stream: bool) -> None:
         ledger = search["ledger"]
         assert ledger["useful_tokens"] + ledger["wasted_tokens"] == decoded
         assert ledger["aborts"] > 0
+
+
+async def test_a_client_that_goes_away_frees_the_engines_own_server() -> None:
+    async with scripted_server() as server:
+        server.default = Answer(then="hang")
+        far = OpenAIEngine(server.url)
+        async with gateway(more={"far": far}) as running, running.http() as http:
+            body = {**ASKED, "model": "far/rebase-4", "stream": True}
+            asking = asyncio.create_task(http.post("/v1/chat/completions", json=body))
+            await server.until_live(4)
+            asking.cancel()
+            await asyncio.wait([asking])
+            await server.until_live(0)  # as the server itself counts
+            assert len(server.bodies) == 4
 
 
 async def test_the_same_idempotency_key_goes_on_where_it_was() -> None:
