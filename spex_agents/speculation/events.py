@@ -7,14 +7,36 @@ from typing import Literal, TypeAlias, TypedDict
 
 from spex_agents.search.tree import Path
 
-Status: TypeAlias = Literal["speculative", "accepted", "scored", "cancelled"]
+Status: TypeAlias = Literal[
+    "begun",
+    "speculative",
+    "demanded",
+    "written",
+    "accepted",
+    "scoring",
+    "judged",
+    "scored",
+    "cancelled",
+    "failed",
+    "wasted",
+]
 
 
 class ThoughtEvent(TypedDict):
     """What happened to a thought, for whoever watches the search.
 
-    `status` is "speculative" (begun before it was demanded), "accepted" (in the tree), "scored"
-    (its reward is in the tree) or "cancelled" (retracted before it was demanded).
+    A thought is "begun" because the search demands it, or "speculative": begun before that, and
+    "demanded" if it is later. It is "written" once its text is there, and "accepted" in the tree.
+    Its reward is asked for ("scoring"), arrives ("judged") and is in the tree ("scored"). A guess
+    may be "cancelled" (retracted before it was demanded); a request may have "failed"; and what the
+    search has not demanded when it ends is "wasted".
+
+    Attributes:
+        text: With "written" and "accepted"; else empty.
+        reward: With "judged" and "scored"; else None.
+        seconds: Since the session began, on the loop's clock; None where a checkpoint is retold.
+        tokens: Decoded for the thought ("written", "accepted", "failed", "wasted") or its reward
+            ("judged"); None where it is not known: what an abort has cost is told by the ledger.
     """
 
     type: Literal["thought"]
@@ -23,6 +45,8 @@ class ThoughtEvent(TypedDict):
     status: Status
     text: str
     reward: float | None
+    seconds: float | None
+    tokens: int | None
 
 
 class LedgerEvent(TypedDict):

@@ -89,6 +89,7 @@ class Memo:
         self._budget = own or budget_of(config.engine)
         self._prediction = Prediction(self._budget.prediction)
         self._spans = ThoughtSpans()
+        self._opened = asyncio.get_running_loop().time()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +158,7 @@ class Memo:
         record(self.ledger)
 
     async def _drain(self) -> None:
+        left = {**self._guesses, **self.writing}
         for writing in self.writing.values():
             self._cancel(writing)
         for scoring in self.scoring.values():
@@ -171,6 +173,11 @@ class Memo:
         for path, guess in self._guesses.items():
             if path in self.thoughts:  # the others have ended as they were cancelled
                 guess.span.end("wasted", guess.request.tokens)
+        try:
+            for path, job in left.items():
+                self._emit(path, "wasted", tokens=job.request.tokens)
+        except Exception:  # a listener's fault must not keep a search from closing
+            logger.exception("a listener failed")
 
     @property
     def tokens(self) -> int:
@@ -183,6 +190,7 @@ class Memo:
         """Begin the thought at `path`, or take over the guess that began it."""
         if (guess := self._guesses.pop(path, None)) is not None:
             now = asyncio.get_running_loop().time()
+            self._emit(path, "demanded")
             self.ledger.hits += 1
             self.ledger.saved_seconds += (guess.ended or now) - guess.begun
             if path in self.writing:
@@ -225,6 +233,8 @@ class Memo:
         self._budget.begin(self, path, request, worth)
         # After its own search has it: the free slot may begin another's thought, and fail.
         job.task.add_done_callback(lambda _: self._budget.end(request))
+        if not guess:
+            self._emit(path, "begun")
         return job
 
     async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
@@ -278,14 +288,17 @@ class Memo:
             thought = self.thoughts[path] = job.task.result()
             self._took[path] = (job.ended or job.begun) - job.begun
             self._prediction.learn_end(path, ends=thought.ends)
+            self._emit(path, "written", text=thought.text, tokens=job.request.tokens)
             reward = self.config.reward
             early = not in_groups(reward) and (job.request.demanded or reward.pure)
             if early and self._rewarded(path):
                 self._score(path, guess=not job.request.demanded)
-        elif job.guess:
-            self._guesses.pop(path, None)
-            self._failed.add(path)
-            self.ledger.failed += 1
+        else:
+            if job.guess:
+                self._guesses.pop(path, None)
+                self._failed.add(path)
+                self.ledger.failed += 1
+            self._emit(path, "failed", tokens=job.request.tokens)
         self._changed()
 
     def _trace(self, path: Path, job: Job[Thought]) -> None:
@@ -308,6 +321,7 @@ class Memo:
         job = self._job(self._evaluate(self._chain(path), request), request, guess=guess)
         self.scoring[path] = job
         job.task.add_done_callback(lambda _: self._scored(path, job))
+        self._emit(path, "scoring")
         return job
 
     async def _evaluate(self, thoughts: Sequence[Thought], request: Request) -> float:
@@ -325,6 +339,8 @@ class Memo:
         job = self._job(self._compare(paths, reward, request), request, guess=False)
         self.scoring[first] = job
         job.task.add_done_callback(lambda _: self._scored(first, job))
+        for path in paths:
+            self._emit(path, "scoring")
 
     async def _compare(self, paths: Sequence[Path], reward: GroupReward, request: Request) -> float:
         """The reward of the first path; those of the others are known from then on."""
@@ -340,6 +356,7 @@ class Memo:
         for path, value in zip(paths[1:], others, strict=True):
             self.rewards[path] = value
             self._prediction.learn_reward(path, self.thoughts, self.rewards)
+            self._emit(path, "judged", reward=value)
         return first
 
     def _scored(self, path: Path, job: Job[float]) -> None:
@@ -350,6 +367,7 @@ class Memo:
             self.rewards[path] = job.task.result()
             self._spent[path] = job.request.tokens
             self._prediction.learn_reward(path, self.thoughts, self.rewards)
+            self._emit(path, "judged", reward=self.rewards[path], tokens=job.request.tokens)
         self._changed()
 
     # What both kinds of jobs share.
@@ -404,8 +422,10 @@ class Memo:
         *,
         text: str = "",
         reward: float | None = None,
+        tokens: int | None = None,
     ) -> None:
         if self.listener is not None:
+            seconds = asyncio.get_running_loop().time() - self._opened
             self.listener(
                 ThoughtEvent(
                     type="thought",
@@ -414,6 +434,8 @@ class Memo:
                     status=status,
                     text=text,
                     reward=reward,
+                    seconds=round(seconds, 6),
+                    tokens=tokens,
                 )
             )
 

@@ -116,7 +116,7 @@ class Session(Memo):
         for path, thought in thoughts.items():
             self.ledger.use(thought.tokens)
             self.ledger.useful_seconds += self._took.pop(path, 0.0)
-            self._emit(path, "accepted", text=thought.text)
+            self._emit(path, "accepted", text=thought.text, tokens=thought.tokens)
         return thoughts
 
     async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:

@@ -124,7 +124,8 @@ class Search:
         """Tell what a checkpoint has of it, unless it has been told."""
         self.rows = {key: state.get(key) or [] for key in ("thoughts", "rewards")}
         for row in self.rows["thoughts"]:
-            self.hear(_event(row, status="accepted", text=row["text"]))
+            tokens = row["tokens"]
+            self.hear(_event(row, status="accepted", text=row["text"], tokens=tokens))
         for row in self.rows["rewards"]:
             self.hear(_event(row, status="scored", reward=row["reward"]))
 
@@ -324,6 +325,7 @@ def _event(
     status: Literal["accepted", "scored"],
     text: str = "",
     reward: float | None = None,
+    tokens: int | None = None,
 ) -> ThoughtEvent:
     path = tuple(row["path"])
     return {
@@ -333,4 +335,6 @@ def _event(
         "status": status,
         "text": text,
         "reward": reward,
+        "seconds": None,
+        "tokens": tokens,
     }
