@@ -134,6 +134,10 @@ def solve(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Write all that happens to this file, for `spex view`."),
+    ] = None,
 ) -> None:
     """Search for the answer of a question."""
     with exit_codes():
@@ -155,7 +159,7 @@ def solve(
         )
         from spex_agents.cli.run import run  # noqa: PLC0415 (--help needs no terminal pictures)
 
-        answered = run(config, opened, policy, question, seed=seed, json=json)
+        answered = run(config, opened, policy, question, seed=seed, json=json, record=record)
     raise typer.Exit(0 if answered else 1)
 
 
@@ -183,6 +187,7 @@ from spex_agents.cli.compare import compare_command  # noqa: E402
 from spex_agents.cli.gateway import gateway  # noqa: E402
 from spex_agents.cli.server import doctor, model, serve_command  # noqa: E402
 from spex_agents.cli.trace import trace  # noqa: E402
+from spex_agents.cli.view import view  # noqa: E402
 
 app.add_typer(bench, name="bench")
 app.add_typer(trace, name="trace")
@@ -191,6 +196,7 @@ app.add_typer(model, name="model")
 app.command("compare")(compare_command)
 app.command("serve")(serve_command)
 app.command("doctor")(doctor)
+app.command("view")(view)
 
 
 def main() -> None:

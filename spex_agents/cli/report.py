@@ -11,34 +11,20 @@ from rich.text import Text
 
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solve import Result, best_leaf
+from spex_agents.view.recording import outcome
 
 
 def as_json(config: SearchConfig, policy: str, result: Result, seconds: float) -> dict[str, Any]:
     """Plain data for ``--json``: `tokens` is the tree's, `ledger` has all that was spent."""
-    tree = result.tree
-    rows = [
-        {
-            "path": list(path),
-            "text": thought.text,
-            "tokens": thought.tokens,
-            "ends": thought.ends,
-            "reward": tree.rewards.get(path),
-        }
-        for path, thought in tree.thoughts.items()
-    ]
+    came = outcome(result, seconds)
     return {
-        "answer": result.answer,
-        "seconds": round(seconds, 3),
+        "answer": came.pop("answer"),
+        "seconds": came.pop("seconds"),
         "policy": policy,
         "engine": config.engine.name,
-        "seed": tree.seed,
+        "seed": result.tree.seed,
         "speculation": config.speculation is not None,
-        "stopped": result.stopped,
-        "tree_sha256": tree.sha256(),
-        "thoughts": len(tree),
-        "tokens": sum(thought.tokens for thought in tree.thoughts.values()),
-        "ledger": result.ledger.report(),
-        "tree": rows,
+        **came,
     }
 
 

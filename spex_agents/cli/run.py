@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import redirect_stdout
-from json import dumps
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from json import dump, dumps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from rich.console import Console
@@ -21,27 +22,62 @@ from spex_agents.errors import SettingsError
 from spex_agents.problems import Stated, read_problems
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.events import Listener, ThoughtEvent
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import Result, run_to_end
+from spex_agents.view import recording
 
 if TYPE_CHECKING:
     from spex_agents.cli.choices import AnyEngine
 
 
 def run(
-    config: SearchConfig, engine: AnyEngine, policy: str, question: str, *, seed: int, json: bool
+    config: SearchConfig,
+    engine: AnyEngine,
+    policy: str,
+    question: str,
+    *,
+    seed: int,
+    json: bool,
+    record: Path | None = None,
 ) -> bool:
-    """Search, print what came of it, and tell whether there is an answer."""
+    """Search, print what came of it, and tell whether there is an answer.
+
+    Raises:
+        SettingsError: The recording cannot be written.
+    """
     watched = Console(stderr=True)
-    with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
-        search = timed(config, engine, Tree(question, seed), watched)
-        virtual = engine.name.startswith("simulated/")
-        result, seconds = run_virtual(search) if virtual else asyncio.run(search)
+    events: list[ThoughtEvent] = []
+    with ExitStack() as stack:
+        # Opened before any model is called.
+        file = None if record is None else stack.enter_context(writable(record, "record"))
+        listener = None if file is None else events.append
+        with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
+            search = timed(config, engine, Tree(question, seed), watched, listener)
+            virtual = engine.name.startswith("simulated/")
+            result, seconds = run_virtual(search) if virtual else asyncio.run(search)
+        if file is not None:
+            dump(recording(config, policy, result, seconds, events), file)
     if json:
         print(dumps(as_json(config, policy, result, seconds)))
     else:
         Console().print(panel(config, policy, result, seconds))
     return result.answer is not None
+
+
+@contextmanager
+def writable(file: Path, option: str) -> Iterator[IO[str]]:
+    """A text file to write.
+
+    Raises:
+        SettingsError: It cannot be.
+    """
+    try:
+        opened = file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{option}={str(file)!r}: cannot be written: {error}") from error
+    with opened:
+        yield opened
 
 
 def show_demo(file: Path | None, limit: int, seed: int) -> None:
@@ -55,13 +91,17 @@ def show_demo(file: Path | None, limit: int, seed: int) -> None:
 
 
 async def timed(
-    config: SearchConfig, engine: AnyEngine, tree: Tree, console: Console
+    config: SearchConfig,
+    engine: AnyEngine,
+    tree: Tree,
+    console: Console,
+    listener: Listener | None = None,
 ) -> tuple[Result, float]:
     """A whole search, and the seconds it took on the loop's clock once the engine was up."""
     clock = asyncio.get_running_loop().time
     async with engine:
         begun = clock()
-        async with Session(config, tree, run=uuid4().hex) as session:
+        async with Session(config, tree, run=uuid4().hex, listener=listener) as session:
             async with live_view(session, console):
                 result = await run_to_end(session)
             return result, clock() - begun

@@ -1,0 +1,146 @@
+// The tree as rows, of which only those in sight are elements.
+
+const ROW = 26, SPARE = 8;
+
+class TreeView {
+  constructor(container, standings, select) {
+    Object.assign(this, { container, standings, select, rows: [], active: null });
+    this.folded = new Set();
+    this.hidden = new Set();
+    this.space = container.firstElementChild;
+    container.addEventListener("scroll", () => this.paint());
+    container.addEventListener("keydown", (event) => this.key(event));
+    container.addEventListener("focus", () => this.move(this.active ?? this.rows[0]));
+    container.addEventListener("pointermove", (event) => {
+      const at = `${event.clientX}/${event.clientY}`;
+      if (at === this.at) return; // rows moved below it, not the pointer
+      this.at = at;
+      const thought = this.under(event);
+      if (thought && thought !== this.pointed) this.select((this.pointed = thought));
+    });
+    container.addEventListener("pointerleave", () => {
+      this.pointed = null;
+      if (this.active) this.select(this.active);
+    });
+    container.addEventListener("click", (event) => {
+      const thought = this.under(event);
+      if (thought) this.move(thought);
+      if (thought && event.target.classList.contains("fold")) this.fold(thought, !this.folded.has(thought.id));
+    });
+    new ResizeObserver(() => this.paint()).observe(container);
+  }
+
+  under(event) {
+    return this.rows[event.target.closest(".row")?.dataset.index];
+  }
+
+  show(run) {
+    if (run !== this.run) this.active = null;
+    this.run = run;
+    this.update();
+  }
+
+  // What is known, folded or hidden has changed: list the visible rows anew.
+  update() {
+    this.rows = [];
+    const waiting = this.children(this.run.root).reverse();
+    while (waiting.length) {
+      const thought = waiting.pop();
+      thought.position = this.rows.push(thought) - 1;
+      if (!this.folded.has(thought.id)) waiting.push(...this.children(thought).reverse());
+    }
+    this.space.style.height = `${this.rows.length * ROW}px`;
+    this.paint();
+  }
+
+  children(thought) {
+    return this.hidden.size ? thought.children.filter((child) => !this.hidden.has(child.standing)) : [...thought.children];
+  }
+
+  collapse(all) {
+    this.folded = new Set();
+    if (all) for (const thought of this.run.thoughts.values()) if (thought.children.length) this.folded.add(thought.id);
+    this.update();
+  }
+
+  fold(thought, folded) {
+    if (folded) this.folded.add(thought.id);
+    else this.folded.delete(thought.id);
+    this.update();
+  }
+
+  reveal(thought) {
+    for (let above = thought.parent; above.depth > 0; above = above.parent) this.folded.delete(above.id);
+    this.hidden.delete(thought.standing);
+    this.update();
+    this.move(thought);
+  }
+
+  move(thought) {
+    if (!thought) return;
+    this.active = thought;
+    this.pointed = null;
+    const top = thought.position * ROW, { scrollTop, clientHeight } = this.container;
+    if (top < scrollTop) this.container.scrollTop = top;
+    if (top + ROW > scrollTop + clientHeight) this.container.scrollTop = top + ROW - clientHeight;
+    this.draw();
+    this.select(thought);
+  }
+
+  key(event) {
+    const { active, rows } = this, index = active && rows[active.position] === active ? active.position : -1;
+    const page = Math.floor(this.container.clientHeight / ROW) - 1;
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length }[event.key];
+    const folded = active && this.folded.has(active.id);
+    if (step !== undefined) this.move(rows[Math.min(rows.length - 1, Math.max(0, index + step))]);
+    else if (index < 0) return;
+    else if (event.key === "ArrowRight" && folded) this.fold(active, false);
+    else if (event.key === "ArrowRight") this.move(this.children(active)[0]);
+    else if (event.key === "ArrowLeft" && active.children.length && !folded) this.fold(active, true);
+    else if (event.key === "ArrowLeft" && active.depth > 1) this.move(active.parent);
+    else if (event.key === "Enter" || event.key === " ") this.fold(active, !folded && active.children.length > 0);
+    else return;
+    event.preventDefault();
+  }
+
+  paint() {
+    this.frame ??= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = undefined;
+    const { scrollTop, clientHeight } = this.container;
+    const first = Math.max(0, Math.floor(scrollTop / ROW) - SPARE);
+    const last = Math.min(this.rows.length, Math.ceil((scrollTop + clientHeight) / ROW) + SPARE);
+    this.space.replaceChildren(...this.rows.slice(first, last).map((thought) => this.row(thought)));
+    const seen = this.active && this.active.position >= first && this.active.position < last;
+    if (seen) this.container.setAttribute("aria-activedescendant", `thought-${this.active.id}`);
+    else this.container.removeAttribute("aria-activedescendant");
+  }
+
+  row(thought) {
+    const { id, standing, depth, position, reward, text } = thought;
+    const [mark] = this.standings[standing], siblings = this.children(thought.parent);
+    const folds = thought.children.length > 0, folded = this.folded.has(id);
+    const row = make("div", { className: `row ${standing}`, id: `thought-${id}` });
+    row.dataset.index = position;
+    row.style.top = `${position * ROW}px`;
+    row.style.paddingInlineStart = `${0.3 + Math.min(depth - 1, 12) * 0.9}rem`;
+    row.classList.toggle("active", thought === this.active);
+    const judged = typeof reward === "number";
+    const described = {
+      role: "treeitem", "aria-level": depth, "aria-setsize": siblings.length,
+      "aria-posinset": siblings.indexOf(thought) + 1, "aria-selected": thought === this.active,
+      "aria-label": `${id}, ${standing}${judged ? `, reward ${number(reward)}` : ""}: ${text.trim() || "no text"}`,
+    };
+    if (folds) described["aria-expanded"] = !folded;
+    for (const [name, value] of Object.entries(described)) row.setAttribute(name, value);
+    const part = (className, content = "") => make("span", { className, textContent: content });
+    const value = part("reward");
+    if (judged) value.append(make("meter", { value: reward, ariaHidden: "true" }), reward.toFixed(2));
+    row.append(part("fold", folds ? (folded ? "+" : "−") : ""), part("mark", mark), part("path", id), value,
+      part("text", text.trim().replace(/\s+/g, " ")), part("word", standing));
+    return row;
+  }
+}
