@@ -123,7 +123,8 @@ def test_the_live_tree_shows_what_changed_last_and_no_more_than_fits() -> None:
     shown = run_virtual(frames())
     assert all(frame.startswith("What is 5 + 7?") for frame in shown)
     assert max(len(frame.splitlines()) for frame in shown) == 1 + 8 + 1
-    assert "0 thoughts · paths ended 0/6 · " in shown[0]
+    assert "● 0 accepted · ▸ 6 demanded · ◌ 0 speculative · paths ended 0/6 · " in shown[0]
+    assert any("◌ 0." in frame and "... " in frame for frame in shown)
     assert any("quality" in frame and "... " in frame and "0.2" in frame for frame in shown)
 
 
@@ -252,7 +253,7 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     )
     os.close(terminal)
     seen = b""
-    while b" in flight, " not in seen:  # the live view is up, so the model decodes
+    while b" demanded" not in seen:  # the live view is up, so the model decodes
         seen += os.read(screen, 65536)
     search.send_signal(signal.SIGINT)
     while True:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from browsing import needs_chromium, tab
+from gateways import ASKED, gateway
 from playwright.async_api import Page, expect
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
+from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.events import ThoughtEvent
 from spex_agents.speculation.solve import solve
@@ -257,3 +259,46 @@ async def test_a_run_of_the_embedded_model_has_its_tree_and_its_times(tmp_path: 
         await expect(page.locator("#standings")).to_contain_text(f"accepted {len(thoughts)}")
         for index in range(2):
             assert len(await page.locator("figure canvas").nth(index).evaluate(INK)) >= 2
+
+
+async def test_a_gateway_shows_a_search_while_it_runs_to_who_has_its_key(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    secret = keys.create(Key(name="tutors"))
+    body = {**ASKED, "messages": [{"role": "user", "content": HOSTILE}]}
+    async with (
+        gateway(keys=keys, speed=5) as running,
+        running.http(secret) as http,
+        tab(refused=True) as page,
+    ):
+        begun = (await http.post("/v1/searches", json=body)).headers["Location"]
+        answer = await page.goto(f"{running.url}{begun}/view", wait_until="domcontentloaded")
+        assert answer is not None
+        assert "script-src 'sha256-" in answer.headers["content-security-policy"]
+        status = page.locator("#status")
+        await expect(status).to_have_text("The gateway asks for a key.")
+        await page.locator("#key").fill("sk-spex-wrong")
+        await page.locator("#key-form button").click()
+        await expect(status).to_have_text("The gateway does not know this key.")
+        await page.locator("#key").fill(secret)
+        await page.keyboard.press("Enter")
+        await expect(status).to_have_text("running")
+        await expect(page.locator("#question")).to_have_text(HOSTILE)
+        await expect(page.locator(".row.demanded, .row.speculative").first).to_be_visible()
+        await expect(status).to_have_text("done", timeout=30_000)
+        found = (await http.get(begun)).json()
+        await expect(page.locator("#standings")).to_contain_text(f"accepted {len(found['tree'])}")
+        await expect(page.locator("#answer")).to_have_text(f"Answer: {found['answer']}")
+        await expect(page.locator("figcaption")).to_contain_text(" requests")
+        assert len(await page.locator("figure canvas").evaluate(INK)) >= 2
+        assert await page.evaluate("window.hurt === undefined")
+
+
+async def test_a_page_of_an_ended_search_and_of_none(tmp_path: Path) -> None:
+    async with gateway() as running, running.http() as http, tab(refused=True) as page:
+        begun = (await http.post("/v1/searches", json=ASKED)).headers["Location"]
+        await running.idle()
+        await page.goto(f"{running.url}{begun}/view")
+        await expect(page.locator("#status")).to_have_text("done")
+        await expect(page.locator("#answer")).to_have_text("Answer: 12")
+        await page.goto(f"{running.url}/v1/searches/none/view")
+        await expect(page.locator("#status")).to_contain_text("no such search")

@@ -15,6 +15,7 @@ from rich.tree import Tree as Branches
 from spex_agents.search.tree import ROOT, Path
 from spex_agents.speculation.memo import Job
 from spex_agents.speculation.session import Session
+from spex_agents.view.standings import mark
 
 FRAME_SECONDS = 0.125
 _FEWEST_ROWS = 5
@@ -69,8 +70,13 @@ def _in_flight(session: Session) -> Iterable[Path]:
 
 
 def _thought(session: Session, path: Path) -> Text:
-    line = Text(no_wrap=True, overflow="ellipsis")
-    if (job := session.writing.get(path)) is not None:
+    job = session.writing.get(path)
+    if path in session.tree:
+        standing = "accepted"
+    else:
+        standing = "speculative" if path in session.ahead else "demanded"
+    line = Text(f"{mark(standing)} ", no_wrap=True, overflow="ellipsis")
+    if job is not None:
         return line.append(
             f"... {job.request.tokens} tokens", "yellow" if job.request.demanded else "dim italic"
         )
@@ -88,11 +94,13 @@ def _figures(session: Session, seconds: float) -> Text:
     left = session.config.policy.remaining(session.state, session.tree)
     ahead = sum(not job.request.demanded for job in session.writing.values())
     figures = [
-        f"{len(session.tree)} thoughts",
+        f"{mark('accepted')} {len(session.tree)} accepted",
+        f"{mark('demanded')} {len(session.writing) - ahead} demanded",
+        f"{mark('speculative')} {ahead} speculative",
         f"paths ended {ended}" + ("" if left is None else f"/{ended + left}"),
-        f"{len(session.writing)} in flight, {ahead} ahead",
         f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",
         f"{seconds:.0f} s",
+        f"{mark('retracted')} {session.ledger.retracted} retracted",
     ]
     return Text(" · ".join(figures), "bold", no_wrap=True, overflow="ellipsis")
 

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Self, TypeVar
@@ -178,6 +178,11 @@ class Memo:
                 self._emit(path, "wasted", tokens=job.request.tokens)
         except Exception:  # a listener's fault must not keep a search from closing
             logger.exception("a listener failed")
+
+    @property
+    def ahead(self) -> Collection[Path]:
+        """What has been begun early and not been demanded so far."""
+        return self._guesses.keys()
 
     @property
     def tokens(self) -> int:

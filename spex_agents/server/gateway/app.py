@@ -106,7 +106,7 @@ def create_gateway(
         >>> from spex_agents.engines.simulated import SimulatedEngine
         >>> app = create_gateway({"spex": SimulatedEngine()})
         >>> sorted(app.openapi()["paths"])[-1]
-        '/v1/searches/{id}/events'
+        '/v1/searches/{id}/view'
     """
     catalogue, hosting = Catalogue(engines), hosting or Hosting()
 

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
-from starlette.responses import StreamingResponse
+from starlette.responses import HTMLResponse, StreamingResponse
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
 from spex_agents.server.gateway.chat import IdempotencyKey
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import END, ENDED, Place, Search
 from spex_agents.server.gateway.streaming import PING, EventStream, sent_event
+from spex_agents.view import live_page
 
 router = APIRouter(prefix="/v1/searches")
 
@@ -127,6 +128,21 @@ async def events(
         return Response(status_code=204)
     after = Place.parse(last_event_id) if last_event_id not in (None, "", END) else Place()
     return EventStream(lambda: _events(search, after, gateway.hosting.ping_seconds))
+
+
+@router.get("/{id}/view", response_class=HTMLResponse)
+async def view(id: str) -> HTMLResponse:  # noqa: A002 (in the path)
+    """A page that shows a search while it runs: without anything of it, so without a key.
+
+    The page asks for the search and its events itself, with the key that its reader gives it.
+    """
+    page = live_page()
+    headers = {
+        "Content-Security-Policy": f"{page.policy}; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return HTMLResponse(page.html, headers=headers)
 
 
 async def _events(search: Search, after: Place, ping_seconds: float) -> AsyncIterator[str]:

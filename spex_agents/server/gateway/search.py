@@ -110,6 +110,8 @@ class Search:
             figures: Any = {name: value for name, value in told["ledger"].items() if name in names}
             self.spent.add(Ledger(**figures))
             return
+        if (seconds := told["seconds"]) is not None:  # runs of a search follow each other
+            told = {**told, "seconds": seconds + self.seconds}
         if (status := told["status"]) in ("accepted", "scored"):
             if (told["id"], status) in self._known:
                 return
