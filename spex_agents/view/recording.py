@@ -44,7 +44,7 @@ def recording(
         >>> result = run_virtual(solve(config, "What is 5 + 7?", listener=events.append))
         >>> run = recording(config, "rebase", result, events[-1]["seconds"], events)
         >>> run["answer"], run["events"][0]["status"]
-        ('12', 'speculative')
+        ('12', 'begun')
     """
     tree = result.tree
     told = {path_id(path) for path in tree.thoughts}
