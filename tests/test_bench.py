@@ -330,6 +330,7 @@ def test_a_small_model_off_and_on() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_small_model_with_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spex_agents.bench.drafts.REQUESTS", (1, 2))
     monkeypatch.setattr("spex_agents.bench.drafts.TOKENS", 12)

@@ -220,6 +220,7 @@ def test_the_control_takes_about_as_many_tokens(
         assert not right
 
 
+@pytest.mark.slow
 def test_the_whole_command_on_the_simulated_engine(tmp_path: Path) -> None:
     report, figure, kept = (tmp_path / name for name in ("out.json", "out.svg", "rows.jsonl"))
     command = ["--problems", str(file_of(tmp_path)), *SMALL, "--rows", str(kept)]
@@ -241,6 +242,7 @@ def test_the_whole_command_on_the_simulated_engine(tmp_path: Path) -> None:
     assert "limits.depth was 5, is 6" in changed.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     kept = tmp_path / "rows.jsonl"
     command = ["compare", "--problems", str(file_of(tmp_path)), *SMALL, "--rows", str(kept)]

@@ -78,6 +78,7 @@ def chat(engine: SimulatedEngine) -> Any:
     return graph.add_edge(START, "think").compile()
 
 
+@pytest.mark.slow
 def test_cancelled_at_any_moment_a_run_leaves_nothing() -> None:
     small = settings(policy=Rebase(width=4), speculation=Speculation(draws=3))
     cancelled_at_random(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,7 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "engine", SimulatedEngine(speed=1000))
     return getattr(module, name)
 
 
