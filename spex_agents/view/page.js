@@ -73,7 +73,7 @@ class App {
     this.run = runs.at(-1);
     this.tree = new TreeView(find("tree"), data.standings, (thought) => details(thought, this.run));
     this.timelines = new Timelines(runs, find("timelines"), (request, follow) => this.choose(request, follow));
-    timelineLegend(find("timeline-legend"));
+    timelineLegend(find("timeline-legend"), data.live);
     find("zoom-in").onclick = () => this.timelines.zoom(0.5);
     find("zoom-out").onclick = () => this.timelines.zoom(2);
     find("zoom-all").onclick = () => this.timelines.all();

@@ -223,8 +223,9 @@ class Timelines {
   }
 }
 
-function timelineLegend(list) {
+function timelineLegend(list, live) {
   for (const [look, meaning] of Object.entries(LOOKS)) {
+    if (look === "open" && !live) continue;
     const canvas = make("canvas", { width: 28, height: 14 });
     canvas.setAttribute("aria-hidden", "true");
     list.append(make("li", {}, canvas, meaning));
