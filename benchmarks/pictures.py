@@ -27,6 +27,8 @@ from spex_agents.view import recording, run_page
 
 REWARD_SECONDS = 1.0
 WIDTH, SCALE = 860, 1.5
+BARE = ".hint, [aria-label=Zoom] { display: none !important } section { padding: 0 8px 8px }"
+"""No tools in the pictures, and a margin."""
 
 
 def off_and_on(policy: Policy, depth: int) -> str:
@@ -53,9 +55,7 @@ def draw(page: Page, html: str, parts: Mapping[str, str], folder: Path) -> None:
         file = Path(place) / "page.html"
         file.write_text(html, encoding="utf-8")
         page.goto(file.as_uri())
-        page.add_style_tag(
-            content=".hint, [aria-label=Zoom] { display: none !important } section { padding: 0 8px 8px }"
-        )
+        page.add_style_tag(content=BARE)
         page.locator("#tree").focus()
         page.keyboard.press("ArrowRight")
         for name, section in parts.items():
