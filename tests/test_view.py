@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateways import ASKED
 from searching import config, make_engine
 from typer.testing import CliRunner
 
@@ -17,6 +18,8 @@ from spex_agents.cli import app
 from spex_agents.engines.clock import run_virtual
 from spex_agents.search import Rebase, Rstar
 from spex_agents.search.policy import Policy
+from spex_agents.server.gateway.requests import ChatRequest
+from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.events import ThoughtEvent
 from spex_agents.speculation.solve import Result, solve
@@ -126,6 +129,25 @@ def test_the_pages_own_script_and_style_alone_are_allowed() -> None:
     assert "unsafe" not in page.policy
     assert "connect-src 'self'" in page.policy
     assert "innerHTML" not in page.html
+
+
+async def test_the_seconds_of_a_search_that_was_suspended_go_on_where_they_were() -> None:
+    asked = ChatRequest.model_validate(ASKED)
+    search = Search(id="one", owner="me", created=0.0, request=asked, fingerprint="", seconds=5.0)
+    begun: ThoughtEvent = {
+        "type": "thought",
+        "id": "0",
+        "parent": "",
+        "status": "begun",
+        "text": "",
+        "reward": None,
+        "seconds": 1.5,
+        "tokens": None,
+    }
+    search.hear(begun)
+    search.become("suspended")
+    told = [told[1] async for told in search.events(ping_seconds=1) if told is not None]
+    assert [event["seconds"] for event in told] == [6.5, 5.0]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ async def test_thoughts_show_their_text_on_hover_and_on_the_keyboard(tmp_path: P
         folded = page.locator("[id='thought-0']")
         await expect(folded).to_have_attribute("aria-expanded", "false")
         assert await page.locator("#tree > div").evaluate("space => space.clientHeight") < before
+        await folded.click(position={"x": 8, "y": 12})
+        await expect(folded).to_have_attribute("aria-expanded", "true")
         await page.keyboard.press("End")
         assert await tree.evaluate("tree => tree.scrollTop") > 0
 

@@ -1,6 +1,8 @@
 // The tree as rows, of which only those in sight are elements.
 
-const ROW = 26, SPARE = 8;
+const ROW = 26, SPARE = 8, FOLD = 18;
+
+const indent = ({ depth }) => 5 + Math.min(depth - 1, 12) * 14;
 
 class TreeView {
   constructor(container, standings, select) {
@@ -24,14 +26,17 @@ class TreeView {
     });
     container.addEventListener("click", (event) => {
       const thought = this.under(event);
-      if (thought) this.move(thought);
-      if (thought && event.target.classList.contains("fold")) this.fold(thought, !this.folded.has(thought.id));
+      if (!thought) return;
+      this.move(thought);
+      const inside = event.clientX - this.space.getBoundingClientRect().left;
+      if (inside < indent(thought) + FOLD && thought.children.length) this.fold(thought, !this.folded.has(thought.id));
     });
     new ResizeObserver(() => this.paint()).observe(container);
   }
 
+  // By place, for the row that was pressed may have been drawn anew since.
   under(event) {
-    return this.rows[event.target.closest(".row")?.dataset.index];
+    return this.rows[Math.floor((event.clientY - this.space.getBoundingClientRect().top) / ROW)];
   }
 
   show(run) {
@@ -70,8 +75,10 @@ class TreeView {
   }
 
   reveal(thought) {
-    for (let above = thought.parent; above.depth > 0; above = above.parent) this.folded.delete(above.id);
-    this.hidden.delete(thought.standing);
+    for (let above = thought; above.depth > 0; above = above.parent) {
+      if (above !== thought) this.folded.delete(above.id);
+      this.hidden.delete(above.standing);
+    }
     this.update();
     this.move(thought);
   }
@@ -114,7 +121,7 @@ class TreeView {
     const first = Math.max(0, Math.floor(scrollTop / ROW) - SPARE);
     const last = Math.min(this.rows.length, Math.ceil((scrollTop + clientHeight) / ROW) + SPARE);
     this.space.replaceChildren(...this.rows.slice(first, last).map((thought) => this.row(thought)));
-    const seen = this.active && this.active.position >= first && this.active.position < last;
+    const seen = this.active && this.rows.slice(first, last).includes(this.active);
     if (seen) this.container.setAttribute("aria-activedescendant", `thought-${this.active.id}`);
     else this.container.removeAttribute("aria-activedescendant");
   }
@@ -124,9 +131,8 @@ class TreeView {
     const [mark] = this.standings[standing], siblings = this.children(thought.parent);
     const folds = thought.children.length > 0, folded = this.folded.has(id);
     const row = make("div", { className: `row ${standing}`, id: `thought-${id}` });
-    row.dataset.index = position;
     row.style.top = `${position * ROW}px`;
-    row.style.paddingInlineStart = `${0.3 + Math.min(depth - 1, 12) * 0.9}rem`;
+    row.style.paddingInlineStart = `${indent(thought)}px`;
     row.classList.toggle("active", thought === this.active);
     const judged = typeof reward === "number";
     const described = {
