@@ -134,6 +134,7 @@ class TreeView {
     row.style.top = `${position * ROW}px`;
     row.style.paddingInlineStart = `${indent(thought)}px`;
     row.classList.toggle("active", thought === this.active);
+    const short = depth > 4 ? `…${id.split(".").slice(-2).join(".")}` : id; // the details tell it in full
     const judged = typeof reward === "number";
     const described = {
       role: "treeitem", "aria-level": depth, "aria-setsize": siblings.length,
@@ -145,7 +146,7 @@ class TreeView {
     const part = (className, content = "") => make("span", { className, textContent: content });
     const value = part("reward");
     if (judged) value.append(make("meter", { value: reward, ariaHidden: "true" }), reward.toFixed(2));
-    row.append(part("fold", folds ? (folded ? "+" : "−") : ""), part("mark", mark), part("path", id), value,
+    row.append(part("fold", folds ? (folded ? "+" : "−") : ""), part("mark", mark), part("path", short), value,
       part("text", text.trim().replace(/\s+/g, " ")), part("word", standing));
     return row;
   }
