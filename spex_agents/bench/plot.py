@@ -21,12 +21,12 @@ def check_figure(file: Path) -> None:
     Raises:
         SettingsError: matplotlib is missing, or the format is unknown.
     """
+    if file.suffix.lstrip(".") not in FORMATS:
+        raise SettingsError(f"figure={str(file)!r}: must end in one of .{', .'.join(FORMATS)}")
     if find_spec("matplotlib") is None:
         raise SettingsError(
             f"figure={str(file)!r}: needs matplotlib: pip install 'spex-agents[bench]'"
         )
-    if file.suffix.lstrip(".") not in FORMATS:
-        raise SettingsError(f"figure={str(file)!r}: must end in one of .{', .'.join(FORMATS)}")
 
 
 def draw(lines: Sequence[Line], title: str, file: Path) -> None:
