@@ -246,7 +246,7 @@ def test_the_embedded_model_gives_the_same_tree_with_and_without_speculation() -
 def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     screen, terminal = pty.openpty()
     search = subprocess.Popen(
-        [*SPEX, "solve", "Count to a thousand.", "--json"],
+        [*SPEX, "solve", "Count.", "--json", "--policy", "rstar", "--rollouts", "1000"],
         stdout=subprocess.PIPE,
         stderr=terminal,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
