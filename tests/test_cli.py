@@ -245,8 +245,22 @@ def test_the_embedded_model_gives_the_same_tree_with_and_without_speculation() -
 @pytest.mark.model
 def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     screen, terminal = pty.openpty()
+    # What starts the tests may ignore the signal, which its children inherit.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    python, option, code = SPEX
     search = subprocess.Popen(
-        [*SPEX, "solve", "Count.", "--json", "--policy", "rstar", "--rollouts", "1000"],
+        [
+            python,
+            option,
+            heeding + code,
+            "solve",
+            "Count.",
+            "--json",
+            "--policy",
+            "rstar",
+            "--rollouts",
+            "1000",
+        ],
         stdout=subprocess.PIPE,
         stderr=terminal,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
