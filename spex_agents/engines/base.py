@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeAlias
 
 from spex_agents.errors import SettingsError
 from spex_agents.search.action import STEP, Action
@@ -167,6 +168,24 @@ class Engine(Protocol):
     async def load(self) -> Load: ...
 
     async def aclose(self) -> None: ...
+
+
+class Closing:
+    """An async context manager that calls `aclose` on the way out; engines build on it."""
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

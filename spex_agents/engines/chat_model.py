@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from spex_agents.engines.base import Exactness, Features, Load, Prompt, Request, Sampling
+from spex_agents.engines.base import Closing, Exactness, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.cut import cut, tokens_of_step
 from spex_agents.engines.gate import Gate
 from spex_agents.engines.own_task import in_own_task
@@ -30,7 +30,7 @@ _TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="mes
 _CUT_OFF = {"length", "max_tokens"}
 
 
-class ChatModelEngine:
+class ChatModelEngine(Closing):
     """Writes thoughts with a LangChain chat model.
 
     Chat interfaces do not continue a partial reply as it is. The steps so far are shown as the
@@ -162,17 +162,6 @@ class ChatModelEngine:
 
     async def aclose(self) -> None:
         """Nothing to close: the model is its owner's."""
-
-    async def __aenter__(self) -> ChatModelEngine:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def _is_transient(self, error: BaseException) -> bool:
         return isinstance(error, self._retry_on)

@@ -7,14 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
 
 import anyio
 
 from spex_agents.engines._jobs import CLOSED, Job
-from spex_agents.engines.base import Features, Load, Prompt, Request, Sampling
+from spex_agents.engines.base import Closing, Features, Load, Prompt, Request, Sampling
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
@@ -27,7 +26,7 @@ _MAX_SLOTS = 256  # llama.cpp's own limit of sequences in a batch
 _MAX_DRAFTS = 31  # with the token before them, what the check of exactness compares
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(Closing):
     """Runs a GGUF model with llama.cpp in a thread of this process.
 
     Requests are batched continuously and each draws from a generator of its own. A prompt starts
@@ -148,14 +147,6 @@ class EmbeddedEngine:
             await self.aclose()
             raise
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int

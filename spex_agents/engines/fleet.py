@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
-from spex_agents.engines.base import Features, Load, Prompt, Request, Sampling
+from spex_agents.engines.base import Closing, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.hardware import Hardware
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.engines.world import World
@@ -42,7 +42,7 @@ class _Server(SimulatedEngine):
         return tokens * self.hardware.compute
 
 
-class SimulatedFleet:
+class SimulatedFleet(Closing):
     """Simulated servers with caches of their own, none of which ever forgets.
 
     A token of a prompt that a server has not in its cache takes the time of its arithmetic
@@ -88,13 +88,7 @@ class SimulatedFleet:
 
     @property
     def features(self) -> Features:
-        return Features(
-            exactness="exact",
-            logprobs=True,
-            labels=True,
-            promotion=True,
-            slots=self.hardware.slots * len(self.servers),
-        )
+        return replace(self.servers[0].features, slots=self.hardware.slots * len(self.servers))
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
@@ -137,17 +131,6 @@ class SimulatedFleet:
         """Fail what is still in flight."""
         for server in self.servers:
             await server.aclose()
-
-    async def __aenter__(self) -> SimulatedFleet:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def tokens_of(self, node: Node) -> int:
         return self._tokens.get(node, 0) if len(node) > 1 else QUESTION_TOKENS

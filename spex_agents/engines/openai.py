@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
-from types import TracebackType
-from typing import Self
 
 import anyio
 import openai
 
-from spex_agents.engines.base import Exactness, Features, Load, Prompt, Request, Sampling
+from spex_agents.engines.base import Closing, Exactness, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.cut import cut, tokens_of_step
 from spex_agents.engines.dialects import (
     Dialect,
@@ -32,7 +30,7 @@ from spex_agents.search.tree import Thought
 TOP_LOGPROBS = 20
 
 
-class OpenAIEngine:
+class OpenAIEngine(Closing):
     """Writes and scores thoughts at an OpenAI-compatible server.
 
     Replies are streamed, so a cancelled call closes its connection and the server stops decoding.
@@ -178,17 +176,6 @@ class OpenAIEngine:
         if client := self._client:
             self._client = None
             await client.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def _ask(
         self,

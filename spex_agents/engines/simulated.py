@@ -11,10 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
-from types import TracebackType
 from typing import Literal
 
-from spex_agents.engines.base import Features, Load, Prompt, Request, Sampling
+from spex_agents.engines.base import Closing, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.world import SyntheticWorld, World, goodness, quality_in, whole_path
 from spex_agents.errors import EngineError, SettingsError
@@ -37,7 +36,7 @@ class _Job:
         self.state: Literal["waiting", "running", "gone"] = "waiting"
 
 
-class SimulatedEngine:
+class SimulatedEngine(Closing):
     """Runs up to `hardware.slots` requests at once; all of them decode at the same pace.
 
     That pace changes only when a request starts, finishes or is cancelled, so the engine keeps one
@@ -168,17 +167,6 @@ class SimulatedEngine:
                 job.done.set_exception(
                     EngineError(f"request {job.request.id!r} failed: the engine was closed")
                 )
-
-    async def __aenter__(self) -> SimulatedEngine:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def reading_seconds(self, request: Request) -> float:
         """What the prompt of a request that starts takes to read; meanwhile nothing decodes."""
