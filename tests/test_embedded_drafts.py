@@ -112,18 +112,24 @@ async def test_a_batch_shares_the_drafts_and_a_large_one_has_none(
     assert await think(drafting, same, 0, sampling, 20) == await think(plain, same, 0, sampling, 20)
     assert drafting.drafted_tokens > drafted
     async with EmbeddedEngine(slots=4, context=512, draft_tokens=3) as engine:
-        holders = [asyncio.ensure_future(think(engine, same, 0, sampling, 400))]
-        with anyio.fail_after(30):
-            while (await engine.load()).running < 4:  # noqa: ASYNC110 (the engine signals nothing)
-                await anyio.sleep(0.001)
+        asked = [request(9) for _ in same]
+
+        async def wrote(tokens: int) -> None:
+            with anyio.fail_after(30):
+                while min(each.tokens for each in asked) < tokens:  # noqa: ASYNC110 (nobody tells)
+                    await anyio.sleep(0.001)
+
+        writing = [
+            asyncio.ensure_future(engine.generate(prompt, each, sampling=sampling, max_tokens=400))
+            for prompt, each in zip(same, asked, strict=True)
+        ]
+        await wrote(1)
         drafted = engine.drafted_tokens
-        asked = request(9)
-        await asyncio.sleep(0.2)
+        await wrote(20)
         assert engine.drafted_tokens == drafted
-        for holder in holders:
-            holder.cancel()
-        await asyncio.gather(*holders, return_exceptions=True)
-        assert asked.tokens == 0
+        for call in writing:
+            call.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
 
 
 @pytest.mark.model
