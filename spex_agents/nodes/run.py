@@ -20,13 +20,12 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from functools import cache
 from threading import Lock
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
-import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
@@ -39,6 +38,7 @@ from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.events import LedgerEvent, Listener
 from spex_agents.speculation.memo import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
+from spex_agents.waiting import until_ended
 
 logger = logging.getLogger(__name__)
 
@@ -194,15 +194,13 @@ async def apart(work: Awaitable[T]) -> T:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True) as waiting:
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
-                if waiting.cancel_called:
-                    logger.warning("a run of the graph did not end in %s s", CLOSE_SECONDS)
-                    break
-        if task.done() and not task.cancelled():
-            task.exception()  # the cancellation is what the caller hears of
+        try:
+            await until_ended(task, seconds=CLOSE_SECONDS)
+        finally:
+            if not task.done():
+                logger.warning("a run of the graph did not end in %s s", CLOSE_SECONDS)
+            elif not task.cancelled():
+                task.exception()  # the cancellation is what the caller hears of
         raise
     return task.result()
 

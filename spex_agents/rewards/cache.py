@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import anyio
-
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, at_least_one
 from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded
 from spex_agents.rewards.parts import Part
 from spex_agents.search.tree import Thought
+from spex_agents.waiting import until_ended
 
 Content: TypeAlias = tuple[str, tuple[Thought, ...], int | None]
 """All that a score depends on: the question, the thoughts, and the seed of a reward that draws."""
@@ -118,11 +117,13 @@ class Cached:
         try:
             await asyncio.wait([flight.task])
         except asyncio.CancelledError:
-            if len(flight.waiting) == 1:
-                self._forget(loop, content, flight)
-                flight.task.cancel()
-                await _ended(flight.task)
-            flight.leave(request)
+            try:
+                if len(flight.waiting) == 1:
+                    self._forget(loop, content, flight)
+                    flight.task.cancel()
+                    await until_ended(flight.task)
+            finally:
+                flight.leave(request)
             raise
         if flight.task.cancelled():
             raise RewardError(f"reward {self.name!r} was cancelled while others waited for it")
@@ -163,13 +164,3 @@ class Cached:
         """Let nobody join it any more."""
         if self._flights.get((loop, content)) is flight:
             del self._flights[loop, content]
-
-
-async def _ended(task: asyncio.Task[float]) -> None:
-    """Wait for a cancelled call's clean-up, however often the caller is cancelled meanwhile."""
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue  # the first one is raised when the call has ended

@@ -26,6 +26,7 @@ from spex_agents.sandbox.isolation import (
     interpreter,
     walled,
 )
+from spex_agents.waiting import until_ended
 
 Status: TypeAlias = Literal["ok", "failed", "time", "memory", "processes", "output"]
 """ok: exit code 0; failed: another, or a signal; else the cap that ended the program."""
@@ -144,7 +145,7 @@ async def run(
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         stopped.set()
-        await asyncio.wait([work])
+        await until_ended(work)
         raise
 
 

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Self, TypeVar
 
-import anyio
-
 from spex_agents.engines.base import Prompt, Request
 from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
 from spex_agents.rewards.base import GroupReward, Reward, check_reward, in_groups
@@ -29,6 +27,7 @@ from spex_agents.speculation.events import Listener, Status, ThoughtEvent, path_
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.prediction import Prediction
 from spex_agents.speculation.telemetry import Outcome, ThoughtSpan, ThoughtSpans, record
+from spex_agents.waiting import until_ended
 
 logger = logging.getLogger(__name__)
 
@@ -145,15 +144,7 @@ class Memo:
         if self._closing is None:
             self._budget.leave(self)
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while not self._closing.done():
-                try:
-                    await asyncio.wait([self._closing])
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        await until_ended(self._closing)
         self._closing.result()
         record(self.ledger)
 

@@ -18,6 +18,7 @@ from spex_agents.speculation.events import Listener
 from spex_agents.speculation.memo import Memo
 from spex_agents.speculation.selection import forecaster
 from spex_agents.speculation.termination import Standing
+from spex_agents.waiting import until_ended
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +266,7 @@ class Session(Memo):
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait([work])  # a thread cannot be cancelled, and must not be left behind
+            await until_ended(work)  # a thread cannot be cancelled, and must not be left behind
             raise
 
     def _least(self, settings: Speculation, chances: Mapping[Path, float]) -> float:
