@@ -92,7 +92,7 @@ async def test_answer_is_a_step_with_the_models_own_count() -> None:
     async with ChatModelEngine(model) as engine:
         assert await write(engine, asked) == Thought(text="It is 4.", tokens=5)
         assert engine.name == "chat-model/Scripted"
-    assert asked.tokens == 5
+    assert (asked.tokens, asked.prompt_tokens) == (5, 9)
 
 
 async def test_reply_is_shown_and_the_next_step_is_asked_for() -> None:

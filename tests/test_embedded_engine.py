@@ -109,6 +109,18 @@ async def test_a_shared_prefix_is_evaluated_once(engine: EmbeddedEngine) -> None
     assert once / 2 < engine.prefilled_tokens - before < 1.3 * once
 
 
+async def test_a_prompt_is_counted_whole_whatever_of_it_was_evaluated_before(
+    engine: EmbeddedEngine,
+) -> None:
+    prompt, longer = ask("A topic of its own: rivers. "), ask("A topic of its own: rivers. " * 2)
+    counted = []
+    for one in (prompt, prompt, longer):
+        await engine.generate(one, asked := request(), sampling=FREE, max_tokens=1)
+        counted.append(asked.prompt_tokens)
+    first, again, more = counted
+    assert 15 < first == again < more < first + 15
+
+
 async def test_sharing_a_prefix_does_not_change_a_thought() -> None:
     prompt = ask(FACTS, "So the heaviest item is")
     async with EmbeddedEngine(slots=2, context=512) as engine:

@@ -51,9 +51,13 @@ async def test_a_completion_has_the_answer_and_what_it_cost() -> None:
     assert spex["state"] == "done"
     assert done.usage is not None
     assert done.usage.completion_tokens == expected.ledger.useful_tokens
+    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
     details = done.usage.completion_tokens_details
     assert details is not None
-    assert (details.model_extra or {})["wasted_tokens"] == spex["ledger"]["wasted_tokens"] > 0
+    assert details.reasoning_tokens == done.usage.completion_tokens
+    assert details.rejected_prediction_tokens == spex["ledger"]["wasted_tokens"] > 0
+    accepted = details.accepted_prediction_tokens or 0
+    assert 0 < accepted == spex["ledger"]["hit_tokens"] < done.usage.completion_tokens
     reasoning = (choice.message.model_extra or {})["reasoning_content"]
     assert len(reasoning.splitlines()) == len(expected.tree)
 
@@ -145,6 +149,23 @@ async def test_a_system_message_and_earlier_turns_reach_the_prompt() -> None:
     assert system.content.endswith("Speak like a tutor.")
     assert "Ada" in user.content
     assert user.content.endswith("What is 5 + 7?")
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["counted", "estimated"])
+async def test_the_questions_prompt_is_counted_once(knows: bool) -> None:
+    async with scripted_server() as server:
+        server.default = Answer(usage=4) if knows else Answer()
+        far = OpenAIEngine(server.url)
+        async with gateway(served=False, more={"far": far}) as running, running.http() as http:
+            body = {**ASKED, "model": "far/rebase-4"}
+            usage = (await http.post("/v1/chat/completions", json=body)).json()["usage"]
+        asked = "".join(turn["content"] for turn in server.bodies[0]["messages"])
+        assert len(server.bodies) >= 4
+    # The script says 9, whatever is asked.
+    counted = 9 if knows else -(-len(asked) // 4)
+    assert usage["prompt_tokens"] == counted
+    assert usage["prompt_tokens_details"]["estimated"] is not knows
+    assert usage["total_tokens"] == counted + usage["completion_tokens"]
 
 
 async def test_a_token_limit_ends_the_search_and_says_so() -> None:

@@ -61,7 +61,7 @@ async def test_models_own_stop_ends_the_path(server: ScriptedServer, engine: Ope
     asked = request()
     thought = await write(engine, asked)
     assert thought == Thought(text="It is 4.", tokens=5, finish="stop", ends=True)
-    assert asked.tokens == 5
+    assert (asked.tokens, asked.prompt_tokens) == (5, 9)
 
 
 async def test_token_cap_is_told(server: ScriptedServer, engine: OpenAIEngine) -> None:

@@ -364,3 +364,9 @@ def test_an_answer_without_tokens_is_read(meta: Mapping[str, object]) -> None:
     reply = GenerateReply()
     reply.read({"text": "", "meta_info": meta})
     assert (reply.text, reply.tokens, reply.finish) == ("", 0, None)
+
+
+def test_the_count_of_the_prompt_is_the_servers() -> None:
+    reply = GenerateReply()
+    reply.read({"text": "", "meta_info": {"prompt_tokens": 9, "completion_tokens": 0}})
+    assert reply.prompt_tokens == 9

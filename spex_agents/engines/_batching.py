@@ -219,6 +219,7 @@ class Batcher:
         """Evaluate the next piece of a job's prompt, from the longest prefix that a stream has."""
         if not job.tokens:
             job.tokens = self._llama.tokens(job.prompt)
+            job.request.prompt_tokens = len(job.tokens)
             self._check(job)
         length = len(job.tokens)
         shared = [min(common(held, job.tokens), length - 1) for held in self._held]

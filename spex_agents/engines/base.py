@@ -87,6 +87,7 @@ class Request:
         demanded: Whether the search waits for it; False is speculation, which goes last.
         tokens: Tokens decoded so far, kept current by the engine and final once the call has
             returned, failed or been cancelled: retries and aborted work included.
+        prompt_tokens: Of its prompt, read anew or not; 0 where the engine does not tell.
         started: When its decoding began, on the clock of the running loop, if the engine tells:
             without it, waiting for a slot is taken for slow decoding.
     """
@@ -95,6 +96,7 @@ class Request:
     seed: int
     demanded: bool = True
     tokens: int = 0
+    prompt_tokens: int = 0
     started: float | None = None
 
 

@@ -192,6 +192,8 @@ class ChatModelEngine(Closing):
             raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
         tokens = self._tokens(whole, chunks)
         request.tokens = before + tokens
+        if whole.usage_metadata:
+            request.prompt_tokens = whole.usage_metadata["input_tokens"]
         logprobs = _logprobs(whole, stop)
         if text and logprobs is None and self._parameters.get("logprobs") in keywords:
             raise EngineError(

@@ -76,6 +76,7 @@ async def read_stream(
             request.started = request.started or asyncio.get_running_loop().time()
             reply.read(chunk if isinstance(chunk, dict) else chunk.to_dict(warnings=False))
             request.tokens = before + reply.tokens
+            request.prompt_tokens = reply.prompt_tokens
             if hang_up_at and cut(reply.text, hang_up_at)[1]:
                 return reply
     except Exception as error:  # each HTTP stack that the client can use has its own kinds

@@ -22,11 +22,13 @@ class Reply:
     Attributes:
         text: The text.
         finish: The server's finish reason, once it has come.
+        prompt_tokens: The server's count of its prompt, once it has sent it.
         logprobs: The tokens with their log-probabilities, where the server sends them.
     """
 
     text: str = ""
     finish: str | None = None
+    prompt_tokens: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
     _chunks: int = 0
     _usage: int | None = None
@@ -40,6 +42,7 @@ class Reply:
         """Add a chunk; raises what a malformed chunk makes plain subscripting raise."""
         if usage := chunk.get("usage"):
             self._usage = int(usage["completion_tokens"])
+            self.prompt_tokens = int(usage.get("prompt_tokens") or 0)
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
             text = choice.get("text") or delta.get("content") or ""

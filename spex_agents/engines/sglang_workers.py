@@ -166,6 +166,7 @@ class GenerateReply(Reply):
         """Add a chunk, which has all there is so far, or (so the server may be set) a piece."""
         meta = chunk["meta_info"]
         self._usage = int(meta.get("completion_tokens") or 0)
+        self.prompt_tokens = int(meta.get("prompt_tokens") or 0)
         logprobs = [
             TokenLogprob(str(token), float(logprob), ())
             for logprob, _, token in meta.get("output_token_logprobs") or ()

@@ -15,7 +15,9 @@ class Ledger:
         promoted: Hits that were still being written when they were demanded.
         retracted: Launched thoughts that were cancelled because they had become improbable.
         failed: Launched thoughts whose request failed; the search does their work again.
+        prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
         useful_tokens: Decoded for thoughts and rewards that the search took.
+        hit_tokens: Those of them that hits had, begun early.
         wasted_tokens: Decoded for anything else.
         useful_seconds: From request to text of the thoughts that the search took, summed.
         saved_seconds: Work that hits had behind them when they were demanded, summed.
@@ -32,7 +34,9 @@ class Ledger:
     promoted: int = 0
     retracted: int = 0
     failed: int = 0
+    prompt_tokens: int = 0
     useful_tokens: int = 0
+    hit_tokens: int = 0
     wasted_tokens: int = 0
     useful_seconds: float = 0.0
     saved_seconds: float = 0.0

@@ -76,6 +76,7 @@ class Memo:
         self._question = tree.question
         self._seed = tree.seed
         self._guesses: dict[Path, Job[Thought]] = {}
+        self._hits: set[Path] = set()
         self._failed: set[Path] = set()
         """Paths whose guess has failed: not guessed again, or a fault would be met without end."""
         self._took: dict[Path, float] = {}
@@ -188,6 +189,7 @@ class Memo:
             now = asyncio.get_running_loop().time()
             self._emit(path, "demanded")
             self.ledger.hits += 1
+            self._hits.add(path)
             self.ledger.saved_seconds += (guess.ended or now) - guess.begun
             if path in self.writing:
                 self.ledger.promoted += 1
@@ -277,6 +279,8 @@ class Memo:
     def _written(self, path: Path, job: Job[Thought]) -> None:
         self._finish(path, job, self.writing)
         self._trace(path, job)
+        if len(path) == 1 and (asked := job.request.prompt_tokens):  # the least: others may be cued
+            self.ledger.prompt_tokens = min(asked, self.ledger.prompt_tokens or asked)
         # One that finished as it was retracted counts as cancelled: another may have replaced it.
         if job.task.cancelled() or job.cancelled is not None or self._closing is not None:
             return
@@ -292,6 +296,7 @@ class Memo:
         else:
             if job.guess:
                 self._guesses.pop(path, None)
+                self._hits.discard(path)
                 self._failed.add(path)
                 self.ledger.failed += 1
             self._emit(path, "failed", tokens=job.request.tokens)

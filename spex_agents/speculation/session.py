@@ -116,6 +116,8 @@ class Session(Memo):
         self.tree = self.tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
             self.ledger.use(thought.tokens)
+            if path in self._hits:
+                self.ledger.hit_tokens += thought.tokens
             self.ledger.useful_seconds += self._took.pop(path, 0.0)
             self._emit(path, "accepted", text=thought.text, tokens=thought.tokens)
         return thoughts

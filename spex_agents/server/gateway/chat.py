@@ -7,16 +7,19 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
 from spex_agents.server.gateway.errors import ApiError
-from spex_agents.server.gateway.requests import ChatRequest
+from spex_agents.server.gateway.requests import ChatRequest, asked_in
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.searches import stopping
 from spex_agents.server.gateway.streaming import PING, EventStream, gone, sent_event, while_there
 
 SEARCH_ID = "X-Spex-Search-Id"
+
+CHARACTERS = 4
+"""Of a token, about, where the engine does not count the prompt's."""
 
 router = APIRouter()
 
@@ -56,6 +59,30 @@ class Choice(BaseModel):
     logprobs: None = None
 
 
+class PromptDetails(BaseModel):
+    estimated: bool = Field(
+        default=False, description="The engine does not count them: a token for four characters."
+    )
+
+
+class CompletionDetails(BaseModel):
+    reasoning_tokens: int
+    accepted_prediction_tokens: int = Field(description="Begun early, and asked for later.")
+    rejected_prediction_tokens: int = Field(
+        description="Decoded for nothing; not among the completion's."
+    )
+
+
+class Usage(BaseModel):
+    """OpenAI's: the question's prompt, once, and all tokens that the search took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
 class Completion(BaseModel):
     """OpenAI's, and under `spex` what else is known of the search."""
 
@@ -64,7 +91,7 @@ class Completion(BaseModel):
     created: int
     model: str
     choices: list[Choice]
-    usage: dict[str, Any]
+    usage: Usage
     spex: dict[str, Any]
 
 
@@ -149,7 +176,7 @@ async def _completion(search: Search) -> dict[str, Any]:
                 finish_reason=result["finish_reason"],
             )
         ],
-        usage=search.usage(),
+        usage=usage_of(search),
         spex=search.summary(),
     ).model_dump()
 
@@ -181,8 +208,29 @@ async def _chunks(search: Search, *, usage: bool, ping_seconds: float) -> AsyncI
     yield chunk({"content": result["content"]})
     yield chunk({}, result["finish_reason"], spex=search.summary())
     if usage:
-        yield chunk(None, usage=search.usage())
+        yield chunk(None, usage=usage_of(search).model_dump())
     yield sent_event("[DONE]")
+
+
+def usage_of(search: Search) -> Usage:
+    """What a search has cost, as OpenAI tells it."""
+    spent = search.spent
+    asked = asked_in(search.request.messages)
+    prompt, details = spent.prompt_tokens, PromptDetails()
+    if not prompt:
+        text = "".join(turn.content for turn in asked.template.prompt(asked.question, ()).messages)
+        prompt, details = -(-len(text) // CHARACTERS), PromptDetails(estimated=True)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=spent.useful_tokens,
+        total_tokens=prompt + spent.useful_tokens,
+        prompt_tokens_details=details,
+        completion_tokens_details=CompletionDetails(
+            reasoning_tokens=spent.useful_tokens,
+            accepted_prediction_tokens=spent.hit_tokens,
+            rejected_prediction_tokens=spent.wasted_tokens,
+        ),
+    )
 
 
 def _line(event: Any) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from spex_agents.cli.choices import REWARDS
+from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.node import question_in
 from spex_agents.search.answers import Vote
@@ -101,6 +102,14 @@ class Asked:
 
     question: str
     system: str
+
+    @property
+    def template(self) -> PromptTemplate:
+        """The search's own, with what the system message says."""
+        template = PromptTemplate()
+        if not self.system:
+            return template
+        return replace(template, system=f"{template.system}\n\n{self.system}")
 
 
 def asked_in(messages: Sequence[ChatMessage]) -> Asked:

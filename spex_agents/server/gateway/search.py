@@ -108,7 +108,11 @@ class Search:
         if told["type"] == "ledger":
             names = {figure.name for figure in fields(Ledger)}
             figures: Any = {name: value for name, value in told["ledger"].items() if name in names}
+            asked = (
+                self.spent.prompt_tokens or figures["prompt_tokens"]
+            )  # by every run: counted once
             self.spent.add(Ledger(**figures))
+            self.spent.prompt_tokens = asked
             return
         if (seconds := told["seconds"]) is not None:  # runs of a search follow each other
             told = {**told, "seconds": seconds + self.seconds}
@@ -184,19 +188,6 @@ class Search:
             **(self.result or {}),
             "error": None if self.error is None else self.error.detail.model_dump(),
             "ledger": self.spent.report(),
-        }
-
-    def usage(self) -> dict[str, Any]:
-        """OpenAI's ``usage``: useful tokens; wasted ones are a detail. Prompts are not counted."""
-        useful = self.spent.useful_tokens
-        return {
-            "prompt_tokens": 0,
-            "completion_tokens": useful,
-            "total_tokens": useful,
-            "completion_tokens_details": {
-                "reasoning_tokens": useful,
-                "wasted_tokens": self.spent.wasted_tokens,
-            },
         }
 
     # Who waits for it.

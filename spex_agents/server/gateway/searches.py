@@ -12,7 +12,6 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from spex_agents.cli.choices import REWARDS, make_reward
-from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.run import LISTENER, SearchGraph, patched
@@ -297,10 +296,6 @@ class Searches:
         model = self.catalogue.find(request.model)
         sizes = {**model.size, **_given(width=asked.width, rollouts=asked.rollouts)}
         _check_most(hosting, depth=asked.depth, **sizes)
-        system = asked_in(request.messages).system
-        template = PromptTemplate()
-        if system:
-            template = replace(template, system=f"{template.system}\n\n{system}")
         if asked.reward is not None and asked.reward not in REWARDS:  # a module's name least of all
             raise ApiError(
                 400,
@@ -332,7 +327,7 @@ class Searches:
                 ),
                 limits=limits,
                 sampling=sampling,
-                template=template,
+                template=asked_in(request.messages).template,
                 vote=asked.vote or "weighted",
                 stop=ExactStop() | MaxTokens(min(tokens, hosting.most_tokens)),
                 speculation=speculation,
