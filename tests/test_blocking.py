@@ -141,8 +141,9 @@ async def test_a_guess_begun_after_the_snapshot_is_not_retracted_by_it() -> None
         await acquired(selector.begun)
         opened.launch((8,))
         selector.go.release()
-        assert opened._foreseeing is not None
-        await asyncio.wait([opened._foreseeing])
+        assert opened.planner is not None
+        assert opened.planner.foreseeing is not None
+        await asyncio.wait([opened.planner.foreseeing])
         assert opened.ledger.retracted == 1
         assert (7,) not in opened.writing
         assert (8,) in opened.writing
@@ -169,7 +170,7 @@ async def test_closing_waits_for_a_forecast_and_applies_nothing_of_it() -> None:
 async def test_closing_goes_on_without_a_forecast_that_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("spex_agents.speculation.memo.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("spex_agents.speculation.jobs.CLOSE_SECONDS", 0.05)
     tasks, selector = asyncio.all_tasks(), Selector({})
     opened = session(Blocking(width=2), selector)
     await opened.decide()

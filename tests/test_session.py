@@ -29,7 +29,7 @@ from spex_agents.search.tree import Path, TreeView
 from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Known, Speculation
 from spex_agents.speculation.events import ThoughtEvent
-from spex_agents.speculation.memo import CLOSE_SECONDS
+from spex_agents.speculation.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import solve
 from spex_agents.speculation.termination import MaxTokens

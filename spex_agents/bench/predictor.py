@@ -84,8 +84,10 @@ def measure(search: str, policy: Policy, depth: int, *, seed: int = 0) -> Cost:
                 stop=None,
             )
             async with Session(config, Tree("question", seed), run=search) as session:
-                assert session._forecast is not None  # noqa: S101 (speculation is on)
-                session._forecast = timed(session._forecast)
+                planner = session.planner
+                assert planner is not None  # noqa: S101 (speculation is on)
+                assert planner.forecast is not None  # noqa: S101 (and has not failed)
+                planner.forecast = timed(planner.forecast)
                 return len((await run_to_end(session)).tree)
 
     thoughts = run_virtual(searched())

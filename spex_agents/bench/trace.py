@@ -14,7 +14,7 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import check_reward, check_single
-from spex_agents.search.tree import Path, Thought, Tree, derive_seed
+from spex_agents.search.tree import Path, Thought, Tree, chain_of, derive_seed
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import run_to_end
@@ -98,7 +98,7 @@ async def record(
 
 
 async def _recorded(session: Session, path: Path) -> Recorded:
-    chain = tuple(session.thoughts[path[: depth + 1]] for depth in range(len(path)))
+    chain = chain_of(session.thoughts, path)
     tree, thought, reward = session.tree, chain[-1], session.rewards.get(path)
     if reward is None:
         scorer = session.config.reward

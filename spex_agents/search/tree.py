@@ -85,7 +85,7 @@ class Tree:
 
     def chain(self, path: Path) -> tuple[Thought, ...]:
         """The thoughts from the question to `path`, both ends of the path included."""
-        return tuple(self.thoughts[path[: depth + 1]] for depth in range(len(path)))
+        return chain_of(self.thoughts, path)
 
     def with_thoughts(self, thoughts: Mapping[Path, Thought]) -> Tree:
         return Tree(self.question, self.seed, {**self.thoughts, **thoughts}, self.rewards)
@@ -113,6 +113,11 @@ class Tree:
             for path in sorted(self.thoughts)
         ]
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+def chain_of(thoughts: Mapping[Path, Thought], path: Path) -> tuple[Thought, ...]:
+    """The thoughts from the question to `path`, both ends of the path included."""
+    return tuple(thoughts[path[: depth + 1]] for depth in range(len(path)))
 
 
 def derive_seed(seed: int, path: Path, purpose: str = "thought") -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias
 
+from spex_agents.engines.base import Request
 from spex_agents.speculation.ledger import Ledger
 
 Outcome: TypeAlias = Literal["demanded", "hit", "retracted", "wasted", "failed", "cancelled"]
@@ -44,33 +45,17 @@ def span(name: str, attributes: Mapping[str, str]) -> Iterator[None]:
         yield
 
 
-class ThoughtSpan:
-    """The span of one thought, from its request to its text; it ends when its outcome is known.
-
-    Args:
-        inner: OpenTelemetry's; None for no span at all.
-    """
-
-    def __init__(self, inner: Any = None) -> None:
-        self._inner = inner
-        self._written: int | None = None
-
-    def written(self) -> None:
-        """The text is there; whether anybody wants it is not known yet."""
-        self._written = time.time_ns()
-
-    def end(self, outcome: Outcome, tokens: int) -> None:
-        if self._inner is not None:
-            self._inner.set_attributes({"spex.outcome": outcome, "spex.tokens": tokens})
-            self._inner.end(self._written)
-
-
 class ThoughtSpans:
-    """Begins spans below the one that is current now, if that is recorded."""
+    """Spans of thoughts, from request to text, below the one that is current now.
+
+    Nothing is traced if that is not recorded. A span ends when its thought's outcome is known.
+    """
 
     def __init__(self) -> None:
         self._tracer: Any = None
         self._context: Any = None
+        self._open: dict[str, Any] = {}
+        self._written: dict[str, int] = {}
         if find_spec("opentelemetry") is not None:
             from opentelemetry import context, trace  # noqa: PLC0415 (optional)
 
@@ -78,10 +63,20 @@ class ThoughtSpans:
                 self._tracer = trace.get_tracer("spex_agents")
                 self._context = context.get_current()
 
-    def begin(self, path: str, *, guess: bool) -> ThoughtSpan:
-        if self._tracer is None:
-            return ThoughtSpan()
-        attributes = {"spex.path": path, "spex.speculative": guess}
-        return ThoughtSpan(
-            self._tracer.start_span("spex.thought", context=self._context, attributes=attributes)
-        )
+    def begin(self, request: Request, path: str) -> None:
+        if self._tracer is not None:
+            attributes = {"spex.path": path, "spex.speculative": not request.demanded}
+            self._open[request.id] = self._tracer.start_span(
+                "spex.thought", context=self._context, attributes=attributes
+            )
+
+    def written(self, request: Request) -> None:
+        """The text is there; whether anybody wants it is not known yet."""
+        self._written[request.id] = time.time_ns()
+
+    def end(self, request: Request, outcome: Outcome) -> None:
+        """Tell what became of a thought; the first word counts."""
+        written = self._written.pop(request.id, None)
+        if (span := self._open.pop(request.id, None)) is not None:
+            span.set_attributes({"spex.outcome": outcome, "spex.tokens": request.tokens})
+            span.end(written)
