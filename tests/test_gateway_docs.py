@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_readme import ROOT, blocks
+from printed import ROOT, blocks, with_scripts
 
 PAGE = ROOT / "docs" / "gateway.md"
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.mark.model
 @pytest.mark.slow
 def test_the_quickstart_runs_as_printed(tmp_path: Path) -> None:
-    create, serve = blocks("sh", PAGE)[1].splitlines()
-    ask = blocks("sh", PAGE)[2]
-    (python,) = blocks("py", PAGE)
-    environment = {**os.environ, "PATH": PATH}
+    _, start, ask, *_ = (block.text for block in blocks(PAGE, "sh"))
+    create, serve = start.splitlines()
+    ((_, python),) = blocks(PAGE, "py")
+    environment = with_scripts({})
 
     def run(*command: str) -> str:
         done = subprocess.run(

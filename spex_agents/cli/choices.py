@@ -36,7 +36,7 @@ REWARDS = (
 
 
 def make_engine(
-    name: str, model: str | None, api_key: str | None, *, draft_tokens: int = 0
+    name: str, model: str | None = None, api_key: str | None = None, *, draft_tokens: int = 0
 ) -> AnyEngine:
     """The engine of that name, or of the server at that address; it is not opened yet.
 

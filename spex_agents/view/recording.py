@@ -64,6 +64,61 @@ def recording(
     }
 
 
+def streamed_recording(
+    question: str,
+    report: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    **settings: object,
+) -> dict[str, Any]:
+    """The recording of a search inside a graph of yours, from what its stream carried.
+
+    Args:
+        question: What was asked.
+        report: What the search says of itself: ``response_metadata["spex"]`` of its message, the
+            artifact of its tool, or the state of its graph.
+        events: All parts of ``stream_mode="custom"``, of one search.
+        **settings: To be shown: `policy`, `reward`, `seed`, and `speculation`, a bool, which names
+            the run.
+
+    Raises:
+        SettingsError: No event is of a thought.
+
+    Example:
+        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.nodes import create_tot_graph
+        >>> graph = create_tot_graph(SimulatedEngine(speed=1000)).compile()
+        >>> asked = {"question": "What is 5 + 7?"}
+        >>> parts = list(graph.stream(asked, stream_mode=["custom", "values"]))
+        >>> events = [part for mode, part in parts if mode == "custom"]
+        >>> run = streamed_recording(**asked, report=parts[-1][1], events=events)
+        >>> run["answer"], run["seconds"] > 0, len(run["tree"]) == len(parts[-1][1]["thoughts"])
+        ('12', True, True)
+    """
+    thoughts = [event for event in events if event["type"] == "thought"]
+    if not thoughts:
+        raise SettingsError(
+            f"{len(events)} events: none is of a thought; give all parts of stream_mode='custom'"
+        )
+    rewards = {event["id"]: event["reward"] for event in thoughts if event["status"] == "scored"}
+    return {
+        "question": question,
+        "settings": settings,
+        **{key: report[key] for key in ("answer", "stopped", "tree_sha256", "ledger")},
+        "seconds": max(event["seconds"] or 0.0 for event in thoughts),
+        "tree": [
+            {
+                "path": [int(part) for part in event["id"].split(".")],
+                "text": event["text"],
+                "tokens": event["tokens"],
+                "reward": rewards.get(event["id"]),
+            }
+            for event in thoughts
+            if event["status"] == "accepted"
+        ],
+        "events": thoughts,
+    }
+
+
 def outcome(result: Result, seconds: float) -> dict[str, Any]:
     """What came of a search, as plain data: `tokens` is the tree's, `ledger` has all spent."""
     tree = result.tree

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 from launching import SPEX, Served
+from printed import README, ROOT, blocks
 
-ROOT = Path(__file__).parents[2]
 PRINTED = sorted(
     {
         line.split("#")[0].removeprefix("$ ").strip()
-        for page in (ROOT / "README.md", ROOT / "docs" / "sglang.md")
-        for line in page.read_text(encoding="utf-8").splitlines()
+        for page in (README, ROOT / "docs" / "sglang.md")
+        for block in blocks(page)
+        for line in block.text.splitlines()
         if re.match(r"(\$ )?spex (solve|bench) .*--engine http", line)
     }
 )
