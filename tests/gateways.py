@@ -62,7 +62,7 @@ class Running:
     async def idle(self) -> None:
         """Wait until nothing runs any more, at the engine least of all."""
         async with asyncio.timeout(20):
-            while self.parts.searches.running or not idle(self.engine):  # noqa: ASYNC110 (no event)
+            while self.parts.searches.runs.searches or not idle(self.engine):  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
 
 

@@ -120,9 +120,12 @@ async def test_speculation_and_seeds_and_sizes_are_the_requests() -> None:
         waits = await ask("spex/rebase", width=4, speculation=False)
         other = await ask("spex/rebase-4", seed=7)
         rollouts = await ask("spex/rstar-3", width=2)
+        least = await ask("spex/rebase-4", aggregate="min")
+        last = await ask("spex/rebase-4", aggregate="last")
     assert ahead["ledger"]["launched"] > 0 == waits["ledger"]["launched"]
     assert ahead["tree_sha256"] == waits["tree_sha256"] != other["tree_sha256"]
     assert rollouts["state"] == "done"
+    assert last["tree_sha256"] == ahead["tree_sha256"] != least["tree_sha256"]
 
 
 async def test_a_system_message_and_earlier_turns_reach_the_prompt() -> None:
@@ -207,6 +210,8 @@ async def test_models_are_listed_and_found() -> None:
         ({"spex": {"width": 6}, "model": "spex/dvts"}, 200, None, ""),
         ({"spex": {"breadth": 4}}, 400, "spex.breadth", "not permitted"),
         ({"spex": {"rollouts": 4}}, 400, "spex.rollouts", "rebase has no rollouts"),
+        ({"spex": {"aggregate": "max"}}, 400, "spex.aggregate", "'last', 'min', 'prod' or 'mean'"),
+        ({"spex": {"aggregate": "min", "reward": "group-vote"}}, 400, None, "group-vote"),
         ({"spex": {"vote": "loudest"}}, 400, "spex.vote", "majority"),
         ({"spex": {"reward": "os:system"}}, 400, "spex.reward", "calculator"),
         ({"spex": {"depth": 65}}, 400, "spex.depth", "64"),
@@ -446,7 +451,7 @@ async def test_watching_does_not_keep_a_search_running_and_pings_are_sent() -> N
             async for line in answer.aiter_lines():
                 if line.startswith(": ping"):
                     break
-        assert running.parts.searches.running == 1
+        assert len(running.parts.searches.runs.searches) == 1
         assert (await http.delete(begun)).status_code == 204
         await running.idle()
         assert (await http.get(begun)).status_code == 404
@@ -461,7 +466,7 @@ async def test_health_and_readiness() -> None:
     async with gateway(served=False) as running, running.http() as http:
         assert (await http.get("/healthz")).json() == {"status": "ok", "reasons": []}
         assert (await http.get("/readyz")).status_code == 200
-        running.parts.searches.draining = True
+        running.parts.searches.runs.draining = True
         assert (await http.get("/readyz")).json()["reasons"] == ["draining"]
         refused = await http.post("/v1/chat/completions", json=ASKED)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "6")

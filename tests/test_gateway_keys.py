@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.errors import SettingsError
+from spex_agents.server.gateway import searches
 from spex_agents.server.gateway.database import open_database
 from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.server.gateway.logs import JsonLines
@@ -68,6 +69,90 @@ async def test_searches_are_their_keys_own(keys: KeyFile) -> None:
                 assert (await stranger.request(method, where)).status_code == 404
             own = await stranger.post(PATH, json=ASKED, headers=same)
             assert own.headers["X-Spex-Search-Id"] not in path
+
+
+async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
+    keys: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "REVOKE_SECONDS", 0.05)
+    secret, other = (keys.create(Key(name=name)) for name in ("tutors", "other"))
+    async with (
+        gateway(keys=keys, speed=2) as running,
+        running.http(secret) as http,
+        running.http(other) as more,
+    ):
+        stays = (await more.post("/v1/searches", json=ASKED)).headers["Location"]
+        http.headers["Idempotency-Key"] = "1"
+        async with http.stream("POST", PATH, json={**ASKED, "stream": True}) as answer:
+            path = f"/v1/searches/{answer.headers['X-Spex-Search-Id']}"
+            lines = answer.aiter_lines()
+            while "reasoning_content" not in await anext(lines):
+                pass
+            keys.revoke("tutors")
+            rest = [line async for line in lines if line.startswith("data: ")]
+        assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "key_revoked"
+        async with asyncio.timeout(20):
+            while len(running.parts.searches.runs.searches) > 1:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+        assert (await http.get(path)).status_code == 401
+        assert (await more.get(stays)).json()["state"] == "running"
+        # What it has cost is kept; a new key of that name may go on with it.
+        http.headers["Authorization"] = f"Bearer {keys.create(Key(name='tutors'))}"
+        ended = (await http.get(path)).json()
+        assert (ended["state"], ended["error"]["code"]) == ("failed", "key_revoked")
+        assert ended["ledger"]["useful_tokens"] > 0 < ended["ledger"]["aborts"]
+        again = await http.post("/v1/searches", json=ASKED)
+        assert path == again.headers["Location"]
+        assert again.json()["state"] == "running"
+        for left, client in ((path, http), (stays, more)):
+            assert (await client.delete(left)).status_code == 204
+        await running.idle()
+
+
+async def test_a_search_whose_key_was_taken_away_does_not_go_on_after_a_restart(
+    keys: KeyFile, tmp_path: Path
+) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    secrets = {name: keys.create(Key(name=name)) for name in ("tutors", "other")}
+    paths = {}
+    async with gateway(served=False, keys=keys, database=database, speed=5) as running:
+        for name, secret in secrets.items():
+            async with running.http(secret) as http:
+                paths[name] = (await http.post("/v1/searches", json=ASKED)).headers["Location"]
+        await running.decoded(200)
+    keys.revoke("tutors")
+    secrets["tutors"] = keys.create(Key(name="tutors"))
+    async with gateway(served=False, keys=keys, database=database) as running:
+        async with running.http(secrets["tutors"]) as http:
+            found = (await http.get(paths["tutors"])).json()
+        async with running.http(secrets["other"]) as http:
+            await http.get(f"{paths['other']}/events")
+            assert (await http.get(paths["other"])).json()["state"] == "done"
+    assert (found["state"], found["error"]["code"]) == ("failed", "key_revoked")
+    assert found["ledger"]["decoded_tokens"] > 0
+
+
+async def test_a_file_of_keys_that_is_broken_meanwhile_lets_nobody_in_and_ends_nothing(
+    keys: KeyFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(searches, "REVOKE_SECONDS", 0.01)
+    secret = keys.create(Key(name="tutors"))
+    async with (
+        gateway(served=False, keys=keys, speed=1) as running,
+        running.http(secret) as http,
+    ):
+        begun = (await http.post("/v1/searches", json=ASKED)).headers["Location"]
+        good = keys.path.read_text()
+        keys.path.write_text("{")
+        answer = await http.get(begun)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "keys_unreadable")
+        assert keys.path.name not in answer.text
+        async with asyncio.timeout(10):
+            while "cannot tell" not in caplog.text:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+        keys.path.write_text(good)
+        assert (await http.get(begun)).json()["state"] == "running"
+        assert (await http.delete(begun)).status_code == 204
 
 
 def test_the_file_has_no_key_and_is_its_owners(keys: KeyFile) -> None:

@@ -43,7 +43,7 @@ async def healthz() -> Health:
 @health.get("/readyz", responses={503: {"model": Health}})
 async def readyz(gateway: Gateway) -> JSONResponse:
     """Whether requests are worth sending: the engines and the database answer, and it stays."""
-    reasons = ["draining"] if gateway.searches.draining else []
+    reasons = ["draining"] if gateway.searches.runs.draining else []
     checks = {
         **{name: engine.load for name, engine in gateway.searches.catalogue.engines.items()},
         "database": gateway.searches.database.check,
@@ -68,8 +68,8 @@ async def metrics(gateway: Gateway) -> PlainTextResponse:
     for name, engine in gateway.searches.catalogue.engines.items():
         with suppress(Exception):  # what does not answer is for /readyz to tell
             async with asyncio.timeout(READY_SECONDS):
-                gateway.searches.metrics.load(name, await engine.load())
-    return PlainTextResponse(gateway.searches.metrics.page())
+                gateway.searches.runs.metrics.load(name, await engine.load())
+    return PlainTextResponse(gateway.searches.runs.metrics.page())
 
 
 class _Application(FastAPI):
@@ -120,8 +120,9 @@ def create_gateway(
             except SettingsError as error:
                 app.state.refused = error  # uvicorn tells its caller no more than that it failed
                 raise
-            searches = await stack.enter_async_context(Searches(catalogue, opened, hosting))
-            app.state.parts = Parts(searches=searches, keys=keys or Anyone(), hosting=hosting)
+            known = keys or Anyone()
+            searches = await stack.enter_async_context(Searches(catalogue, opened, hosting, known))
+            app.state.parts = Parts(searches=searches, keys=known, hosting=hosting)
             yield
 
     app = _Application(
@@ -132,7 +133,7 @@ def create_gateway(
         redoc_url=None,
     )
     app.add_middleware(Guard, body_bytes=hosting.body_bytes, body_seconds=hosting.body_seconds)
-    app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.metrics)
+    app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.runs.metrics)
     errors.install(app)
     for router in (chat.router, routes.router, health):
         app.include_router(router)

@@ -61,6 +61,14 @@ class Database:
         """Raise whatever a database that does not answer raises."""
         await self._run("SELECT 1", ())
 
+    async def checkpoint(self, identity: str) -> dict[str, Any] | None:
+        """The state of a search's graph, if there is one."""
+        saved = await self.saver.aget_tuple({"configurable": {"thread_id": identity}})
+        return None if saved is None else saved.checkpoint["channel_values"]
+
+    async def forget_checkpoint(self, identity: str) -> None:
+        await self.saver.adelete_thread(identity)
+
     async def save(self, record: Record) -> None:
         await self._run(
             "INSERT INTO spex_searches (id, owner, state, created, body) VALUES (?, ?, ?, ?, ?) "
@@ -82,7 +90,7 @@ class Database:
 
     async def forget(self, identity: str) -> None:
         await self._run("DELETE FROM spex_searches WHERE id = ?", (identity,))
-        await self.saver.adelete_thread(identity)
+        await self.forget_checkpoint(identity)
 
     async def forget_before(self, moment: float) -> int:
         """Forget ended searches, and charges, that are older; return the number of searches."""

@@ -101,6 +101,18 @@ class ApiError(Exception):
         )
 
 
+def stopping() -> ApiError:
+    """What clients are told while the gateway is about to stop."""
+    return ApiError(
+        503,
+        "the gateway is about to stop: send the request again, with the same Idempotency-Key to "
+        "go on where it was",
+        kind="server_error",
+        code="stopping",
+        retry_after=5.0,
+    )
+
+
 _GIVEN = re.compile(r"^(\w+)=")
 
 

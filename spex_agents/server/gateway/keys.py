@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,6 +16,8 @@ from typing import Any
 
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.server.gateway.errors import ApiError
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "sk-spex-"
 
@@ -30,6 +33,8 @@ class Key:
         waste: Tokens wasted in a window, beyond which searches no longer run ahead; None for no
             limit.
         window_seconds: Length of that window, which ends now.
+        metrics: Whether it is for ``/metrics``, and for nothing else.
+        sha256: Of its secret.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -40,6 +45,8 @@ class Key:
     tokens: int | None = None
     waste: int | None = None
     window_seconds: float = 3600.0
+    metrics: bool = False
+    sha256: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         at_least_one(concurrency=self.concurrency)
@@ -79,12 +86,22 @@ class KeyFile:
         """The key that an ``Authorization`` header carries.
 
         Raises:
-            ApiError: None, or one that is not in the file; 401.
+            ApiError: None, or one that is not in the file; 401. The file cannot be read; 503.
         """
         scheme, _, secret = (authorization or "").partition(" ")
         key = None
         if scheme.lower() == "bearer":
-            key = self.all().get(_hash(secret.strip()))
+            try:
+                key = self.all().get(_hash(secret.strip()))
+            except SettingsError as error:
+                logger.exception("nobody is let in")
+                raise ApiError(
+                    503,
+                    "the file of keys cannot be read: its owner must mend it",
+                    kind="server_error",
+                    code="keys_unreadable",
+                    retry_after=30,
+                ) from error
         if key is None:
             what = "unknown API key" if authorization else "no API key"
             raise ApiError(
@@ -93,6 +110,14 @@ class KeyFile:
                 code="invalid_api_key",
             )
         return key
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the key of that name and hash is in the file.
+
+        Raises:
+            SettingsError: The file is not one of keys.
+        """
+        return (key := self.all().get(sha256)) is not None and key.name == name
 
     def all(self) -> dict[str, Key]:
         """The keys by their hashes.
@@ -105,7 +130,7 @@ class KeyFile:
         except FileNotFoundError:
             return {}
         if (version := (status.st_mtime_ns, status.st_ino)) != self._read:
-            self._keys = {row.pop("sha256"): _key(row, self.path) for row in self._rows()}
+            self._keys = {row["sha256"]: _key(row, self.path) for row in self._rows()}
             self._read = version
         return self._keys
 
@@ -120,7 +145,7 @@ class KeyFile:
             raise SettingsError(f"name={key.name!r}: there is such a key; revoke it first")
         secret = PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*rows, {**asdict(key), "created": made, "sha256": _hash(secret)}])
+        self._write([*rows, {**asdict(replace(key, sha256=_hash(secret))), "created": made}])
         return secret
 
     def revoke(self, name: str) -> None:
@@ -186,3 +211,6 @@ class Anyone:
 
     def find(self, authorization: str | None) -> Key:
         return self.key
+
+    def holds(self, name: str, sha256: str) -> bool:
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from spex_agents.cli.choices import REWARDS
 from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.node import question_in
+from spex_agents.rewards.aggregate import By
 from spex_agents.search.answers import Vote
 from spex_agents.server.gateway.errors import ApiError
 
@@ -32,6 +34,9 @@ class SearchSettings(BaseModel):
     step_tokens: Count | None = Field(default=None, description="Tokens of a thought, at most.")
     path_tokens: Count | None = Field(default=None, description="Tokens of a path, at most.")
     reward: str | None = Field(default=None, description=f"One of {', '.join(REWARDS)}.")
+    aggregate: By | None = Field(
+        default=None, description="How the rewards of a path's steps become its reward."
+    )
     vote: Vote | None = Field(default=None, description="How the answers are counted.")
     seed: Seed | None = Field(default=None, description="Decides the search, with all the above.")
     speculation: bool | None = Field(
@@ -95,6 +100,23 @@ class ChatRequest(BaseModel):
     response_format: TextFormat | None = None
     audio: None = None
 
+    @property
+    def asked(self) -> Asked:
+        """The question, as `create_tot_node` finds it in a conversation; system messages apart.
+
+        Raises:
+            ApiError: There is no user message, or it is empty.
+        """
+        return _asked(self.messages)
+
+    @property
+    def search_seed(self) -> int:
+        return self.spex.seed if self.spex.seed is not None else self.seed or 0
+
+    @property
+    def token_limit(self) -> float:
+        return self.max_completion_tokens or self.max_tokens or math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -112,12 +134,7 @@ class Asked:
         return replace(template, system=f"{template.system}\n\n{self.system}")
 
 
-def asked_in(messages: Sequence[ChatMessage]) -> Asked:
-    """The question in a conversation, as `create_tot_node` finds it; system messages apart.
-
-    Raises:
-        ApiError: There is no user message, or it is empty.
-    """
+def _asked(messages: Sequence[ChatMessage]) -> Asked:
     system = "\n\n".join(
         message.text for message in messages if message.role in ("system", "developer")
     )

@@ -11,8 +11,9 @@ from starlette.responses import HTMLResponse, StreamingResponse
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
 from spex_agents.server.gateway.chat import IdempotencyKey
+from spex_agents.server.gateway.events import END, ENDED, Place
 from spex_agents.server.gateway.requests import ChatRequest
-from spex_agents.server.gateway.search import END, ENDED, Place, Search
+from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, EventStream, sent_event
 from spex_agents.view import live_page
 
@@ -95,7 +96,7 @@ async def look(id: str, key: Caller, gateway: Gateway) -> WholeSearch:  # noqa: 
     """A search with its question and its committed tree."""
     search = await gateway.searches.find(key, id)
     tree: Any = await gateway.searches.tree(search)
-    return WholeSearch(**search.summary(), question=search.question, tree=tree)
+    return WholeSearch(**search.summary(), question=search.request.asked.question, tree=tree)
 
 
 @router.delete("/{id}", status_code=204, responses=errors(401, 404))
@@ -146,7 +147,7 @@ async def view(id: str) -> HTMLResponse:  # noqa: A002 (in the path)
 
 
 async def _events(search: Search, after: Place, ping_seconds: float) -> AsyncIterator[str]:
-    async for told in search.events(after, ping_seconds=ping_seconds):
+    async for told in search.events.follow(after, ping_seconds=ping_seconds):
         if told is None:
             yield PING
             continue

@@ -1,63 +1,27 @@
-"""One search of a client's: what is known of it, and what is told to those who watch it."""
+"""One search of a client's: what was asked, what has become of it, and who waits for it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, cast
 
-from spex_agents.errors import SettingsError
 from spex_agents.nodes.node import NO_ANSWER
 from spex_agents.nodes.state import tree_of
 from spex_agents.search.tree import Tree
 from spex_agents.server.gateway.database import Record
 from spex_agents.server.gateway.errors import ApiError
-from spex_agents.server.gateway.requests import ChatRequest, asked_in
+from spex_agents.server.gateway.events import Events
+from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.speculation.events import LedgerEvent, ThoughtEvent, path_id
 from spex_agents.speculation.ledger import Ledger
 
 State: TypeAlias = Literal["running", "suspended", "done", "failed"]
 """Suspended: its clients have left; it goes on where it was when it is asked for again."""
 
-ENDED = ("done", "failed")
-
-Event: TypeAlias = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a watcher has come: accepted thoughts, and rewards, in the order of the search.
-
-    Both orders are the same in every run of a search, so a place holds across restarts.
-
-    Example:
-        >>> Place.parse("12.8"), str(Place(12, 8))
-        (Place(thoughts=12, rewards=8), '12.8')
-    """
-
-    thoughts: int = 0
-    rewards: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.thoughts}.{self.rewards}"
-
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """The place that an event's id names.
-
-        Raises:
-            SettingsError: None.
-        """
-        first, _, second = text.partition(".")
-        if not (text.isascii() and first.isdecimal() and second.isdecimal() and len(text) < 20):
-            raise SettingsError(f"Last-Event-ID={text!r}: must be the id of an event: 12.8")
-        return cls(int(first), int(second))
-
-
-END = "end"
-"""The id of a search's last event."""
+_FIGURES = tuple(figure.name for figure in fields(Ledger))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True, kw_only=True)
@@ -67,22 +31,25 @@ class Search:
     Attributes:
         id: Of the search; also its thread's in the checkpoints.
         owner: The name of its key.
+        key: The hash of the key that it runs for.
         created: Seconds since the epoch.
         request: What was asked.
         fingerprint: Of the request, to tell it from others of the same Idempotency-Key.
         background: Whether it runs on without clients.
         state: What has become of it.
         result: Once it is done: `answer`, `content`, `finish_reason`, `stopped`, `tree_sha256`.
-        error: Once it has failed.
+        error: Once it has failed, or as soon as it is ended for a reason.
         seconds: How long it has run.
         spent: What all its runs have cost.
         rows: Its committed tree once it has ended, as `SearchState` has it.
         task: Its run, if it is running here.
         clients: Requests that wait for its answer.
+        events: What is told of it.
     """
 
     id: str
     owner: str
+    key: str = ""
     created: float
     request: ChatRequest
     fingerprint: str
@@ -95,50 +62,31 @@ class Search:
     rows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     clients: int = 0
-    _told: list[tuple[Place, Event]] = field(default_factory=list)
-    _known: set[tuple[str, str]] = field(default_factory=set)
-    _place: Place = field(default_factory=Place)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    events: Events = field(default_factory=Events)
 
     # What happens to it.
 
     def hear(self, event: ThoughtEvent) -> None:
-        """Take what the search's session tells; thoughts that are known already are passed over."""
+        """Take what the search's session tells."""
         told = cast(ThoughtEvent | LedgerEvent, event)
         if told["type"] == "ledger":
-            names = {figure.name for figure in fields(Ledger)}
-            figures: Any = {name: value for name, value in told["ledger"].items() if name in names}
-            asked = (
-                self.spent.prompt_tokens or figures["prompt_tokens"]
-            )  # by every run: counted once
-            self.spent.add(Ledger(**figures))
-            self.spent.prompt_tokens = asked
+            known = self.spent.prompt_tokens  # each run asks for it anew; it is counted once
+            self.spent.add(Ledger(**{name: told["ledger"][name] for name in _FIGURES}))  # type: ignore[arg-type]
+            self.spent.prompt_tokens = known or self.spent.prompt_tokens
             return
         if (seconds := told["seconds"]) is not None:  # runs of a search follow each other
             told = {**told, "seconds": seconds + self.seconds}
-        if (status := told["status"]) in ("accepted", "scored"):
-            if (told["id"], status) in self._known:
-                return
-            self._known.add((told["id"], status))
-            self._place = Place(
-                self._place.thoughts + (status == "accepted"),
-                self._place.rewards + (status == "scored"),
-            )
-        self._tell(told)
+        self.events.tell(told)
 
     def recall(self, state: Mapping[str, Any]) -> None:
-        """Tell what a checkpoint has of it, unless it has been told."""
+        """Go on from what a checkpoint has of it."""
         self.rows = {key: state.get(key) or [] for key in ("thoughts", "rewards")}
-        for row in self.rows["thoughts"]:
-            tokens = row["tokens"]
-            self.hear(_event(row, status="accepted", text=row["text"], tokens=tokens))
-        for row in self.rows["rewards"]:
-            self.hear(_event(row, status="scored", reward=row["reward"]))
+        self.events.recall(self.rows)
 
     def become(self, state: State) -> None:
         """Change, and say so."""
         self.state = state
-        self._tell({"type": "search", **self.summary()})
+        self.events.tell({"type": "search", **self.summary()})
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """Take the state that the graph ended with."""
@@ -149,7 +97,7 @@ class Search:
         self.result = {
             "answer": answer,
             "content": _best_reply(tree) if answer is None else answer,
-            "finish_reason": "length" if tokens >= self.token_limit else "stop",
+            "finish_reason": "length" if tokens >= self.request.token_limit else "stop",
             "stopped": values.get("stopped"),
             "tree_sha256": values["tree_sha256"],
         }
@@ -158,37 +106,6 @@ class Search:
     def fail(self, error: ApiError) -> None:
         self.error = error
         self.become("failed")
-
-    def _tell(self, event: Event) -> None:
-        self._told.append((self._place, event))
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    # What it is.
-
-    @property
-    def token_limit(self) -> float:
-        asked = self.request.max_completion_tokens or self.request.max_tokens
-        return float("inf") if asked is None else asked
-
-    @property
-    def question(self) -> str:
-        return asked_in(self.request.messages).question
-
-    def summary(self) -> dict[str, Any]:
-        """All but the tree and the question, as plain data."""
-        return {
-            "id": self.id,
-            "object": "search",
-            "created": int(self.created),
-            "model": self.request.model,
-            "state": self.state,
-            "seconds": round(self.seconds, 3),
-            **dict.fromkeys(("answer", "content", "finish_reason", "stopped", "tree_sha256")),
-            **(self.result or {}),
-            "error": None if self.error is None else self.error.detail.model_dump(),
-            "ledger": self.spent.report(),
-        }
 
     # Who waits for it.
 
@@ -206,63 +123,44 @@ class Search:
             if not self.clients and not self.background:
                 self.cancel()
 
-    def cancel(self) -> None:
+    def cancel(self, why: ApiError | None = None) -> None:
         """End its run, once: a second time would interrupt what the first one began.
 
-        A run that has come to its end is left to save it.
+        A run that has come to its end is left to save it. With a reason, the search has failed;
+        without one it is suspended.
         """
         if self.state == "running" and self.task is not None and not self.task.cancelling():
+            self.error = why
             self.task.cancel()
 
-    async def over(self) -> None:
-        """Wait until it does not run any more."""
-        while self.state == "running":
-            await self._changed.wait()
+    # What it is, as plain data.
 
-    async def events(
-        self, after: Place = Place(), *, ping_seconds: float
-    ) -> AsyncIterator[tuple[Place | None, Event] | None]:
-        """What is told from a place on, as it comes: None after a silence; a place where it moves.
-
-        It ends with the search, and where the search is suspended.
-        """
-        index = 0
-        while True:
-            changed = self._changed
-            while index < len(self._told):
-                place, event = self._told[index]
-                index += 1
-                behind = place.thoughts < after.thoughts or place.rewards < after.rewards
-                status = event.get("status")
-                if status == "accepted":
-                    if place.thoughts > after.thoughts:
-                        after = replace(after, thoughts=place.thoughts)
-                        yield after, event
-                elif status == "scored":
-                    if place.rewards > after.rewards:
-                        after = replace(after, rewards=place.rewards)
-                        yield after, event
-                elif not behind or event.get("state") in ENDED:
-                    yield None, event
-            if self.state != "running":
-                return
-            try:
-                async with asyncio.timeout(ping_seconds):
-                    await changed.wait()
-            except TimeoutError:
-                yield None
-
-    # What the database has of it.
+    def summary(self) -> dict[str, Any]:
+        """All but the tree and the question."""
+        return {
+            "id": self.id,
+            "object": "search",
+            "created": int(self.created),
+            "model": self.request.model,
+            "state": self.state,
+            "seconds": round(self.seconds, 3),
+            **dict.fromkeys(("answer", "content", "finish_reason", "stopped", "tree_sha256")),
+            **(self.result or {}),
+            "error": None if self.error is None else self.error.detail.model_dump(),
+            "ledger": self.spent.report(),
+        }
 
     def record(self) -> Record:
+        """What the database keeps."""
         body = {
             "request": self.request.model_dump(exclude_none=True),
+            "key": self.key,
             "fingerprint": self.fingerprint,
             "background": self.background,
             "result": self.result,
             "error": None if self.error is None else self.error.saved(),
             "seconds": self.seconds,
-            "spent": {name.name: getattr(self.spent, name.name) for name in fields(Ledger)},
+            "spent": {name: getattr(self.spent, name) for name in _FIGURES},
             "rows": self.rows,
         }
         return Record(self.id, self.owner, self.state, self.created, body)
@@ -310,24 +208,3 @@ def _best_reply(tree: Tree) -> str:
         return NO_ANSWER
     best = max(leaves, key=lambda path: tree.rewards.get(path, 0.0))
     return "\n".join(thought.text for thought in tree.chain(best)).strip() or NO_ANSWER
-
-
-def _event(
-    row: Mapping[str, Any],
-    *,
-    status: Literal["accepted", "scored"],
-    text: str = "",
-    reward: float | None = None,
-    tokens: int | None = None,
-) -> ThoughtEvent:
-    path = tuple(row["path"])
-    return {
-        "type": "thought",
-        "id": path_id(path),
-        "parent": path_id(path[:-1]),
-        "status": status,
-        "text": text,
-        "reward": reward,
-        "seconds": None,
-        "tokens": tokens,
-    }

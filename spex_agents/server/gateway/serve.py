@@ -63,13 +63,13 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         parts: Parts | None = getattr(self._app.state, "parts", None)
         if parts is not None:
-            parts.searches.draining = True
+            parts.searches.runs.draining = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         parts: Parts = self._app.state.parts
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(parts.searches.drain())  # its clients' streams end with the searches
+            tasks.create_task(parts.searches.runs.drain())  # so the clients' streams end, too
             await super().shutdown(sockets)
 
 
