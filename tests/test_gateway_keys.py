@@ -228,6 +228,7 @@ async def test_a_key_has_so_many_searches_at_a_time(keys: KeyFile) -> None:
         assert (await more.post("/v1/searches", json=ASKED)).status_code == 202
         full = await more.post(PATH, json=ASKED)
         assert (full.status_code, full.json()["error"]["code"]) == (503, "overloaded")
+        more.headers["Authorization"] = f"Bearer {keys.create(Key(name='seer', metrics=True))}"
         metrics = (await more.get("/metrics")).text
         assert 'spex_gateway_refused_total{code="concurrency_exceeded",key="tutors"} 1.0' in metrics
         assert "spex_gateway_searches_running 3.0" in metrics
@@ -290,6 +291,31 @@ async def test_a_database_has_one_gateway(tmp_path: Path) -> None:
 
 
 # What the operator sees
+
+
+async def test_metrics_have_keys_of_their_own(keys: KeyFile) -> None:
+    path = str(keys.path)
+    command = ["gateway", "key", "create", "prometheus", "--metrics", "--keys", path]
+    seer = CliRunner().invoke(app, command).stdout.strip()
+    secret = keys.create(Key(name="tutors"))
+    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--keys", path]).stdout
+    assert listed.startswith("prometheus: /metrics\n")
+
+    async def ask(key: str | None, method: str, where: str) -> int:
+        async with running.http(key) as http:
+            return (await http.request(method, where, json=ASKED)).status_code
+
+    async with gateway(served=False, keys=keys) as running:
+        answers = {key: await ask(key, "GET", "/metrics") for key in (None, secret, seer)}
+        assert answers == {None: 401, secret: 403, seer: 200}
+        for method, where in (("POST", PATH), ("GET", "/v1/models"), ("GET", "/v1/searches")):
+            assert await ask(seer, method, where) == 403
+        assert running.engine.decoded_tokens == 0
+        assert await ask(None, "GET", "/healthz") == await ask(None, "GET", "/readyz") == 200
+    async with gateway(served=False, keys=keys, open_metrics=True) as running:
+        assert await ask(None, "GET", "/metrics") == 200
+    async with gateway(served=False) as running:  # where anybody may ask, anybody may look
+        assert await ask(None, "GET", "/metrics") == 200
 
 
 async def test_logs_are_json_and_have_no_prompt(caplog: pytest.LogCaptureFixture) -> None:

@@ -76,6 +76,12 @@ def run(
             rich_help_panel=KEYS,
         ),
     ] = None,
+    open_metrics: Annotated[
+        bool,
+        typer.Option(
+            help="Let /metrics be read without a key (key create --metrics).", rich_help_panel=KEYS
+        ),
+    ] = False,
     database: Annotated[
         str,
         typer.Option(
@@ -151,6 +157,7 @@ def run(
             body_bytes=body_bytes,
             drain_seconds=drain,
             keep_seconds=keep_days * 86_400,
+            open_metrics=open_metrics,
             log_prompts=log_prompts,
         )
         engines = _engines(engine or ["embedded"], model, api_key, speed)
@@ -213,13 +220,21 @@ def create(
         ),
     ] = None,
     window: Annotated[float, typer.Option(help="Seconds of that window.")] = 3600.0,
+    metrics: Annotated[
+        bool, typer.Option(help="A key for /metrics, and for nothing else.")
+    ] = False,
 ) -> None:
     """Make a key and print it, this once: the file has its hash."""
     with exit_codes():
         from spex_agents.server.gateway.keys import Key, KeyFile  # noqa: PLC0415 (only here)
 
         made = Key(
-            name=name, concurrency=concurrency, tokens=tokens, waste=waste, window_seconds=window
+            name=name,
+            concurrency=concurrency,
+            tokens=tokens,
+            waste=waste,
+            window_seconds=window,
+            metrics=metrics,
         )
         print(KeyFile(keys).create(made))
 
@@ -242,6 +257,9 @@ def list_keys(*, keys: KeysFile) -> None:
         from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
 
         for one in KeyFile(keys).all().values():
+            if one.metrics:
+                print(f"{one.name}: /metrics")
+                continue
             limits = f"{one.concurrency} searches"
             if one.tokens is not None:
                 limits += f", {one.tokens} tokens"

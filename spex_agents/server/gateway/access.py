@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from spex_agents.server.gateway.errors import RESPONSES
+from spex_agents.server.gateway.errors import RESPONSES, ApiError
 from spex_agents.server.gateway.keys import Anyone, Key, KeyFile
 from spex_agents.server.gateway.searches import Searches
 from spex_agents.server.gateway.settings import Hosting
@@ -38,12 +38,37 @@ async def _caller(
     gateway: Gateway,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Key:
+    key = _key(request, gateway)
+    if key.metrics:
+        raise ApiError(403, "this key is for /metrics alone: take another", code="wrong_key")
+    return key
+
+
+async def _operator(
+    request: Request,
+    gateway: Gateway,
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> None:
+    if gateway.hosting.open_metrics or isinstance(gateway.keys, Anyone):
+        return
+    if not _key(request, gateway).metrics:
+        raise ApiError(
+            403,
+            "this key is for searches: take one of `spex gateway key create NAME --metrics`",
+            code="wrong_key",
+        )
+
+
+def _key(request: Request, gateway: Parts) -> Key:
     key = gateway.keys.find(request.headers.get("Authorization"))
     request.state.key = key.name
     return key
 
 
 Caller: TypeAlias = Annotated[Key, Depends(_caller)]
+
+OPERATOR = Depends(_operator)
+"""Of routes that tell about all keys."""
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway import chat, errors, routes
-from spex_agents.server.gateway.access import Gateway, Parts
+from spex_agents.server.gateway import access, chat, errors, routes
+from spex_agents.server.gateway.access import OPERATOR, Gateway, Parts
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import MEMORY, open_database
 from spex_agents.server.gateway.guard import Guard
@@ -61,10 +61,14 @@ async def readyz(gateway: Gateway) -> JSONResponse:
 @health.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={200: {"description": "For Prometheus."}},
+    dependencies=[OPERATOR],
+    responses={200: {"description": "For Prometheus."}, **access.errors(401, 403)},
 )
 async def metrics(gateway: Gateway) -> PlainTextResponse:
-    """Requests, searches, tokens by key, speculation, and the engines' own load."""
+    """Requests, searches, tokens by key, speculation, and the engines' own load.
+
+    With a key of its own kind, if there are keys: it names them all.
+    """
     for name, engine in gateway.searches.catalogue.engines.items():
         with suppress(Exception):  # what does not answer is for /readyz to tell
             async with asyncio.timeout(READY_SECONDS):

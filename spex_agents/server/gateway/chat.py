@@ -39,7 +39,7 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-@router.get("/v1/models", responses=errors(401))
+@router.get("/v1/models", responses=errors(401, 403))
 async def models(_: Caller, gateway: Gateway) -> ModelList:
     """All engines and policies; any other size works as well: ``spex/rebase-8``."""
     return ModelList(
@@ -50,7 +50,7 @@ async def models(_: Caller, gateway: Gateway) -> ModelList:
     )
 
 
-@router.get("/v1/models/{model:path}", responses=errors(401, 404))
+@router.get("/v1/models/{model:path}", responses=errors(401, 403, 404))
 async def model(model: str, _: Caller, gateway: Gateway) -> ModelCard:
     """One model, if there is such an engine and policy."""
     gateway.searches.catalogue.find(model)
@@ -62,7 +62,7 @@ async def model(model: str, _: Caller, gateway: Gateway) -> ModelCard:
     response_model=Completion,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        **errors(400, 401, 404, 408, 413, 422, 429, 500, 502, 503, 504),
+        **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
     },
 )
 async def complete(

@@ -36,6 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The request is not valid: `param` says where.",
         401: "No API key, or an unknown one.",
+        403: "The API key is for something else.",
         404: "No such model or search.",
         408: "The body came too slowly.",
         413: "The body is too large.",

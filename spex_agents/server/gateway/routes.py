@@ -67,7 +67,7 @@ class SearchList(BaseModel):
 @router.post(
     "",
     status_code=202,
-    responses=errors(400, 401, 404, 408, 413, 422, 429, 503),
+    responses=errors(400, 401, 403, 404, 408, 413, 422, 429, 503),
 )
 async def begin(
     body: ChatRequest,
@@ -82,7 +82,7 @@ async def begin(
     return SearchView(**search.summary())
 
 
-@router.get("", responses=errors(400, 401))
+@router.get("", responses=errors(400, 401, 403))
 async def latest(
     key: Caller, gateway: Gateway, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> SearchList:
@@ -91,7 +91,7 @@ async def latest(
     return SearchList(data=[SearchView(**search.summary()) for search in searches])
 
 
-@router.get("/{id}", responses=errors(401, 404))
+@router.get("/{id}", responses=errors(401, 403, 404))
 async def look(id: str, key: Caller, gateway: Gateway) -> WholeSearch:  # noqa: A002 (in the path)
     """A search with its question and its committed tree."""
     search = await gateway.searches.find(key, id)
@@ -99,7 +99,7 @@ async def look(id: str, key: Caller, gateway: Gateway) -> WholeSearch:  # noqa: 
     return WholeSearch(**search.summary(), question=search.request.asked.question, tree=tree)
 
 
-@router.delete("/{id}", status_code=204, responses=errors(401, 404))
+@router.delete("/{id}", status_code=204, responses=errors(401, 403, 404))
 async def forget(id: str, key: Caller, gateway: Gateway) -> None:  # noqa: A002 (in the path)
     """End a search if it runs, and forget it: its question, its tree and its answer."""
     await gateway.searches.forget(key, id)
@@ -111,7 +111,7 @@ async def forget(id: str, key: Caller, gateway: Gateway) -> None:  # noqa: A002 
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         204: {"description": "All has been told: do not come back."},
-        **errors(400, 401, 404),
+        **errors(400, 401, 403, 404),
     },
 )
 async def events(

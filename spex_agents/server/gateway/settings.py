@@ -27,6 +27,7 @@ class Hosting:
         drain_seconds: Time for the running searches to end after SIGTERM.
         ping_seconds: Silence after which a stream is sent a comment.
         keep_seconds: Age at which an ended search is forgotten, its question and tree included.
+        open_metrics: Whether ``/metrics`` needs no key, though there are keys.
         log_prompts: Whether the log has the questions, too.
 
     Raises:
@@ -46,6 +47,7 @@ class Hosting:
     drain_seconds: float = 30.0
     ping_seconds: float = 15.0
     keep_seconds: float = 7 * 86_400.0
+    open_metrics: bool = False
     log_prompts: bool = False
 
     def __post_init__(self) -> None:
