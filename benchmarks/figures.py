@@ -17,9 +17,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
-from spex_agents.bench.sim import DEPTHS, Case, Row, run
+from spex_agents.bench.sim import Row, run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.search import Policy, Rebase, Rstar
 from spex_agents.search.registry import POLICIES, make_policy

@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from spex_agents.bench.case import Case
 from spex_agents.bench.drafts import WAYS, DraftComparison, Rate, Round
 from spex_agents.bench.predictor import measure
 from spex_agents.bench.real import compare
 from spex_agents.bench.report import draft_tables
-from spex_agents.bench.sim import Case, run
+from spex_agents.bench.sim import run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import TraceReward, record, shipped_trace
 from spex_agents.cli import app

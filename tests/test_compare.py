@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from spex_agents.bench.compare import GREEDY, MAJORITY, compare, control, summarise
+from spex_agents.bench.compare import compare
+from spex_agents.bench.figures import wilson
 from spex_agents.bench.journal import Journal
-from spex_agents.bench.shares import wilson
+from spex_agents.bench.tally import GREEDY, MAJORITY, control, summarise
 from spex_agents.cli import app
-from spex_agents.cli.compare import named_policies
+from spex_agents.cli.policies import named_policies
 from spex_agents.engines.base import Request
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine

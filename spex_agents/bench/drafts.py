@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
+from spex_agents.bench.figures import rounded
 from spex_agents.bench.real import timed, wake
 from spex_agents.engines.base import Request
 from spex_agents.engines.embedded import EmbeddedEngine
@@ -89,13 +90,7 @@ class DraftComparison:
             "engine": self.engine,
             "exactness": self.exactness,
             "draft_tokens": self.draft_tokens,
-            "rates": [
-                {
-                    key: round(value, 4) if isinstance(value, float) else value
-                    for key, value in asdict(rate).items()
-                }
-                for rate in self.rates
-            ],
+            "rates": [rounded(asdict(rate)) for rate in self.rates],
             "speedup": {way: round(self.speedup(way), 3) for way in WAYS},
             "tree_agreement": self.agreement,
             "rows": [

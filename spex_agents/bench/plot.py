@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from spex_agents.bench.compare import Line
+from spex_agents.bench.tally import Line
 from spex_agents.errors import SettingsError
 
 FORMATS = ("svg", "png", "pdf")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from time import thread_time
 
+from spex_agents.bench.figures import rounded
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.rewards.simulated import SimulatedReward
@@ -50,10 +51,7 @@ class Cost:
     slowest_ms: float
 
     def report(self) -> dict[str, object]:
-        return {
-            key: round(value, 4) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-        }
+        return rounded(asdict(self))
 
 
 def measure(search: str, policy: Policy, depth: int, *, seed: int = 0) -> Cost:

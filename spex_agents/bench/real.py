@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from uuid import uuid4
 
+from spex_agents.bench.figures import rounded
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.speculation.config import SearchConfig, check_question
@@ -82,11 +83,7 @@ class Comparison:
             "tree_agreement": self.agreement,
             "useful_tokens": sum(pair.useful_tokens for pair in self.pairs),
             "wasted_tokens": sum(pair.wasted_tokens for pair in self.pairs),
-            "rows": [
-                {key: round(value, 4) for key, value in asdict(pair).items()}
-                | {"ratio": round(pair.ratio, 4)}
-                for pair in self.pairs
-            ],
+            "rows": [rounded(asdict(pair) | {"ratio": pair.ratio}) for pair in self.pairs],
         }
 
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spex_agents.bench.compare import Line
 from spex_agents.bench.drafts import WAYS, DraftComparison
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.sim import Row
+from spex_agents.bench.tally import Line
 
 PIPE_WIDTH = 150  # columns where no terminal tells
 

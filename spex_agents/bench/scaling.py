@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from statistics import fmean
 
-from spex_agents.bench.sim import Case, Searches, searches
+from spex_agents.bench.case import Case
+from spex_agents.bench.figures import rounded
+from spex_agents.bench.searches import Searches, searches
 from spex_agents.engines.fleet import Routing
 from spex_agents.errors import at_least_one
 from spex_agents.speculation.config import Speculation
@@ -43,10 +45,7 @@ class ScalingRow:
     same_tree: int
 
     def report(self) -> dict[str, object]:
-        return {
-            key: round(value, 4) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-        }
+        return rounded(asdict(self))
 
 
 def scaling(
@@ -99,9 +98,8 @@ def _measure(case: Case, queries: int) -> ScalingRow:
         runs.append((off, searches(case, seed, ahead)))
     off_s = fmean(ended for off, _ in runs for ended in off.finished)
     on_s = fmean(ended for _, on in runs for ended in on.finished)
-    size = getattr(case.policy, "rollouts", None) or getattr(case.policy, "width", 1)
     return ScalingRow(
-        policy=f"{case.name}-{size}",
+        policy=case.label,
         workers=case.replicas,
         routing=case.routing or "prefix",
         queries=case.queries,

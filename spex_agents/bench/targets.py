@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from spex_agents.bench.sim import DEPTHS, Case
+from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.search import Policy, Rebase, Rstar
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from spex_agents import rewards
 from spex_agents.engines.base import Sampling
+from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.hardware import HARDWARE
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.aggregate import WAYS
-from spex_agents.search import Limits
+from spex_agents.search import Limits, Policy
+from spex_agents.speculation.config import SearchConfig, Speculation
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai import OpenAIEngine
@@ -63,6 +69,11 @@ def make_engine(
     )
 
 
+def run_with(engine: AnyEngine, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end on the clock of its engine: virtual for the simulated one."""
+    return run_virtual(work) if isinstance(engine, SimulatedEngine) else asyncio.run(work)
+
+
 def make_reward(
     name: str | None,
     engine: AnyEngine,
@@ -88,6 +99,30 @@ def make_reward(
         raise SettingsError(f"aggregate={aggregate!r}: must be one of {', '.join(WAYS)}")
     reward = _named(name, engine, sampling=sampling, limits=limits)
     return reward if by == "last" else rewards.Aggregate(reward, by)
+
+
+def measured_config(
+    engine: AnyEngine,
+    policy: Policy,
+    reward: str | None,
+    limits: Limits,
+    speculation: Speculation,
+    *,
+    aggregate: str = "last",
+) -> SearchConfig:
+    """What a search is made of that is measured or recorded: no stopping rule cuts it short.
+
+    Raises:
+        SettingsError: As of `make_reward`.
+    """
+    return SearchConfig(
+        engine=engine,
+        policy=policy,
+        reward=make_reward(reward, engine, sampling=Sampling(), limits=limits, aggregate=aggregate),
+        limits=limits,
+        stop=None,
+        speculation=speculation,
+    )
 
 
 def _named(

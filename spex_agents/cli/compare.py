@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_format
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spex_agents.cli import ENGINE, SEARCH, exit_codes
-from spex_agents.cli.bench import ApiKey, Engine, Model
-from spex_agents.cli.choices import make_engine, make_reward
+from spex_agents.cli import options
+from spex_agents.cli.choices import make_engine, make_reward, run_with
+from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.options import SEARCH
+from spex_agents.cli.policies import named_policies
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError
-from spex_agents.search import Limits, Policy
 from spex_agents.search.answers import check_vote
-from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
+from spex_agents.search.limits import Limits
+from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 OUTPUT = "Output"
@@ -54,31 +54,11 @@ def compare_command(
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    width: Annotated[
-        int | None,
-        typer.Option(
-            help=f"As of spex solve: {defaults('width')}.",
-            show_default=False,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    rollouts: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Of policies that have some: {defaults('rollouts')}.",
-            show_default=False,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    depth: Annotated[
-        int, typer.Option(help="Thoughts in a path, at most.", rich_help_panel=SEARCH)
-    ] = 25,
-    step_tokens: Annotated[
-        int, typer.Option(help="Tokens of a thought, at most.", rich_help_panel=SEARCH)
-    ] = 256,
-    path_tokens: Annotated[
-        int, typer.Option(help="Tokens of a path, at most.", rich_help_panel=SEARCH)
-    ] = 1024,
+    width: options.Width = None,
+    rollouts: options.Rollouts = None,
+    depth: options.Depth = Limits().depth,
+    step_tokens: options.StepTokens = Limits().step_tokens,
+    path_tokens: options.PathTokens = Limits().path_tokens,
     reward: Annotated[
         str | None,
         typer.Option(
@@ -87,9 +67,7 @@ def compare_command(
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    vote: Annotated[
-        str, typer.Option(help="majority, weighted or best.", rich_help_panel=SEARCH)
-    ] = "weighted",
+    vote: options.VoteName = "weighted",
     shots: Annotated[
         Path | None,
         typer.Option(
@@ -98,7 +76,7 @@ def compare_command(
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the run.", rich_help_panel=SEARCH)] = 0,
+    seed: options.Seed = 0,
     isolation: Annotated[
         str,
         typer.Option(
@@ -108,18 +86,12 @@ def compare_command(
             rich_help_panel=SEARCH,
         ),
     ] = "auto",
-    engine: Engine = "embedded",
-    model: Model = None,
-    api_key: ApiKey = None,
-    temperature: Annotated[
-        float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)
-    ] = Sampling().temperature,
-    top_p: Annotated[
-        float, typer.Option(help="Nucleus.", rich_help_panel=ENGINE)
-    ] = Sampling().top_p,
-    top_k: Annotated[
-        int, typer.Option(help="Candidates; 0 for all.", rich_help_panel=ENGINE)
-    ] = Sampling().top_k,
+    engine: options.EngineName = "embedded",
+    model: options.Model = None,
+    api_key: options.ApiKey = None,
+    temperature: options.Temperature = Sampling().temperature,
+    top_p: options.TopP = Sampling().top_p,
+    top_k: options.TopK = Sampling().top_k,
     rows: Annotated[
         Path | None,
         typer.Option(
@@ -148,17 +120,12 @@ def compare_command(
     tokens for. Problem by problem, off and on in alternating order.
     """
     with exit_codes():
-        from spex_agents.bench.compare import (  # noqa: PLC0415 (--help)
-            GREEDY,
-            MAJORITY,
-            compare,
-            plain_repr,
-            summarise,
-        )
+        from spex_agents.bench.compare import compare, plain_repr  # noqa: PLC0415 (--help)
         from spex_agents.bench.journal import Journal  # noqa: PLC0415 (as above)
         from spex_agents.bench.plot import check_figure, draw  # noqa: PLC0415 (as above)
         from spex_agents.bench.report import compare_table, show  # noqa: PLC0415 (as above)
-        from spex_agents.engines.clock import run_virtual  # noqa: PLC0415 (as above)
+        from spex_agents.bench.tally import GREEDY, MAJORITY, summarise  # noqa: PLC0415 (as above)
+        from spex_agents.cli.progress import shown  # noqa: PLC0415 (as above)
         from spex_agents.problems import load  # noqa: PLC0415 (as above)
         from spex_agents.problems.files import read_examples  # noqa: PLC0415 (as above)
 
@@ -213,8 +180,7 @@ def compare_command(
                         config, found, policies, journal, seed=seed, progress=progress
                     )
 
-            virtual = opened.name.startswith("simulated/")
-            kept = run_virtual(run()) if virtual else asyncio.run(run())
+            kept = run_with(opened, run())
         asked = {number for number, _ in found.problems}
         lines = summarise(
             (row for row in kept.rows if row["problem"] in asked),
@@ -240,77 +206,3 @@ def compare_command(
             typer.echo(f"problem {row['problem']}, {row['method']}: {row['error']}", err=True)
         if not any(line.problems for line in lines):
             raise typer.Exit(3)
-
-
-def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Policy]:
-    """Policies by what they were called: a name, ``all``, or a name with sizes of its own.
-
-    Sizes in common go to the policies that have them.
-
-    Raises:
-        SettingsError: There is no such policy or size, a value is none, or a name comes twice.
-
-    Example:
-        >>> named_policies(["rebase", "rebase:width=4"], width=2)["rebase:width=4"]
-        Rebase(width=4, temperature=0.2)
-    """
-    found: dict[str, Policy] = {}
-    for spec in (one for given in specs for one in (_installed() if given == "all" else (given,))):
-        name, _, stated = spec.partition(":")
-        own: dict[str, int | None] = {}
-        for part in stated.split(",") if stated else ():
-            size, _, value = part.partition("=")
-            if not value.isdecimal():
-                raise SettingsError(f"policy={spec!r}: sizes are whole numbers, as in width=8")
-            own[size] = int(value)
-        known = sizes(name)
-        shared = {size: value for size, value in common.items() if size in known}
-        if spec in found:
-            raise SettingsError(f"policy={spec!r}: is given twice")
-        found[spec] = make_policy(name, **shared | own)
-    return found
-
-
-def _installed() -> Iterator[str]:
-    """All policies but those that lack a package, which is told on standard error."""
-    for name in POLICIES:
-        try:
-            make_policy(name)
-        except SettingsError as error:
-            typer.echo(f"{name} is left out: {error}", err=True)
-        else:
-            yield name
-
-
-@contextmanager
-def shown(problems: int) -> Iterator[Callable[[int, str], None]]:
-    """Tell on standard error how far it is: a bar on a terminal, else a line for each problem."""
-    from rich.console import Console  # noqa: PLC0415 (--help)
-    from rich.progress import (  # noqa: PLC0415 (as above)
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    console = Console(stderr=True)
-    seen: dict[int, None] = {}
-    if not console.is_terminal:
-
-        def tell(number: int, method: str) -> None:
-            if number not in seen:
-                seen[number] = None
-                typer.echo(f"problem {number} ({len(seen)} of at most {problems})", err=True)
-
-        yield tell
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=problems)
-
-        def advance(number: int, method: str) -> None:
-            bar.update(task, completed=len(seen), description=f"problem {number}: {method}")
-            seen[number] = None
-
-        yield advance

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spex_agents.cli import exit_codes
+from spex_agents.cli import options
 from spex_agents.cli.choices import make_engine
+from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.keys import key
+from spex_agents.cli.options import ENGINE
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
@@ -21,12 +24,9 @@ if TYPE_CHECKING:
 gateway = typer.Typer(
     help="Serve searches to many, behind OpenAI's protocol.", invoke_without_command=True
 )
-key = typer.Typer(help="API keys.", no_args_is_help=True)
 gateway.add_typer(key, name="key")
 
-ENGINE, KEYS, LIMITS, RUN = "Engine", "Keys and data", "Limits", "Running"
-
-KeysFile = Annotated[Path, typer.Option(help="The file of keys; it has their hashes only.")]
+KEYS, LIMITS, RUN = "Keys and data", "Limits", "Running"
 
 
 @gateway.callback()
@@ -47,12 +47,7 @@ def run(
         str | None,
         typer.Option(help="As of spex solve; for one engine.", rich_help_panel=ENGINE),
     ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Bearer token for the servers.", envvar="SPEX_API_KEY", rich_help_panel=ENGINE
-        ),
-    ] = None,
+    api_key: options.ApiKey = None,
     speed: Annotated[
         float, typer.Option(help="Of the simulated engine: times as fast.", rich_help_panel=ENGINE)
     ] = 1.0,
@@ -64,9 +59,9 @@ def run(
             rich_help_panel=ENGINE,
         ),
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)] = 0.8,
-    top_p: Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=ENGINE)] = 0.95,
-    top_k: Annotated[int, typer.Option(help="Candidates; 0 for all.", rich_help_panel=ENGINE)] = 40,
+    temperature: options.Temperature = Sampling().temperature,
+    top_p: options.TopP = Sampling().top_p,
+    top_k: options.TopK = Sampling().top_k,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -200,69 +195,3 @@ def _engines(
             made = SimulatedEngine(hardware=made.hardware, speed=speed)
         engines[name] = made
     return engines
-
-
-@key.command()
-def create(
-    name: Annotated[str, typer.Argument(help="Whose it is: in logs and metrics.")],
-    *,
-    keys: KeysFile,
-    concurrency: Annotated[int, typer.Option(help="Searches at a time.")] = 16,
-    tokens: Annotated[
-        int | None,
-        typer.Option(help="Tokens in a window, useful or wasted; no limit if not given."),
-    ] = None,
-    waste: Annotated[
-        int | None,
-        typer.Option(
-            help="Wasted tokens in a window, beyond which its searches do not run ahead; no limit "
-            "if not given."
-        ),
-    ] = None,
-    window: Annotated[float, typer.Option(help="Seconds of that window.")] = 3600.0,
-    metrics: Annotated[
-        bool, typer.Option(help="A key for /metrics, and for nothing else.")
-    ] = False,
-) -> None:
-    """Make a key and print it, this once: the file has its hash."""
-    with exit_codes():
-        from spex_agents.server.gateway.keys import Key, KeyFile  # noqa: PLC0415 (only here)
-
-        made = Key(
-            name=name,
-            concurrency=concurrency,
-            tokens=tokens,
-            waste=waste,
-            window_seconds=window,
-            metrics=metrics,
-        )
-        print(KeyFile(keys).create(made))
-
-
-@key.command()
-def revoke(
-    name: Annotated[str, typer.Argument(help="As it was created.")], *, keys: KeysFile
-) -> None:
-    """Take a key away: a running gateway refuses it from its next request on."""
-    with exit_codes():
-        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
-
-        KeyFile(keys).revoke(name)
-
-
-@key.command("list")
-def list_keys(*, keys: KeysFile) -> None:
-    """Print the names of the keys and their limits."""
-    with exit_codes():
-        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
-
-        for one in KeyFile(keys).all().values():
-            if one.metrics:
-                print(f"{one.name}: /metrics")
-                continue
-            limits = f"{one.concurrency} searches"
-            if one.tokens is not None:
-                limits += f", {one.tokens} tokens"
-            if one.waste is not None:
-                limits += f", {one.waste} wasted"
-            print(f"{one.name}: {limits} in {one.window_seconds:g} s")

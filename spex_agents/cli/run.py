@@ -14,10 +14,10 @@ from uuid import uuid4
 from rich.console import Console
 
 from spex_agents import demo
+from spex_agents.cli.choices import run_with
 from spex_agents.cli.live import live_view
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
-from spex_agents.engines.clock import run_virtual
 from spex_agents.errors import SettingsError
 from spex_agents.problems import Stated, read_problems
 from spex_agents.search import Tree
@@ -54,8 +54,7 @@ def run(
         listener = None if file is None else events.append
         with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
             search = timed(config, engine, Tree(question, seed), watched, listener)
-            virtual = engine.name.startswith("simulated/")
-            result, seconds = run_virtual(search) if virtual else asyncio.run(search)
+            result, seconds = run_with(engine, search)
         if file is not None:
             dump(recording(config, policy, result, seconds, events), file)
     if json:

@@ -13,14 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spex_agents.cli import exit_codes
+from spex_agents.cli import options
+from spex_agents.cli.exits import exit_codes
 from spex_agents.server.settings import Serving
 
 model = typer.Typer(help="Models for SGLang.", no_args_is_help=True)
 
 MODELS, DEVICE, SEVERAL, RUN = "Models", "Device", "Several workers", "Running"
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def serve_command(
@@ -110,7 +109,7 @@ def serve_command(
     restarts: Annotated[
         int, typer.Option(help="Of a dead server, in a row.", rich_help_panel=RUN)
     ] = 5,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Serve a policy model, and a reward model beside it, until interrupted.
 
@@ -150,7 +149,7 @@ def doctor(
     reward: Annotated[str | None, typer.Option(help="And at this.", show_default=False)] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The policy's.")] = 30000,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
     from spex_agents.server.doctor import examine  # noqa: PLC0415 (only here)

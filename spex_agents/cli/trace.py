@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +9,9 @@ import typer
 
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
-from spex_agents.cli import exit_codes
-from spex_agents.cli.bench import (
-    ApiKey,
-    Depth,
-    Engine,
-    Model,
-    PolicyName,
-    RewardName,
-    Rollouts,
-    StepTokens,
-    Width,
-    search_config,
-)
-from spex_agents.cli.choices import make_engine
+from spex_agents.cli import options
+from spex_agents.cli.choices import make_engine, measured_config, run_with
+from spex_agents.cli.exits import exit_codes
 from spex_agents.engines.trace import dump
 from spex_agents.errors import SettingsError
 from spex_agents.search import Limits
@@ -35,29 +23,26 @@ trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is
 
 @trace.command("record")
 def record_trace(
-    question: Annotated[
-        list[str] | None,
-        typer.Argument(help="Questions; a few sums by default.", show_default=False),
-    ] = None,
+    question: options.Questions = None,
     *,
     out: Annotated[Path, typer.Option(help="File to write, a JSON object a thought.")],
-    policy: PolicyName = "rebase",
-    width: Width = None,
-    rollouts: Rollouts = None,
-    depth: Depth = 8,
-    step_tokens: StepTokens = 64,
+    policy: options.PolicyName = "rebase",
+    width: options.Width = None,
+    rollouts: options.Rollouts = None,
+    depth: options.Depth = 8,
+    step_tokens: options.StepTokens = 64,
     seeds: Annotated[int, typer.Option(help="Searches for each question.")] = 1,
-    reward: RewardName = None,
-    engine: Engine = "embedded",
-    model: Model = None,
-    api_key: ApiKey = None,
+    reward: options.RewardName = None,
+    engine: options.EngineName = "embedded",
+    model: options.Model = None,
+    api_key: options.ApiKey = None,
 ) -> None:
     """Record every thought that real searches write, for ``spex bench sim --world FILE``."""
     with exit_codes():
         if not out.parent.is_dir():
             raise SettingsError(f"out={str(out)!r}: there is no directory {str(out.parent)!r}")
         opened = make_engine(engine, model, api_key)
-        config = search_config(
+        config = measured_config(
             opened,
             make_policy(policy, width=width, rollouts=rollouts),
             reward,
@@ -78,4 +63,4 @@ def record_trace(
                     )
                 )
 
-        out.write_text(asyncio.run(run()), encoding="utf-8")
+        out.write_text(run_with(opened, run()), encoding="utf-8")

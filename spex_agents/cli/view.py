@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spex_agents.cli import exit_codes
+from spex_agents.cli.exits import exit_codes
 from spex_agents.errors import SettingsError
 
 

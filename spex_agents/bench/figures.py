@@ -1,8 +1,22 @@
-"""Shares of problems, and how sure they are."""
+"""Figures as reports give them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import sqrt
+
+
+def rounded(figures: Mapping[str, object]) -> dict[str, object]:
+    """The same with four digits after the point.
+
+    Example:
+        >>> rounded({"share": 2 / 3, "count": 3})
+        {'share': 0.6667, 'count': 3}
+    """
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:

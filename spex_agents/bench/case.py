@@ -1,0 +1,164 @@
+"""What the virtual clock measures: a search, the hardware, and the world it runs in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from spex_agents.bench.trace import TraceReward
+from spex_agents.engines.base import Engine
+from spex_agents.engines.fleet import Routing, SimulatedFleet
+from spex_agents.engines.hardware import HARDWARE, Hardware
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.trace import TraceWorld
+from spex_agents.engines.world import World
+from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.rewards.base import Reward
+from spex_agents.rewards.simulated import SimulatedReward
+from spex_agents.search import Limits, Policy
+from spex_agents.speculation.budget import Allocation, Budget
+from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.termination import Stop
+
+DEPTHS = {"rstar": 5}
+"""Depth caps by policy name; 10 for the others, as in the paper's settings."""
+
+DRAFT_TOKENS, DRAFT_COST = 4, 0.1
+"""Token-level speculative decoding: tokens drafted for a step, and what drafting adds to it."""
+
+
+def label(name: str, policy: Policy) -> str:
+    """A search's name in reports: its policy's, and the size that matters most.
+
+    Example:
+        >>> from spex_agents.search import Rstar
+        >>> label("rstar", Rstar(rollouts=8, width=4))
+        'rstar-8'
+    """
+    return f"{name}-{getattr(policy, 'rollouts', None) or getattr(policy, 'width', 1)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One row of the benchmark.
+
+    Attributes:
+        preset: Hardware, one of `HARDWARE`, or one of your own.
+        name: The policy's name, for the report.
+        policy: What is searched with.
+        depth: Thoughts in a path, at most.
+        queries: Searches that run at the same time on one engine.
+        reward_latency: Seconds a reward takes.
+        reward_spread: Sigma of its log-normal spread.
+        seeds: Runs, each with seeds of its own.
+        speculation: What "on" means; its budget is filled in.
+        capacity: Of the budget: requests in flight, "slots" for as many as the hardware runs, or
+            "online" to find it.
+        allocation: Of the budget.
+        stop: When searches end early, on, off and with the oracle alike.
+        world: Who writes the thoughts; None for the synthetic process.
+        replicas: Devices that share the requests evenly, as one large one.
+        routing: How requests get to the devices if each is a server of its own, with its own cache
+            (`SimulatedFleet`); None for the one large device.
+        acceptance_length: Tokens a step yields for a request; more than 1 is token-level
+            speculative decoding of `DRAFT_TOKENS` at `DRAFT_COST`.
+
+    Raises:
+        SettingsError: A value is outside its range.
+    """
+
+    preset: str | Hardware
+    name: str
+    policy: Policy
+    depth: int
+    queries: int = 1
+    reward_latency: float = 0.05
+    reward_spread: float = 0.0
+    seeds: int = 20
+    speculation: Speculation = field(default_factory=Speculation)
+    capacity: int | Literal["slots", "online"] = "slots"
+    allocation: Allocation = "benefit"
+    stop: Stop | None = None
+    world: World | None = None
+    replicas: int = 1
+    routing: Routing | None = None
+    acceptance_length: float = 1.0
+
+    def __post_init__(self) -> None:
+        at_least_one(queries=self.queries, seeds=self.seeds, replicas=self.replicas)
+        self.reward()
+        self.budget()
+        Limits(depth=self.depth)
+
+    @property
+    def label(self) -> str:
+        return label(self.name, self.policy)
+
+    def hardware(self) -> Hardware:
+        """The preset, its replicas as one, with token-level speculative decoding if asked."""
+        if isinstance(self.preset, Hardware):
+            hardware = self.preset
+        elif self.preset in HARDWARE:
+            hardware = HARDWARE[self.preset]
+        else:
+            raise SettingsError(f"preset={self.preset!r}: must be one of {', '.join(HARDWARE)}")
+        if self.replicas > 1 and self.routing is None:
+            hardware = replace(
+                hardware,
+                name=f"{hardware.name} x{self.replicas}",
+                slots=hardware.slots * self.replicas,
+                per_sequence=hardware.per_sequence / self.replicas,
+                compute=hardware.compute / self.replicas,
+                slowdown=hardware.slowdown / self.replicas,
+            )
+        if self.acceptance_length != 1:
+            hardware = replace(
+                hardware,
+                acceptance_length=self.acceptance_length,
+                draft_tokens=DRAFT_TOKENS,
+                draft_cost=DRAFT_COST,
+            )
+        return hardware
+
+    def engine(self) -> SimulatedEngine | SimulatedFleet:
+        """A new engine, for one run."""
+        if self.routing is None:
+            return SimulatedEngine(self.world, self.hardware())
+        return SimulatedFleet(
+            self.world, self.hardware(), servers=self.replicas, routing=self.routing
+        )
+
+    def budget(self) -> Budget:
+        """A new budget, for one run."""
+        match self.capacity:
+            case "slots":
+                return Budget(self.hardware().slots, allocation=self.allocation)
+            case "online":
+                return Budget(None, allocation=self.allocation)
+            case int(capacity):
+                return Budget(capacity, allocation=self.allocation)
+        raise SettingsError(f"capacity={self.capacity!r}: must be a number, or 'slots' or 'online'")
+
+    def reward(self) -> Reward:
+        latency, spread = self.reward_latency, self.reward_spread
+        if isinstance(self.world, TraceWorld):
+            return TraceReward(world=self.world, latency=latency, spread=spread)
+        return SimulatedReward(latency=latency, spread=spread)
+
+    def config(self, engine: Engine, speculation: Speculation | None) -> SearchConfig:
+        """What its searches are made of, on an engine of its own."""
+        return SearchConfig(
+            engine=engine,
+            policy=self.policy,
+            reward=self.reward(),
+            limits=Limits(depth=self.depth, step_tokens=1024, path_tokens=1024 * self.depth),
+            stop=self.stop,
+            speculation=speculation,
+        )
+
+    def search(self, run: int, query: int) -> tuple[str, int]:
+        """The question and the seed of one search; those of a trace come first as recorded."""
+        if isinstance(self.world, TraceWorld):
+            turn, index = divmod(run * self.queries + query, len(self.world.questions))
+            return self.world.questions[index], turn
+        return f"question {query}", run * 10_000 + query

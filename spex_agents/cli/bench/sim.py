@@ -1,0 +1,201 @@
+"""``spex bench sim``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from json import dumps
+from typing import Annotated
+
+import typer
+
+from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.sim import Row, sweep
+from spex_agents.bench.targets import TARGETS
+from spex_agents.bench.trace import shipped_trace
+from spex_agents.cli import options
+from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.options import SEARCH, SPECULATION, WORLD
+from spex_agents.cli.policies import sized_policies
+from spex_agents.engines.trace import TraceWorld
+from spex_agents.engines.world import World
+from spex_agents.errors import SettingsError
+from spex_agents.search.registry import POLICIES
+from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.termination import ExactStop, MarginStop, Stop
+
+STOPS: dict[str, Stop | None] = {"none": None, "exact": ExactStop(), "margin": MarginStop()}
+
+
+def sim(
+    *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(POLICIES)}; repeatable.", show_default=False, rich_help_panel=SEARCH
+        ),
+    ] = None,
+    width: options.Width = None,
+    rollouts: options.Rollouts = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Thoughts in a path, at most: 10, of rstar 5.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    queries: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Searches at a time (1); repeatable.", show_default=False, rich_help_panel=SEARCH
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each case.", rich_help_panel=SEARCH)] = 20,
+    stop: Annotated[
+        str,
+        typer.Option(
+            help="End searches early: none, exact (lossless) or margin (SPEX's rule: lossy).",
+            rich_help_panel=SEARCH,
+        ),
+    ] = "none",
+    reward_latency: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Seconds a reward takes (0.05); repeatable.",
+            show_default=False,
+            rich_help_panel=WORLD,
+        ),
+    ] = None,
+    reward_spread: Annotated[
+        float, typer.Option(help="Sigma of its log-normal spread.", rich_help_panel=WORLD)
+    ] = 0.0,
+    preset: options.Preset = "paper-7b",
+    replicas: Annotated[
+        int,
+        typer.Option(help="Devices that share the requests evenly.", rich_help_panel=WORLD),
+    ] = 1,
+    acceptance_length: Annotated[
+        float,
+        typer.Option(
+            help="Tokens a step yields by token-level speculative decoding, 1 (none) to 5.",
+            rich_help_panel=WORLD,
+        ),
+    ] = 1.0,
+    world: Annotated[
+        str,
+        typer.Option(
+            help="Who writes the thoughts: synthetic, trace (recorded from a small model, comes "
+            "with the package), or the file of a trace.",
+            rich_help_panel=WORLD,
+        ),
+    ] = "synthetic",
+    selector: Annotated[
+        str, typer.Option(help="replay, or paper: SPEX's rule.", rich_help_panel=SPECULATION)
+    ] = "replay",
+    threshold: options.Threshold = Speculation().threshold,
+    waste: options.Waste = Speculation().waste,
+    draws: options.Draws = Speculation().draws,
+    allocation: Annotated[
+        str, typer.Option(help="benefit, or paper: SPEX's.", rich_help_panel=SPECULATION)
+    ] = "benefit",
+    capacity: Annotated[
+        str,
+        typer.Option(
+            help="Requests in flight at which nothing more is begun early: a number, slots (as "
+            "many as the hardware runs) or online (to be found).",
+            rich_help_panel=SPECULATION,
+        ),
+    ] = "slots",
+    json: options.Json = False,
+) -> None:
+    """On the virtual clock: off, on, and with perfect foresight.
+
+    A row for each policy, number of queries and reward latency. Without these, --width, --rollouts
+    and --depth: a row for each of the project's targets.
+    """
+    with exit_codes():
+        from spex_agents.bench.report import show, sim_table  # noqa: PLC0415 (--help needs none)
+
+        if stop not in STOPS:
+            raise SettingsError(f"stop={stop!r}: must be one of {', '.join(STOPS)}")
+        names = policy or ["rebase"]
+        policies = sized_policies(names, width=width, rollouts=rollouts)
+        base = Case(
+            preset=preset,
+            name=names[0],
+            policy=policies[0],
+            depth=10 if depth is None else depth,
+            seeds=seeds,
+            reward_spread=reward_spread,
+            speculation=Speculation(
+                selector=selector,  # type: ignore[arg-type]
+                threshold=threshold,
+                waste=waste,
+                draws=draws,
+            ),
+            capacity=int(capacity) if capacity.isdecimal() else capacity,  # type: ignore[arg-type]
+            allocation=allocation,  # type: ignore[arg-type]
+            stop=STOPS[stop],
+            world=_world(world),
+            replicas=replicas,
+            acceptance_length=acceptance_length,
+        )
+        targets = []
+        if any((policy, queries, reward_latency)) or {width, rollouts, depth} != {None}:
+            cases = [
+                replace(
+                    base,
+                    name=name,
+                    policy=chosen,
+                    depth=DEPTHS.get(name, 10) if depth is None else depth,
+                    queries=together,
+                    reward_latency=latency,
+                )
+                for (name, chosen), latency, together in product(
+                    zip(names, policies, strict=True), reward_latency or [0.05], queries or [1]
+                )
+            ]
+        else:
+            targets = list(TARGETS)
+            cases = [target.case(base) for target in targets]
+        rows = sweep(cases, _tell)
+        if json:
+            reports = [row.report() for row in rows]
+            for report, target in zip(reports, targets, strict=False):
+                report |= {"goal_speedup": target.speedup, "goal_oracle_share": target.share}
+            settings = {
+                "preset": preset,
+                "world": world,
+                "selector": selector,
+                "threshold": threshold,
+                "waste": waste,
+                "draws": draws,
+                "allocation": allocation,
+                "capacity": capacity,
+                "stop": rows[0].stop,
+                "lossy": rows[0].lossy,
+                "acceptance_length": acceptance_length,
+                "reward_spread": reward_spread,
+            }
+            typer.echo(dumps({**settings, "rows": reports}))
+        else:
+            show(sim_table(rows, [target.goal() for target in targets]))
+
+
+def _world(name: str) -> World | None:
+    match name:
+        case "synthetic":
+            return None
+        case "trace":
+            return shipped_trace()
+        case file:
+            return TraceWorld.load(file)
+
+
+def _tell(row: Row) -> None:
+    typer.echo(
+        f"{row.label}, {row.queries} queries, reward {row.reward_latency:g} s: "
+        f"{row.speedup:.2f} times as fast",
+        err=True,
+    )

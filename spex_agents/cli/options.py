@@ -1,0 +1,121 @@
+"""The options of the command line: each is declared once, and means the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from spex_agents.engines.hardware import HARDWARE
+from spex_agents.search.registry import POLICIES, defaults
+
+SEARCH, ENGINE, SPECULATION, WORLD = "Search", "Engine", "Speculation", "Hardware and world"
+"""Panels of ``--help``."""
+
+Questions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(help="Questions, taken in turn; a few sums by default.", show_default=False),
+]
+
+PolicyName: TypeAlias = Annotated[
+    str, typer.Option(help=f"{', '.join(POLICIES)}.", rich_help_panel=SEARCH)
+]
+Width: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Thoughts in a layer, children of a thought, or whole answers, as the policy has "
+        f"it ({defaults('width')}). Beam and dvts keep one in 4 of a layer.",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
+]
+Rollouts: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Rounds of a Monte-Carlo tree search ({defaults('rollouts')}).",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
+]
+RewardName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="confidence (the model's own log-probabilities; default), judge, value (sure, "
+        "likely or impossible?), expected-value (by the words' probabilities), group-vote "
+        "(which of the layer is best?), votes (do completions agree?), calculator (do the "
+        "stated equations hold?), simulated (default of the simulated engine), or "
+        "module:function, an async function (question, steps) -> float of your own.",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
+]
+AggregateName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="A path's reward out of those of its steps: last, min, prod or mean.",
+        rich_help_panel=SEARCH,
+    ),
+]
+VoteName: TypeAlias = Annotated[
+    str, typer.Option(help="majority, weighted or best.", rich_help_panel=SEARCH)
+]
+Depth: TypeAlias = Annotated[
+    int, typer.Option(help="Thoughts in a path, at most.", rich_help_panel=SEARCH)
+]
+StepTokens: TypeAlias = Annotated[
+    int, typer.Option(help="Tokens of a thought, at most.", rich_help_panel=SEARCH)
+]
+PathTokens: TypeAlias = Annotated[
+    int, typer.Option(help="Tokens of a path, at most.", rich_help_panel=SEARCH)
+]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Decides the run.", rich_help_panel=SEARCH)]
+
+EngineName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="embedded (a small model in this process), simulated (no model, on a virtual "
+        "clock), or the address of an OpenAI-compatible server: http://127.0.0.1:30000/v1",
+        rich_help_panel=ENGINE,
+    ),
+]
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="embedded: a GGUF file; simulated: a hardware preset; server: the model's name.",
+        show_default=False,
+        rich_help_panel=ENGINE,
+    ),
+]
+ApiKey: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Bearer token for the server.", envvar="SPEX_API_KEY", rich_help_panel=ENGINE
+    ),
+]
+Temperature: TypeAlias = Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)]
+TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=ENGINE)]
+TopK: TypeAlias = Annotated[
+    int, typer.Option(help="Candidates; 0 for all.", rich_help_panel=ENGINE)
+]
+
+Threshold: TypeAlias = Annotated[
+    float,
+    typer.Option(help="Least probability of a thought begun early.", rich_help_panel=SPECULATION),
+]
+Draws: TypeAlias = Annotated[
+    int, typer.Option(help="Trees drawn for a forecast.", rich_help_panel=SPECULATION)
+]
+Waste: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Tokens that may be wasted for each useful one.", rich_help_panel=SPECULATION
+    ),
+]
+
+Preset: TypeAlias = Annotated[
+    str, typer.Option(help=f"{', '.join(HARDWARE)}.", rich_help_panel=WORLD)
+]
+
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]

@@ -1,0 +1,65 @@
+"""Policies by what they are called on the command line, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import typer
+
+from spex_agents.errors import SettingsError
+from spex_agents.search import Policy
+from spex_agents.search.registry import POLICIES, make_policy, sizes
+
+
+def sized_policies(names: Sequence[str], **common: int | None) -> list[Policy]:
+    """The policies of one table; where there are several, each takes the sizes it has.
+
+    Raises:
+        SettingsError: There is no such policy, the only one lacks a size, or a value is none.
+    """
+    if len(names) == 1:
+        return [make_policy(names[0], **common)]
+    return [make_policy(name, **_own(name, common)) for name in names]
+
+
+def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Policy]:
+    """Policies by what they were called: a name, ``all``, or a name with sizes of its own.
+
+    Sizes in common go to the policies that have them.
+
+    Raises:
+        SettingsError: There is no such policy or size, a value is none, or a name comes twice.
+
+    Example:
+        >>> named_policies(["rebase", "rebase:width=4"], width=2)["rebase:width=4"]
+        Rebase(width=4, temperature=0.2)
+    """
+    found: dict[str, Policy] = {}
+    for spec in (one for given in specs for one in (_installed() if given == "all" else (given,))):
+        name, _, stated = spec.partition(":")
+        own: dict[str, int | None] = {}
+        for part in stated.split(",") if stated else ():
+            size, _, value = part.partition("=")
+            if not value.isdecimal():
+                raise SettingsError(f"policy={spec!r}: sizes are whole numbers, as in width=8")
+            own[size] = int(value)
+        if spec in found:
+            raise SettingsError(f"policy={spec!r}: is given twice")
+        found[spec] = make_policy(name, **_own(name, common) | own)
+    return found
+
+
+def _own(name: str, common: dict[str, int | None]) -> dict[str, int | None]:
+    known = sizes(name)
+    return {size: value for size, value in common.items() if size in known}
+
+
+def _installed() -> Iterator[str]:
+    """All policies but those that lack a package, which is told on standard error."""
+    for name in POLICIES:
+        try:
+            make_policy(name)
+        except SettingsError as error:
+            typer.echo(f"{name} is left out: {error}", err=True)
+        else:
+            yield name

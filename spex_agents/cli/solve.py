@@ -1,0 +1,88 @@
+"""``spex solve`` and ``spex demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spex_agents.cli import options
+from spex_agents.cli.choices import make_engine, make_reward
+from spex_agents.cli.exits import exit_codes
+from spex_agents.engines.base import Sampling
+from spex_agents.search.answers import check_vote
+from spex_agents.search.limits import Limits
+from spex_agents.search.registry import make_policy
+from spex_agents.speculation.config import SearchConfig, Speculation, check_question
+
+
+def solve(
+    question: Annotated[str, typer.Argument(help="What to answer.")],
+    *,
+    policy: options.PolicyName = "rebase",
+    width: options.Width = None,
+    rollouts: options.Rollouts = None,
+    reward: options.RewardName = None,
+    aggregate: options.AggregateName = "last",
+    vote: options.VoteName = "weighted",
+    depth: options.Depth = Limits().depth,
+    step_tokens: options.StepTokens = Limits().step_tokens,
+    path_tokens: options.PathTokens = Limits().path_tokens,
+    seed: options.Seed = 0,
+    speculation: Annotated[
+        bool,
+        typer.Option(help="Begin likely thoughts early, or not.", rich_help_panel=options.SEARCH),
+    ] = True,
+    engine: options.EngineName = "embedded",
+    model: options.Model = None,
+    api_key: options.ApiKey = None,
+    temperature: options.Temperature = Sampling().temperature,
+    top_p: options.TopP = Sampling().top_p,
+    top_k: options.TopK = Sampling().top_k,
+    json: options.Json = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Write all that happens to this file, for `spex view`."),
+    ] = None,
+) -> None:
+    """Search for the answer of a question."""
+    with exit_codes():
+        check_question(question)
+        chosen = make_policy(policy, width=width, rollouts=rollouts)
+        limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
+        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
+        opened = make_engine(engine, model, api_key)
+        config = SearchConfig(
+            engine=opened,
+            policy=chosen,
+            reward=make_reward(
+                reward, opened, sampling=sampling, limits=limits, aggregate=aggregate
+            ),
+            limits=limits,
+            sampling=sampling,
+            vote=check_vote(vote),
+            speculation=Speculation() if speculation else None,
+        )
+        from spex_agents.cli.run import run  # noqa: PLC0415 (--help needs no terminal pictures)
+
+        answered = run(config, opened, policy, question, seed=seed, json=json, record=record)
+    raise typer.Exit(0 if answered else 1)
+
+
+def demo(
+    problems: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSONL of running totals, with question and answer; four of our own by default.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many, from the first on.", min=1)] = 4,
+    seed: options.Seed = 0,
+) -> None:
+    """Greedy decoding beside the search: real problems, a small model in this process."""
+    with exit_codes():
+        from spex_agents.cli.run import show_demo  # noqa: PLC0415 (as above)
+
+        show_demo(problems, limit, seed)
