@@ -291,14 +291,17 @@ def test_nothing_begun_early_shows_in_updates_values_or_messages() -> None:
     async def shown(speculation: Speculation | None) -> list[Any]:
         graph = create_tot_graph(SimulatedEngine(), **settings(speculation)).compile()
         modes = ["updates", "values", "messages"]
-        parts = []
+        parts: list[Any] = []
         mode: str
         part: Any
-        async for mode, part in graph.astream(ASKED, stream_mode=modes):  # type: ignore[arg-type]
-            for state in (part, part.get("answer")):
-                if isinstance(state, dict):
-                    state.pop("ledger", None)  # counts only
-            parts.append((mode, part))
+        async for mode, part in graph.astream(ASKED, stream_mode=modes):
+            if mode == "messages":
+                parts.append((mode, (part[0].content, part[0].additional_kwargs)))
+                continue
+            state = {**(part if mode == "values" else next(iter(part.values())))}
+            state.pop("ledger", None)  # counts only
+            state["told"] = state.get("told", {}).get("path")
+            parts.append((mode, state))
         return parts
 
     assert run_virtual(shown(Speculation())) == run_virtual(shown(None))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pytest
-from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -23,14 +21,13 @@ from node_runs import (
 )
 
 from spex_agents.engines.base import Prompt
-from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes import create_tot_node
-from spex_agents.nodes.node import NO_ANSWER, question_in
-from spex_agents.rewards import Verifier
-from spex_agents.search import Limits, Rebase, Rstar
+from spex_agents.nodes.node import question_in
+from spex_agents.nodes.told import NO_ANSWER
+from spex_agents.search import Rstar
 from spex_agents.search.tree import Thought
 
 ASKED: Any = {"messages": [("user", QUESTION)]}
@@ -160,34 +157,6 @@ def test_its_events_reach_the_stream_around_it(subgraphs: bool) -> None:
         assert len(ids) == len(set(ids))
 
     run_virtual(main())
-
-
-def test_messages_carry_the_reply_and_nothing_else() -> None:
-    async def main() -> None:
-        graph = chat(SimulatedEngine(), **settings())
-        parts = [part async for part in graph.astream(ASKED, stream_mode="messages")]
-        assert [message.content for message, _ in parts] == ["12"]
-
-    run_virtual(main())
-
-
-async def test_calls_of_a_chat_model_that_run_ahead_stay_out_of_messages() -> None:
-    engine = ChatModelEngine(FakeListChatModel(responses=["Half of it."]))
-    node = create_tot_node(
-        engine,
-        policy=Rebase(width=3),
-        reward=Verifier(half, pure=True),
-        limits=Limits(depth=3),
-    )
-    graph: Any = (
-        StateGraph(MessagesState).add_node("think", node).add_edge(START, "think").compile()
-    )
-    told = [message.content async for message, _ in graph.astream(ASKED, stream_mode="messages")]
-    assert told == [NO_ANSWER]
-
-
-async def half(question: str, steps: Sequence[str]) -> float:
-    return 0.5
 
 
 def test_a_long_search_is_not_cut_by_a_limit_of_steps() -> None:

@@ -33,7 +33,15 @@ from spex_agents.search import (
     registry,
 )
 from spex_agents.search.action import Action
-from spex_agents.search.policy import Decision, State, check, check_state, children
+from spex_agents.search.policy import (
+    Decision,
+    State,
+    check,
+    check_state,
+    children,
+    settled,
+    voters,
+)
 from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import Path, Thought, Tree, TreeView, draw
 
@@ -538,6 +546,24 @@ def test_voters_are_ended_paths_and_stay_voters(policy: Policy, seed: int, limit
         leaves = set(step.tree.leaves())
         assert voters is None or before <= set(voters) <= leaves
         before = set(voters or ())
+
+
+@given(POLICIES, st.integers(0, 10**6), LIMITS)
+def test_all_that_comes_lies_below_the_frontier(policy: Policy, seed: int, limits: Limits) -> None:
+    steps = grow(policy, seed, limits)
+    last = steps[-1]
+    for step, later in zip(steps, [*steps[1:], last], strict=True):
+        frontier = policy.frontier(through_json(step.after), step.tree)
+        if frontier is not None:
+            told = set(voters(policy, step.after, step.tree))
+            new = set(voters(policy, later.after, later.tree)) - told
+            for decision in (step.decision, later.decision):
+                new |= set(decision.paths) if isinstance(decision, Expand) else set()
+            assert all(any(path[: len(tip)] == tip for tip in frontier) for path in new)
+        path = settled(policy, step.after, step.tree)
+        assert path == settled(policy, last.after, last.tree)[: len(path)]
+        leaves = voters(policy, last.after, last.tree)
+        assert all(leaf[: len(path)] == path for leaf in leaves)
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
-from functools import partial
 from typing import Any, TypeAlias, TypedDict, Unpack, get_type_hints
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -12,26 +11,28 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from spex_agents.engines.base import Engine
-from spex_agents.errors import SettingsError
+from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of, tell_ledger
 from spex_agents.nodes.settings import SearchSettings, search_config
 from spex_agents.nodes.state import (
     SearchState,
     Subject,
+    Told,
     paths_of,
     plain,
     reward_rows,
     thought_rows,
 )
-from spex_agents.search.policy import Expand
+from spex_agents.nodes.told import Voice, conclusion, new_id, say, thoughts, voice_of
+from spex_agents.search.policy import Expand, settled
+from spex_agents.search.tree import Path
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.events import Listener
 from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
-Open: TypeAlias = Callable[[State], Awaitable[Session]]
-Step: TypeAlias = Callable[[State, Open], Awaitable[Update]]
+Step: TypeAlias = Callable[[State, Run, RunnableConfig], Awaitable[Update]]
 
 
 def create_tot_graph(
@@ -41,7 +42,7 @@ def create_tot_graph(
     question_key: str = "question",
     answer_key: str = "answer",
     **search: Unpack[SearchSettings],
-) -> StateGraph[Any, Any, Any, Any]:
+) -> SearchBuilder:
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
 
     Compile it as it is, or add it to a graph of yours as a node: its state shares the keys that
@@ -49,6 +50,13 @@ def create_tot_graph(
 
     A run begins a new search if its question (or its seed) is another than the last one on the
     thread, or if that search has ended; else it goes on with that search, as does `None` for input.
+
+    With ``stream_mode="messages"`` the stream carries one message in pieces: the thoughts on the
+    answer's path as its reasoning (``additional_kwargs["reasoning_content"]``, a chunk each), then
+    the answer as its content. A thought is streamed as soon as it is certain to be on that path:
+    where the policy has gone on from a single one, with all of its `frontier` and all voters at or
+    below it; at the latest with the answer. A run that goes on from a checkpoint does not stream
+    again what that knows to have been streamed.
 
     With ``stream_mode="custom"`` the stream carries a `ThoughtEvent` for whatever happens to a
     thought, those begun early included, and at the end a `LedgerEvent` with what all has cost.
@@ -71,7 +79,7 @@ def create_tot_graph(
         >>> graph.invoke({"question": "What is 5 + 7?"})["answer"]
         '12'
     """
-    config = search_config(engine, search)
+    setup = search_config(engine, search)
     keys = (question_key, answer_key)
     if len({*keys, *SearchState.__annotations__}) < 2 + len(SearchState.__annotations__):
         raise SettingsError(
@@ -79,7 +87,7 @@ def create_tot_graph(
             f"other and from the search's own keys {', '.join(SearchState.__annotations__)}"
         )
 
-    async def select(state: State, open_session: Open) -> Update:
+    async def select(state: State, run: Run, config: RunnableConfig) -> Update:
         subject = _subject(state, question_key, seed)
         begun: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
@@ -89,44 +97,48 @@ def create_tot_graph(
                 "rewards": None,
                 "ledger": {},
                 "tree_sha256": None,
+                "told": Told(id=new_id(), path=[]),
                 answer_key: None,
             }
-            start = {"subject": subject, "policy_state": plain(config.policy.start())}
-            session = await open_session(start)
+            start = {"subject": subject, "policy_state": plain(setup.policy.start())}
+            session = await run.session(start, listener_of(config))
         else:
-            session = await open_session(state)
+            session = await run.session(state, listener_of(config))
             if not _carried_out(paths_of(state["demanded"]), session):
                 return {"demanded": state["demanded"]}
         decision = await session.decide()
         paths = decision.paths if isinstance(decision, Expand) else ()
+        path = settled(session.config.policy, session.state, session.tree)
+        told = await _tell(session, begun.get("told") or state["told"], path, voice_of(config))
         return begun | {
             "policy_state": plain(session.state),
             "demanded": [list(path) for path in paths],
             "stopped": session.stopped,
+            "told": told,
         }
 
-    async def expand(state: State, open_session: Open) -> Update:
-        session = await open_session(state)
+    async def expand(state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, listener_of(config))
         return {"thoughts": thought_rows(await session.expand(paths_of(state["demanded"])))}
 
-    async def evaluate(state: State, open_session: Open) -> Update:
-        session = await open_session(state)
+    async def evaluate(state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, listener_of(config))
         return {"rewards": reward_rows(await session.evaluate(paths_of(state["demanded"])))}
 
-    async def answer(state: State, open_session: Open) -> Update:
-        session = await open_session(state)
+    async def answer(state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, listener_of(config))
         elected = await session.answer()
+        path = await session.accepted(tuple(state["told"]["path"]))
         await session.close()  # what still runs is waste, and counted as such
         tell_ledger(session)
-        return {
-            answer_key: elected,
-            "ledger": session.ledger.report(),
-            "tree_sha256": session.tree.sha256(),
-        }
+        ended = {"ledger": session.ledger.report(), "tree_sha256": session.tree.sha256()}
+        result = {**ended, "answer": elected, "stopped": session.stopped}
+        told = await _tell(session, state["told"], path, voice_of(config), result)
+        return {**ended, answer_key: elected, "told": told}
 
-    graph = _SearchBuilder(config, question_key, answer_key)
+    graph = SearchBuilder(setup, question_key, answer_key)
     for step in (select, expand, evaluate, answer):
-        graph.add_node(step.__name__, _node(step, config))
+        graph.add_node(step.__name__, _node(step, setup))
     graph.add_edge(START, "select")
     graph.add_conditional_edges("select", _expand_or_answer, ["expand", "answer"])
     graph.add_edge("expand", "evaluate")
@@ -138,7 +150,7 @@ def create_tot_graph(
 _typed_dict: Any = TypedDict  # a type checker wants literal keys
 
 
-class _SearchBuilder(StateGraph[Any, Any, Any, Any]):
+class SearchBuilder(StateGraph[Any, Any, Any, Any]):
     """A state graph that compiles to a `SearchGraph`."""
 
     def __init__(self, search: SearchConfig, question_key: str, answer_key: str) -> None:
@@ -175,6 +187,23 @@ def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> boo
     )
 
 
+async def _tell(
+    session: Session, told: Told, path: Path, voice: Voice, result: Mapping[str, Any] | None = None
+) -> Told:
+    """Say the thoughts on `path` that have not been said, and what the search came to."""
+    identity, begun = told["id"], tuple(told["path"])
+    if path[: len(begun)] != begun:
+        raise PolicyError(
+            f"frontier() had left nothing beside {begun!r}, which was streamed, but now something "
+            "is: it must name paths at or below which all lies that is still to come"
+        )
+    chunks = thoughts(session.config, session.tree, path, identity=identity, begun=begun)
+    if result is not None and voice.answers:
+        chunks.append(conclusion(result, identity=identity))
+    await say(chunks, voice.config, to_end=result is not None)
+    return Told(id=identity, path=list(path))
+
+
 def _expand_or_answer(state: State) -> str:
     return "expand" if state["demanded"] else "answer"
 
@@ -182,17 +211,14 @@ def _expand_or_answer(state: State) -> str:
 def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:
     """A node that serves `invoke` and `ainvoke`."""
 
-    async def call(state: State, run: Run | None, listener: Listener | None) -> Update:
-        if run is not None:
-            return await step(state, partial(run.session, listener=listener))
-        async with Run(search) as own:
-            return await step(state, partial(own.session, listener=listener))
-
     async def asynchronous(state: State, config: RunnableConfig) -> Update:
-        return await call(state, run_of(config), listener_of(config))
+        if (run := run_of(config)) is not None:
+            return await step(state, run, config)
+        async with Run(search) as own:
+            return await step(state, own, config)
 
     def synchronous(state: State, config: RunnableConfig) -> Update:
-        return portal().call(call, state, run_of(config), listener_of(config))
+        return portal().call(asynchronous, state, config)
 
     return RunnableLambda(synchronous, asynchronous, name=step.__name__)
 

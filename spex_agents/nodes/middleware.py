@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from anyio.to_thread import run_sync
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import ensure_config
 
 from spex_agents.engines.base import PromptTemplate
 from spex_agents.engines.gate import Gate
@@ -17,9 +18,10 @@ from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.graph import listener_of
 from spex_agents.nodes.messages import Candidates, Handler, MessageReward, OfMessages
 from spex_agents.nodes.run import portal
+from spex_agents.nodes.told import new_id, say
 from spex_agents.search.answers import Ballot, elect
 from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Policy
+from spex_agents.search.policy import Policy, voters
 from spex_agents.search.rebase import Rebase
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.budget import Budget
@@ -151,13 +153,15 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             "candidates": len(session.tree),
             "ledger": session.ledger.report(),
         }
+        chosen.id = new_id()  # that of the run that says it
+        pieces = AIMessageChunk(**{**chosen.model_dump(), "type": "AIMessageChunk"})
+        await say([pieces], ensure_config())
         return response
 
     def _elect(self, session: Session) -> str:
         """The text of the thought at depth 1 that is chosen."""
         tree = session.tree
-        voters = self._policy.voters(session.state, tree)
-        leaves = list(tree.leaves() if voters is None else voters)
+        leaves = voters(self._policy, session.state, tree)
         if not leaves:
             raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
         first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}

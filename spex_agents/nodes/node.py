@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
+from langchain_core.messages import BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from spex_agents.engines.base import Engine
@@ -13,8 +13,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph, listener_of
 from spex_agents.nodes.run import LISTENER, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
-
-NO_ANSWER = "No answer found."
+from spex_agents.nodes.told import VOICE, Voice, reply
 
 
 def create_tot_node(
@@ -30,9 +29,11 @@ def create_tot_node(
 
     In a state of messages the question is the last human message. Where turns came before it, the
     question is ``Conversation so far:``, these turns, each after its speaker's name, and
-    ``Question:`` with the message. The reply is one `AIMessage` with the answer as its content and
-    ``{"answer", "tree_sha256", "stopped", "ledger"}`` under ``response_metadata["spex"]``; its
-    content is ``No answer found.`` if no leaf has an answer, which is then None.
+    ``Question:`` with the message. The reply is one `AIMessage`: its content is the answer, or
+    ``No answer found.`` if no leaf has one; its reasoning (``reasoning_content`` in its
+    `additional_kwargs`, a block of its `content_blocks`) are the thoughts on the answer's path; and
+    ``response_metadata["spex"]`` is ``{"answer", "tree_sha256", "stopped", "ledger"}``.
+    ``stream_mode="messages"`` carries it in pieces, as told in `create_tot_graph`.
 
     In a state of your own the node reads `question_key` and writes `answer_key`.
 
@@ -76,7 +77,7 @@ def create_tot_node(
 
     def update(result: Mapping[str, Any]) -> dict[str, Any]:
         if answer_key is None:
-            return {messages_key: [_reply(result)]}
+            return {messages_key: [reply(graph.search, result)]}
         return {answer_key: result["answer"]}
 
     async def asynchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
@@ -103,19 +104,10 @@ def question_in(messages: Sequence[BaseMessage]) -> str:
     raise SettingsError(f"no question among {len(messages)} messages: add a human message")
 
 
-def inner_config(config: RunnableConfig) -> RunnableConfig:
-    """The configuration of a search graph that runs within a node or a tool."""
-    return {**patched(config, LISTENER, listener_of(config)), "recursion_limit": STEPS}
-
-
-def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a search graph's result says of the search, but for its tree."""
-    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
-
-
-def _reply(result: Mapping[str, Any]) -> AIMessage:
-    content = NO_ANSWER if result["answer"] is None else result["answer"]
-    return AIMessage(content=content, response_metadata={"spex": report_of(result)})
+def inner_config(config: RunnableConfig, *, answers: bool = True) -> RunnableConfig:
+    """The configuration of a search graph that runs within a node or a tool, and speaks as it."""
+    own = {LISTENER: listener_of(config), VOICE: Voice(config, answers)}
+    return {**patched(config, own), "recursion_limit": STEPS}
 
 
 def _get(state: Any, key: str) -> Any:

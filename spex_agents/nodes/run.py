@@ -209,7 +209,7 @@ def _within(
     run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of `stream`, ``(input, config=None, **more)``, with `run` in their config."""
-    config = patched(args[1] if len(args) > 1 else kwargs.get("config"), RUN, run)
+    config = patched(args[1] if len(args) > 1 else kwargs.get("config"), {RUN: run})
     if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # nobody's choice
         config["recursion_limit"] = STEPS
     if len(args) > 1:
@@ -217,10 +217,10 @@ def _within(
     return args, {**kwargs, "config": config}
 
 
-def patched(config: RunnableConfig | None, key: str, value: object) -> RunnableConfig:
-    """`config` with `value` under a key that its nodes find."""
+def patched(config: RunnableConfig | None, own: Mapping[str, object]) -> RunnableConfig:
+    """`config` with values under keys of our own, where its nodes find them."""
     config = config or {}
-    return {**config, "configurable": {**config.get("configurable", {}), key: value}}
+    return {**config, "configurable": {**config.get("configurable", {}), **own}}
 
 
 def portal() -> BlockingPortal:

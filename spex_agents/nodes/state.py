@@ -34,6 +34,13 @@ class Subject(TypedDict):
     seed: int
 
 
+class Told(TypedDict):
+    """The message that is streamed of a search: its id, and whose thoughts have been streamed."""
+
+    id: str
+    path: list[int]
+
+
 def append(rows: list[Any], new: list[Any] | None) -> list[Any]:
     """The reducer of rows: they are only ever added to; None begins anew, for another question."""
     return [] if new is None else [*rows, *new]
@@ -52,6 +59,8 @@ class SearchState(TypedDict, total=False):
         stopped: The stopping rule that ended the search, or None.
         ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
         tree_sha256: The hash of the whole tree; None before the search has ended.
+        told: The message that is streamed: its id, and the path up to which its thoughts have been.
+            That is the answer's path once the search has ended.
     """
 
     seed: int
@@ -63,6 +72,7 @@ class SearchState(TypedDict, total=False):
     stopped: str | None
     ledger: dict[str, float]
     tree_sha256: str | None
+    told: Told
 
 
 def thought_rows(thoughts: Mapping[Path, Thought]) -> list[ThoughtRow]:

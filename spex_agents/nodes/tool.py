@@ -9,8 +9,9 @@ from langchain_core.tools import BaseTool, StructuredTool
 
 from spex_agents.engines.base import Engine
 from spex_agents.nodes.graph import create_tot_graph
-from spex_agents.nodes.node import NO_ANSWER, inner_config, report_of
+from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.settings import SearchSettings
+from spex_agents.nodes.told import NO_ANSWER, report_of
 
 DESCRIPTION = (
     "Solves a hard problem that has a definite answer, such as one of mathematics or logic, by "
@@ -30,7 +31,9 @@ def create_tot_tool(
 
     Its content is the answer, ``No answer found.`` if no leaf has one; its artifact is the report
     ``{"answer", "tree_sha256", "stopped", "ledger"}``. Events of thoughts reach the stream of the
-    agent's graph with ``stream_mode="custom"``.
+    agent's graph with ``stream_mode="custom"``; with ``stream_mode="messages"`` it carries the
+    thoughts on the answer's path, as told in `create_tot_graph`, as the reasoning of a message
+    without content, from the node that calls the tool.
 
     Args:
         engine: Who writes thoughts.
@@ -53,12 +56,14 @@ def create_tot_tool(
     async def asynchronous(
         question: Annotated[str, "The whole problem."], config: RunnableConfig
     ) -> tuple[str, dict[str, Any]]:
-        return _found(await graph.ainvoke({"question": question}, inner_config(config)))
+        inside = inner_config(config, answers=False)
+        return _found(await graph.ainvoke({"question": question}, inside))
 
     def synchronous(
         question: Annotated[str, "The whole problem."], config: RunnableConfig
     ) -> tuple[str, dict[str, Any]]:
-        return _found(graph.invoke({"question": question}, inner_config(config)))
+        inside = inner_config(config, answers=False)
+        return _found(graph.invoke({"question": question}, inside))
 
     return StructuredTool.from_function(
         synchronous,

@@ -84,6 +84,9 @@ class Beam(BeamSizes):
     def voters(self, state: State, tree: TreeView) -> tuple[Path, ...] | None:
         return tuple(state[0]) if self.lookahead else None
 
+    def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+        return tuple(state[1])
+
     def _tip(self, path: Path, tree: TreeView) -> Path:
         """Where the roll-out of `path` ends, or the thought of it to write next."""
         for _ in range(self.lookahead):

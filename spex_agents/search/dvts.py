@@ -47,6 +47,9 @@ class Dvts(BeamSizes):
             if all(path in tree for path in group) and tree.thought(self._best(group, tree)).ends
         )
 
+    def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+        return tuple(path for group in state for path in group)
+
     def remaining(self, state: State, tree: TreeView) -> int:
         return len(state) - len(self.voters(state, tree))
 

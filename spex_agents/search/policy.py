@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 from spex_agents.errors import PolicyError
 from spex_agents.search.action import STEP, Action
 from spex_agents.search.limits import Limits
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView, shared
 
 State: TypeAlias = Any
 """A policy's memory between decisions: None, bool, int, float, str and tuples of those.
@@ -85,6 +85,15 @@ class Policy(Protocol):
         """The ended paths whose answers are counted, or None for all of them."""
         return None
 
+    def frontier(self, state: State, tree: TreeView, /) -> tuple[Path, ...] | None:
+        """Paths at or below which all lies that is still to come after the decision behind `state`.
+
+        That is what this decision demands, what later ones will, and whoever is to become a voter.
+        What these paths and the voters so far begin with is certain to be in the answer's path, so
+        it is streamed before the search ends. None where they are unknown.
+        """
+        return None
+
 
 def ask(policy: Policy, state: State, tree: TreeView, limits: Limits) -> tuple[State, Decision]:
     """Let `policy` decide, and hold it to its contract.
@@ -138,6 +147,33 @@ def _fault(path: Path, tree: TreeView, limits: Limits, seen: Collection[Path]) -
     if tree.thought(parent).ends:
         return f"lies below {parent!r}, whose path has ended: check tree.thought(path).ends"
     return None
+
+
+def voters(policy: Policy, state: State, tree: Tree) -> tuple[Path, ...]:
+    """The ended paths whose answers are counted."""
+    chosen = policy.voters(state, tree)
+    return tuple(tree.leaves()) if chosen is None else chosen
+
+
+def settled(policy: Policy, state: State, tree: Tree) -> Path:
+    """The longest committed path that the path of the answer is certain to begin with.
+
+    Example:
+        >>> from spex_agents.search import TotBfs
+        >>> from spex_agents.search.tree import Thought
+        >>> policy = TotBfs(width=2, keep=1)
+        >>> thoughts = {path: Thought(text=f"{path}", tokens=1) for path in children((), 2)}
+        >>> tree = Tree("Why?").with_thoughts(thoughts).with_rewards({(0,): 0.2, (1,): 0.8})
+        >>> state, _ = policy.decide(((0,), (1,)), tree)
+        >>> settled(policy, state, tree)
+        (1,)
+    """
+    frontier = policy.frontier(state, tree)
+    paths = () if frontier is None else (*frontier, *voters(policy, state, tree))
+    path = shared(min(paths), max(paths)) if paths else ROOT
+    while path and path not in tree:
+        path = path[:-1]
+    return path
 
 
 def check_state(state: object) -> State:

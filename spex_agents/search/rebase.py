@@ -76,6 +76,9 @@ class Rebase(Policy):
     def remaining(self, state: State, tree: TreeView) -> int:
         return int(state[0])
 
+    def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+        return tuple(state[1])
+
     def allocate(self, width: int, rewards: list[float]) -> tuple[int, ...]:
         """Share `width` over `rewards` in falling order; the shares add up to `width`."""
         weights = [

@@ -90,6 +90,9 @@ class TotBfs(Policy):
         layer = tuple(child for path in kept for child in children(path, self.width))
         return layer, Expand(layer)
 
+    def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+        return tuple(state)
+
     def _kept(self, live: list[Path], tree: TreeView) -> list[Path]:
         repeated = _repeated(live, tree)
 
@@ -172,3 +175,7 @@ class TotDfs(Policy):
 
     def voters(self, state: State, tree: TreeView) -> tuple[Path, ...]:
         return tuple(state[3])
+
+    def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+        stack, expanded, *_ = state
+        return (*stack, *expanded)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from random import Random
 from typing import Literal, Protocol, TypeAlias
 
@@ -35,6 +36,17 @@ class Thought:
     finish: Finish = "step"
     ends: bool = False
     logprobs: tuple[float, ...] | None = None
+
+
+def shared(one: Path, other: Path) -> Path:
+    """What two paths have in common from the root on.
+
+    Example:
+        >>> shared((0, 1, 2), (0, 1, 3, 0))
+        (0, 1)
+    """
+    pairs = zip(one, other, strict=False)
+    return tuple(index for index, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 class TreeView(Protocol):

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterable
 
 from spex_agents.search.answers import Ballot, canonical, elect, plain_form
-from spex_agents.search.policy import Decision, Expand, Finish, State, ask
-from spex_agents.search.tree import Path, Thought, Tree
+from spex_agents.search.policy import Decision, Expand, Finish, State, ask, voters
+from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
 from spex_agents.speculation.events import Listener
 from spex_agents.speculation.memo import Memo
@@ -69,7 +69,7 @@ class Session(Memo):
         stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
-                ballots=await self._ballots(state),
+                ballots=[ballot for _, ballot in await self._votes(state)],
                 vote=self.config.vote,
                 remaining=policy.remaining(state, self.tree),
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
@@ -117,21 +117,32 @@ class Session(Memo):
 
     async def ballots(self) -> list[Ballot]:
         """The votes of the committed leaves that have an answer, in the order of commitment."""
-        return await self._ballots(self.state)
+        return [ballot for _, ballot in await self._votes(self.state)]
 
-    async def _ballots(self, state: State) -> list[Ballot]:
+    async def _votes(self, state: State) -> list[tuple[Path, Ballot]]:
         votes = []
-        voters = self.config.policy.voters(state, self.tree)
-        for path in self.tree.leaves() if voters is None else voters:
+        for path in voters(self.config.policy, state, self.tree):
             if path not in self._answers:
                 self._answers[path] = await self._answer(path)
             if (answer := self._answers[path]) is not None:
-                votes.append(Ballot(answer, self.tree.rewards.get(path, 0.0)))
+                votes.append((path, Ballot(answer, self.tree.rewards.get(path, 0.0))))
         return votes
 
     async def answer(self) -> str | None:
         """The answer that the committed leaves elect; None if none of them has one."""
         return elect(await self.ballots(), self.config.vote)
+
+    async def accepted(self, begun: Path = ROOT) -> Path:
+        """The path of the answer: of the leaves that gave it, the one of the highest reward.
+
+        Without an answer it is the leaf of the highest reward at or below `begun`, if there is one.
+        """
+        votes = await self._votes(self.state)
+        answer = elect([ballot for _, ballot in votes], self.config.vote)
+        leaves = [path for path, ballot in votes if ballot.answer == answer]
+        if answer is None:
+            leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
+        return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
     async def _answer(self, path: Path) -> str | None:
         text = self.config.template.prompt(self.tree.question, self.tree.chain(path)).reply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -93,7 +93,7 @@ def search_graph(
         )
     except SettingsError as error:
         raise explain(error, names=_PLACES) from error
-    return cast(SearchGraph, graph.compile(checkpointer=saver))
+    return graph.compile(checkpointer=saver)
 
 
 def _check_most(hosting: Hosting, **asked: int | None) -> None:

@@ -126,7 +126,7 @@ class Runs:
             left = sum(row["tokens"] for row in search.rows["thoughts"])
             search.spent.useful_tokens = max(search.spent.useful_tokens, left)
             asked = None
-        await graph.ainvoke(asked, patched(config, LISTENER, search.hear))
+        await graph.ainvoke(asked, patched(config, {LISTENER: search.hear}))
         values: dict[str, Any] = (await graph.aget_state(config)).values
         return values
 

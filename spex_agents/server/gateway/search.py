@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, cast
 
-from spex_agents.nodes.node import NO_ANSWER
 from spex_agents.nodes.state import tree_of
+from spex_agents.nodes.told import NO_ANSWER
 from spex_agents.search.tree import Tree
 from spex_agents.server.gateway.database import Record
 from spex_agents.server.gateway.errors import ApiError

@@ -1,0 +1,135 @@
+"""What a search says to LangGraph's message stream: the thoughts on the answer's path, and that.
+
+LangGraph streams what chat models say within its nodes, so here a chat model says what is certain.
+Any other callback of LangChain hears it as well, and nothing private is needed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import (
+    AIMessageChunk,
+    BaseMessage,
+    BaseMessageChunk,
+    message_chunk_to_message,
+)
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.utils import LC_ID_PREFIX
+
+from spex_agents.nodes.state import tree_of
+from spex_agents.search.tree import Path, Tree
+from spex_agents.speculation.config import SearchConfig
+
+VOICE: Final = "__spex_voice"
+NO_ANSWER = "No answer found."
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who speaks for a search.
+
+    Attributes:
+        config: Of the node or tool that the stream names.
+        answers: Whether the answer is said as well; what a tool returns is told by its agent.
+    """
+
+    config: RunnableConfig
+    answers: bool = True
+
+
+def voice_of(config: RunnableConfig) -> Voice:
+    """Who speaks for a search graph: the node or tool that it runs in, else its own node."""
+    voice = config.get("configurable", {}).get(VOICE)
+    return voice if isinstance(voice, Voice) else Voice(config)
+
+
+def new_id() -> str:
+    """The id of a message to be said, in the form that LangChain gives those of its runs."""
+    return f"{LC_ID_PREFIX}-{uuid4()}"
+
+
+async def say(
+    chunks: Sequence[AIMessageChunk], config: RunnableConfig, *, to_end: bool = True
+) -> None:
+    """Say pieces of a message, to its end or not.
+
+    Streams of version 3 take the id of the run for that of the message, and leave out a message of
+    the node's that has it: so the last pieces are said by the run that the message is named after.
+    """
+    if not chunks:
+        return
+    identity = str(chunks[-1].id).removeprefix(f"{LC_ID_PREFIX}-")
+    ended = chunks[-1].model_copy(update={"chunk_position": "last"})
+    speaker = ChatSpex(chunks=[*chunks[:-1], ended], cache=False)
+    await speaker.ainvoke([], {**config, "run_id": UUID(identity) if to_end else None})
+
+
+def thoughts(
+    search: SearchConfig, tree: Tree, path: Path, *, identity: str, begun: Path = ()
+) -> list[AIMessageChunk]:
+    """The thoughts on `path` below `begun`, as pieces of the reasoning of a message."""
+    return [
+        AIMessageChunk(
+            content="",
+            id=identity,
+            additional_kwargs={
+                "reasoning_content": thought.text
+                + (search.template.delimiter if thought.finish == "step" else "")
+            },
+        )
+        for thought in tree.chain(path)[len(begun) :]
+    ]
+
+
+def conclusion(result: Mapping[str, Any], *, identity: str) -> AIMessageChunk:
+    """The answer as the last piece of a message."""
+    content = NO_ANSWER if result["answer"] is None else result["answer"]
+    metadata = {"spex": report_of(result)}
+    return AIMessageChunk(content=content, id=identity, response_metadata=metadata)
+
+
+def reply(search: SearchConfig, result: Mapping[str, Any]) -> BaseMessage:
+    """The sum of all pieces, from the result of a search graph."""
+    identity, path = result["told"]["id"], tuple(result["told"]["path"])
+    pieces: list[BaseMessageChunk] = [
+        *thoughts(search, tree_of(result), path, identity=identity),
+        conclusion(result, identity=identity),
+    ]
+    return message_chunk_to_message(reduce(add, pieces))
+
+
+def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search graph's result says of the search, but for its tree."""
+    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
+
+
+class ChatSpex(BaseChatModel):
+    """Says what it was made with."""
+
+    chunks: list[AIMessageChunk]
+
+    @property
+    def _llm_type(self) -> str:
+        return "spex"
+
+    def _said(self) -> Iterator[ChatGenerationChunk]:
+        return (ChatGenerationChunk(message=chunk) for chunk in self.chunks)
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return generate_from_stream(self._said())
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return generate_from_stream(self._said())
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._said():
+            yield chunk
