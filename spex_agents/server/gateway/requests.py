@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from spex_agents.cli.choices import REWARDS
 from spex_agents.engines.base import PromptTemplate
@@ -99,6 +107,20 @@ class ChatRequest(BaseModel):
     presence_penalty: Nothing | None = None
     response_format: TextFormat | None = None
     audio: None = None
+
+    @field_validator(
+        *("stop", "tools", "functions", "logprobs", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "audio"),
+        mode="wrap",
+    )
+    @classmethod
+    def _refuse(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise PydanticCustomError(
+                "not_done", "a search does not do this, and the answer would differ: leave it out"
+            ) from error
 
     @property
     def asked(self) -> Asked:
