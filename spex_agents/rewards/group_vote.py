@@ -30,6 +30,7 @@ VOTE_PROMPT = Prompt(
         ),
     )
 )
+"""What a `GroupVote` asks."""
 
 
 @dataclass(frozen=True, slots=True)

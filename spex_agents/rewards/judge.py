@@ -21,6 +21,7 @@ JUDGE_PROMPT = Prompt(
         ),
     )
 )
+"""What a `Judge` asks."""
 
 
 @dataclass(frozen=True, slots=True)

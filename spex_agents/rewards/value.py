@@ -28,6 +28,7 @@ VALUE_PROMPT = Prompt(
         ),
     )
 )
+"""What a `Value` asks."""
 
 VALUES: Mapping[str, float] = MappingProxyType({"sure": 20.0, "likely": 1.0, "impossible": 0.001})
 """What the words of the paper are worth there."""

@@ -31,6 +31,7 @@ class Finish:
 
 
 Decision: TypeAlias = Expand | Finish
+"""What a policy decides."""
 
 
 class Policy(Protocol):

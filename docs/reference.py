@@ -1,0 +1,76 @@
+"""What the site has beside docs/: the README, and a reference from the docstrings (`make docs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import griffe
+from properdocs.config.defaults import ProperDocsConfig
+from properdocs.structure.files import File, Files
+from properdocs.utils import nest_paths
+from pygments.formatters import HtmlFormatter
+
+ROOT = Path(__file__).parents[1]
+
+REFERENCE: Mapping[str, tuple[str, ...]] = {
+    "spex_agents": (),
+    "nodes": ("middleware",),
+    "search": ("prompts", "registry"),
+    "rewards": ("process", "profiles"),
+    "engines": ("base", "embedded", "openai", "sglang", "chat_model", "simulated", "hardware"),
+    "speculation": ("config", "solve", "events", "budget", "termination", "ledger"),
+    "view": ("recording.recording",),
+    "problems": (),
+    "sandbox": ("run.run",),
+    "errors": (),
+}
+"""A page each: what a package's `__all__` names, its further public modules, and what a module of
+the same name hides."""
+
+FIRST = (
+    "index.md",
+    "quickstart",
+    "agents.md",
+    "speculation.md",
+    "policies",
+    "rewards.md",
+    "cli.md",
+    "view.md",
+)
+"""Of the site's pages; the others follow by name, and the reference is the last."""
+
+STYLE = ".wy-nav-content { max-width: 64rem }\n"
+
+
+def on_files(files: Files, config: ProperDocsConfig) -> Files:
+    """Add the pages that docs/ does not hold, and put all into an order for the menu."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    style = STYLE + HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    added = {"index.md": readme.replace("](docs/", "]("), "site.css": style}
+    for name, modules in REFERENCE.items():
+        package = name if name == "spex_agents" else f"spex_agents.{name}"
+        parts = [package, *(f"{package}.{module}" for module in modules)]
+        text = [f"# {package}", *(f"::: {part}" for part in parts)]
+        added[f"reference/{name}.md"] = "\n\n".join(text)
+    for uri, text in added.items():
+        files.append(File.generated(config, uri, content=text))
+    pages = [file.src_uri for file in files.documentation_pages()]
+    config.nav = nest_paths(sorted(pages, key=_place))  # type: ignore[no-untyped-call]
+    return files
+
+
+def _place(uri: str) -> tuple[int, bool, str]:
+    top, _, name = uri.partition("/")
+    place = FIRST.index(top) if top in FIRST else len(FIRST) + (top == "reference")
+    return place, name not in ("README.md", "spex_agents.md"), uri
+
+
+class Examples(griffe.Extension):
+    """Lets griffe, which knows sections of several examples alone, know those of one."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rename the section of a docstring."""
+        if obj.docstring is not None:
+            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
