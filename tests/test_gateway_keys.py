@@ -341,7 +341,8 @@ def test_an_exceptions_message_is_a_prompts_too() -> None:
     try:
         raise ValueError("thought 'my secret' is bad")
     except ValueError as error:
-        record = logging.makeLogRecord({"msg": "failed", "exc_info": (ValueError, error, None)})
+        told = {"name": "spex_agents", "msg": "failed", "exc_info": (ValueError, error, None)}
+        record = logging.makeLogRecord(told)
     assert "secret" not in JsonLines().format(record)
     assert json.loads(JsonLines().format(record))["error"] == "ValueError"
     assert "secret" in JsonLines(prompts=True).format(record)

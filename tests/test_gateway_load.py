@@ -136,3 +136,5 @@ def test_the_schema_holds_whatever_is_sent(tmp_path: Path) -> None:
         assert {check.__name__ for check in CHECKS.get_all()} >= set(HOLD)
         assert f"POST {PATH}" in names
         assert httpx.get(f"{address}/readyz").status_code == 200
+        rebound = {"Host": "rebound.example"}  # without keys, it is for this machine alone
+        assert httpx.get(f"{address}/readyz", headers=rebound).status_code == 403

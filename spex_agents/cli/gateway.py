@@ -149,6 +149,7 @@ def run(
             most_tokens=most_tokens,
             searches=searches,
             search_seconds=search_timeout,
+            hosts=() if keys is not None else ("localhost", "127.0.0.1", "::1", host),
             body_bytes=body_bytes,
             drain_seconds=drain,
             keep_seconds=keep_days * 86_400,

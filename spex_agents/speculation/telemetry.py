@@ -34,15 +34,21 @@ def record(ledger: Ledger) -> None:
 
 @contextmanager
 def span(name: str, attributes: Mapping[str, str]) -> Iterator[None]:
-    """Run the body in a span of its own."""
+    """Run the body in a span of its own; of its failure that has the type, not what it quotes."""
     if find_spec("opentelemetry") is None:
         yield
         return
     from opentelemetry import trace  # noqa: PLC0415 (optional)
 
     tracer = trace.get_tracer("spex_agents")
-    with tracer.start_as_current_span(name, attributes=dict(attributes)):
-        yield
+    with tracer.start_as_current_span(
+        name, attributes=dict(attributes), record_exception=False, set_status_on_exception=False
+    ) as current:
+        try:
+            yield
+        except Exception as error:
+            current.set_status(trace.StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 class ThoughtSpans:

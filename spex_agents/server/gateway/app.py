@@ -134,9 +134,15 @@ def create_gateway(
         version=version("spex-agents"),
         description="Tree-of-thought searches behind OpenAI's protocol.",
         lifespan=lifespan,
+        docs_url=None,  # its page runs scripts of another site, at the place where keys are typed
         redoc_url=None,
     )
-    app.add_middleware(Guard, body_bytes=hosting.body_bytes, body_seconds=hosting.body_seconds)
+    app.add_middleware(
+        Guard,
+        hosts=hosting.hosts,
+        body_bytes=hosting.body_bytes,
+        body_seconds=hosting.body_seconds,
+    )
     app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.runs.metrics)
     errors.install(app)
     for router in (chat.router, routes.router, health):

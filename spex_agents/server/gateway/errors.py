@@ -115,6 +115,10 @@ def stopping() -> ApiError:
 
 
 _GIVEN = re.compile(r"^(\w+)=")
+_BRANCH = re.compile(r"str$|[\w-]+\[")
+"""What pydantic puts between a field and a part of it: which of several types it tried."""
+
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 
 
 def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiError:
@@ -131,7 +135,8 @@ def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiE
         param = None if found is None else (names or {}).get(found[1])
         return ApiError(400, str(error), param=param)
     if isinstance(error, EngineError):
-        return ApiError(502, str(error), kind="server_error", code="engine_failed")
+        said = _PASSWORD.sub("//", str(error))
+        return ApiError(502, said, kind="server_error", code="engine_failed")
     if isinstance(error, TimeoutError):
         return ApiError(504, str(error), kind="server_error", code="search_timeout")
     if isinstance(error, SpexError):
@@ -147,8 +152,9 @@ def install(app: FastAPI) -> None:
         return explain(error).response()
 
     async def invalid(_: Request, error: Any) -> JSONResponse:
-        first = error.errors()[0]
+        first = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union the closest
         where = [str(part) for part in first["loc"] if part != "body"]
+        where = [part for part in where if not _BRANCH.match(part)]
         if first["type"] == "json_invalid":
             where = []
         message = f"{'.'.join(where) or 'body'}: {first['msg']}"

@@ -1,24 +1,35 @@
-"""Keeps bodies that are too large or too slow from the routes."""
+"""Keeps from the routes what is too large, too slow, or meant for somebody else."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
 import anyio
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spex_agents.server.gateway.errors import ApiError
 
 
 class Guard:
-    """Reads a request's body within limits before anything else does.
+    """Reads a request's body within limits before anything else does, and marks the answers.
+
+    Answers are what their type says, to browsers too, and those with content are kept by no cache.
 
     Args:
         app: What comes after.
+        hosts: Names by which the gateway may be addressed, if not by any: a page of a browser on
+            this machine that gives its own name this machine's address would else be let in.
         body_bytes: The largest body.
         body_seconds: Time for it to arrive.
     """
 
-    def __init__(self, app: ASGIApp, *, body_bytes: int, body_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str], body_bytes: int, body_seconds: float
+    ) -> None:
         self.app = app
+        self.hosts = hosts
         self.body_bytes = body_bytes
         self.body_seconds = body_seconds
 
@@ -27,6 +38,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         try:
+            self._check_host(scope)
             body = await self._read(scope, receive)
         except ApiError as error:
             response = error.response()
@@ -44,7 +56,29 @@ class Guard:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, replay, send)
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self.app(scope, replay, marked)
+
+    def _check_host(self, scope: Scope) -> None:
+        if not self.hosts:
+            return
+        given = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        try:
+            known = urlsplit(f"//{given}").hostname in self.hosts
+        except ValueError:
+            known = False
+        if not known:
+            raise ApiError(
+                403,
+                f"Host={given!r}: a gateway without keys is for {', '.join(self.hosts)} only",
+                code="wrong_host",
+            )
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None if the client went away."""

@@ -15,15 +15,17 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     "color_message",
 }
+_OURS = ("spex_agents", "uvicorn")
 
 
 class JsonLines(logging.Formatter):
     """A line for each record: time, level, logger, event, and the fields of `extra`.
 
-    Of an exception it has the type and the places only: its message may quote a prompt.
+    What may quote a prompt is left out: of an exception all but its type and its places, and what
+    other packages fill into the first line of their messages, or say in further ones.
 
     Args:
-        prompts: Whether it has the messages, and the field `question`, all the same.
+        prompts: Whether it has all that, and the field `question`, all the same.
 
     Example:
         >>> record = logging.makeLogRecord({"msg": "ended", "name": "spex", "question": "Why?"})
@@ -41,9 +43,10 @@ class JsonLines(logging.Formatter):
             "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": self._event(record),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if self.prompts or record.name.startswith(_OURS):
+            line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if not self.prompts:
             line.pop("question", None)
         if record.exc_info and (error := record.exc_info[1]) is not None:
@@ -55,6 +58,11 @@ class JsonLines(logging.Formatter):
             if self.prompts:
                 line["message"] = str(error)
         return json.dumps(line, default=str)
+
+    def _event(self, record: logging.LogRecord) -> str:
+        if self.prompts or record.name.startswith(_OURS):
+            return record.getMessage()
+        return str(record.msg).partition("\n")[0]
 
 
 def log_to_stderr(*, prompts: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -31,6 +32,16 @@ Nothing = Annotated[float, Field(ge=0, le=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
+def _written(text: str) -> str:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("no_text", "must be text: no NUL, and no half of a character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_written)]
+"""What databases can keep, and engines can read."""
+
+
 class SearchSettings(BaseModel):
     """The search, in ``extra_body={"spex": {...}}``; what is left out is the gateway's choice."""
 
@@ -41,7 +52,7 @@ class SearchSettings(BaseModel):
     depth: Count | None = Field(default=None, description="Thoughts in a path, at most.")
     step_tokens: Count | None = Field(default=None, description="Tokens of a thought, at most.")
     path_tokens: Count | None = Field(default=None, description="Tokens of a path, at most.")
-    reward: str | None = Field(default=None, description=f"One of {', '.join(REWARDS)}.")
+    reward: Text | None = Field(default=None, description=f"One of {', '.join(REWARDS)}.")
     aggregate: By | None = Field(
         default=None, description="How the rewards of a path's steps become its reward."
     )
@@ -54,15 +65,15 @@ class SearchSettings(BaseModel):
 
 class TextPart(BaseModel):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(BaseModel):
     """A turn; of its content, text alone is taken."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: str | None = None
+    content: Text | list[TextPart]
+    name: Text | None = None
 
     @property
     def text(self) -> str:
@@ -82,7 +93,7 @@ class TextFormat(BaseModel):
 class ChatRequest(BaseModel):
     """A chat completion. Fields that change nothing here (`user`, `metadata` ...) are let pass."""
 
-    model: str
+    model: Text
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None

@@ -22,6 +22,7 @@ class Hosting:
         most_tokens: Tokens of a search's committed thoughts after which it decides no further.
         searches: Searches that run at a time, of all keys together.
         search_seconds: Time for one search.
+        hosts: Names by which it may be addressed (``Host``); empty for any.
         body_bytes: Size of a request's body.
         body_seconds: Time for a request's body to arrive.
         drain_seconds: Time for the running searches to end after SIGTERM.
@@ -42,6 +43,7 @@ class Hosting:
     most_tokens: int = 65_536
     searches: int = 256
     search_seconds: float = 600.0
+    hosts: tuple[str, ...] = ()
     body_bytes: int = 1_000_000
     body_seconds: float = 30.0
     drain_seconds: float = 30.0
