@@ -33,6 +33,7 @@ FIRST = (
     "index.md",
     "quickstart",
     "agents.md",
+    "migration.md",
     "speculation.md",
     "policies",
     "rewards.md",

@@ -44,6 +44,19 @@ def blocks(page: Path, language: str | None = None) -> list[Block]:
     return [block for block in found if language in (None, block.language)]
 
 
+def without_blocks(page: Path) -> str:
+    """The text of a page."""
+    return _BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> list[str]:
+    """What links to the headings of a page end with, in its order."""
+    headings = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+    before = [plain[:index].count(anchor) for index, anchor in enumerate(plain)]
+    return [f"{one}-{times}" if times else one for one, times in zip(plain, before, strict=True)]
+
+
 def commands(text: str) -> list[str]:
     """The commands of a block: from ``$`` on, to the end of quotes and continued lines."""
     found: list[str] = []

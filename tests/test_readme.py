@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from printed import README, ROOT, blocks, commands, with_scripts
+from printed import README, ROOT, anchors, blocks, commands, with_scripts, without_blocks
 
 COMMANDS = [command for block in blocks(README, "console") for command in commands(block.text)]
 SNIPPETS = [block.text for block in blocks(README, "python")]
@@ -23,22 +23,24 @@ def test_there_is_something_to_run() -> None:
 @pytest.mark.model
 @pytest.mark.parametrize("code", SNIPPETS, ids=lambda code: code.strip().splitlines()[-1])
 def test_python_runs_as_printed(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code, str(README), "exec"), {"__name__": "readme"})  # noqa: S102
+    exec(compile(code, str(README), "exec", dont_inherit=True), {"__name__": "readme"})  # noqa: S102
     printed = capsys.readouterr().out
     assert printed.strip() not in ("", "None")
 
 
 @pytest.mark.parametrize(
-    "code",
+    "page",
     [
-        block.text
+        page
         for page in PAGES
-        if page.parent.name != "quickstart"  # they run as a whole: test_quickstarts.py
-        for block in blocks(page, "python")
+        if blocks(page, "python") and page.parent.name != "quickstart"  # test_quickstarts.py
     ],
+    ids=lambda page: page.stem,
 )
-def test_the_python_of_the_docs_runs(code: str) -> None:
-    exec(compile(code, "docs", "exec"), {"__name__": "docs"})  # noqa: S102
+def test_the_python_of_a_page_runs_from_its_first_block_to_its_last(page: Path) -> None:
+    names = {"__name__": "docs"}
+    for block in blocks(page, "python"):
+        exec(compile(block.text, page.name, "exec", dont_inherit=True), names)  # noqa: S102
 
 
 @pytest.mark.model
@@ -55,7 +57,19 @@ def test_commands_run_as_printed(command: str) -> None:
     assert done.stdout
 
 
-@pytest.mark.parametrize("page", [README, *PAGES])
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
 def test_its_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    prose = without_blocks(page)
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+        target, _, anchor = link.partition("#")
+        aim = page.parent / target if target else page
+        if not aim.exists() or (anchor and anchor not in anchors(aim)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_an_anchor_is_a_heading_as_github_writes_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `b` (c), d-e!\n```sh\n# no heading\n```\n## Twice\n## Twice\n")
+    assert anchors(page) == ["a-b-c-d-e", "twice", "twice-1"]

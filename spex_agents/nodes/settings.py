@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
 from spex_agents.rewards import Reward, RewardFunction, as_reward
-from spex_agents.search.answers import Extract, Vote
+from spex_agents.search.answers import Canonical, Extract, Vote
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Policy
 from spex_agents.search.rebase import Rebase
@@ -27,6 +27,7 @@ class SearchSettings(TypedDict, total=False):
         sampling: How tokens are drawn.
         template: How the question becomes a conversation.
         extract: Finds an answer in a path's text.
+        canonical: Brings it to the form in which answers are counted.
         vote: How the answers of the leaves are counted.
         stop: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all. The result is the same.
@@ -38,6 +39,7 @@ class SearchSettings(TypedDict, total=False):
     sampling: Sampling
     template: PromptTemplate
     extract: Extract
+    canonical: Canonical
     vote: Vote
     stop: Stop | None
     speculation: Speculation | None
