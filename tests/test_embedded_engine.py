@@ -109,6 +109,27 @@ async def test_a_shared_prefix_is_evaluated_once(engine: EmbeddedEngine) -> None
     assert once / 2 < engine.prefilled_tokens - before < 1.3 * once
 
 
+async def test_a_branch_goes_on_from_its_own_text_though_another_has_its_stream() -> None:
+    story = ask("Count.", "one two three four five six seven eight nine ten eleven twelve")
+    greedy = Sampling(temperature=0, stop=())
+
+    async def branch(engine: EmbeddedEngine, begin: str, seed: int) -> Thought:
+        prompt = Prompt(story.messages, story.reply + begin)
+        return await engine.generate(prompt, request(seed), sampling=greedy, max_tokens=4)
+
+    for slots in (1, 3, 8):
+        async with EmbeddedEngine(slots=slots, context=512) as engine:
+            await branch(engine, "", 0)
+            begins = [f" {animal}" * 8 for animal in ("cat", "dog", "cow", "hen")]
+            thoughts = await asyncio.gather(*(branch(engine, text, 1) for text in begins))
+            before = engine.prefilled_tokens
+            # The first one twice, so that each of the others is seated where another one was.
+            again = await asyncio.gather(*(branch(engine, text, 1) for text in begins[:1] + begins))
+            assert again == thoughts[:1] + thoughts
+            if slots == 8:
+                assert engine.prefilled_tokens - before == len(again)
+
+
 async def test_a_prompt_is_counted_whole_whatever_of_it_was_evaluated_before(
     engine: EmbeddedEngine,
 ) -> None:

@@ -34,7 +34,8 @@ class Batcher:
     """Runs jobs, up to `slots` at a time; demanded ones are admitted first, then the oldest.
 
     Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass. A
-    slot's stream keeps the text it evaluated last, for later prompts to start from.
+    slot's stream keeps the text it evaluated last, for later prompts to start from; where a job
+    needs that stream, the text goes to the idle one that was used longest ago.
 
     Attributes:
         loaded: Done when the model is up.
@@ -62,6 +63,8 @@ class Batcher:
         self._waiting: list[Job] = []
         self._slots: list[Job | None] = [None] * slots
         self._held: list[list[int]] = [[] for _ in range(slots)]
+        self._used = [0] * slots
+        self._rounds = 0
         for future in (self.loaded, self.closed):
             future.set_running_or_notify_cancel()
         self._thread = Thread(target=self._work, name="spex-embedded", daemon=True)
@@ -156,11 +159,39 @@ class Batcher:
         for gap in range(len(running)):
             if self._slots[gap] is None and (job := self._slots[source := running.pop()]):
                 if job.filled:
+                    self._keep(gap, needed=source)
                     self._llama.share(source, gap, job.position if job.written else job.filled)
                     self._held[gap] = self._held[source].copy()
+                    self._held[source] = []
                 self._slots[gap], self._slots[source] = job, None
 
+    def _keep(self, slot: int, *, needed: int) -> None:
+        """Move the text that `slot`, about to be overwritten, holds to a stream that can spare its.
+
+        That is one whose text another one holds as well, else the one that was used longest ago,
+        which may be `slot` itself; it is neither busy nor the one `needed`.
+        """
+        if self._is_copied(slot):
+            return
+        idle = [stream for stream, job in enumerate(self._slots) if job is None or stream == slot]
+        spare = min(
+            (stream for stream in idle if stream != needed),
+            key=lambda stream: (not self._is_copied(stream), self._used[stream]),
+            default=slot,
+        )
+        if spare != slot:
+            self._llama.share(slot, spare, len(self._held[slot]))
+            self._held[spare], self._used[spare] = self._held[slot], self._used[slot]
+
+    def _is_copied(self, stream: int) -> bool:
+        """Whether another stream's text begins with all that this one holds."""
+        held = self._held[stream]
+        return any(
+            other[: len(held)] == held for index, other in enumerate(self._held) if index != stream
+        )
+
     def _round(self) -> None:
+        self._rounds += 1
         jobs = [(slot, job) for slot, job in enumerate(self._slots) if job]
         if unfilled := [(slot, job) for slot, job in jobs if not job.written]:
             slot, job = min(unfilled, key=lambda seat: order(seat[1]))
@@ -210,6 +241,7 @@ class Batcher:
         self.drafted_tokens += len(draft)
         if draft:
             self._llama.share(slot, slot, job.position)
+        self._used[slot] = self._rounds
         if self.exact:
             self._held[slot] += job.text[begun - 1 : -1]
         if self._draft_tokens:
@@ -224,6 +256,9 @@ class Batcher:
         length = len(job.tokens)
         shared = [min(common(held, job.tokens), length - 1) for held in self._held]
         donor = max(range(len(shared)), key=lambda other: (shared[other], other == slot))
+        if job.filled == 0 and shared[slot] < len(self._held[slot]):
+            self._keep(slot, needed=donor)
+        self._used[slot] = self._used[donor] = self._rounds
         if shared[donor] >= job.filled + _WORTH_SHARING:
             self._llama.share(donor, slot, shared[donor])
             job.filled = shared[donor]
