@@ -7,72 +7,30 @@ what it leaves of the capacity goes to the speculative thoughts that are most wo
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import SettingsError
 from spex_agents.search.tree import Path
+from spex_agents.speculation.capacity import Headroom, StepTime
 from spex_agents.speculation.prediction import Prediction
-
-FAIR = 16
-"""Speculative thoughts of one search after which its next one counts half."""
-
-QUEUED = 0.05
-"""Share of its decoding time that a request may wait for a slot, beyond twice the usual wait for a
-first token (its prompt is read meanwhile); after that the engine is full."""
+from spex_agents.speculation.turns import (
+    Flight,
+    Offers,
+    Search,
+    Searcher,
+    Share,
+    Turns,
+    softmax_quotas,
+)
 
 Allocation: TypeAlias = Literal["benefit", "paper"]
 
-
-class Searcher(Protocol):
-    """A search, as its budget sees it."""
-
-    def launch(self, path: Path, worth: float) -> None: ...
-    def retract(self, path: Path) -> None: ...
-
-
-Offers: TypeAlias = list[tuple[float, Path]]
-"""Paths a search would like to begin, each with its probability; the best one last."""
-
-
-@dataclass(slots=True)
-class _Flight:
-    searcher: Searcher
-    path: Path
-    request: Request
-    begun: float
-    load: int
-    worth: float
-    leaving: bool = False
-
-
-class StepTime:
-    """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
-
-    def __init__(self) -> None:
-        self._n = self._x = self._y = self._xx = self._xy = 0.0
-
-    def learn(self, load: float, seconds: float) -> None:
-        keep = 0.995
-        self._n = self._n * keep + 1
-        self._x = self._x * keep + load
-        self._y = self._y * keep + seconds
-        self._xx = self._xx * keep + load * load
-        self._xy = self._xy * keep + load * seconds
-
-    def line(self) -> tuple[float, float] | None:
-        """Intercept and slope (both in seconds, at least 0), or None while too little is known."""
-        spread = self._n * self._xx - self._x * self._x
-        if self._n < 8 or spread < self._n * self._n * 0.25:
-            return None
-        slope = max(0.0, (self._n * self._xy - self._x * self._y) / spread)
-        return max(1e-9, (self._y - slope * self._x) / self._n), slope
+UNIT = 1 << 60
+"""Probabilities are summed as whole multiples of its inverse: a sum that is kept does not drift."""
 
 
 class Budget:
@@ -85,6 +43,9 @@ class Budget:
     An offer that would slow the others by more than it is expected to contribute is refused: with
     a line a + b n for the time of a step, one more request is worth it if
     p > (expected useful requests in flight) * b / (a + b n).
+
+    Sums over all that is in flight are kept, not taken anew, so an offer costs the same with
+    hundreds of searches as with one; but "paper" weighs all offers each time.
 
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
@@ -120,179 +81,159 @@ class Budget:
         self.temperature = temperature
         self.prediction = Prediction()
         self.step_time = StepTime()
-        self._headroom = 16.0
-        self._wait = math.inf
-        self._flights: dict[str, _Flight] = {}
-        self._offers: dict[Searcher, Offers] = {}
-        self._shares: dict[Searcher, str] = {}
+        self._headroom = Headroom()
+        self._turns = Turns()
+        self._searches: dict[Searcher, Search] = {}
+        self._flights: dict[str, Flight] = {}
+        self._guesses: dict[str, Flight] = {}
+        self._leaving = 0
+        self._useful = 0
 
     @property
     def in_flight(self) -> int:
         return len(self._flights)
 
+    @property
+    def demanded(self) -> int:
+        """Requests in flight that a search waits for."""
+        return len(self._flights) - len(self._guesses)
+
     def begin(self, searcher: Searcher, path: Path, request: Request, worth: float = 1.0) -> None:
         """A thought begins; a demanded one may push a speculative one out."""
         now = asyncio.get_running_loop().time()
-        load = len(self._flights) + 1
-        self._flights[request.id] = _Flight(searcher, path, request, now, load, worth)
+        search = self._search(searcher)
+        flight = Flight(search, path, request, now, len(self._flights) + 1, worth)
+        self._flights[request.id] = search.flights[request.id] = flight
         if request.demanded:
+            self._useful += UNIT
             self._make_room()
+        else:
+            self._useful += _units(worth)
+            self._guesses[request.id] = flight
+            self._turns.count(search, 1)
 
     def restart(self, request: Request) -> None:
         """A thought has waited for others of its search until now, which was no sign of a queue."""
         self._flights[request.id].begun = asyncio.get_running_loop().time()
 
+    def promote(self, request: Request) -> None:
+        """A speculative thought is demanded from now on."""
+        flight = self._guesses.pop(request.id)
+        self._useful += UNIT - _units(flight.worth)
+        self._turns.count(flight.search, -1)
+
+    def retracting(self, request: Request) -> None:
+        """A speculative thought is being cancelled: it counts no longer."""
+        self._flights[request.id].leaving = True
+        self._leaving += 1
+
     def end(self, request: Request) -> None:
         """A thought has ended, whichever way; its slot is free."""
         flight = self._flights.pop(request.id)
+        search = flight.search
+        del search.flights[request.id]
+        self._leaving -= flight.leaving
+        if self._guesses.pop(request.id, None) is None:
+            self._useful -= UNIT
+        else:
+            self._useful -= _units(flight.worth)
+            self._turns.count(search, -1)
+        self._forget(search)
         if request.tokens and not flight.leaving:
             began = flight.begun if request.started is None else request.started
             seconds = asyncio.get_running_loop().time() - began
             load = (flight.load + len(self._flights) + 1) / 2
             self.step_time.learn(load, seconds / request.tokens)
-            # Whoever had to wait for a slot has met a full engine: more would queue before others.
-            wait = began - flight.begun
-            queued = wait > 2 * self._wait + QUEUED * seconds
-            self._headroom = max(1.0, self._headroom / 2) if queued else self._headroom + 1
-            self._wait = min(wait, self._wait * 1.05)  # the shortest, slowly forgotten
+            self._headroom.learn(began - flight.begun, seconds)
         self._allocate()
 
     def offer(
         self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
     ) -> None:
         """What `searcher` would like to have under way, with the probability of each path."""
+        search = self._search(searcher)
         if share is not None:
-            self._shares[searcher] = share
+            self._turns.join(search, share)
         flying = set()
-        for flight in self._flights.values():
-            if flight.searcher is searcher and not flight.leaving:
-                flight.worth = worth.get(flight.path, 1.0)
+        for name, flight in search.flights.items():
+            if not flight.leaving:
                 flying.add(flight.path)
-        self._offers[searcher] = sorted(
-            ((value, path) for path, value in worth.items() if path not in flying),
-            key=lambda offer: (offer[0], [-index for index in offer[1]]),
-        )
+                before, flight.worth = flight.worth, worth.get(flight.path, 1.0)
+                if name in self._guesses:
+                    self._useful += _units(flight.worth) - _units(before)
+        offers: Offers = [(value, path) for path, value in worth.items() if path not in flying]
+        offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
+        self._turns.offer(search, offers)
         self._allocate()
-
-    def retracting(self, request: Request) -> None:
-        """A speculative thought is being cancelled: it counts no longer."""
-        self._flights[request.id].leaving = True
 
     def leave(self, searcher: Searcher) -> None:
         """The search begins nothing more."""
-        self._offers.pop(searcher, None)
-        self._shares.pop(searcher, None)
+        if (search := self._searches.get(searcher)) is not None:
+            self._turns.leave(search)
+            self._forget(search)
 
     def limit(self, searcher: Searcher) -> float:
         """Requests that may be in flight now, a guess of `searcher` and demanded ones included."""
         if self.capacity is not None:
             return self.capacity
-        demanded = sum(flight.request.demanded for flight in self._flights.values())
-        line = self.step_time.line()
-        if line is None or line[1] == 0 or self._alone(searcher):
-            return demanded + self._headroom
+        headroom, line = self._headroom.requests, self.step_time.line()
+        if line is None or line[1] == 0 or self._searches.keys() <= {searcher}:
+            return self.demanded + headroom
         base, slope = line
         # The load at which a step takes (1 + slowdown) times as long as with demanded work alone.
-        return demanded + min(self._headroom, self.slowdown * (base / slope + demanded))
+        return self.demanded + min(headroom, self.slowdown * (base / slope + self.demanded))
 
-    def _alone(self, searcher: Searcher) -> bool:
-        others = {flight.searcher for flight in self._flights.values()} | self._offers.keys()
-        return others <= {searcher}
+    def _search(self, searcher: Searcher) -> Search:
+        if (search := self._searches.get(searcher)) is None:
+            search = self._searches[searcher] = Search(searcher, Share())
+        return search
+
+    def _forget(self, search: Search) -> None:
+        """Count `search` no more, once it neither runs nor offers anything."""
+        if not search.flights and search.number is None:
+            del self._searches[search.searcher]
 
     def _make_room(self) -> None:
-        staying = sum(not flight.leaving for flight in self._flights.values())
-        speculative = sorted(
-            (
-                flight
-                for flight in self._flights.values()
-                if not flight.request.demanded and not flight.leaving
-            ),
-            key=lambda flight: (flight.worth, flight.path),
-        )
-        for flight in speculative:
-            if staying <= self.limit(flight.searcher):
+        staying = len(self._flights) - self._leaving
+        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
+        for guess in sorted(guesses, key=lambda guess: (guess.worth, guess.path)):
+            if staying <= self.limit(guess.search.searcher):
                 return
-            flight.searcher.retract(flight.path)
+            guess.search.searcher.retract(guess.path)
             staying -= 1
 
     def _allocate(self) -> None:
         """Begin the offers most worth it, as long as there is room."""
-        if not any(self._offers.values()):
-            return
-        useful = 0.0
-        running: Counter[Searcher] = Counter()
-        shared: Counter[Searcher | str] = Counter()
-        for flight in self._flights.values():
-            useful += 1.0 if flight.request.demanded else flight.worth
-            if not flight.request.demanded:
-                running[flight.searcher] += 1
-                shared[self._share(flight.searcher)] += 1
-        quota = self._quotas() if self.allocation == "paper" else None
-        line = self.step_time.line()
-        order = [
-            (self._rank(offers, shared[self._share(searcher)]), index, searcher)
-            for index, (searcher, offers) in enumerate(self._offers.items())
-            if offers
-        ]
-        heapq.heapify(order)
-        while order:
-            rank, index, searcher = heapq.heappop(order)
-            own = self._share(searcher)
-            if (now := self._rank(self._offers[searcher], shared[own])) > rank:
-                heapq.heappush(order, (now, index, searcher))  # another of its share came first
+        quotas = self._quotas() if self.allocation == "paper" else None
+        spent: list[tuple[Search, Offers]] = []
+        while (search := self._turns.next(self._least())) is not None:
+            if self.limit(search.searcher) - len(self._flights) < 1:
+                break  # all searches have the same limit here: one that is alone has no rival
+            if quotas is not None and search.guesses >= quotas[search]:
+                spent.append((search, search.offers))
+                self._turns.offer(search, [])
                 continue
-            if self.limit(searcher) - len(self._flights) < 1:
-                return  # all searches have the same limit here: one that is alone has no rival
-            offers = self._offers[searcher]
-            worth, path = offers[-1]
-            if quota is not None and running[searcher] >= quota[searcher]:
-                continue
-            if line is not None:
-                base, slope = line
-                if worth <= useful * slope / (base + slope * (len(self._flights) + 1)):
-                    continue
-            offers.pop()
-            searcher.launch(path, worth)
-            useful += worth
-            running[searcher] += 1
-            shared[own] += 1
-            if offers:
-                heapq.heappush(order, (self._rank(offers, shared[own]), index, searcher))
+            worth, path = self._turns.take(search)
+            search.searcher.launch(path, worth)
+        for search, offers in spent:
+            self._turns.offer(search, offers)
 
-    def _share(self, searcher: Searcher) -> Searcher | str:
-        """Whom its guesses are counted for: itself, unless it has a share with others."""
-        return self._shares.get(searcher, searcher)
+    def _quotas(self) -> dict[Search, float]:
+        searches = [search for search in self._searches.values() if search.offers]
+        searches.sort(key=lambda search: search.number or 0)
+        slots = self.limit(searches[0].searcher) - self.demanded if searches else 0
+        return softmax_quotas(searches, slots, self.temperature)
 
-    def _rank(self, offers: Offers, running: int) -> float:
-        """Where the best of `offers` stands in line; lower goes first.
+    def _least(self) -> float:
+        """The probability from which on one more request contributes more than it slows others."""
+        if (line := self.step_time.line()) is None:
+            return -math.inf
+        base, slope = line
+        return self._useful / UNIT * slope / (base + slope * (len(self._flights) + 1))
 
-        What a share has running already makes more of it less urgent, so that none starves.
-        """
-        return -offers[-1][0] / (1 + running / FAIR)
 
-    def _quotas(self) -> dict[Searcher, float]:
-        """SPEX's split: softmax(U / tau) of the speculative slots over the searches.
-
-        The paper names what U grows with, not its form. Here U = P * ln(1 + C) + S_KV, with C the
-        offers of a search, P their mean probability, S_KV the share of a path that is reusable
-        prefix; the bytes of weights amortised, S_w, are the same for all searches of an engine and
-        cancel.
-        """
-        demanded = sum(flight.request.demanded for flight in self._flights.values())
-        slots = self.limit(next(iter(self._offers))) - demanded
-        utility = {}
-        for searcher, offers in self._offers.items():
-            if offers:
-                mean = sum(worth for worth, _ in offers) / len(offers)
-                prefix = sum(1 - 1 / len(path) for _, path in offers) / len(offers)
-                utility[searcher] = mean * math.log1p(len(offers)) + prefix
-        highest = max(utility.values(), default=0.0)
-        weights = {
-            searcher: math.exp((value - highest) / self.temperature)
-            for searcher, value in utility.items()
-        }
-        total = sum(weights.values())
-        return {searcher: slots * weight / total for searcher, weight in weights.items()}
+def _units(worth: float) -> int:
+    return round(worth * UNIT)
 
 
 _budgets: WeakKeyDictionary[Engine, Budget] = WeakKeyDictionary()

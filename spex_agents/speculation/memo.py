@@ -111,6 +111,7 @@ class Memo:
         if (guess := self._guesses.pop(path, None)) is not None:
             self.observer.demanded(guess)
             if path in self.writing:
+                self.budget.promote(guess.request)
                 self._promote(guess.request)
             elif (scoring := self.scoring.get(path)) is not None:
                 self._promote(scoring.request)
