@@ -19,6 +19,7 @@ from processes import eventually
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 QUICKSTARTS = sorted((ROOT / "docs" / "quickstart").glob("[!R]*.md"))
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

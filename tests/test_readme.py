@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from printed import README, ROOT, anchors, blocks, commands, with_scripts, without_blocks
+from printed import PAGES, README, anchors, blocks, commands, with_scripts, without_blocks
 
 COMMANDS = [command for block in blocks(README, "console") for command in commands(block.text)]
 SNIPPETS = [block.text for block in blocks(README, "python")]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def test_there_is_something_to_run() -> None:
