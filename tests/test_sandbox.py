@@ -16,6 +16,7 @@ import pytest
 from spex_agents.errors import SettingsError
 from spex_agents.sandbox import Isolation, Outcome, SandboxLimits, run
 from spex_agents.sandbox.isolation import why_not
+from spex_agents.sandbox.seccomp import refusals
 
 WALLS: tuple[Isolation, ...] = ("bubblewrap", "namespaces")
 SMALL = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16, files=1 << 20, output=1 << 16)
@@ -100,6 +101,34 @@ async def test_it_has_no_capability_and_can_get_none(wall: Isolation) -> None:
             ("setns", (0, 0)),
         ):
             assert getattr(libc, name)(*arguments) == -1, name
+    """
+    outcome = await tried(program, wall)
+    assert outcome.ok, outcome
+
+
+@pytest.mark.skipif(not refusals(), reason="no filter for this machine")
+async def test_it_may_not_ask_the_kernel_for_what_has_let_others_out(wall: Isolation) -> None:
+    program = """
+        import ctypes, errno, os, platform, socket
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.prctl(21, 0, 0, 0, 0) == 2  # PR_GET_SECCOMP: a filter
+        calls = {"x86_64": {"bpf": 321, "userfaultfd": 323, "keyctl": 250, "ptrace": 101},
+                 "aarch64": {"bpf": 280, "userfaultfd": 282, "keyctl": 219, "ptrace": 117}}
+        for name, number in {**calls[platform.machine()], "io_uring_setup": 425}.items():
+            assert libc.syscall(number, 0, 0, 0, 0) == -1, name
+            assert ctypes.get_errno() == errno.EPERM, (name, ctypes.get_errno())
+        for family in (socket.AF_NETLINK, socket.AF_PACKET, socket.AF_VSOCK, 38):
+            try:
+                socket.socket(family, socket.SOCK_RAW)
+            except PermissionError:
+                continue
+            raise SystemExit(f"opened a socket of family {family}")
+        for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+            socket.socket(family).close()
+        if os.fork() == 0:
+            assert libc.prctl(21, 0, 0, 0, 0) == 2
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
     """
     outcome = await tried(program, wall)
     assert outcome.ok, outcome

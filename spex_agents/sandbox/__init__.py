@@ -1,7 +1,8 @@
 """Programs that nobody has read, run where they can do no harm.
 
-No network, a file system of their own, and caps on computing time, memory, processes, output and
-files; when a program ends, is killed or is cancelled, all that it started ends with it.
+No network, a file system of their own, no system calls but those of ordinary programs, and caps on
+computing time, memory, processes, output and files; when a program ends, is killed or is cancelled,
+all that it started ends with it.
 """
 
 from spex_agents.sandbox.isolation import Isolation

@@ -26,6 +26,7 @@ from spex_agents.sandbox.isolation import (
     interpreter,
     walled,
 )
+from spex_agents.sandbox.seccomp import refusals
 from spex_agents.waiting import until_ended
 
 Status: TypeAlias = Literal["ok", "failed", "time", "memory", "processes", "output"]
@@ -36,12 +37,14 @@ _GRACE_SECONDS = 5.0  # for the kernel to end what was killed
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROGRAM = "program.py"
 
-# Sets the caps, and stays as the first process of the namespace, which signals treat like no other
-# and which has to wait for orphans; the program is its child. The kernel counts processes by user
-# namespace from Linux 5.14 on; before, it would count all of the user's.
+# Sets the caps and the filter (PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP), and stays as the first process
+# of the namespace, which signals treat like no other and which has to wait for orphans; the program
+# is its child. The kernel counts processes by user namespace from Linux 5.14 on; before, it would
+# count all of the user's.
 _CAPPED = """
-import os, resource as r, sys
-cpu, memory, processes, size, command = *map(int, sys.argv[1:5]), sys.argv[5:]
+import ctypes, os, resource as r, struct, sys
+cpu, memory, processes, size = map(int, sys.argv[1:5])
+refused, *command = sys.argv[5:]
 caps = {r.RLIMIT_CPU: cpu, r.RLIMIT_AS: memory, r.RLIMIT_FSIZE: size, r.RLIMIT_CORE: 0,
         r.RLIMIT_NOFILE: 256}
 if processes and hasattr(r, "RLIMIT_NPROC"):
@@ -51,6 +54,14 @@ for cap, value in caps.items():
     value = value if hard == r.RLIM_INFINITY else min(value, hard)
     r.setrlimit(cap, (value, value + (cap == r.RLIMIT_CPU and value != hard)))  # SIGXCPU, SIGKILL
 os.nice(10)
+if refused:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    steps = ctypes.create_string_buffer(bytes.fromhex(refused))
+    whole = ctypes.create_string_buffer(
+        struct.pack("HP", len(refused) // 16, ctypes.addressof(steps)))
+    if prctl(38, 1, 0, 0, 0) or prctl(22, 2, ctypes.addressof(whole), 0, 0):
+        os._exit(os.write(2, b"the kernel takes no filter of system calls") and 126)
 if (program := os.fork()) == 0:
     os.execv(command[0], command)
 while (ended := os.wait())[0] != program:
@@ -161,8 +172,9 @@ def _run(
         seen = str(program) if wall == "none" else f"{CODE}/{_PROGRAM}"
         counted = 0 if wall == "none" or not _counts_by_namespace() else limits.processes
         caps = [limits.cpu_seconds, limits.memory, counted, limits.files]
+        refused = "" if wall == "none" else refusals().hex()
         python = [interpreter(), "-I", "-S", "-B"]
-        command = [*python, "-c", _CAPPED, *map(str, caps), *python, seen]
+        command = [*python, "-c", _CAPPED, *map(str, caps), refused, *python, seen]
         begun = monotonic()
         process = subprocess.Popen(  # noqa: S603 (behind a wall: what this module is for)
             walled(wall, place, limits.files, command),
