@@ -33,7 +33,7 @@ Status: TypeAlias = Literal["ok", "failed", "time", "memory", "processes", "outp
 """ok: exit code 0; failed: another, or a signal; else the cap that ended the program."""
 
 _LOOK_SECONDS = 0.02
-_GRACE_SECONDS = 5.0  # for the kernel to end what was killed
+_GRACE_SECONDS = 30.0  # for the kernel to end what was killed
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROGRAM = "program.py"
 
