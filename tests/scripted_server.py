@@ -21,14 +21,17 @@ from fastapi.responses import JSONResponse, StreamingResponse
 class Answer:
     """One answer: its tokens, then how it ends.
 
-    `then`: ``finish`` with a reason, usage and [DONE]; ``hang`` for ever; ``drop`` the
-    connection; ``stop_short`` without a finish reason; ``garbage`` that is no JSON; ``error``
-    inside the stream. ``queue`` sends nothing, not even the tokens, until its id is aborted.
+    `then`: ``finish`` with a reason, usage and [DONE]; ``hang`` for ever; ``go_on`` until its id is
+    aborted; ``drop`` the connection; ``stop_short`` without a finish reason; ``garbage`` that is no
+    JSON; ``error`` inside the stream. ``queue`` sends nothing, not even the tokens, until its id is
+    aborted.
     """
 
     tokens: tuple[str, ...] = ("It", " is", " 4", ".")
     finish: str = "stop"
-    then: Literal["finish", "hang", "drop", "stop_short", "garbage", "error", "queue"] = "finish"
+    then: Literal["finish", "hang", "go_on", "drop", "stop_short", "garbage", "error", "queue"] = (
+        "finish"
+    )
     status: int = 200
     logprobs: bool = True
     top: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class ScriptedServer:
                 await self._changed.wait_for(lambda: self.live == live)
 
     async def abort(self, rid: str) -> None:
-        """End the request of that id, if it waits in the queue."""
+        """End the request of that id, unless it hangs."""
         async with self._changed:
             self.aborted.append(rid)
             self._changed.notify_all()
@@ -89,9 +92,7 @@ class ScriptedServer:
         await self._count(1)
         try:
             if answer.then == "queue":
-                async with self._changed:
-                    await self._changed.wait_for(lambda: body["rid"] in self.aborted)
-                yield _event({"delta": {}, "finish_reason": "abort"})
+                yield await self._until_aborted(body["rid"])
                 return
             if chat:
                 yield _event({"delta": {"role": "assistant", "content": ""}})
@@ -103,6 +104,8 @@ class ScriptedServer:
             match answer.then:
                 case "hang":
                     await anyio.sleep_forever()
+                case "go_on":
+                    yield await self._until_aborted(body["rid"])
                 case "drop":
                     raise ConnectionAbortedError
                 case "garbage":
@@ -119,6 +122,11 @@ class ScriptedServer:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._count(-1)
+
+    async def _until_aborted(self, rid: str) -> str:
+        async with self._changed:
+            await self._changed.wait_for(lambda: rid in self.aborted)
+        return _event({"delta": {}, "finish_reason": "abort"})
 
     async def _count(self, change: int) -> None:
         async with self._changed:

@@ -22,6 +22,7 @@ from spex_agents.cli.live import picture
 from spex_agents.cli.showcase import showcase
 from spex_agents.demo import PROBLEMS, weekday_sum
 from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.openai import OpenAIEngine
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.problems import read_problems
 from spex_agents.rewards import SimulatedReward
@@ -203,13 +204,17 @@ def test_a_model_that_says_none_of_the_words_is_one_line_and_exit_code_3(reward:
     assert "Traceback" not in result.stderr
 
 
-def test_a_server_that_cannot_be_reached_is_one_line_and_exit_code_3() -> None:
-    server = ("--engine", "http://127.0.0.1:9/v1", "--model", "m")
-    done = process(*SPEX, "solve", "x", *server, "--json")
-    assert done.returncode == 3
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: http://127.0.0.1:9/v1 cannot be reached")
-    assert len(done.stderr.splitlines()) == 1
+def test_a_server_that_cannot_be_reached_is_one_line_and_exit_code_3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defaults = OpenAIEngine.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "retry_wait", 0.0)
+    result = spex("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--model", "m", "--json")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: http://127.0.0.1:9/v1 cannot be reached")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_process_prints_one_object_and_nothing_else() -> None:

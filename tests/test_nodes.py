@@ -366,7 +366,7 @@ async def test_a_language_model_grows_the_same_tree_ahead_or_not() -> None:
                 engine,
                 policy=Rebase(width=3),
                 reward=Verifier(short, pure=True),
-                limits=Limits(step_tokens=16, path_tokens=64, depth=4),
+                limits=Limits(step_tokens=8, path_tokens=32, depth=3),
                 speculation=speculation,
             ).compile(checkpointer=InMemorySaver())
             result = await graph.ainvoke(ASKED, thread())

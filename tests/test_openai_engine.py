@@ -321,7 +321,7 @@ async def test_patience_ends(server: ScriptedServer) -> None:
 
 async def test_without_patience_a_server_that_is_away_uses_up_tries(server: ScriptedServer) -> None:
     server.default = Answer(status=503)
-    async with OpenAIEngine(server.url, retries=2, retry_wait=0, patience=0) as engine:
+    async with OpenAIEngine(server.url, retries=2, retry_wait=0.001, patience=0) as engine:
         with pytest.raises(EngineError, match=r"answered 503 .*failed 3 times"):
             await write(engine)
     assert len(server.ids) == 3

@@ -268,7 +268,7 @@ def test_confidence_says_which_groups_there_are() -> None:
 @pytest.mark.model
 async def test_a_small_model_gives_its_opinion() -> None:
     path = [thought("2 + 3 = 5."), thought("The answer is \\boxed{5}.", ends=True)]
-    async with EmbeddedEngine() as engine:
+    async with EmbeddedEngine(slots=2, context=1024) as engine:
         sampled = Value(engine, max_tokens=8, otherwise=0.0)
         read = Aggregate(Value(engine, expected=True), "mean")
         for reward in (sampled, read, Cached(Judge(engine))):
@@ -283,7 +283,7 @@ async def test_a_small_model_gives_its_opinion() -> None:
             Prompt((Message("user", "Count to ten."),)),
             request("run/1"),
             sampling=Sampling(logprobs=True),
-            max_tokens=24,
+            max_tokens=8,
         )
         scores = [
             await Confidence(over=over, window=4).score("Q", [written], request()) for over in OVERS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -19,7 +18,6 @@ from spex_agents.engines import base
 from spex_agents.engines.base import Load, Message, Prompt, Sampling
 from spex_agents.engines.openai_calls import BrokenReply
 from spex_agents.engines.sglang import SGLangEngine, engine_at
-from spex_agents.engines.sglang_server import CONFIRM_SECONDS
 from spex_agents.engines.sglang_workers import GenerateReply, Worker, read_workers
 from spex_agents.errors import EngineError
 from spex_agents.search import Thought
@@ -263,7 +261,11 @@ async def test_a_worker_that_is_down_breaks_nothing(caplog: pytest.LogCaptureFix
     assert f"{NOWHERE} did not take" in caplog.text
 
 
-async def test_a_worker_that_hangs_does_not_delay_the_end_of_work_at_others() -> None:
+async def test_a_worker_that_hangs_does_not_delay_the_end_of_work_at_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    confirm = "spex_agents.engines.sglang_server.CONFIRM_SECONDS"
+    monkeypatch.setattr(confirm, 60.0)
     workers = Native(), Native()
     async with behind_router(*workers) as router, engine(router) as sglang:
         router.hang = workers[0].told_to_end
@@ -272,13 +274,12 @@ async def test_a_worker_that_hangs_does_not_delay_the_end_of_work_at_others() ->
             tasks.start_soon(generate, sglang, asked)
             await until(lambda: asked.tokens == 4)
             workers[1].answers = anyio.Event()
-            begun = time.monotonic()
+            begun = anyio.current_time()
             tasks.cancel_scope.cancel()
-        assert time.monotonic() - begun < CONFIRM_SECONDS / 2
+        assert anyio.current_time() - begun < 30
         assert workers[0].aborted == ["spex:abort:run/0.1/thought-1;"]
-        begun = time.monotonic()
+        monkeypatch.setattr(confirm, 1.0)
         await sglang.prune("run/0.3")
-        assert CONFIRM_SECONDS / 2 < time.monotonic() - begun < CONFIRM_SECONDS + 2
         assert workers[0].aborted[1:] == ["spex:abort:run/0.3"]
         workers[1].answers.set()
 

@@ -135,61 +135,65 @@ FAILS = {
 }
 
 
-@settings(max_examples=500)
-@given(
-    policy=SAMPLED,
-    seed=st.integers(0, 10**6),
-    reward=REWARDS,
-    hardware=HARDWARES,
-    world=WORLDS,
-    speculation=SPECULATIONS,
-    fails=st.sampled_from(sorted(FAILS)),
-    fails_at_once=st.booleans(),
-    stop=st.sampled_from([ExactStop(), MarginStop(min_answers=2), None]),
-)
-def test_the_tree_is_the_same_and_every_token_accounted_for(
-    *,
-    policy: Policy,
-    seed: int,
-    reward: SimulatedReward,
-    hardware: Hardware,
-    world: SyntheticWorld,
-    speculation: Speculation,
-    fails: str,
-    fails_at_once: bool,
-    stop: ExactStop | None,
-) -> None:
-    def watched(kind: str) -> WatchedEngine:
-        inner = SimulatedEngine(world, hardware)
-        return WatchedEngine(inner, fails=FAILS[kind], fails_at_once=fails_at_once)
-
-    off = run_search(policy, seed=seed, reward=reward, stop=stop, engine=watched("none"))
-    engine = watched(fails)
-    on = run_search(
-        policy,
-        seed=seed,
-        reward=reward,
-        stop=stop,
-        engine=engine,
-        speculation=speculation,
-        retries=1,
+@pytest.mark.parametrize("examples", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_the_tree_is_the_same_and_every_token_accounted_for(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(
+        policy=SAMPLED,
+        seed=st.integers(0, 10**6),
+        reward=REWARDS,
+        hardware=HARDWARES,
+        world=WORLDS,
+        speculation=SPECULATIONS,
+        fails=st.sampled_from(sorted(FAILS)),
+        fails_at_once=st.booleans(),
+        stop=st.sampled_from([ExactStop(), MarginStop(min_answers=2), None]),
     )
-    assert on.tree.sha256() == off.tree.sha256()
-    assert on.tree == off.tree
-    assert list(on.tree.thoughts) == list(off.tree.thoughts) == paths_of(on.decisions)
-    assert on.answer == off.answer
-    assert on.decisions == off.decisions
+    def holds(
+        *,
+        policy: Policy,
+        seed: int,
+        reward: SimulatedReward,
+        hardware: Hardware,
+        world: SyntheticWorld,
+        speculation: Speculation,
+        fails: str,
+        fails_at_once: bool,
+        stop: ExactStop | None,
+    ) -> None:
+        def watched(kind: str) -> WatchedEngine:
+            inner = SimulatedEngine(world, hardware)
+            return WatchedEngine(inner, fails=FAILS[kind], fails_at_once=fails_at_once)
 
-    assert on.ledger.decoded_tokens == on.decoded
-    assert on.ledger.useful_tokens == off.ledger.useful_tokens == off.decoded
-    assert off.ledger.wasted_tokens == 0
-    guesses = [call for call in engine.calls.values() if not call.demanded]
-    assert on.ledger.launched >= len(guesses)  # some are taken, or retracted, before they begin
-    assert on.ledger.hits + on.ledger.retracted <= on.ledger.launched
-    assert on.ledger.promoted <= on.ledger.hits
-    engine.check_none_redone()
-    assert speculation.budget is not None
-    assert speculation.budget.in_flight == 0
+        off = run_search(policy, seed=seed, reward=reward, stop=stop, engine=watched("none"))
+        engine = watched(fails)
+        on = run_search(
+            policy,
+            seed=seed,
+            reward=reward,
+            stop=stop,
+            engine=engine,
+            speculation=speculation,
+            retries=1,
+        )
+        assert on.tree.sha256() == off.tree.sha256()
+        assert on.tree == off.tree
+        assert list(on.tree.thoughts) == list(off.tree.thoughts) == paths_of(on.decisions)
+        assert on.answer == off.answer
+        assert on.decisions == off.decisions
+
+        assert on.ledger.decoded_tokens == on.decoded
+        assert on.ledger.useful_tokens == off.ledger.useful_tokens == off.decoded
+        assert off.ledger.wasted_tokens == 0
+        guesses = [call for call in engine.calls.values() if not call.demanded]
+        assert on.ledger.launched >= len(guesses)  # some are taken, or retracted, before they begin
+        assert on.ledger.hits + on.ledger.retracted <= on.ledger.launched
+        assert on.ledger.promoted <= on.ledger.hits
+        engine.check_none_redone()
+        assert speculation.budget is not None
+        assert speculation.budget.in_flight == 0
+
+    holds()
 
 
 @pytest.mark.parametrize(

@@ -33,23 +33,27 @@ def standing(
 # The lossless rule
 
 
-@settings(max_examples=1000)
-@given(
-    st.sampled_from(VOTES),
-    st.lists(BALLOTS, max_size=12),
-    st.integers(0, 6),
-    st.lists(BALLOTS, max_size=6),
-)
+@pytest.mark.parametrize("examples", [200, pytest.param(2000, marks=pytest.mark.slow)])
 def test_once_the_exact_stop_fires_nothing_that_may_come_changes_the_winner(
-    vote: Vote, ballots: list[Ballot], remaining: int, later: list[Ballot]
+    examples: int,
 ) -> None:
-    now = Standing(ballots=ballots, vote=vote, remaining=remaining, tokens=0)
-    if not ExactStop()(now):
-        return
-    winner = elect(ballots, vote)
-    worst = [[Ballot(answer, 1.0)] * remaining for answer in "abcd"]
-    for completion in ([], later[:remaining], *worst):
-        assert elect([*ballots, *completion], vote) == winner
+    @settings(max_examples=examples)
+    @given(
+        st.sampled_from(VOTES),
+        st.lists(BALLOTS, max_size=12),
+        st.integers(0, 6),
+        st.lists(BALLOTS, max_size=6),
+    )
+    def holds(vote: Vote, ballots: list[Ballot], remaining: int, later: list[Ballot]) -> None:
+        now = Standing(ballots=ballots, vote=vote, remaining=remaining, tokens=0)
+        if not ExactStop()(now):
+            return
+        winner = elect(ballots, vote)
+        worst = [[Ballot(answer, 1.0)] * remaining for answer in "abcd"]
+        for completion in ([], later[:remaining], *worst):
+            assert elect([*ballots, *completion], vote) == winner
+
+    holds()
 
 
 @given(st.sampled_from(VOTES), st.lists(BALLOTS, max_size=8))

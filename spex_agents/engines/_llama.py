@@ -186,12 +186,12 @@ class Llama:
     def batch_invariant(self) -> bool:
         """Whether logits are the same to the bit however a text comes to be evaluated.
 
-        Compared are: a prompt at once, in pieces, and token by token; tokens alone, beside other
-        streams, and several at a time as drafts are.
+        Compared are: a prompt at once, in pieces, and its end token by token; tokens alone, beside
+        other streams, and several at a time as drafts are.
         """
         prompt = [token % self._vocab.n_vocab for token in range(300, 332)]
         drafts = prompt[: self._draft_tokens + 1]
-        piece, end = 13, len(prompt)
+        piece, tail, end = 13, 28, len(prompt)
         self.forget()
         self.prefill(0, prompt, 0)
         whole = self._logits(0)
@@ -199,8 +199,8 @@ class Llama:
         self.share(0, 0, piece)
         self.prefill(0, prompt[piece:], piece)
         same = np.array_equal(whole, self._logits(0))
-        self.share(0, 0, piece)
-        for position in range(piece, end):
+        self.share(0, 0, tail)
+        for position in range(tail, end):
             last = self._after(prompt[position], position)
         same = same and np.array_equal(whole, last)
         for count in sorted({1, min(2, self._slots), min(5, self._slots), self._slots}):
