@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.base import Sampling
     from spex_agents.engines.embedded import EmbeddedEngine
     from spex_agents.engines.openai import OpenAIEngine
+    from spex_agents.engines.proposer import Proposer
     from spex_agents.engines.sglang import SGLangEngine
     from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
     from spex_agents.rewards import Verifier
@@ -21,6 +22,7 @@ _HOMES = {
     "EmbeddedEngine": "engines.embedded",
     "Limits": "search",
     "OpenAIEngine": "engines.openai",
+    "Proposer": "engines.proposer",
     "Rebase": "search",
     "Rstar": "search",
     "SGLangEngine": "engines.sglang",
@@ -38,6 +40,7 @@ __all__ = [
     "EmbeddedEngine",
     "Limits",
     "OpenAIEngine",
+    "Proposer",
     "Rebase",
     "Rstar",
     "SGLangEngine",

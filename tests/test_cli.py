@@ -148,7 +148,7 @@ def test_no_answer_is_exit_code_1() -> None:
         (("solve", "x", "--depth", "0"), "depth=0: must be"),
         (("solve", "x", "--temperature", "3"), "temperature=3.0: must lie in [0, 2]"),
         (("solve", "x", *SIMULATED, "--vote", "all"), "vote='all': must be one of"),
-        (("solve", "x", "--engine", "gpu"), "engine='gpu': must be embedded, simulated, or"),
+        (("solve", "x", "--engine", "gpu"), "engine='gpu': must be embedded, simulated"),
         (("solve", "x", *SIMULATED, "--model", "y"), "model='y': the simulated engine has one of"),
         (("solve", "x", "--model", "no/such.gguf"), "model='no/such.gguf': there is no such file"),
         (("solve", "x", *SIMULATED, "--reward", "luck"), "reward='luck': must be one of"),
@@ -160,6 +160,8 @@ def test_no_answer_is_exit_code_1() -> None:
         ),
         (("solve", "x", *SIMULATED, "--reward", "no_such_module:f"), "cannot import"),
         (("solve", "x", *SIMULATED, "--reward", "json:no_such"), "has no 'no_such'"),
+        (("solve", "x", "--engine", "json:no_such"), "engine='json:no_such': "),
+        (("solve", "x", "--engine", "json:dumps"), "propose=dumps: must be an async function"),
         (
             ("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--reward", "simulated"),
             "scores thoughts of the simulated engine only",
@@ -175,6 +177,30 @@ def test_bad_input_is_one_error_and_exit_code_2(arguments: tuple[str, ...], said
     assert said in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_an_engine_of_ones_own_is_an_async_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_propose.py").write_text(
+        "from spex_agents import Proposer\n"
+        "async def propose(question, steps, seed):\n"
+        "    return 'The answer is 12' if steps else f'Let us see {seed}'\n"
+        "ahead = Proposer(propose, pure=True)\n"
+        "async def short(question, steps):\n"
+        "    return 1 / len(steps[-1])\n"
+    )
+    own = ("solve", "x", "--reward", "own_propose:short", "--width", "4", "--json")
+    reports = []
+    for name in ("propose", "ahead"):
+        result = spex(*own, "--engine", f"own_propose:{name}")
+        assert result.exit_code == 0, result.stderr
+        reports.append(json.loads(result.stdout))
+    assert [report["engine"] for report in reports] == ["function/propose"] * 2
+    assert {report["answer"] for report in reports} == {"12"}
+    assert reports[0]["tree_sha256"] == reports[1]["tree_sha256"]
+    assert reports[0]["ledger"]["launched"] == 0
 
 
 def test_a_reward_of_ones_own_is_found_in_the_working_directory(

@@ -290,6 +290,7 @@ async def test_a_reward_out_of_range_is_refused() -> None:
         ({"depth": 0}, "depth=0"),
         ({"max_concurrency": 0}, "max_concurrency=0"),
         ({"free_of_side_effects": "look_up"}, "must be a collection of names"),
+        ({"reward": lambda: 0.5}, r"reward=<lambda>: .*\(messages\) -> float, but takes \(\)"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], fault: str) -> None:

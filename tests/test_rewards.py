@@ -181,9 +181,16 @@ async def test_a_verifier_that_is_not_async_says_what_to_do() -> None:
     def blocking(question: str, steps: Sequence[str]) -> float:
         return 1.0
 
-    verifier = Verifier(cast(RewardFunction, blocking))
-    with pytest.raises(RewardError, match=r"'blocking' returned 1\.0.*`async def`"):
-        await verifier.score(QUESTION, [thought("a")], request())
+    async def of_steps(steps: Sequence[str]) -> float:
+        return 1.0
+
+    with pytest.raises(SettingsError, match=r"reward=blocking: .* is not async: write it as"):
+        Verifier(cast(RewardFunction, blocking))
+    with pytest.raises(SettingsError, match=r"reward=of_steps: .* but takes \(steps"):
+        as_reward(cast(RewardFunction, of_steps), SimulatedEngine())
+    unsaid = Verifier(cast(RewardFunction, lambda question, steps: 1.0))
+    with pytest.raises(RewardError, match=r"'<lambda>' returned 1\.0.*`async def`"):
+        await unsaid.score(QUESTION, [thought("a")], request())
 
 
 def test_votes_of_an_unfinished_path_go_to_the_most_common_answer() -> None:

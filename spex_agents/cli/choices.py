@@ -14,6 +14,7 @@ from spex_agents.engines.base import Sampling
 from spex_agents.engines.clock import run_virtual
 from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.engines.hardware import HARDWARE
+from spex_agents.engines.proposer import Proposer
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.aggregate import WAYS
@@ -25,7 +26,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from spex_agents.engines.openai import OpenAIEngine
 
-    AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | SimulatedEngine
+    AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
 
 
 REWARDS = (
@@ -44,7 +45,9 @@ REWARDS = (
 def make_engine(
     name: str, model: str | None = None, api_key: str | None = None, *, draft_tokens: int = 0
 ) -> AnyEngine:
-    """The engine of that name, or of the server at that address; it is not opened yet.
+    """The engine of that name, of the server at that address, or of a function of one's own.
+
+    It is not opened yet.
 
     `draft_tokens` is of the embedded engine.
 
@@ -63,9 +66,13 @@ def make_engine(
         from spex_agents.engines.sglang import engine_at  # noqa: PLC0415 (half a second)
 
         return engine_at(name, model=model, api_key=api_key)
+    if ":" in name:
+        found = _load("engine", name)
+        return found if isinstance(found, Proposer) else Proposer(found)
     raise SettingsError(
-        f"engine={name!r}: must be embedded, simulated, or the address of an OpenAI-compatible "
-        "server with its version: http://127.0.0.1:30000/v1"
+        f"engine={name!r}: must be embedded, simulated, the address of an OpenAI-compatible server "
+        "with its version (http://127.0.0.1:30000/v1), or module:function for an async function "
+        "(question, steps, seed) -> str of your own"
     )
 
 
@@ -152,7 +159,7 @@ def _named(
                 f"{engine.name}; take --engine simulated, or another reward"
             )
         case own if ":" in own:
-            return rewards.as_reward(_load(own), engine)
+            return rewards.as_reward(_load("reward", own), engine)
         case other:
             raise SettingsError(
                 f"reward={other!r}: must be one of {', '.join(REWARDS)}, or module:function for an "
@@ -160,16 +167,16 @@ def _named(
             )
 
 
-def _load(name: str) -> Any:
+def _load(option: str, name: str) -> Any:
     """What ``module:attribute`` names; modules of the working directory are found too."""
     module, _, attribute = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
         found = importlib.import_module(module)
     except (ImportError, ValueError) as error:
-        raise SettingsError(f"reward={name!r}: cannot import {module!r}: {error}") from error
+        raise SettingsError(f"{option}={name!r}: cannot import {module!r}: {error}") from error
     finally:
         sys.path.pop(0)
     if not hasattr(found, attribute):
-        raise SettingsError(f"reward={name!r}: {found.__file__} has no {attribute!r}")
+        raise SettingsError(f"{option}={name!r}: {found.__file__} has no {attribute!r}")
     return getattr(found, attribute)

@@ -74,7 +74,8 @@ EngineName: TypeAlias = Annotated[
     str,
     typer.Option(
         help="embedded (a small model in this process), simulated (no model, on a virtual "
-        "clock), or the address of an OpenAI-compatible server: http://127.0.0.1:30000/v1",
+        "clock), the address of an OpenAI-compatible server (http://127.0.0.1:30000/v1), or "
+        "module:function, an async function (question, steps, seed) -> str of your own.",
         rich_help_panel=ENGINE,
     ),
 ]

@@ -35,12 +35,17 @@ class Prompt:
     Attributes:
         messages: The turns before the reply.
         reply: Its beginning.
-        plain: For engines without a model: the root's question and the steps of the path as the
-            template alone would tell them, where a policy asks with a prompt of its own.
+        question: What the template was asked to tell, for engines without a model; None if the
+            prompt is no template's.
+        steps: The thoughts that it was to tell, likewise.
+        plain: The root's question and the thoughts of the path as the template alone would tell
+            them, where a policy asks with a prompt of its own.
     """
 
     messages: tuple[Message, ...]
     reply: str = ""
+    question: str | None = field(default=None, compare=False, repr=False)
+    steps: tuple[Thought, ...] = field(default=(), compare=False, repr=False)
     plain: Prompt | None = field(default=None, compare=False, repr=False)
 
 
@@ -110,6 +115,8 @@ class Features:
         labels: `score` can read label probabilities.
         promotion: A waiting or running request can change from speculative to demanded.
         slots: Requests it runs at once, if it knows.
+        pure: Free of side effects: may be asked for thoughts that the search may never demand.
+            Without it a search begins nothing early.
     """
 
     exactness: Exactness
@@ -117,6 +124,7 @@ class Features:
     labels: bool = False
     promotion: bool = False
     slots: int | None = None
+    pure: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +249,8 @@ class PromptTemplate:
         turns.append(Message("user", asked))
         reply = "" if "{steps}" in action.user else steps
         entries = "".join(elder.text + self.delimiter for elder in elders)
-        return Prompt(tuple(turns), reply + entries + action.cue)
+        begun = reply + entries + action.cue
+        return Prompt(tuple(turns), begun, question=question, steps=tuple(thoughts))
 
 
 def fill(text: str, **values: str) -> str:

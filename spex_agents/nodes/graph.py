@@ -11,6 +11,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from spex_agents.engines.base import Engine
+from spex_agents.engines.proposer import ProposeFunction
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of, tell_ledger
 from spex_agents.nodes.settings import SearchSettings, search_config
@@ -36,7 +37,7 @@ Step: TypeAlias = Callable[[State, Run, RunnableConfig], Awaitable[Update]]
 
 
 def create_tot_graph(
-    engine: Engine,
+    engine: Engine | ProposeFunction,
     *,
     seed: int = 0,
     question_key: str = "question",
@@ -63,7 +64,9 @@ def create_tot_graph(
     Nothing else shows the thoughts that nobody demanded: no message, no state.
 
     Args:
-        engine: Who writes thoughts.
+        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
+            that returns the next step. It runs ahead only if it is declared free of side effects,
+            as ``Proposer(function, pure=True)``.
         seed: Decides the run where the state has no `seed` of its own.
         question_key: The state's key of the question.
         answer_key: The state's key of the answer; None if no leaf has one.

@@ -12,6 +12,7 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import ensure_config
 
+from spex_agents._functions import check_async
 from spex_agents.engines.base import PromptTemplate
 from spex_agents.engines.gate import Gate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
@@ -60,7 +61,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         max_concurrency: Model calls in flight at most, over all runs of the agent.
 
     Raises:
-        SettingsError: A number is below 1.
+        SettingsError: A number is below 1, or the reward is no async function of messages.
 
     Example:
         >>> from langchain.agents import create_agent
@@ -90,6 +91,8 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             raise SettingsError(
                 f"free_of_side_effects={free_of_side_effects!r}: must be a collection of names"
             )
+        if reward is not None:
+            check_async("reward", reward, "messages", returns="float")
         self._policy = policy
         self._reward = reward
         self._pure = pure

@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from spex_agents.engines.base import Engine
+from spex_agents.engines.proposer import ProposeFunction
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph, listener_of
 from spex_agents.nodes.run import LISTENER, STEPS, patched
@@ -17,7 +18,7 @@ from spex_agents.nodes.told import VOICE, Voice, reply
 
 
 def create_tot_node(
-    engine: Engine,
+    engine: Engine | ProposeFunction,
     *,
     seed: int = 0,
     messages_key: str = "messages",
@@ -43,7 +44,9 @@ def create_tot_node(
     or more than once, await its run through `apart`.
 
     Args:
-        engine: Who writes thoughts.
+        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
+            that returns the next step. It runs ahead only if it is declared free of side effects,
+            as ``Proposer(function, pure=True)``.
         seed: Decides the run.
         messages_key: The state's key of its messages.
         question_key: The state's key of the question, in place of messages.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.engines.proposer import ProposeFunction, as_engine
 from spex_agents.rewards import Reward, RewardFunction, as_reward
 from spex_agents.search.answers import Canonical, Extract, Vote
 from spex_agents.search.limits import Limits
@@ -45,11 +46,12 @@ class SearchSettings(TypedDict, total=False):
     speculation: Speculation | None
 
 
-def search_config(engine: Engine, settings: SearchSettings) -> SearchConfig:
+def search_config(engine: Engine | ProposeFunction, settings: SearchSettings) -> SearchConfig:
     """The search that `settings` describe.
 
     Raises:
         SettingsError: The parts do not fit together.
     """
-    given = {"policy": Rebase(), **settings, "reward": as_reward(settings.get("reward"), engine)}
-    return SearchConfig(engine=engine, **given)  # type: ignore[arg-type]
+    writer = as_engine(engine)
+    given = {"policy": Rebase(), **settings, "reward": as_reward(settings.get("reward"), writer)}
+    return SearchConfig(engine=writer, **given)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
 from spex_agents.engines.base import Engine
+from spex_agents.engines.proposer import ProposeFunction
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.settings import SearchSettings
@@ -20,7 +21,7 @@ DESCRIPTION = (
 
 
 def create_tot_tool(
-    engine: Engine,
+    engine: Engine | ProposeFunction,
     *,
     name: str = "think",
     description: str = DESCRIPTION,
@@ -36,7 +37,9 @@ def create_tot_tool(
     without content, from the node that calls the tool.
 
     Args:
-        engine: Who writes thoughts.
+        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
+            that returns the next step. It runs ahead only if it is declared free of side effects,
+            as ``Proposer(function, pure=True)``.
         name: The tool's name.
         description: Tells the agent's model when to call it.
         seed: Decides the run.

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 
+from spex_agents._functions import called, check_async
 from spex_agents.engines.base import Request
-from spex_agents.errors import RewardError, SettingsError
+from spex_agents.errors import RewardError
 from spex_agents.rewards.base import RewardFunction
 from spex_agents.search.tree import Thought
 
@@ -23,7 +24,7 @@ class Verifier:
         name: For reports; by default the function's own.
 
     Raises:
-        SettingsError: `function` is not callable.
+        SettingsError: `function` is not async, or does not take these two.
 
     Example:
         >>> import asyncio
@@ -43,10 +44,8 @@ class Verifier:
     def __init__(
         self, function: RewardFunction, *, pure: bool = False, name: str | None = None
     ) -> None:
-        if not callable(function):
-            raise SettingsError(f"function={function!r}: must be async (question, steps) -> float")
-        label = name or getattr(function, "__name__", type(function).__name__)
-        settings = {"function": function, "pure": pure, "name": label}
+        check_async("reward", function, "question", "steps", returns="float")
+        settings = {"function": function, "pure": pure, "name": name or called(function)}
         settings |= {"needs_logprobs": False, "seeded": False}
         for field, value in settings.items():
             object.__setattr__(self, field, value)
@@ -55,7 +54,7 @@ class Verifier:
         """Score the last of `thoughts`.
 
         Raises:
-            RewardError: The function is not async.
+            RewardError: The function has returned without being awaited.
         """
         value = self.function(question, [thought.text for thought in thoughts])
         if not isawaitable(value):

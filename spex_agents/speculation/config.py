@@ -107,7 +107,8 @@ class SearchConfig:
         canonical: Brings it to the form in which answers are counted; called in a thread.
         vote: How the answers of the leaves are counted.
         stop: When to end before the policy does; None for never.
-        speculation: How far to run ahead; None for not at all.
+        speculation: How far to run ahead; None for not at all, as with an engine that is not
+            `pure`.
 
     Raises:
         SettingsError: The parts do not fit together.
@@ -127,6 +128,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check_vote(self.vote)
+        if not self.engine.features.pure:
+            object.__setattr__(self, "speculation", None)
         if self.reward.needs_logprobs:
             if not self.engine.features.logprobs:
                 raise SettingsError(
