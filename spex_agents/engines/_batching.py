@@ -16,15 +16,13 @@ from time import monotonic
 import numpy as np
 
 from spex_agents.engines._drafts import Lookup
-from spex_agents.engines._jobs import CLOSED, Job, common, order
+from spex_agents.engines._jobs import CLOSED, Job, order
 from spex_agents.engines._llama import CHUNK, Llama
+from spex_agents.engines._streams import Streams
 from spex_agents.engines.base import Load
 from spex_agents.engines.cut import cut
 from spex_agents.errors import EngineError, SpexError
 from spex_agents.search.tree import Thought
-
-_WORTH_SHARING = 16
-"""Tokens: a shorter common prefix is evaluated again rather than copied."""
 
 _LAST_STEP = 10.0
 """Seconds that the end of the interpreter waits for the step under way."""
@@ -33,9 +31,7 @@ _LAST_STEP = 10.0
 class Batcher:
     """Runs jobs, up to `slots` at a time; demanded ones are admitted first, then the oldest.
 
-    Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass. A
-    slot's stream keeps the text it evaluated last, for later prompts to start from; where a job
-    needs that stream, the text goes to the idle one that was used longest ago.
+    Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass.
 
     Attributes:
         loaded: Done when the model is up.
@@ -62,9 +58,6 @@ class Batcher:
         self._failure: SpexError | None = None
         self._waiting: list[Job] = []
         self._slots: list[Job | None] = [None] * slots
-        self._held: list[list[int]] = [[] for _ in range(slots)]
-        self._used = [0] * slots
-        self._rounds = 0
         for future in (self.loaded, self.closed):
             future.set_running_or_notify_cancel()
         self._thread = Thread(target=self._work, name="spex-embedded", daemon=True)
@@ -125,6 +118,7 @@ class Batcher:
                 draft_tokens=self._draft_tokens,
             )
             self.exact = self._llama.batch_invariant()
+            self._streams = Streams(self._llama, len(self._slots))
         except Exception as error:
             failure = EngineError(f"model={str(self._path)!r}: llama.cpp cannot load it: {error}")
             self.close(failure)
@@ -137,8 +131,7 @@ class Batcher:
                 self._round()
             except Exception as error:
                 self._fail_all(EngineError(f"llama.cpp failed: {error}"))
-                self._llama.forget()
-                self._held = [[] for _ in self._slots]
+                self._streams.forget()
         self._fail_all(EngineError(CLOSED))
         self._llama.close()
 
@@ -159,39 +152,14 @@ class Batcher:
         for gap in range(len(running)):
             if self._slots[gap] is None and (job := self._slots[source := running.pop()]):
                 if job.filled:
-                    self._keep(gap, needed=source)
-                    self._llama.share(source, gap, job.position if job.written else job.filled)
-                    self._held[gap] = self._held[source].copy()
-                    self._held[source] = []
+                    length = job.position if job.written else job.filled
+                    self._streams.move(source, gap, length, self._idle())
                 self._slots[gap], self._slots[source] = job, None
 
-    def _keep(self, slot: int, *, needed: int) -> None:
-        """Move the text that `slot`, about to be overwritten, holds to a stream that can spare its.
-
-        That is one whose text another one holds as well, else the one that was used longest ago,
-        which may be `slot` itself; it is neither busy nor the one `needed`.
-        """
-        if self._is_copied(slot):
-            return
-        idle = [stream for stream, job in enumerate(self._slots) if job is None or stream == slot]
-        spare = min(
-            (stream for stream in idle if stream != needed),
-            key=lambda stream: (not self._is_copied(stream), self._used[stream]),
-            default=slot,
-        )
-        if spare != slot:
-            self._llama.share(slot, spare, len(self._held[slot]))
-            self._held[spare], self._used[spare] = self._held[slot], self._used[slot]
-
-    def _is_copied(self, stream: int) -> bool:
-        """Whether another stream's text begins with all that this one holds."""
-        held = self._held[stream]
-        return any(
-            other[: len(held)] == held for index, other in enumerate(self._held) if index != stream
-        )
+    def _idle(self) -> list[int]:
+        return [slot for slot, job in enumerate(self._slots) if job is None]
 
     def _round(self) -> None:
-        self._rounds += 1
         jobs = [(slot, job) for slot, job in enumerate(self._slots) if job]
         if unfilled := [(slot, job) for slot, job in jobs if not job.written]:
             slot, job = min(unfilled, key=lambda seat: order(seat[1]))
@@ -241,9 +209,8 @@ class Batcher:
         self.drafted_tokens += len(draft)
         if draft:
             self._llama.share(slot, slot, job.position)
-        self._used[slot] = self._rounds
         if self.exact:
-            self._held[slot] += job.text[begun - 1 : -1]
+            self._streams.extend(slot, job.text[begun - 1 : -1])
         if self._draft_tokens:
             self._lookup.learn(job.text, begun)
 
@@ -254,21 +221,12 @@ class Batcher:
             job.request.prompt_tokens = len(job.tokens)
             self._check(job)
         length = len(job.tokens)
-        shared = [min(common(held, job.tokens), length - 1) for held in self._held]
-        donor = max(range(len(shared)), key=lambda other: (shared[other], other == slot))
-        if job.filled == 0 and shared[slot] < len(self._held[slot]):
-            self._keep(slot, needed=donor)
-        self._used[slot] = self._used[donor] = self._rounds
-        if shared[donor] >= job.filled + _WORTH_SHARING:
-            self._llama.share(donor, slot, shared[donor])
-            job.filled = shared[donor]
-        elif job.filled == 0:
-            self._llama.share(slot, slot, 0)
+        job.filled = self._streams.begin(slot, job.tokens, job.filled, self._idle())
         end = min(length, job.filled + CHUNK)
-        self._held[slot] = job.tokens[: job.filled]
-        self._llama.prefill(slot, job.tokens[job.filled : end], job.filled)
-        self._held[slot] = job.tokens[:end]
-        self.prefilled_tokens += end - job.filled
+        piece = job.tokens[job.filled : end]
+        self._llama.prefill(slot, piece, job.filled)
+        self._streams.extend(slot, piece)
+        self.prefilled_tokens += len(piece)
         job.filled = end
         if end == length and job.labels:
             chances = np.exp(self._llama.log_probabilities(0))

@@ -60,9 +60,3 @@ class Job:
 def order(job: Job) -> tuple[bool, int]:
     """Demanded jobs first, then the oldest; read anew each time, so that promotion counts."""
     return not job.request.demanded, job.number
-
-
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """The length of the prefix that both share."""
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
