@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from spex_agents.engines.base import Prompt
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import EngineError
+from spex_agents.rewards.arithmetic import evaluate
 from spex_agents.search import Thought
 from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.server.gateway.logs import JsonLines
@@ -147,12 +148,31 @@ async def test_answers_are_what_they_say_and_are_kept_by_no_cache() -> None:
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
+        for kept in ("localStorage", "sessionStorage", "cookie", "indexedDB"):  # a reader's key
+            assert kept not in page.text
         assert "5 + 7" not in page.text  # it has nothing of the search until its reader's key has
         for where in ("/docs", "/redoc"):  # pages that would run what another site serves
             assert (await http.get(where)).status_code == 404
 
 
 # Who is let in
+
+
+async def test_without_a_key_nothing_is_answered_but_what_has_nothing_of_anybody(
+    keys: KeyFile,
+) -> None:
+    keys.create(Key(name="tutors"))
+    told = {}
+    async with gateway(served=False, keys=keys) as running, running.http() as http:
+        assert running.app is not None
+        for path, operations in running.app.openapi()["paths"].items():
+            for method in operations:
+                where = path.replace("{model}", "spex/rebase").replace("{id}", "0")
+                told[path, method] = (await http.request(method, where, json=ASKED)).status_code
+    free = {("/healthz", "get"), ("/readyz", "get"), ("/v1/searches/{id}/view", "get")}
+    assert {where for where, status in told.items() if status == 200} == free
+    assert {told[where] for where in told.keys() - free} == {401}
+    assert len(told) > 9
 
 
 async def test_without_keys_only_who_names_this_machine_is_answered() -> None:
@@ -249,3 +269,10 @@ async def test_what_looks_like_sql_is_text(keys: KeyFile, tmp_path: Path) -> Non
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT owner FROM spex_searches").fetchall() == [(attack,)]
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os').system('true')", "9**9**9", "(1).__class__", "1e999999", "[0]*10**9"]
+)
+def test_the_calculator_knows_four_operations(text: str) -> None:
+    assert evaluate(text)[0] is None
