@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spex_agents.errors import SettingsError
+from spex_agents.search import symbolic
 from spex_agents.search.answers import (
     Ballot,
     Vote,
@@ -79,6 +83,43 @@ def test_extraction(text: str, answer: str | None) -> None:
 )
 def test_canonical_form(answer: str, form: str) -> None:
     assert canonical(answer) == form
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        r"\frac{" * 30,
+        "x_{" * 45 + "1" + "}" * 45,  # sympy would not end
+        r"\binom{99999}{50000}",  # too long to be written down
+        "9^{9^{9^{9}}}!!",
+        "\udcff_1",
+        "x_1\n[1, 2]",
+        "9" * 100 + "!",
+    ],
+)
+def test_whatever_a_model_writes_has_a_form_in_time(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(symbolic, "CPU_SECONDS", 0.3)
+    began = time.process_time()
+    assert isinstance(canonical(answer), str)
+    assert time.process_time() - began < 0.3
+    assert canonical("1 + x^2") == "x**2 + 1"  # and the next one is none the worse
+
+
+def test_it_goes_on_when_its_process_was_killed() -> None:
+    assert symbolic.form("x + x") == "x + x"
+    running = symbolic._process._running
+    assert running is not None
+    running.kill()
+    running.wait()
+    assert symbolic.form("x + x") == "x + x"
+
+
+def test_threads_may_ask_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        forms = pool.map(canonical, [f"{number} + x^2" for number in range(1, 40)])
+    assert list(forms) == [f"x**2 + {number}" for number in range(1, 40)]
 
 
 @given(st.text(alphabet="0123456789.,/+- $", max_size=30))

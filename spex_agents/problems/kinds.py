@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from spex_agents.engines.base import PromptTemplate
+from spex_agents.search import symbolic
 from spex_agents.search.answers import Canonical, Extract, canonical, extract_answer, plain_form
 
 VERIFY_SECONDS = 20.0
-_VERIFY_BYTES = 2 << 30
+"""Of processor time, for one comparison by math-verify."""
 
 
 class Problem(Protocol):
@@ -41,8 +40,7 @@ class Problem(Protocol):
 class Stated:
     r"""A question and its right answer: a number, LaTeX, or words.
 
-    Numbers and words are compared at once. Other mathematics goes to math-verify, in a process of
-    its own that is killed after `VERIFY_SECONDS`; what takes longer is wrong.
+    Answers are compared by `equal_to`.
 
     Example:
         >>> import asyncio
@@ -64,34 +62,30 @@ class Stated:
         return ", ".join(self.question.splitlines())
 
     async def right(self, answer: str) -> bool:
-        known, given = plain_form(self.answer), plain_form(answer)
-        if known is not None and given is not None:
-            return known == given
-        if "".join(answer.split()) == "".join(self.answer.split()):
-            return True
-        return await asyncio.to_thread(_verify, self.answer, answer)
+        return (await equal_to(answer, [self.answer]))[0]
 
 
-# math-verify's own time limit is a signal, which a thread cannot take and sympy may not heed.
-_VERIFIER = """
-import json, resource, sys
-from math_verify import parse, verify
-resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]), int(sys.argv[1])))
-known, given = (parse(f"${text}$", parsing_timeout=None) for text in json.load(sys.stdin))
-sys.exit(not verify(known, given, timeout_seconds=None))
-"""
+async def equal_to(given: str, known: Sequence[str]) -> tuple[bool, ...]:
+    r"""Which of `known` are equal to `given`: numbers, LaTeX, or words.
 
+    Numbers and words are compared at once. Other mathematics goes to math-verify, in a process of
+    its own that is killed after `VERIFY_SECONDS` of processor time; what takes longer is unequal.
 
-def _verify(known: str, given: str) -> bool:
-    try:
-        done = subprocess.run(  # noqa: S603 (a fixed program)
-            [sys.executable, "-c", _VERIFIER, str(_VERIFY_BYTES)],
-            input=json.dumps([known.strip("$ "), given.strip("$ ")]),
-            text=True,
-            capture_output=True,
-            timeout=VERIFY_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    Example:
+        >>> import asyncio
+        >>> asyncio.run(equal_to(r"\frac{6}{8}", ["0.75", "3/4", "x"]))
+        (True, True, False)
+    """
+    easy, bare = plain_form(given), "".join(given.split())
+    same: list[bool | None] = []
+    for one in known:
+        form = plain_form(one)
+        if easy is not None and form is not None:
+            same.append(easy == form)
+        else:
+            same.append(True if bare == "".join(one.split()) else None)
+    if asked := [one for one, found in zip(known, same, strict=True) if found is None]:
+        verdicts = await asyncio.to_thread(symbolic.equal, given, asked, seconds=VERIFY_SECONDS)
+        rest = iter(verdicts)
+        return tuple(next(rest) if found is None else found for found in same)
+    return tuple(map(bool, same))

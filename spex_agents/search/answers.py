@@ -2,7 +2,6 @@ r"""Answers: found in a path's text, brought to a canonical form, and voted on."
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias, get_args
 
 from spex_agents.errors import SettingsError
+from spex_agents.search import symbolic
 
 Extract: TypeAlias = Callable[[str], str | None]
 """Finds the answer in a path's text, or None. A thought in which it finds one ends its path."""
@@ -57,8 +57,8 @@ def canonical(answer: str) -> str:
     r"""Bring an answer to a form in which equal answers are equal strings.
 
     Plain numbers become reduced fractions; other mathematics goes through math-verify, which may
-    take milliseconds (and a second at first use): call it off the event loop. What is not
-    mathematics is compared case-folded.
+    take milliseconds, a second at first use and seconds at most (`symbolic.form`): call it off the
+    event loop. What is not mathematics, or takes longer, is compared case-folded.
 
     Example:
         >>> canonical("0.50") == canonical(r"\frac{1}{2}") == "1/2"
@@ -66,7 +66,7 @@ def canonical(answer: str) -> str:
     """
     if (easy := plain_form(answer)) is not None:
         return easy
-    if parsed := _parse(answer.strip().strip("$")):
+    if parsed := symbolic.form(answer):
         return _number(parsed) if _NUMBER.match(parsed) else parsed
     return _folded(answer)
 
@@ -86,18 +86,6 @@ def plain_form(answer: str) -> str | None:
 
 def _folded(answer: str) -> str:
     return " ".join(answer.casefold().split())
-
-
-def _parse(latex: str) -> str | None:
-    from math_verify import parse  # noqa: PLC0415 (sympy: half a second that most answers spare)
-
-    # Without a time limit, and without the warning that there is none: math-verify's limit is a
-    # signal, which only a main thread can take.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    parsed = parse(f"${latex}$", parsing_timeout=None)
-    if not parsed or isinstance(parsed[0], str):
-        return None
-    return str(parsed[0])
 
 
 def _number(text: str) -> str:
