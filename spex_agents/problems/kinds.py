@@ -65,11 +65,14 @@ class Stated:
         return (await equal_to(answer, [self.answer]))[0]
 
 
-async def equal_to(given: str, known: Sequence[str]) -> tuple[bool, ...]:
+async def equal_to(
+    given: str, known: Sequence[str], *, seconds: float | None = None
+) -> tuple[bool, ...]:
     r"""Which of `known` are equal to `given`: numbers, LaTeX, or words.
 
     Numbers and words are compared at once. Other mathematics goes to math-verify, in a process of
-    its own that is killed after `VERIFY_SECONDS` of processor time; what takes longer is unequal.
+    its own that is killed after `seconds` of processor time (`VERIFY_SECONDS`); what takes longer
+    is unequal.
 
     Example:
         >>> import asyncio
@@ -85,7 +88,8 @@ async def equal_to(given: str, known: Sequence[str]) -> tuple[bool, ...]:
         else:
             same.append(True if bare == "".join(one.split()) else None)
     if asked := [one for one, found in zip(known, same, strict=True) if found is None]:
-        verdicts = await asyncio.to_thread(symbolic.equal, given, asked, seconds=VERIFY_SECONDS)
+        limit = VERIFY_SECONDS if seconds is None else seconds
+        verdicts = await asyncio.to_thread(symbolic.equal, given, asked, seconds=limit)
         rest = iter(verdicts)
         return tuple(next(rest) if found is None else found for found in same)
     return tuple(map(bool, same))

@@ -76,7 +76,7 @@ class Calculator:
         left = [Fraction(number) for number in _NUMBER.findall(_plain(question))]
         last: Fraction | None = None
         for thought in thoughts:
-            for terms, value, result in _equations(_plain(thought.text)):
+            for terms, value, result in equations(thought.text):
                 if value != result or not self._allows(terms, left):
                     return 0.0
                 if self.rule != "free":
@@ -100,9 +100,16 @@ def _plain(text: str) -> str:
     return re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
 
 
-def _equations(text: str) -> Iterator[tuple[list[Fraction], Fraction | None, Fraction]]:
-    """The numbers on the left, their value (None if it has none), and the number on the right."""
-    for left, right in _EQUATION.findall(_BULLET.sub("", text)):
+def equations(text: str) -> Iterator[tuple[list[Fraction], Fraction | None, Fraction]]:
+    """The sums that a text states: the numbers on the left, their value, the number on the right.
+
+    The value is None where the left has none that `evaluate` finds.
+
+    Example:
+        >>> [(str(value), str(right)) for _, value, right in equations("So 17 + 5 = 23 apples.")]
+        [('22', '23')]
+    """
+    for left, right in _EQUATION.findall(_BULLET.sub("", _plain(text))):
         value, terms = evaluate(left)
         yield terms, value, Fraction(right)
 
