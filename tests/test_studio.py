@@ -8,34 +8,55 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from node_runs import thread
+from tutoring import QUESTION, Adder
 
+from spex_agents.engines.base import Engine
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def factory(monkeypatch: pytest.MonkeyPatch) -> Any:
+def factory(name: str, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Any:
+    """What ``langgraph.json`` names, on that engine."""
     monkeypatch.setenv("SPEX_ENGINE", "simulated")
-    named = json.loads((ROOT / "langgraph.json").read_text())["graphs"]["tot"]
-    file, _, name = named.partition(":")
+    named = json.loads((ROOT / "langgraph.json").read_text())["graphs"][name]
+    file, _, attribute = named.partition(":")
     spec = importlib.util.spec_from_file_location("studio", ROOT / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "engine", SimulatedEngine(speed=1000))
-    return getattr(module, name)
+    monkeypatch.setattr(module, "engine", engine)
+    return getattr(module, attribute)
 
 
-async def test_its_graph_answers(factory: Any) -> None:
-    graph = factory({"configurable": {"policy": "best-of-n", "width": 2, "seed": 1}}).compile()
+@pytest.fixture
+def tot(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return factory("tot", monkeypatch, SimulatedEngine(speed=1000))
+
+
+async def test_its_graph_answers(tot: Any) -> None:
+    graph = tot({"configurable": {"policy": "best-of-n", "width": 2, "seed": 1}}).compile()
     result = await graph.ainvoke({"question": "What is 5 + 7?"})
     assert result["answer"] is not None
     assert len(result["thoughts"]) == 2
 
 
-def test_an_unknown_policy_is_refused(factory: Any) -> None:
+def test_an_unknown_policy_is_refused(tot: Any) -> None:
     with pytest.raises(SettingsError, match="policy='no'"):
-        factory({"configurable": {"policy": "no"}})
+        tot({"configurable": {"policy": "no"}})
+
+
+async def test_the_tutor_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    tutor = factory("math_tutor", monkeypatch, Adder())
+    graph = tutor({"configurable": {"width": 6}}).compile(checkpointer=InMemorySaver())
+    state = await graph.ainvoke({"question": QUESTION}, thread())
+    assert state["__interrupt__"][0].value.startswith("Step 1 of 3")
+
+
+def test_the_tutor_takes_questions_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    tutor = factory("math_tutor", monkeypatch, Adder())
+    assert tutor({"configurable": {"problems": None, "reward": "confidence"}}).compile()

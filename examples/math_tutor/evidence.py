@@ -1,0 +1,200 @@
+"""What a search's tree says about a solution: its steps, and where the alternatives went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from examples.math_tutor.checks import Check
+from examples.math_tutor.steps import form, quantity, stated
+from spex_agents.problems.kinds import equal_to
+from spex_agents.search.answers import Ballot, canonical, elect, extract_answer
+from spex_agents.search.tree import Path, Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """All thoughts of a tree that came to one value after the same values.
+
+    Attributes:
+        value: What they came to.
+        text: The first of them.
+        tries: How many they are.
+        reward: The best of their own rewards; None where the search asked for none.
+        way: The best sound path through one of them to the solution's answer; None if none is.
+        ends: The answers that paths through them ended with, and how often.
+    """
+
+    value: str
+    text: str
+    tries: int
+    reward: float | None
+    way: Path | None
+    ends: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of the solution that can be asked for.
+
+    Attributes:
+        text: As the model wrote it.
+        value: What it comes to.
+        unit: Its unit of measure, if it states one.
+        remarks: Thoughts without a value since the step before.
+        reward: Its own, or the best that a path through it ended with.
+        agree: How many thoughts came to the same value, itself included.
+        others: What else was tried here.
+    """
+
+    text: str
+    value: str
+    unit: str | None
+    remarks: tuple[str, ...]
+    reward: float
+    agree: int
+    others: tuple[Attempt, ...]
+
+
+class Evidence:
+    """A tree, read with the eyes of a check.
+
+    Args:
+        tree: Of a search that has ended.
+        check: What its rewards are worth.
+    """
+
+    def __init__(self, tree: Tree, check: Check) -> None:
+        self.tree = tree
+        self.check = check
+
+    @cached_property
+    def answers(self) -> Mapping[Path, str]:
+        """The answers of the ended paths that have one."""
+        found: dict[Path, str] = {}
+        for leaf in self.tree.leaves():
+            text = "\n".join(thought.text for thought in self.tree.chain(leaf))
+            if (answer := extract_answer(text)) is not None:
+                found[leaf] = quantity(answer).value
+        return found
+
+    @cached_property
+    def _values(self) -> Mapping[Path, tuple[str, ...]]:
+        """What the thoughts on the way to each one come to, itself included, in cheap forms."""
+        values: dict[Path, tuple[str, ...]] = {(): ()}
+        for path, thought in self.tree.thoughts.items():
+            before = values[path[:-1]]
+            found = stated(thought.text)
+            if found is None or _repeats(thought.text, found.value, before):
+                values[path] = before
+            else:
+                values[path] = (*before, form(found.value))
+        return values
+
+    def sound(self, leaf: Path) -> bool:
+        """Whether a path ends with an answer, and nothing on it was refuted."""
+        rewards = self.tree.rewards
+        way = (leaf[:depth] for depth in range(1, len(leaf) + 1))
+        return leaf in self.answers and all(rewards.get(p, 1.0) >= self.check.bar for p in way)
+
+    async def solution(self, known: str | None) -> Path | None:
+        """The path to teach; None if there is none that can be stood behind.
+
+        Among the sound paths: those with the known answer, or else the elected one; of these the
+        one of the highest reward, then the shortest, then the first.
+        """
+        leaves = [leaf for leaf in self.answers if self.sound(leaf)]
+        answers = [self.answers[leaf] for leaf in leaves]
+        if known is None:
+            forms = [await asyncio.to_thread(canonical, answer) for answer in answers]
+            rewards = [self._end_reward(leaf) for leaf in leaves]
+            elected = elect(map(Ballot, forms, rewards), "weighted")
+            right = tuple(one == elected for one in forms)
+        else:
+            right = await equal_to(known, answers)
+        return self._best(leaf for leaf, is_right in zip(leaves, right, strict=True) if is_right)
+
+    def steps(self, path: Path) -> tuple[Step, ...]:
+        """The steps of the solution at `path` that have a value, each with what else was tried."""
+        answer = form(self.answers[path])
+        goals = [leaf for leaf, end in self.answers.items() if form(end) == answer]
+        goals = [leaf for leaf in goals if self.sound(leaf)]
+        found: list[Step] = []
+        remarks: list[str] = []
+        for depth in range(1, len(path) + 1):
+            here = path[:depth]
+            text = self.tree.thought(here).text
+            before, values = self._values[here[:-1]], self._values[here]
+            here_stated = stated(text)
+            if values == before or here_stated is None:
+                remarks.append(text)
+                continue
+            tries = self._tries(before, goals)
+            mine = tries.pop(values[-1])
+            reward = self.tree.rewards.get(here)
+            found.append(
+                Step(
+                    text=text,
+                    value=here_stated.value,
+                    unit=here_stated.unit,
+                    remarks=tuple(remarks),
+                    reward=self._end_reward(path) if reward is None else reward,
+                    agree=mine.tries,
+                    others=tuple(tries.values()),
+                )
+            )
+            remarks = []
+        return tuple(found)
+
+    def refuted(self) -> Iterator[Attempt]:
+        """First steps of unsound paths that were refuted, those tried most often first."""
+        groups: dict[tuple[str, ...], list[Path]] = {}
+        for path, reward in self.tree.rewards.items():
+            parent = self.tree.rewards.get(path[:-1], 1.0)
+            if reward < self.check.bar <= parent:
+                groups.setdefault(self._values[path], []).append(path)
+        attempts = [self._attempt(paths, ()) for paths in groups.values()]
+        return iter(sorted(attempts, key=lambda attempt: -attempt.tries))
+
+    def _best(self, leaves: Iterator[Path]) -> Path | None:
+        return min(
+            leaves,
+            key=lambda leaf: (-self._end_reward(leaf), len(leaf), leaf),
+            default=None,
+        )
+
+    def _end_reward(self, leaf: Path) -> float:
+        return self.tree.rewards.get(leaf, 0.0)
+
+    def _tries(self, before: tuple[str, ...], goals: Sequence[Path]) -> dict[str, Attempt]:
+        """What was tried after these values, by value."""
+        groups: dict[str, list[Path]] = {}
+        for path in self.tree.thoughts:
+            values = self._values[path]
+            if len(values) > len(self._values[path[:-1]]) and values[:-1] == before:
+                groups.setdefault(values[-1], []).append(path)
+        return {value: self._attempt(paths, goals) for value, paths in groups.items()}
+
+    def _attempt(self, paths: Sequence[Path], goals: Sequence[Path]) -> Attempt:
+        def through(leaf: Path) -> bool:
+            return any(leaf[: len(path)] == path for path in paths)
+
+        text = self.tree.thought(paths[0]).text
+        found = stated(text)
+        rewards = [self.tree.rewards[path] for path in paths if path in self.tree.rewards]
+        return Attempt(
+            value=found.value if found else text,
+            text=text,
+            tries=len(paths),
+            reward=max(rewards, default=None),
+            way=self._best(leaf for leaf in goals if through(leaf)),
+            ends=Counter(answer for leaf, answer in self.answers.items() if through(leaf)),
+        )
+
+
+def _repeats(text: str, value: str, before: tuple[str, ...]) -> bool:
+    """Whether a thought only gives as the answer what the step before it has come to."""
+    return "=" not in text and before[-1:] == (form(value),)

@@ -1,0 +1,208 @@
+r"""One step of a solution: its value, in words that do not tell it, and slips in computing it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from spex_agents.rewards.arithmetic import equations, evaluate
+from spex_agents.search.answers import extract_answer, plain_form
+
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_QUANTITY = re.compile(
+    rf"^(?P<before>[$£€]?)\s*(?P<number>[-+]?{_NUMBER}(?:\s*/\s*\d+)?)"
+    r"(?:\s*(?P<unit>[%°$£€]|[A-Za-z]+(?:/[A-Za-z]+)?\b)[^-+*/^=\\\d]*)?[\s.,;:!?)]*$"
+)
+_MIXED = re.compile(r"^([-+]?)(\d+)\s+(\d+)/(\d+)$")
+_LABEL = re.compile(r"^\s*[^\W\d][\w ]*:\s*")
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
+
+_UNITS = {
+    word: unit
+    for unit, words in {
+        "mm": "mm millimeter millimetre",
+        "cm": "cm centimeter centimetre",
+        "m": "m meter metre",
+        "km": "km kilometer kilometre",
+        "in": "inch inches",
+        "ft": "ft foot feet",
+        "mi": "mile",
+        "g": "g gram gramme",
+        "kg": "kg kilo kilogram",
+        "l": "l liter litre",
+        "ml": "ml milliliter millilitre",
+        "s": "s sec second",
+        "min": "min minute",
+        "h": "h hr hour",
+        "day": "day",
+        "week": "week",
+        "$": "$ dollar usd",
+        "€": "€ euro eur",
+        "£": "£ pound gbp",
+        "cent": "¢ cent",
+        "%": "% percent",
+        "°": "° degree",
+        "km/h": "km/h kmh",
+    }.items()
+    for word in words.split()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """A value as it is written, and its unit of measure, if it has one of the common ones."""
+
+    value: str
+    unit: str | None = None
+
+
+def quantity(text: str) -> Quantity:
+    r"""A value without the words around a number.
+
+    Example:
+        >>> quantity("24 clips in May.").value, quantity("2x + 1.").value, quantity("$2.50").unit
+        ('24', '2x + 1', '$')
+    """
+    text = _LATEX_TEXT.sub(r" \1 ", text).replace("\\$", "$").replace("\\%", "%")
+    text = re.sub(r"\\[,;:! ]", " ", text).replace("**", "").strip()
+    text = text[1:-1].strip() if len(text) > 2 and text[0] == text[-1] == "$" else text
+    if mixed := _MIXED.match(text):
+        sign, whole, top, bottom = mixed.groups()
+        if int(bottom):
+            return Quantity(value=f"{sign}{int(whole) * int(bottom) + int(top)}/{bottom}")
+    if found := _QUANTITY.match(text):
+        word = (found["unit"] or found["before"] or "").casefold()
+        unit = _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
+        if unit or len(word) != 1:  # 5 x is algebra
+            return Quantity(value=found["number"], unit=unit)
+    return Quantity(value=text.rstrip(" .,;:!?"))
+
+
+def stated(text: str) -> Quantity | None:
+    """What a step comes to: the right side of its last equation, or its answer; None if nothing.
+
+    Example:
+        >>> stated("Tuesday: 19 + 6 = 25").value, stated("First we count the days.")
+        ('25', None)
+    """
+    answer = extract_answer(text)
+    if answer is None and "=" not in text:
+        return None
+    found = quantity(_right_side(answer or text))
+    return found if found.value else None
+
+
+def given(reply: str) -> Quantity:
+    """What a student's line comes to: as `stated`, else the whole of it without a label.
+
+    Example:
+        >>> given("Tuesday: 25 apples").value, given("25 = 19 + 6").value, given("1 + 2x").value
+        ('25', '25', '1 + 2x')
+    """
+    return stated(reply) or quantity(_LABEL.sub("", reply))
+
+
+def _right_side(text: str) -> str:
+    """What follows the last =, or what is before it in "3 = x" and "25 = 19 + 6"."""
+    left, _, right = text.rpartition("=")
+    before = left.rpartition("=")[2]
+    worked_out = number(before.strip()) is not None and number(quantity(right).value) is None
+    open_sum = evaluate(right)[0] is not None or re.fullmatch(r"\s*[a-z]\s*\.?", right)
+    return before if worked_out and open_sum else right
+
+
+def form(value: str) -> str:
+    """A cheap form in which equal numbers are equal."""
+    return plain_form(value) or "".join(value.split())
+
+
+def number(value: str) -> Fraction | None:
+    try:
+        return Fraction(form(value))
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def masked(text: str, value: str) -> str:
+    """`text` with a question mark wherever it tells `value`, in whatever notation of a number.
+
+    Example:
+        >>> masked("19 + 6 = 25, or 50/2 = 25.0", "25")
+        '19 + 6 = ?, or ? = ?'
+    """
+    if (size := number(value)) is None:
+        literal = r"\s*".join(map(re.escape, "".join(value.split())))
+        return re.sub(rf"(?<!\w){literal}(?!\w)", "?", text, flags=re.IGNORECASE)
+
+    def hide(found: re.Match[str]) -> str:
+        size_here = number(found[0])
+        return "?" if size_here is not None and abs(size_here) == abs(size) else found[0]
+
+    text = re.sub(rf"{_NUMBER}\s*/\s*{_NUMBER}", hide, text)
+    return re.sub(rf"{_NUMBER}", hide, text)
+
+
+def false_sum(text: str) -> str | None:
+    """A sum in `text` that does not hold, in words that do not tell the right one; None if all do.
+
+    Example:
+        >>> false_sum("Thursday: 31 + 6 = 47")
+        'that sum does not come to 47'
+    """
+    for terms, value, right in equations(text):
+        if value is not None and value != right and len(terms) > 1:
+            return f"that sum does not come to {right}"
+    return None
+
+
+def states_sum(text: str) -> bool:
+    """Whether a calculator has anything to check in `text`."""
+    return any(len(terms) > 1 for terms, _, _ in equations(text))
+
+
+def operands(text: str) -> list[str]:
+    """The numbers that the last sum of `text` works on."""
+    found = [terms for terms, _, _ in equations(text)]
+    return [str(term) for term in found[-1]] if found else []
+
+
+def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
+    """What kind of slip led to `value` where `step` comes to `right`.
+
+    Args:
+        value: What the student has.
+        right: What it should be.
+        step: The step, as the solution has it.
+        before: The values of the steps before it.
+
+    Returns:
+        One of: a false sum (the value itself is right), not carried out, sign, carrying, off by
+        one, operation, other.
+
+    Example:
+        >>> slip("15", "25", "19 + 6 = 25", ["19"]), slip("13", "25", "19 + 6 = 25", ["19"])
+        ('carrying', 'operation')
+    """
+    mine, known = number(value), number(right)
+    if mine is None or known is None:
+        return "other"
+    if mine == known:
+        return "a false sum"
+    terms = [Fraction(term) for term in operands(step)]
+    if mine in terms or mine in [number(one) for one in before]:
+        return "not carried out"
+    if mine == -known:
+        return "sign"
+    if re.fullmatch(r"[1-9]0+", str(abs(mine - known))):
+        return "carrying"
+    if abs(mine - known) == 1:
+        return "off by one"
+    if len(terms) == 2:
+        left, other = terms
+        if mine in (left + other, left - other, other - left, left * other) or (
+            other and mine == left / other
+        ):
+            return "operation"
+    return "other"

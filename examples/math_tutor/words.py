@@ -1,0 +1,216 @@
+"""What the tutor says: pure functions of the evidence, the same words for the same tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from examples.math_tutor.checks import Check
+from examples.math_tutor.evidence import Attempt, Evidence, Step
+from examples.math_tutor.marking import Mark
+from examples.math_tutor.memory import Record
+from examples.math_tutor.steps import false_sum, masked, operands
+
+COMMANDS = "your step or its value, hint, explain, give up"
+
+ADVICE = {
+    "carrying": "look at what is carried from one place to the next",
+    "off by one": "count once more at the end",
+    "operation": "see which of + - * / the step asks for",
+    "not carried out": "write what comes out, not what goes in",
+    "sign": "mind the sign",
+}
+"""By kind of slip."""
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def greeting(records: Sequence[Record]) -> str:
+    """What is remembered of a student's other problems; empty if there were none."""
+    if not records:
+        return ""
+    slips = sum((Counter(record["slips"]) for record in records), Counter())
+    hints = sum(record["hints"] for record in records)
+    done = sum(record["status"] == "done" for record in records)
+    parts = [f"Welcome back: {done} of {len(records)} problems done so far, {hints} hints."]
+    if slips:
+        listed = ", ".join(f"{kind} {times(count)}" for kind, count in slips.most_common())
+        parts.append(f"Your slips were: {listed}.")
+        if (kind := slips.most_common(1)[0][0]) in ADVICE:
+            parts.append(f"So this time, {ADVICE[kind]}.")
+    return " ".join(parts)
+
+
+def opening(evidence: Evidence, steps: Sequence[Step], known: str | None) -> str:
+    """How the solution was found, and what stands behind it; nothing of the solution itself."""
+    tree = evidence.tree
+    ended = len(evidence.answers)
+    refuted = sum(attempt.tries for attempt in evidence.refuted())
+    found = (
+        f"I have looked for a solution: {len(tree)} thoughts, {ended} paths to an answer, "
+        f"{refuted} thoughts refuted."
+    )
+    return " ".join(filter(None, [found, doubt(evidence.check, steps, known), _count(steps)]))
+
+
+def _count(steps: Sequence[Step]) -> str:
+    return f"My solution has {len(steps)} step{'s' * (len(steps) != 1)}; now it is your turn."
+
+
+def doubt(check: Check, steps: Sequence[Step], known: str | None) -> str:
+    """Which steps nothing has checked; empty if all were."""
+    open_ones = [n for n, step in enumerate(steps, 1) if not check.covers(step.text)]
+    answer = "" if known is None else " Its answer is the known one."
+    if not open_ones:
+        return answer.strip()
+    if len(open_ones) == len(steps):
+        which = "any of its steps: I go by the model's own confidence"
+    else:
+        which = "step " + ", ".join(map(str, open_ones))
+    return f"I am unsure of it: nothing could check {which}. It may be wrong.{answer}"
+
+
+def no_solution(evidence: Evidence, known: str | None) -> str:
+    """Why there is nothing to teach."""
+    ends = Counter(evidence.answers.values())
+    lines = ["I have found no solution that I can stand behind, so I will not teach one."]
+    if not ends:
+        lines.append(f"None of {len(evidence.tree)} thoughts came to an answer.")
+    elif any(evidence.sound(leaf) for leaf in evidence.answers) and known is not None:
+        lines.append(f"No path came to the known answer; they came to {_listed(ends)}.")
+    else:
+        lines.append(f"The check let none of {sum(ends.values())} answers pass: {_listed(ends)}.")
+    lines += [
+        f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)}.'
+        for attempt in list(evidence.refuted())[:3]
+    ]
+    return "\n".join([*lines, "A wider search or a larger model may find one."])
+
+
+def hints(step: Step) -> tuple[str, ...]:
+    """Hints for a step, from vague to the step itself; only the last one tells its value.
+
+    Example:
+        >>> step = Step(text="Tuesday: 19 + 6 = 25", value="25", unit=None, remarks=(),
+        ...     reward=1.0, agree=3, others=())
+        >>> hints(step)[1]
+        'It has this form: Tuesday: 19 + 6 = ?'
+    """
+    hidden = masked(step.text, step.value)
+    numbers = operands(step.text)
+    if len(numbers) > 1:
+        vague = f"It works on {', '.join(numbers[:-1])} and {numbers[-1]}."
+    else:
+        vague = f"It begins: {' '.join(hidden.split()[:3])} ..."
+    graded = [vague, f"It has this form: {hidden}"]
+    if step.others:
+        tried = min(step.others, key=lambda other: (other.reward or 0.0, -other.tries))
+        graded.append(f"The search itself slipped here, with: {tried.text}")
+    return (*(masked(hint, step.value) for hint in graded), f"This is the step: {step.text}")
+
+
+def tried(attempt: Attempt, check: Check) -> str:
+    """What became of an alternative."""
+    reward = "" if attempt.reward is None else f", reward {attempt.reward:.2f}"
+    why = _why(attempt, check)
+    return f'Tried {times(attempt.tries)}: "{attempt.text}"{reward}: {why}; {_fate(attempt)}.'
+
+
+def explained(step: Step, number: int, check: Check) -> str:
+    """A step with the evidence of the tree."""
+    total = step.agree + sum(other.tries for other in step.others)
+    lines = [
+        *step.remarks,
+        f"{number}. {step.text}",
+        f"   {step.agree} of {total} thoughts came to this; reward {step.reward:.2f}"
+        + ("." if check.covers(step.text) else ", which is no check: only the model's view."),
+    ]
+    lines += [f"   {tried(other, check)}" for other in step.others]
+    return "\n".join(lines)
+
+
+def explanation(steps: Sequence[Step], at: int, check: Check) -> str:
+    """The steps found so far, and of the next one what does not tell it."""
+    told = [explained(step, n, check) for n, step in enumerate(steps[:at], 1)]
+    if at < len(steps):
+        step = steps[at]
+        failed = [tried(other, check) for other in step.others]
+        if failed:
+            failed.insert(0, "Of the step before you I only tell what else was tried:")
+        else:
+            failed = ["At the step before you the search tried nothing else."]
+        told.append(masked("\n".join(failed), step.value))
+    return "\n".join(told)
+
+
+def question(steps: Sequence[Step], at: int) -> str:
+    """What the student is asked."""
+    remarks = "".join(f"{remark}\n" for remark in steps[at].remarks)
+    return f"{remarks}Step {at + 1} of {len(steps)}: what comes next? ({COMMANDS})"
+
+
+def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str | None) -> str:
+    """The answer to a student's line; it does not tell a value that is still to be found.
+
+    Args:
+        mark: What the line is worth.
+        steps: Of the solution.
+        at: The step that was asked for.
+        check: What stands behind it.
+        kind: Of the slip, if it is one.
+    """
+    step, attempt = steps[at], mark.attempt
+    match mark.verdict:
+        case "right":
+            return f"Right: {step.text}"
+        case "ahead":
+            found = steps[mark.step or 0]
+            return f"Right, and further than I asked: {found.text}"
+        case "another way":
+            return f"Right, another way that the search has found too: {attempt and attempt.text}"
+        case "unreadable":
+            return f"I cannot read that: {mark.why}. Give {COMMANDS}."
+        case "behind":
+            return "That is where we are already. What comes next?"
+        case "sum" | "unit":
+            return f"Not quite: {mark.why}."
+        case "false sum":
+            said = f"No: {mark.why}."
+        case "tried" | "wrong" if check.covers(step.text):
+            said = "No."
+        case _:
+            said = "That is not what I have; but nothing has checked my step, so it may be wrong."
+    parts = [said]
+    if attempt:
+        parts.append(f"The search has been there. {tried(attempt, check)}")
+    elif advice := ADVICE.get(kind or ""):
+        parts.append(f"{advice[0].upper()}{advice[1:]}.")
+    told = " ".join(parts)
+    return told if mark.verdict == "false sum" and not attempt else masked(told, step.value)
+
+
+def closing(answer: str, hints: int, slips: Mapping[str, int]) -> str:
+    """What the lesson came to."""
+    wrong = ", ".join(f"{kind} {times(count)}" for kind, count in slips.items())
+    return f"The answer is {answer}. Hints: {hints}. Slips: {wrong or 'none'}."
+
+
+def _why(attempt: Attempt, check: Check) -> str:
+    if check.covers(attempt.text) and (why := false_sum(attempt.text)):
+        return why
+    if attempt.reward is not None and attempt.reward < check.bar:
+        return "the check refused it"
+    return "nothing refuted this step itself"
+
+
+def _fate(attempt: Attempt) -> str:
+    if not attempt.ends:
+        return "the search went no further from there"
+    verdict = "" if attempt.way is None else ", as my solution does"
+    return f"it ended with {_listed(attempt.ends)}{verdict}"
+
+
+def _listed(ends: Mapping[str, int]) -> str:
+    return ", ".join(f"{answer} ({times(count)})" for answer, count in ends.items())

@@ -1,0 +1,540 @@
+"""The tutor of the examples: what it teaches, what it tells and when, and what it survives."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command
+from node_runs import thread
+from tutoring import ANSWER, IN_ORDER, QUESTION, Adder, lesson, tutor
+from typer.testing import CliRunner
+
+from examples.math_tutor import Check, marking
+from examples.math_tutor import __main__ as client
+from examples.math_tutor.evidence import Attempt, Evidence, Step
+from examples.math_tutor.marking import mark
+from examples.math_tutor.steps import form, given, number, stated
+from examples.math_tutor.words import hints
+from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.nodes import tree_of
+from spex_agents.rewards import Confidence
+from spex_agents.search import Policy, Rebase, Rstar
+from spex_agents.search.tree import Thought, Tree
+from spex_agents.speculation.config import Speculation
+
+POLICIES = [Rebase(width=6), Rstar(rollouts=8, width=3)]
+
+
+def grown(rows: dict[tuple[int, ...], tuple[str, float]], question: str = QUESTION) -> Tree:
+    """A tree with these texts and rewards; what nothing lies below has ended."""
+    parents = {path[:-1] for path in rows}
+    thoughts = {
+        path: Thought(text=text, tokens=9, ends=path not in parents)
+        for path, (text, _) in rows.items()
+    }
+    return Tree(question, 0, thoughts, {path: reward for path, (_, reward) in rows.items()})
+
+
+def said_after(line: str, said: Sequence[str]) -> str:
+    """What was answered to the last such line."""
+    at = max(n for n, one in enumerate(said) if one == f"human: {line}")
+    return said[at + 1]
+
+
+# A lesson
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+async def test_a_whole_lesson(policy: Policy) -> None:
+    graph = tutor(Adder(), policy=policy, checkpointer=InMemorySaver(), store=InMemoryStore())
+    state, _ = await lesson(graph, thread(), [])
+    first, second, third = Evidence(tree_of(state), IN_ORDER).steps(tuple(state["path"]))
+    assert [step.value for step in (first, second, third)] == ["19", "25", "31"]
+    refuted = first.others[0] if first.others else second.others[0]
+    at_first = refuted in first.others
+    before = [] if at_first else ["19"]
+    after = ["38/2", r"\frac{50}{2}"] if at_first else [r"\frac{50}{2}"]
+    lines = [*before, "hint", refuted.value, "why", *after, "Wednesday: 25 + 6 = 31"]
+    state, said = await lesson(graph, thread(), lines, Command(resume="explain"))
+    assert refuted.value in said_after(refuted.value, said)
+    assert "The search has been there" in said_after(refuted.value, said)
+    assert f"does not come to {refuted.value}" in said_after("why", said)
+    assert said_after(r"\frac{50}{2}", said) == "ai: Right: Tuesday: 19 + 6 = 25"
+    assert "1. Monday: 13 + 6 = 19" in said[-2]
+    assert said[-1].startswith("ai: The answer is 31. Hints: 1. Slips: ")
+    assert state["status"] == "done"
+    assert "__interrupt__" not in state
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+async def test_the_lesson_is_the_same_without_speculation(policy: Policy) -> None:
+    lines = ["hint", "29", "why", "19", "hint", "hint", "25", "give up"]
+    told = []
+    for speculation in (Speculation(), None):
+        graph = tutor(Adder(), policy=policy, speculation=speculation, checkpointer=InMemorySaver())
+        state, said = await lesson(graph, thread(), lines)
+        told.append((state["tree_sha256"], said))
+    assert told[0] == told[1]
+
+
+async def test_another_seed_is_another_tree() -> None:
+    hashes = set()
+    for seed in (0, 1):
+        graph = tutor(Adder(), seed=seed, checkpointer=InMemorySaver())
+        hashes.add((await lesson(graph, thread(), []))[0]["tree_sha256"])
+    assert len(hashes) == 2
+
+
+async def test_giving_up_tells_the_whole_solution() -> None:
+    graph = tutor(Adder(), checkpointer=InMemorySaver())
+    state, said = await lesson(graph, thread(), ["19", "Give up!"])
+    assert "3. Wednesday: 25 + 6 = 31" in said[-2]
+    assert state["status"] == "given up"
+
+
+async def test_a_new_question_on_the_same_thread_begins_anew() -> None:
+    graph = tutor(Adder(), checkpointer=InMemorySaver())
+    await lesson(graph, thread(), ["19"])
+    other = {"question": "Start: 2\nMonday: + 3\nTuesday: + 3", "known": "8"}
+    state, said = await lesson(graph, thread(), ["5", "8"], other)
+    assert said[-1].startswith("ai: The answer is 8.")
+    assert len(state["thoughts"]) == len(tree_of(state).thoughts)
+
+
+async def test_it_remembers_a_student() -> None:
+    store = InMemoryStore()
+    graph = tutor(Adder(), checkpointer=InMemorySaver(), store=store)
+    ana = {"question": QUESTION, "known": ANSWER, "student": "ana.b"}
+    await lesson(graph, thread("1"), ["hint", "29", "119", "19", "25", "31"], ana)
+    _, said = await lesson(graph, thread("2"), [], ana)
+    assert said[0] == (
+        "ai: Welcome back: 1 of 1 problems done so far, 1 hints. Your slips were: carrying 2 "
+        "times. So this time, look at what is carried from one place to the next."
+    )
+    _, said = await lesson(graph, thread("3"), [], {**ana, "student": "ben"})
+    assert not said[0].startswith("ai: Welcome back")
+
+
+# What it stands behind
+
+
+async def test_it_teaches_nothing_unsound() -> None:
+    graph = tutor(Adder(slips=1.0), checkpointer=InMemorySaver())
+    state, said = await lesson(graph, thread(), [])
+    assert said[-1].startswith("ai: I have found no solution that I can stand behind")
+    assert "that sum does not come to" in said[-1]
+    assert (state["status"], state["path"]) == ("unsolved", None)
+    assert "__interrupt__" not in state
+
+
+async def test_it_teaches_nothing_that_misses_the_known_answer() -> None:
+    graph = tutor(Adder(slips=0), checkpointer=InMemorySaver())
+    state, said = await lesson(graph, thread(), [], {"question": QUESTION, "known": "32"})
+    assert "No path came to the known answer; they came to 31 (6 times)." in said[-1]
+    assert state["status"] == "unsolved"
+
+
+async def test_without_a_known_answer_it_goes_by_the_check() -> None:
+    graph = tutor(Adder(), checkpointer=InMemorySaver())
+    _, said = await lesson(graph, thread(), ["19", "25", "31"], {"question": QUESTION})
+    assert "unsure" not in said[0]
+    assert said[-1].startswith("ai: The answer is 31.")
+
+
+async def test_without_a_check_it_says_that_it_is_unsure() -> None:
+    graph = tutor(Adder(), check=Check.unsure(Confidence()), checkpointer=InMemorySaver())
+    _, said = await lesson(graph, thread(), ["1000", "give up"], {"question": QUESTION})
+    assert "I am unsure of it: nothing could check any of its steps" in said[0]
+    assert "it may be wrong" in said_after("1000", said)
+    assert "only the model's view" in said[-2]
+
+
+async def test_sums_else_confidence() -> None:
+    check = Check.of_sums(Adder())
+    thoughts = [Thought(text=text, tokens=2, logprobs=(-1.0, -1.0)) for text in ("So", "1 + 1 = 3")]
+    request: Any = None
+    assert 0.5 < await check.reward.score("?", thoughts[:1], request) < 1
+    assert await check.reward.score("?", thoughts, request) == 0
+    right = replace(thoughts[0], text="48 / 2 = 24 clips")
+    answer = replace(thoughts[0], text=r"\boxed{24 \text{ clips}}")
+    assert await check.reward.score("?", [right, answer], request) == 1
+
+
+# Marks
+
+TREE = grown(
+    {
+        (0,): ("Two days add 12.", 1.0),
+        (0, 0): ("13 + 12 = 25 km", 1.0),
+        (0, 0, 0): ("25 + 6 = 31 km", 1.0),
+        (0, 0, 0, 0): ("The answer is 31 km", 1.0),
+        (1,): ("13 + 6 = 19 km", 0.9),
+        (1, 0): ("19 + 12 = 31 km", 0.9),
+        (1, 0, 0): ("The answer is 31", 0.9),
+        (2,): ("13 * 6 = 78", 1.0),
+        (2, 0): ("The answer is 78", 1.0),
+        (3,): ("13 + 12 = 26", 0.0),
+        (3, 0): ("The answer is 26", 0.0),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ("25", "right"),
+        ("25 km", "right"),
+        ("25.0 apples", "right"),
+        (r"$\frac{50}{2}$", "right"),
+        (r"25\,\text{km}", "right"),
+        ("5^2", "right"),
+        ("24 2/2", "right"),
+        ("x = 25", "right"),
+        ("25 = x", "right"),
+        ("13+12=25", "right"),
+        ("Two days: 25", "right"),
+        ("25 m", "unit"),
+        ("13 + 12", "sum"),
+        ("13 + 12 = 26", "false sum"),
+        ("13 + 11 = 25", "false sum"),
+        ("26", "tried"),
+        ("52/2", "tried"),
+        ("78", "tried"),
+        ("19", "another way"),
+        ("31", "ahead"),
+        ("99", "wrong"),
+        ("I do not know", "wrong"),
+        ("", "unreadable"),
+        ("  ", "unreadable"),
+        (r"\frac{", "unreadable"),
+        ("25)", "unreadable"),
+        ("9" * 100_000, "unreadable"),
+        (r"\frac" * 40, "wrong"),
+        ("x_{" * 45 + "1" + "}" * 45, "wrong"),
+        ("\\binom{99999}{50000}", "wrong"),
+        ("\x00\ud800%$\\", "wrong"),
+    ],
+)
+async def test_a_line_is_marked(line: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marking, "CPU_SECONDS", 0.5)
+    evidence = Evidence(TREE, IN_ORDER)
+    path = await evidence.solution("31")
+    assert path == (0, 0, 0, 0)
+    began = time.process_time()
+    assert (await mark(line, evidence.steps(path), 0)).verdict == verdict
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [("2x + 1", "1+2x"), ("1/3", r"\frac{2}{6}"), (r"2\sqrt{3}", r"\sqrt{12}"), ("0.5", "50/100")],
+)
+async def test_an_equivalent_form_is_right(value: str, line: str) -> None:
+    steps = [replace(STEP, text=f"y = {value}", value=value)]
+    assert (await mark(line, steps, 0)).verdict == "right"
+    assert (await mark(f"y = {line}", steps, 0)).verdict == "right"
+    assert (await mark("7x", steps, 0)).verdict == "wrong"
+
+
+async def test_an_earlier_step_is_no_progress() -> None:
+    evidence = Evidence(TREE, IN_ORDER)
+    assert (await mark("25", evidence.steps((0, 0, 0, 0)), 1)).verdict == "behind"
+
+
+def test_the_tree_tells_where_each_alternative_went() -> None:
+    first, second = Evidence(TREE, IN_ORDER).steps((0, 0, 0, 0))
+    assert first.remarks == ("Two days add 12.",)
+    assert (first.value, first.unit, second.value) == ("25", "km", "31")
+    fates = {other.value: (other.reward, other.way, dict(other.ends)) for other in first.others}
+    assert fates == {
+        "19": (0.9, (1, 0, 0), {"31": 1}),
+        "78": (1.0, None, {"78": 1}),
+        "26": (0.0, None, {"26": 1}),
+    }
+
+
+async def test_of_sound_paths_the_elected_one_is_taught() -> None:
+    assert await Evidence(TREE, IN_ORDER).solution(None) == (0, 0, 0, 0)
+    assert await Evidence(TREE, IN_ORDER).solution("78") == (2, 0)
+    assert await Evidence(TREE, IN_ORDER).solution("26") is None
+
+
+async def test_another_way_of_the_search_is_followed() -> None:
+    graph = tutor(Adder(slips=0), checkpointer=InMemorySaver())
+    await lesson(graph, thread(), [])
+    rows = {"thoughts": None, "rewards": None}
+    await graph.aupdate_state(thread(), rows, as_node="begin")
+    tree = {
+        "thoughts": [
+            {"path": list(path), "text": one.text, "tokens": 9, "finish": "stop", "ends": one.ends}
+            for path, one in TREE.thoughts.items()
+        ],
+        "rewards": [{"path": list(path), "reward": r} for path, r in TREE.rewards.items()],
+    }
+    await graph.aupdate_state(thread(), tree, as_node="solve")
+    state = await graph.ainvoke(None, thread())
+    assert state["path"] == [0, 0, 0, 0]
+    _, said = await lesson(graph, thread(), ["31"], Command(resume="19"))
+    assert said_after("19", said).startswith("ai: Right, another way")
+    assert "2. 19 + 12 = 31 km" in said[-2]
+
+
+# Hints
+
+STEP = Step(text="", value="", unit=None, remarks=(), reward=1.0, agree=1, others=())
+NUMBER = st.integers(-99, 999) | st.fractions(-9, 99, max_denominator=20)
+WORDS = st.sampled_from(["Tuesday", "so", "2x + 1", "there are", "(5)", "1,000", "0.50", "\\frac"])
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    value = draw(NUMBER.map(str) | st.sampled_from(["2x + 1", "x^2", "\\frac{1}{2}", "1,000"]))
+    parts = draw(st.lists(WORDS | NUMBER.map(str) | st.just(value), max_size=6))
+    other = draw(NUMBER.map(str))
+    assume(form(other) != form(value))
+    text = f"{' '.join(parts)} = {value}"
+    tried = Attempt(
+        value=other, text=f"{value} + 1 = {other}", tries=1, reward=0.0, way=None, ends={}
+    )
+    return replace(STEP, text=text, value=value, others=(tried,))
+
+
+@drawn(steps())
+def test_only_the_last_hint_tells_the_value(step: Step) -> None:
+    *graded, last = hints(step)
+    assert len(graded) >= 2
+    assert step.value in last
+    for hint in graded:
+        if (size := number(step.value)) is None:
+            literal = re.escape("".join(step.value.split()))
+            assert not re.search(rf"(?<!\w){literal}(?!\w)", "".join(hint.split()))
+        else:
+            found = re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?", hint)
+            found += re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", hint)
+            assert abs(size) not in [number(one) for one in found], hint
+
+
+@drawn(st.text(max_size=60))
+def test_whatever_is_written_comes_to_something(text: str) -> None:
+    assert isinstance(given(text).value, str)
+    found = stated(text)
+    assert found is None or found.value
+
+
+# Restarts
+
+
+class Mute(Adder):
+    async def generate(self, *args: Any, **kwargs: Any) -> Thought:
+        raise AssertionError("nothing is to be written any more")
+
+
+async def test_it_goes_on_where_it_waited(tmp_path: Path) -> None:
+    file = str(tmp_path / "lessons.sqlite")
+    async with AsyncSqliteSaver.from_conn_string(file) as saver:
+        await lesson(tutor(Adder(), checkpointer=saver), thread(), ["hint", "19"])
+    async with AsyncSqliteSaver.from_conn_string(file) as saver:
+        graph = tutor(Mute(), checkpointer=saver)
+        waiting = (await graph.aget_state(thread())).interrupts
+        assert waiting[0].value.startswith("Step 2 of 3")
+        state, said = await lesson(graph, thread(), ["31"], Command(resume="25"))
+    assert state["status"] == "done"
+    whole = tutor(Adder(), checkpointer=InMemorySaver())
+    assert said == (await lesson(whole, thread(), ["hint", "19", "25", "31"]))[1]
+
+
+CHILD = """
+import asyncio, os, signal, sys
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from node_runs import thread
+from tutoring import ANSWER, QUESTION, Adder, tutor
+
+async def main():
+    async with AsyncSqliteSaver.from_conn_string(sys.argv[1]) as saver:
+        graph = tutor(Adder(), checkpointer=saver)
+        accepted = 0
+        parts = graph.astream(
+            {"question": QUESTION, "known": ANSWER}, thread(),
+            stream_mode="custom", subgraphs=True, durability="sync",
+        )
+        async for _, event in parts:
+            accepted += event.get("status") == "scored"
+            if accepted == 13:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+    file = str(tmp_path / "lessons.sqlite")
+    killed = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", CHILD, file],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    whole, engine = Adder(), Adder()
+    _, expected = await lesson(
+        tutor(whole, speculation=None, checkpointer=InMemorySaver()), thread(), ["19"]
+    )
+    async with AsyncSqliteSaver.from_conn_string(file) as saver:
+        graph = tutor(engine, speculation=None, checkpointer=saver)
+        broken = await graph.aget_state(thread())
+        assert broken.next == ("solve",)
+        await graph.ainvoke(None, thread())
+        _, said = await lesson(graph, thread(), [], Command(resume="19"))
+    assert said == expected
+    assert engine.calls <= whole.calls - 12  # two layers were written before
+
+
+# On a terminal
+
+
+@pytest.fixture
+def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Runs the terminal client on the adder; its exit code and output."""
+    monkeypatch.setattr(client, "make_engine", lambda *settings: Adder(slips=0.2))
+    file = str(tmp_path / "lessons.sqlite")
+
+    def run(*options: str, lines: str | bytes = "") -> tuple[int, str]:
+        done = CliRunner().invoke(client.app, ["--database", file, *options], input=lines)
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_a_piped_lesson(tell: Callable[..., tuple[int, str]]) -> None:
+    code, output = tell("--number", "1", lines="hint\n19\nquit\n25\n")
+    assert code == 0
+    assert "> hint\nIt works on 13 and 6.\n" in output
+    assert "Right: Monday: 13 + 6 = 19" in output
+    assert output.endswith("The lesson waits for you: the same command goes on with it.\n")
+    code, output = tell("--number", "1", lines="25\ngive up\n")
+    assert "Right: Monday: 13 + 6 = 19\nStep 2 of 6" in output
+    assert "The answer is 49. Hints: 1. Slips: none." in output
+    assert code == 0
+    code, output = tell("--number", "1", "--again", lines="")
+    assert "Step 1 of 6" in output
+    assert code == 0
+
+
+def test_done_problems_are_not_given_again(tell: Callable[..., tuple[int, str]]) -> None:
+    _, first = tell(lines="give up\n")
+    _, second = tell(lines="hint\n")
+    _, third = tell(lines="")
+    assert first.splitlines()[:7] != second.splitlines()[:7] == third.splitlines()[:7]
+    assert "Welcome back: 0 of 1 problems done so far" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--number", "40"], "number=40"),
+        (["--number", "-1"], "number=-1"),
+        (["  "], "question='  '"),
+        (["What is 1 + 1?", "--number", "1"], "leave it out with a QUESTION"),
+        (["--answer", "2"], "answer='2'"),
+        (["--problems", "no-set"], "problems='no-set'"),
+        (["--reward", "no-reward"], "reward='no-reward'"),
+        (["--policy", "no-policy"], "policy='no-policy'"),
+        (["--width", "0"], "width=0"),
+        (["--database", __file__], "give another file"),
+        (["--database", "/no/such/place"], "give another file"),
+    ],
+)
+def test_bad_input_is_refused(
+    options: list[str], told: str, tell: Callable[..., tuple[int, str]]
+) -> None:
+    code, output = tell(*options)
+    assert (code, told in output) == (2, True), output
+
+
+def test_a_thread_keeps_to_its_question(tell: Callable[..., tuple[int, str]]) -> None:
+    assert tell("--number", "1", "--thread", "one")[0] == 0
+    code, output = tell("--number", "2", "--thread", "one")
+    assert code == 2
+    assert "thread='one': is about another question" in output
+
+
+def test_no_solution_is_an_exit_code(
+    tell: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "make_engine", lambda *settings: Adder(slips=1))
+    code, output = tell("--number", "1")
+    assert code == 1
+    assert "no solution that I can stand behind" in output
+
+
+def start(database: Path, *options: str, lines: bytes = b"") -> str:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "examples.math_tutor"),
+            *("--number", "1", "--database", str(database), *options),
+        ],
+        cwd=Path(__file__).parents[1],
+        input=lines,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A lesson on the model that waits at its second step, and what was said."""
+    database = tmp_path_factory.mktemp("lessons") / "lessons.sqlite"
+    return database, start(database, lines=b"hint\n79\n\xff\\frac{\n38/2\n")
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_lesson_of_the_model(waiting: tuple[Path, str]) -> None:
+    _, said = waiting
+    assert (
+        'No. The search has been there. Tried 2 times: "Monday: 13 + 6 = 79", reward 0.00' in said
+    )
+    assert "I cannot read that: the brackets do not match" in said
+    assert "Right: Monday: 13 + 6 = 19" in said
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_another_process_asks_no_model(
+    waiting: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, _ = waiting
+    monkeypatch.setattr(EmbeddedEngine, "generate", None)
+    options = ["--number", "1", "--database", str(database)]
+    done = CliRunner().invoke(client.app, options, input="why\n49\n")
+    assert "Step 2 of 6" in done.output
+    assert "The answer is 49. Hints: 1." in done.output
+    assert done.exit_code == 0
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_model_s_lesson_is_the_same_without_speculation(
+    waiting: tuple[Path, str], tmp_path: Path
+) -> None:
+    lines = b"hint\n79\n\xff\\frac{\n38/2\n"
+    assert start(tmp_path / "plain.sqlite", "--no-speculation", lines=lines) == waiting[1]
