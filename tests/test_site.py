@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -13,11 +14,14 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from printed import README, ROOT
+from printed import PAGES, README, ROOT, blocks
 
 import spex_agents
 
 pytestmark = pytest.mark.slow
+
+HIDDEN = {"spex_agents.sandbox.run", "spex_agents.view.recording"}
+"""By modules of the same name; they are shown as names of these."""
 
 
 class Html(HTMLParser):
@@ -70,9 +74,27 @@ def test_every_public_name_is_in_the_reference(pages: Mapping[Path, Html]) -> No
     ids = {name for page in pages.values() for name in page.ids}
     names = list(public_names())
     assert len(names) > 50
-    hidden = {"spex_agents.sandbox.run", "spex_agents.view.recording"}  # by their modules
-    assert [name for name in names if name not in (ids | hidden)] == []
-    assert {f"{name}.{name.rpartition('.')[2]}" for name in hidden} <= ids
+    assert [name for name in names if name not in (ids | HIDDEN)] == []
+    assert {f"{name}.{name.rpartition('.')[2]}" for name in HIDDEN} <= ids
+
+
+def imported(code: str) -> Iterator[str]:
+    """What a snippet imports from here."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spex_agents"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_what_the_docs_import_is_in_the_reference(pages: Mapping[Path, Html]) -> None:
+    ids = {name for page in pages.values() for name in page.ids}
+    printed = {
+        name
+        for page in (README, *PAGES)
+        for block in blocks(page, "python")
+        for name in imported(block.text)
+    }
+    assert len(printed) > 30
+    assert sorted(printed - ids - HIDDEN) == []
 
 
 def test_every_page_of_the_docs_is_there(site: Path) -> None:
