@@ -54,6 +54,16 @@ async def test_it_knows_a_fact(engine: EmbeddedEngine) -> None:
     assert thought.logprobs is None
 
 
+@pytest.mark.parametrize("before", ["    return", "    return a", "\n   ", " "])
+async def test_a_thought_keeps_the_space_that_it_begins_with(
+    engine: EmbeddedEngine, before: str
+) -> None:
+    prompt = ask("Write add(a, b).", f"```python\ndef add(a, b):{before}")
+    thought = await engine.generate(prompt, request(), sampling=GREEDY, max_tokens=4)
+    assert thought.text[0].isspace()
+    assert not thought.text.isspace()
+
+
 async def test_the_model_s_own_end_ends_the_path(engine: EmbeddedEngine) -> None:
     prompt = ask("What is the capital of France?", "The capital of France is Paris.")
     thought = await engine.generate(prompt, request(), sampling=GREEDY, max_tokens=8)

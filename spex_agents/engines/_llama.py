@@ -51,6 +51,7 @@ class Llama:
 
         self._model = Model(str(path))
         self._vocab = self._model.get_vocab()
+        self._letter = list(self._vocab.tokenize("a", False, False))
         Model.n_vocab = self._vocab.n_vocab
         params = api.LlamaContextParams()
         params.n_ctx = slots * -(-context // _STREAM_PADDING) * _STREAM_PADDING
@@ -112,10 +113,10 @@ class Llama:
             raise EngineError(f"label {label!r} has no token: give a non-empty label")
         return int(tokens[0])
 
-    def text(self, before: int, tokens: Sequence[int]) -> str:
-        """The text of `tokens` after the token `before`, which decides about a leading space."""
-        head = self._vocab.detokenize([before])
-        return str(self._vocab.detokenize([before, *tokens]))[len(head) :]
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens` after others: with the space that they begin with."""
+        # Behind a letter: a text of its own, or after nothing but space, would be stripped.
+        return str(self._vocab.detokenize([*self._letter, *tokens]))[1:]
 
     def ends(self, token: int) -> bool:
         return bool(self._vocab.is_eog(token))
