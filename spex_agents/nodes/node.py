@@ -15,6 +15,7 @@ from spex_agents.nodes.graph import create_tot_graph, listener_of
 from spex_agents.nodes.run import LISTENER, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.nodes.told import VOICE, Voice, reply
+from spex_agents.speculation.events import Listener
 
 
 def create_tot_node(
@@ -107,9 +108,17 @@ def question_in(messages: Sequence[BaseMessage]) -> str:
     raise SettingsError(f"no question among {len(messages)} messages: add a human message")
 
 
-def inner_config(config: RunnableConfig, *, answers: bool = True) -> RunnableConfig:
-    """The configuration of a search graph that runs within a node or a tool, and speaks as it."""
-    own = {LISTENER: listener_of(config), VOICE: Voice(config, answers)}
+def inner_config(
+    config: RunnableConfig, *, answers: bool = True, listener: Listener | None = None
+) -> RunnableConfig:
+    """The configuration of a search graph that runs within a node or a tool, and speaks as it.
+
+    Args:
+        config: The node's own.
+        answers: Whether the search's answer is the node's.
+        listener: Told the search's events, in place of who listens to the node (`listener_of`).
+    """
+    own = {LISTENER: listener or listener_of(config), VOICE: Voice(config, answers)}
     return {**patched(config, own), "recursion_limit": STEPS}
 
 

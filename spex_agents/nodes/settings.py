@@ -28,7 +28,8 @@ class SearchSettings(TypedDict, total=False):
         sampling: How tokens are drawn.
         template: How the question becomes a conversation.
         extract: Finds an answer in a path's text.
-        canonical: Brings it to the form in which answers are counted.
+        canonical: Brings it to the form in which answers are counted, and which is the answer;
+            called in a thread.
         vote: How the answers of the leaves are counted.
         stop: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all. The result is the same.
