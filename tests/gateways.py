@@ -22,7 +22,7 @@ from spex_agents.server.gateway.access import Parts
 from spex_agents.server.gateway.app import create_gateway
 from spex_agents.server.gateway.keys import KeyFile
 from spex_agents.server.gateway.serve import Server, listen
-from spex_agents.server.gateway.settings import Hosting
+from spex_agents.server.gateway.settings import Agent, Hosting
 
 SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
@@ -74,6 +74,7 @@ async def gateway(
     database: str = ":memory:",
     engine: SimulatedEngine | None = None,
     more: Mapping[str, Engine] | None = None,
+    agents: Mapping[str, Agent] | None = None,
     served: bool = True,
     **hosting: Any,
 ) -> AsyncIterator[Running]:
@@ -81,7 +82,11 @@ async def gateway(
     engine = engine or SimulatedEngine(speed=speed)
     settings = Hosting(**{"drain_seconds": 5.0, **hosting})
     app = create_gateway(
-        {"spex": engine, **(more or {})}, keys=keys, database=database, hosting=settings
+        {"spex": engine, **(more or {})},
+        agents=agents,
+        keys=keys,
+        database=database,
+        hosting=settings,
     )
     if not served:
         async with app.router.lifespan_context(app):

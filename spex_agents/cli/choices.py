@@ -67,7 +67,7 @@ def make_engine(
 
         return engine_at(name, model=model, api_key=api_key)
     if ":" in name:
-        found = _load("engine", name)
+        found = load_named("engine", name)
         return found if isinstance(found, Proposer) else Proposer(found)
     raise SettingsError(
         f"engine={name!r}: must be embedded, simulated, the address of an OpenAI-compatible server "
@@ -159,7 +159,7 @@ def _named(
                 f"{engine.name}; take --engine simulated, or another reward"
             )
         case own if ":" in own:
-            return rewards.as_reward(_load("reward", own), engine)
+            return rewards.as_reward(load_named("reward", own), engine)
         case other:
             raise SettingsError(
                 f"reward={other!r}: must be one of {', '.join(REWARDS)}, or module:function for an "
@@ -167,8 +167,12 @@ def _named(
             )
 
 
-def _load(option: str, name: str) -> Any:
-    """What ``module:attribute`` names; modules of the working directory are found too."""
+def load_named(option: str, name: str) -> Any:
+    """What ``module:attribute`` names; modules of the working directory are found too.
+
+    Raises:
+        SettingsError: There is no such thing; it names the option.
+    """
     module, _, attribute = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:

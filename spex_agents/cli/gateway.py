@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spex_agents.cli import options
-from spex_agents.cli.choices import make_engine
+from spex_agents.cli.choices import load_named, make_engine
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
@@ -20,6 +20,7 @@ from spex_agents.errors import SettingsError
 
 if TYPE_CHECKING:
     from spex_agents.cli.choices import AnyEngine
+    from spex_agents.server.gateway.settings import Agent
 
 gateway = typer.Typer(
     help="Serve searches to many, behind OpenAI's protocol.", invoke_without_command=True
@@ -55,6 +56,15 @@ def run(
         str | None,
         typer.Option(
             help="As of spex solve, module:function too; of requests that name none.",
+            show_default=False,
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=MODULE:ATTRIBUTE, an Agent of yours: spex/NAME answers by its graph. "
+            "Repeatable.",
             show_default=False,
             rich_help_panel=ENGINE,
         ),
@@ -160,7 +170,9 @@ def run(
         known = None if keys is None else KeyFile(keys)
         if known is not None:
             known.all()  # so that a broken file is found now
-        app = create_gateway(engines, keys=known, database=database, hosting=hosting)
+        app = create_gateway(
+            engines, agents=_agents(agent or []), keys=known, database=database, hosting=hosting
+        )
         log_to_stderr(prompts=log_prompts)
         listening = listen(host, port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
@@ -177,6 +189,20 @@ def _of_this_machine(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _agents(given: list[str]) -> Mapping[str, Agent]:
+    from spex_agents.server.gateway.settings import Agent  # noqa: PLC0415 (only for a gateway)
+
+    agents: dict[str, Agent] = {}
+    for one in given:
+        name, equals, place = one.partition("=")
+        if not equals or ":" not in place:
+            raise SettingsError(f"agent={one!r}: must be NAME=MODULE:ATTRIBUTE")
+        if not isinstance(found := load_named("agent", place), Agent):
+            raise SettingsError(f"agent={one!r}: {place} must be an Agent, and is {found!r}")
+        agents[name] = found
+    return agents
 
 
 def _engines(

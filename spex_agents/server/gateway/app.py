@@ -21,7 +21,7 @@ from spex_agents.server.gateway.database import MEMORY, open_database
 from spex_agents.server.gateway.guard import Guard
 from spex_agents.server.gateway.keys import Anyone, KeyFile
 from spex_agents.server.gateway.searches import Searches
-from spex_agents.server.gateway.settings import Hosting
+from spex_agents.server.gateway.settings import Agent, Hosting
 from spex_agents.server.gateway.watch import Watch
 
 READY_SECONDS = 5.0
@@ -91,6 +91,7 @@ class _Application(FastAPI):
 def create_gateway(
     engines: Mapping[str, Engine],
     *,
+    agents: Mapping[str, Agent] | None = None,
     keys: KeyFile | Anyone | None = None,
     database: str = MEMORY,
     hosting: Hosting | None = None,
@@ -99,12 +100,14 @@ def create_gateway(
 
     Args:
         engines: By the names that models begin with: ``{"spex": engine}`` for ``spex/rebase-8``.
+        agents: Graphs that answer in place of a plain search: ``{"coder": agent}`` for
+            ``spex/coder``.
         keys: Who may ask; None for anyone.
         database: A SQLite file, or a PostgreSQL URL; by default nothing outlives the process.
         hosting: Limits; None for the usual ones.
 
     Raises:
-        SettingsError: There is no engine, or a name is not a word.
+        SettingsError: There is no engine, or a name is not a word, or an agent has a policy's.
 
     Example:
         >>> from spex_agents.engines.simulated import SimulatedEngine
@@ -112,7 +115,7 @@ def create_gateway(
         >>> sorted(app.openapi()["paths"])[-1]
         '/v1/searches/{id}/view'
     """
-    catalogue, hosting = Catalogue(engines), hosting or Hosting()
+    catalogue, hosting = Catalogue(engines, agents), hosting or Hosting()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

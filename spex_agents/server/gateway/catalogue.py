@@ -10,33 +10,45 @@ from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
 from spex_agents.search.registry import POLICIES, sizes
 from spex_agents.server.gateway.errors import ApiError
+from spex_agents.server.gateway.settings import Agent
 
 DEFAULT = "spex"
 """The name of a gateway's engine where none is given."""
 
 _ENGINE = re.compile(r"[\w.-]+")
-_MODEL = re.compile(r"(?P<engine>[\w.-]+)/(?P<policy>[a-z-]+?)(?:-(?P<size>[1-9]\d{0,5}))?")
+_POLICY = re.compile(r"(?P<policy>[a-z-]+?)(?:-(?P<size>[1-9]\d{0,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model name stands for: `size` is one of the policy's, by its name, or nothing."""
+    """What a model name stands for: `size` is one of the policy's, by its name, or nothing.
+
+    Without a policy an agent has its own.
+    """
 
     engine: Engine
-    policy: str
+    policy: str | None
     size: Mapping[str, int]
+    agent: Agent | None = None
+
+    @property
+    def label(self) -> str:
+        """For metrics."""
+        return self.policy or "agent"
 
 
 class Catalogue:
     """The models of a gateway: ``ENGINE/POLICY-SIZE``, any size, or none for the policy's own.
 
-    The size is the number of rollouts of a policy that has some, else its width.
+    The size is the number of rollouts of a policy that has some, else its width. An agent is
+    ``ENGINE/AGENT``, or ``ENGINE/AGENT/POLICY-SIZE`` for another policy than its own.
 
     Args:
         engines: By the names that models begin with.
+        agents: By the names that follow an engine's.
 
     Raises:
-        SettingsError: There is no engine, or a name is not a word.
+        SettingsError: There is no engine, or a name is not a word, or a policy's.
 
     Example:
         >>> from spex_agents.engines.simulated import SimulatedEngine
@@ -45,7 +57,9 @@ class Catalogue:
         ('spex/rebase-16', {'rollouts': 10})
     """
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self, engines: Mapping[str, Engine], agents: Mapping[str, Agent] | None = None
+    ) -> None:
         if not engines:
             raise SettingsError("engines={}: give at least one")
         for name in engines:
@@ -53,11 +67,19 @@ class Catalogue:
                 raise SettingsError(
                     f"engine {name!r}: a name has letters, digits, and . - _ only: spex"
                 )
+        for name in agents or ():
+            if not _ENGINE.fullmatch(name) or ((like := _POLICY.fullmatch(name)) and _known(like)):
+                raise SettingsError(
+                    f"agent {name!r}: a name has letters, digits, and . - _ only, and is no "
+                    "policy's: coder"
+                )
         self.engines = dict(engines)
+        self.agents = dict(agents or {})
 
     def names(self) -> list[str]:
-        """All engines and policies, each of the policy's own size."""
-        return [
+        """All engines with their agents, and policies, each of the policy's own size."""
+        agents = [f"{engine}/{agent}" for engine in self.engines for agent in self.agents]
+        return agents + [
             f"{engine}/{policy}-{sizes(policy)[_size_of(policy)]}"
             for engine in self.engines
             for policy in POLICIES
@@ -69,22 +91,32 @@ class Catalogue:
         Raises:
             ApiError: Nothing; 404, as OpenAI has it.
         """
-        if (
-            (found := _MODEL.fullmatch(name)) is None
-            or found["engine"] not in self.engines
-            or found["policy"] not in POLICIES
-        ):
+        engine, _, search = name.partition("/")
+        agent, _, policy = search.partition("/")
+        if agent in self.agents:
+            search = policy
+        found = _POLICY.fullmatch(search)
+        own = agent in self.agents and name == f"{engine}/{agent}"
+        if engine not in self.engines or not (own or (found and _known(found))):
+            agents = f", or ENGINE/AGENT with {', '.join(self.agents)}" if self.agents else ""
             raise ApiError(
                 404,
                 f"model={name!r}: must be ENGINE/POLICY-SIZE, with an engine among "
-                f"{', '.join(self.engines)} and a policy among {', '.join(POLICIES)}; "
+                f"{', '.join(self.engines)} and a policy among {', '.join(POLICIES)}{agents}; "
                 f"for example {self.names()[0]}",
                 param="model",
                 code="model_not_found",
             )
+        given = self.agents.get(agent)
+        if own or found is None:
+            return Model(self.engines[engine], None, {}, given)
         policy = found["policy"]
         size = {_size_of(policy): int(found["size"])} if found["size"] else {}
-        return Model(self.engines[found["engine"]], policy, size)
+        return Model(self.engines[engine], policy, size, given)
+
+
+def _known(name: re.Match[str]) -> bool:
+    return name["policy"] in POLICIES
 
 
 def _size_of(policy: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from spex_agents.engines.base import PromptTemplate
 from spex_agents.server.gateway.errors import ApiError, stopping
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
@@ -136,7 +137,10 @@ def usage_of(search: Search) -> Usage:
     asked = search.request.asked
     prompt, details = spent.prompt_tokens, PromptDetails()
     if not prompt:
-        text = "".join(turn.content for turn in asked.template.prompt(asked.question, ()).messages)
+        text = "".join(
+            turn.content
+            for turn in asked.told_by(PromptTemplate()).prompt(asked.question, ()).messages
+        )
         prompt, details = -(-len(text) // CHARACTERS), PromptDetails(estimated=True)
     return Usage(
         prompt_tokens=prompt,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.cli.choices import REWARDS, make_reward
+from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph
-from spex_agents.nodes.run import SearchGraph
+from spex_agents.nodes.settings import SearchSettings
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.errors import ApiError, explain
 from spex_agents.server.gateway.requests import ChatRequest
-from spex_agents.server.gateway.settings import Hosting
+from spex_agents.server.gateway.settings import Agent, Hosting
 from spex_agents.speculation.termination import ExactStop, MaxTokens
+
+AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
 _IN_SPEX = ("width", "rollouts", "step_tokens", "path_tokens", "reward", "aggregate", "vote")
 _PLACES: Mapping[str, str] = {
@@ -35,7 +39,7 @@ def search_graph(
     saver: BaseCheckpointSaver[Any],
     *,
     share: str | None,
-) -> SearchGraph:
+) -> AnyGraph:
     """The compiled graph of the search that `request` asks for.
 
     Args:
@@ -62,35 +66,46 @@ def search_graph(
     speculation = None
     if share is not None and asked.speculation is not False:
         speculation = replace(hosting.speculation, share=share)
+    agent = model.agent or Agent(create_tot_graph)
+    own = agent.search
     try:
-        limits = Limits(
-            **_given(
-                depth=asked.depth or min(Limits().depth, hosting.most_depth),
-                step_tokens=asked.step_tokens,
-                path_tokens=asked.path_tokens,
-            )
+        usual = own.get("limits", Limits())
+        limits = replace(
+            usual,
+            depth=asked.depth or min(usual.depth, hosting.most_depth),
+            **_given(step_tokens=asked.step_tokens, path_tokens=asked.path_tokens),
         )
         sampling = replace(
             hosting.sampling,
+            stop=own.get("sampling", hosting.sampling).stop,
             **_given(temperature=request.temperature, top_p=request.top_p),
         )
-        graph = create_tot_graph(
-            engine,
-            policy=make_policy(model.policy, **sizes),
-            reward=make_reward(
+        search: SearchSettings = {
+            **own,
+            "limits": limits,
+            "sampling": sampling,
+            "template": request.asked.told_by(own.get("template", PromptTemplate())),
+            "stop": ExactStop() | MaxTokens(int(min(request.token_limit, hosting.most_tokens))),
+            "speculation": speculation,
+        }
+        if model.policy is not None:
+            search["policy"] = make_policy(model.policy, **sizes)
+        elif sizes:
+            raise SettingsError(
+                f"{next(iter(sizes))}={next(iter(sizes.values()))}: model {request.model} has a "
+                f"policy of its own; name one to size it: {request.model}/rebase-8"
+            )
+        if asked.vote is not None:
+            search["vote"] = asked.vote
+        if model.agent is None or asked.reward is not None or asked.aggregate is not None:
+            search["reward"] = make_reward(
                 asked.reward or hosting.reward,
                 engine,
                 sampling=sampling,
                 limits=limits,
                 aggregate=asked.aggregate or "last",
-            ),
-            limits=limits,
-            sampling=sampling,
-            template=request.asked.template,
-            vote=asked.vote or "weighted",
-            stop=ExactStop() | MaxTokens(int(min(request.token_limit, hosting.most_tokens))),
-            speculation=speculation,
-        )
+            )
+        graph = agent.create(engine, **search)
     except SettingsError as error:
         raise explain(error, names=_PLACES) from error
     return graph.compile(checkpointer=saver)

@@ -158,10 +158,8 @@ class Asked:
     question: str
     system: str
 
-    @property
-    def template(self) -> PromptTemplate:
-        """The search's own, with what the system message says."""
-        template = PromptTemplate()
+    def told_by(self, template: PromptTemplate) -> PromptTemplate:
+        """A search's own template, with what the system message says."""
         if not self.system:
             return template
         return replace(template, system=f"{template.system}\n\n{self.system}")

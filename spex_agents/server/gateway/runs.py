@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Self
 
-from spex_agents.nodes.run import LISTENER, SearchGraph, patched
+from spex_agents.nodes.run import LISTENER, apart, patched
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import explain
+from spex_agents.server.gateway.graphs import AnyGraph
 from spex_agents.server.gateway.metrics import Metrics, since
 from spex_agents.server.gateway.quotas import Charge, Quotas
 from spex_agents.server.gateway.search import Search
@@ -65,7 +66,7 @@ class Runs:
         """Those that run."""
         return self._running.values()
 
-    def start(self, search: Search, graph: SearchGraph) -> None:
+    def start(self, search: Search, graph: AnyGraph) -> None:
         """Begin a run of `search`, for which there must be a place in the quotas."""
         search.task = self._tasks.create_task(self._run(search, graph))
         self._running[search.task] = search
@@ -82,7 +83,7 @@ class Runs:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _run(self, search: Search, graph: SearchGraph) -> None:
+    async def _run(self, search: Search, graph: AnyGraph) -> None:
         began = time.monotonic()
         before = replace(search.spent)
         told = {"search": search.id, "key": search.owner, "model": search.request.model}
@@ -106,7 +107,7 @@ class Runs:
         finally:
             self._quotas.release(search.owner)
         spent = since(before, search.spent)
-        self.metrics.ended(search, self._catalogue.find(search.request.model).policy, spent)
+        self.metrics.ended(search, self._catalogue.find(search.request.model).label, spent)
         figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
         seconds = round(search.seconds, 3)
         logger.info(
@@ -114,7 +115,7 @@ class Runs:
         )
         await self._settle(search, Charge(time.time(), spent.useful_tokens, spent.wasted_tokens))
 
-    async def _search(self, search: Search, graph: SearchGraph) -> dict[str, Any]:
+    async def _search(self, search: Search, graph: AnyGraph) -> dict[str, Any]:
         config: Any = {"configurable": {"thread_id": search.id}}
         asked: dict[str, Any] | None = {
             "question": search.request.asked.question,
@@ -126,7 +127,7 @@ class Runs:
             left = sum(row["tokens"] for row in search.rows["thoughts"])
             search.spent.useful_tokens = max(search.spent.useful_tokens, left)
             asked = None
-        await graph.ainvoke(asked, patched(config, {LISTENER: search.hear}))
+        await apart(graph.ainvoke(asked, patched(config, {LISTENER: search.hear})))
         values: dict[str, Any] = (await graph.aget_state(config)).values
         return values
 

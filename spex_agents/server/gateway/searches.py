@@ -12,12 +12,11 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from spex_agents.errors import SettingsError
-from spex_agents.nodes.run import SearchGraph
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, explain, stopping
 from spex_agents.server.gateway.events import ENDED
-from spex_agents.server.gateway.graphs import search_graph
+from spex_agents.server.gateway.graphs import AnyGraph, search_graph
 from spex_agents.server.gateway.keys import Anyone, Key, KeyFile
 from spex_agents.server.gateway.quotas import Quotas
 from spex_agents.server.gateway.requests import ChatRequest
@@ -162,7 +161,7 @@ class Searches:
         self._alive.pop(identity, None)
         await self.database.forget(identity)
 
-    def _graph(self, request: ChatRequest, *, share: str | None) -> SearchGraph:
+    def _graph(self, request: ChatRequest, *, share: str | None) -> AnyGraph:
         saver = self.database.saver
         return search_graph(request, self.catalogue, self._hosting, saver, share=share)
 
