@@ -1,0 +1,146 @@
+"""Unit tests as a reward: the share that a program passes, in a sandbox, several at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from examples.coding_assistant.task import Task
+from spex_agents.engines.base import Request
+from spex_agents.engines.gate import Gate
+from spex_agents.rewards import Cached
+from spex_agents.sandbox import Isolation, SandboxLimits, run
+from spex_agents.sandbox.isolation import chosen
+from spex_agents.search.tree import Thought
+
+LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=4, memory=512 << 20, processes=8)
+"""Computing time is what ends an endless loop: unlike the clock it does not depend on the load."""
+
+HARNESS = Path(__file__).with_name("harness.py").read_text(encoding="utf-8")
+
+_OVER = {
+    "time": "the time limit: an endless loop?",
+    "memory": "the memory limit",
+    "processes": "the limit of processes",
+    "output": "the limit of output",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the tests said: how many of them passed, and the first that did not."""
+
+    passed: int
+    total: int
+    failures: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        return self.passed / self.total
+
+    @property
+    def ok(self) -> bool:
+        return self.passed == self.total
+
+    def __str__(self) -> str:
+        return f"{self.passed} of {self.total} tests passed"
+
+
+class UnitTests:
+    """The share of its task's tests that a program passes; 0 for one that does not end, or cheats.
+
+    A run of the tests depends on nothing but program and tests: no network, no files, no other
+    process. So it is pure, and may run for programs that the search has not asked for yet; and it
+    is remembered by program and tests, whichever thoughts they came from.
+
+    Args:
+        limits: Of one run.
+        places: Runs at a time, those that the search waits for first; by default as many as there
+            are processors.
+        isolation: What keeps programs apart from this system.
+
+    Raises:
+        SettingsError: This system cannot keep a program apart.
+    """
+
+    name = "unit tests"
+    needs_logprobs = False
+    pure = True
+    seeded = False
+
+    def __init__(
+        self,
+        limits: SandboxLimits = LIMITS,
+        *,
+        places: int | None = None,
+        isolation: Isolation = "auto",
+    ) -> None:
+        chosen(isolation)  # now, not with the first program
+        self._runs = _Runs(limits, Gate(places or os.cpu_count()), isolation)
+        self._known = Cached(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<UnitTests: {len(self._runs.reports)} reports>"
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        from examples.coding_assistant.search import TEMPLATE, program_in  # noqa: PLC0415 (a cycle)
+
+        program = program_in(TEMPLATE.prompt(question, thoughts).reply)
+        return await self._share(Task.of(question), program or "", request)
+
+    async def report(self, task: Task, program: str) -> Report:
+        """What a task's tests say of a program; known already where the search has scored it."""
+        await self._share(task, program, Request(id="report", seed=0))
+        return self._runs.reports[_whole(task, program), task.tests]
+
+    async def _share(self, task: Task, program: str, request: Request) -> float:
+        content = [Thought(text=_whole(task, program), tokens=0)]
+        return await self._known.score(task.tests, content, request)
+
+
+@cache
+def shared_tests() -> UnitTests:
+    """One for the process, so that all its searches share what is known, and the places."""
+    return UnitTests()
+
+
+def _whole(task: Task, program: str) -> str:
+    return f"{task.given}\n\n{program}" if task.given else program
+
+
+class _Runs:
+    """Runs a program with the tests that are the question; `Cached` sees to it that it is once."""
+
+    name = UnitTests.name
+    needs_logprobs, pure, seeded = False, True, False
+
+    def __init__(self, limits: SandboxLimits, gate: Gate, isolation: Isolation) -> None:
+        self.reports: dict[tuple[str, str], Report] = {}
+        self._limits = limits
+        self._gate = gate
+        self._isolation = isolation
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        program = thoughts[0].text
+        async with self._gate.place(request):
+            report = await self._run(program, question)
+        self.reports[program, question] = report
+        return report.share
+
+    async def _run(self, program: str, tests: str) -> Report:
+        secret = secrets.token_hex(16)
+        given = json.dumps({"secret": secret, "program": program, "tests": tests})
+        outcome = await run(HARNESS, given, self._limits, isolation=self._isolation)
+        *_, last = outcome.stdout.rstrip("\n").rpartition("\n")
+        if outcome.ok and last.startswith(secret):
+            found = json.loads(last.removeprefix(secret))
+            return Report(
+                passed=found["passed"], total=found["total"], failures=tuple(found["failures"])
+            )
+        why = _OVER.get(outcome.status, "it ended before its tests did")
+        return Report(passed=0, total=1, failures=(f"the program was stopped: {why}",))
