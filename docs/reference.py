@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import griffe
 from properdocs.config.defaults import ProperDocsConfig
 from properdocs.structure.files import File, Files
+from properdocs.structure.pages import Page
 from properdocs.utils import nest_paths
 from pygments.formatters import HtmlFormatter
 
@@ -73,6 +75,18 @@ def on_files(files: Files, config: ProperDocsConfig) -> Files:
     pages = [file.src_uri for file in files.documentation_pages()]
     config.nav = nest_paths(sorted(pages, key=_place))  # type: ignore[no-untyped-call]
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, files: Files) -> str:
+    """Leave links to what is not part of the site, but of the repository, as their text."""
+    home = ROOT if page.file.src_uri == "index.md" else (ROOT / "docs" / page.file.src_uri).parent
+
+    def text(link: re.Match[str]) -> str:
+        target = (home / link[2]).resolve()
+        outside = target.exists() and not target.is_relative_to(ROOT / "docs")
+        return link[1] if outside else link[0]
+
+    return re.sub(r"\[([^]]*)\]\(([\w./-]+)(?:#[^)]*)?\)", text, markdown)
 
 
 def _place(uri: str) -> tuple[int, bool, str]:
