@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from spex_agents.server.admission import IDLE_SECONDS, RECENT_STEPS
 from spex_agents.server.messages import (
     DEMANDED,
     RETRACTED,
@@ -15,7 +16,7 @@ from spex_agents.server.messages import (
     decode,
     is_below,
 )
-from spex_agents.server.scheduling import IDLE_SECONDS, RECENT_STEPS, Scheduling
+from spex_agents.server.scheduling import Scheduling
 from spex_agents.server.step_times import StepTimes
 
 
@@ -48,7 +49,7 @@ def scheduling(ridge: int | None = 4, slowdown: float = 0.05) -> tuple[Scheduler
 
 def steps(spex: Scheduling, number: int, size: int = 1, *, decode: bool = True) -> None:
     for step in range(number):
-        spex.processed(
+        spex.admission.processed(
             SimpleNamespace(
                 forward_iter=step,
                 forward_mode=SimpleNamespace(is_decode=lambda: decode),
@@ -91,12 +92,12 @@ def test_speculative_requests_join_up_to_the_ridge() -> None:
     scheduler, spex = scheduling(ridge=3)
     scheduler.running = [Queued("run/0/thought-1;", DEMANDED)]
     scheduler.waiting_queue = [Queued(f"run/0.{child}/thought-1;") for child in range(4)]
-    held = spex.hold_back(scheduler.running)
+    held = spex.admission.hold_back(scheduler.running)
     assert [request.rid[:7] for request in scheduler.waiting_queue] == ["run/0.0", "run/0.1"]
     assert [request.rid[:7] for request in held] == ["run/0.2", "run/0.3"]
     assert spex.counters.values["deferred"] == 2
     scheduler.waiting_queue = held
-    assert spex.hold_back(scheduler.running) == []
+    assert spex.admission.hold_back(scheduler.running) == []
     assert spex.counters.values["deferred"] == 2  # each is counted once
 
 
@@ -104,21 +105,21 @@ def test_no_speculative_request_joins_while_a_demanded_one_waits() -> None:
     scheduler, spex = scheduling(ridge=8)
     guess, asked = Queued("run/0/thought-1;"), Queued("run/1/thought-1;", DEMANDED)
     scheduler.waiting_queue = [guess, asked]
-    assert spex.hold_back([]) == [guess]
+    assert spex.admission.hold_back([]) == [guess]
     assert scheduler.waiting_queue == [asked]
 
 
 def test_a_finished_request_takes_no_place() -> None:
     scheduler, spex = scheduling(ridge=1)
     scheduler.waiting_queue = [Queued("run/0/thought-1;")]
-    assert spex.hold_back([Queued("run/1/thought-1;", over=True)]) == []
+    assert spex.admission.hold_back([Queued("run/1/thought-1;", over=True)]) == []
 
 
 def test_guesses_of_others_may_slow_demanded_work_a_little_only() -> None:
     scheduler, spex = scheduling(ridge=40, slowdown=0.05)
     mine = Queued("mine/0/thought-1;", DEMANDED)
     scheduler.waiting_queue = [Queued(f"other/0.{child}/thought-1;") for child in range(9)]
-    held = spex.hold_back([mine])
+    held = spex.admission.hold_back([mine])
     # d + slowdown (r + d) = 1 + 0.05 * 41 = 3.05 in the batch.
     assert len(scheduler.waiting_queue) == 2
     assert len(held) == 7
@@ -127,9 +128,9 @@ def test_guesses_of_others_may_slow_demanded_work_a_little_only() -> None:
 def test_guesses_of_others_make_room_when_demanded_work_comes() -> None:
     scheduler, spex = scheduling(ridge=40, slowdown=0.05)
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(5)]
-    assert spex.displaced(guesses) == []
+    assert spex.admission.displaced(guesses) == []
     scheduler.waiting_queue = [Queued("mine/0/thought-1;", DEMANDED)]
-    assert spex.displaced(guesses) == guesses[2:]  # 3.05 places, one of them for mine
+    assert spex.admission.displaced(guesses) == guesses[2:]  # 3.05 places, one of them for mine
     assert spex.counters.values["displaced"] == 3
 
 
@@ -137,20 +138,20 @@ def test_a_runs_own_guesses_stay_beside_its_demanded_work() -> None:
     scheduler, spex = scheduling(ridge=4, slowdown=0.0)
     guesses = [Queued(f"mine/0.{child}/thought-1;") for child in range(4)]
     scheduler.waiting_queue = [Queued("mine/1/thought-1;", DEMANDED)]
-    assert spex.displaced(guesses) == []
+    assert spex.admission.displaced(guesses) == []
 
 
 def test_guesses_wait_while_others_pause_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler, spex = scheduling(ridge=10, slowdown=0.0)
     now = 100.0
-    monkeypatch.setattr("spex_agents.server.scheduling.perf_counter", lambda: now)
-    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    monkeypatch.setattr("spex_agents.server.admission.perf_counter", lambda: now)
+    spex.admission.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
     scheduler.waiting_queue = list(guesses)
-    assert len(spex.hold_back([])) == 3
+    assert len(spex.admission.hold_back([])) == 3
     now += IDLE_SECONDS + 0.1
     scheduler.waiting_queue = list(guesses)
-    assert len(spex.hold_back([])) == 2
+    assert len(spex.admission.hold_back([])) == 2
 
 
 @pytest.mark.parametrize(("guess", "shared"), [("other/0/thought-1;", 1), ("mine/1/thought-1;", 0)])
@@ -161,8 +162,8 @@ def test_steps_of_demanded_work_are_counted_and_those_it_shares_with_others_gues
     batch = [Queued("mine/0/thought-1;", DEMANDED), Queued(guess)]
     mode = SimpleNamespace(is_decode=lambda: True)
     for running in (batch, batch[1:], batch[:1]):
-        spex.hold_back(running)
-        spex.processed(SimpleNamespace(forward_iter=0, forward_mode=mode, reqs=running))
+        spex.admission.hold_back(running)
+        spex.admission.processed(SimpleNamespace(forward_iter=0, forward_mode=mode, reqs=running))
     values = spex.counters.values
     assert (values["demanded_steps"], values["shared_steps"]) == (2, shared)
 
@@ -170,10 +171,10 @@ def test_steps_of_demanded_work_are_counted_and_those_it_shares_with_others_gues
 def test_requests_that_join_together_are_one_prefill() -> None:
     _, spex = scheduling()
     first = [Queued(f"run/{child}/thought-1;") for child in range(3)]
-    spex.admitted(first)
-    spex.admitted([*first, Queued("run/3/thought-1;", DEMANDED)])
-    spex.admitted(first)
-    spex.admitted([Queued("HEALTH_CHECK_1", DEMANDED)])
+    spex.admission.admitted(first)
+    spex.admission.admitted([*first, Queued("run/3/thought-1;", DEMANDED)])
+    spex.admission.admitted(first)
+    spex.admission.admitted([Queued("HEALTH_CHECK_1", DEMANDED)])
     values = spex.counters.values
     assert (values["prefill_batches"], values["admitted_speculative"]) == (2, 3)
 
@@ -181,22 +182,22 @@ def test_requests_that_join_together_are_one_prefill() -> None:
 def test_several_ranks_use_no_clock() -> None:
     scheduler = Scheduler()
     spex = Scheduling(scheduler, ridge=None, slowdown=0.0, ranks=2)
-    assert spex.given_ridge == StepTimes.FIRST_GUESS
-    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    assert spex.admission.given_ridge == StepTimes.FIRST_GUESS
+    spex.admission.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     scheduler.waiting_queue = [Queued("other/0/thought-1;")]
-    assert spex.hold_back([]) == []
+    assert spex.admission.hold_back([]) == []
 
 
 @pytest.mark.parametrize("decode", [True, False])
 def test_a_run_that_demands_nothing_any_more_is_forgotten(decode: bool) -> None:
     scheduler, spex = scheduling(ridge=10, slowdown=0.0)
-    spex.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
+    spex.admission.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
     scheduler.waiting_queue = list(guesses)
-    assert len(spex.hold_back([])) == 3
+    assert len(spex.admission.hold_back([])) == 3
     steps(spex, RECENT_STEPS + 1, decode=decode)
     scheduler.waiting_queue = list(guesses)
-    assert spex.hold_back([]) == []
+    assert spex.admission.hold_back([]) == []
 
 
 def test_promotion_and_demotion_reach_waiting_and_running_requests() -> None:
@@ -274,6 +275,6 @@ def test_a_hiccup_hardly_moves_a_step_time() -> None:
 def test_only_steps_that_follow_each_other_are_timed() -> None:
     _, spex = scheduling(ridge=None)
     steps(spex, 3, size=2)
-    assert spex.step_times.table()[2][0] == 2
+    assert spex.admission.step_times.table()[2][0] == 2
     steps(spex, 1, size=2)  # numbered 0 again: others ran between
-    assert spex.step_times.table()[2][0] == 2
+    assert spex.admission.step_times.table()[2][0] == 2

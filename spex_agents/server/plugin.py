@@ -93,15 +93,15 @@ def _arrive(
 
 
 def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
-    scheduling = scheduling_of(scheduler)
-    _put_back(scheduler, running_batch, scheduling.displaced(running_batch.reqs))
-    held = scheduling.hold_back(running_batch.reqs)
+    admission = scheduling_of(scheduler).admission
+    _put_back(scheduler, running_batch, admission.displaced(running_batch.reqs))
+    held = admission.hold_back(running_batch.reqs)
     try:
         plan = original(scheduler, running_batch)
     finally:
         scheduler.waiting_queue.extend(held)
     if plan.batch_to_run is not None:
-        scheduling.admitted(plan.batch_to_run.reqs)
+        admission.admitted(plan.batch_to_run.reqs)
     return plan
 
 
@@ -121,7 +121,7 @@ def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> None:
 
 
 def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) -> None:
-    scheduling_of(scheduler).processed(batch)
+    scheduling_of(scheduler).admission.processed(batch)
 
 
 def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:

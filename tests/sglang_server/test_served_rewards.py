@@ -17,7 +17,7 @@ from spex_agents.engines.sglang import SGLangEngine
 from spex_agents.rewards.process import ProcessReward
 from spex_agents.rewards.profiles import MATH_SHEPHERD, SKYWORK, Profile
 from spex_agents.search import Rebase, Thought
-from spex_agents.server.scheduling import RECENT_STEPS
+from spex_agents.server.admission import RECENT_STEPS
 from spex_agents.speculation.solve import solve
 
 STEPS = 24
