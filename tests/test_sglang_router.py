@@ -18,6 +18,7 @@ from spex_agents.engines import base
 from spex_agents.engines.base import Load, Message, Prompt, Sampling
 from spex_agents.engines.openai_calls import BrokenReply
 from spex_agents.engines.sglang import SGLangEngine, engine_at
+from spex_agents.engines.sglang_prompts import PromptReader
 from spex_agents.engines.sglang_workers import GenerateReply, Worker, read_workers
 from spex_agents.errors import EngineError
 from spex_agents.search import Thought
@@ -201,7 +202,7 @@ async def test_what_the_router_lacks_is_asked_of_the_same_worker_for_one_search(
     async with behind_router(*workers) as router, engine(router) as sglang:
         for number in range(4):
             asked = base.Request(id=f"run/0.{number}/reward-1", seed=1)
-            assert await sglang.server.classify([1, 2], asked) == [0.5]
+            assert await PromptReader(sglang.server).classify([1, 2], asked) == [0.5]
     assert sorted(worker.asked.count("/classify") for worker in workers) == [0, 0, 4]
 
 

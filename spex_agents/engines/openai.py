@@ -19,7 +19,7 @@ from spex_agents.engines.dialects import (
     sampling_fields,
 )
 from spex_agents.engines.gate import Gate
-from spex_agents.engines.openai_calls import stream_reply
+from spex_agents.engines.openai_calls import open_client, stream_reply
 from spex_agents.engines.openai_models import find_served
 from spex_agents.engines.openai_reply import Reply, label_probabilities
 from spex_agents.engines.openai_server import Caller
@@ -247,10 +247,5 @@ class OpenAIEngine(Closing):
 
     def _open(self) -> openai.AsyncOpenAI:
         if self._client is None:
-            self._client = openai.AsyncOpenAI(
-                base_url=self.base_url,
-                api_key=self._api_key or "none",
-                max_retries=0,
-                timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
-            )
+            self._client = open_client(self.base_url, self._api_key, self._timeout)
         return self._client

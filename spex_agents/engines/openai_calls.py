@@ -31,6 +31,16 @@ class Aborted(BrokenReply):
         super().__init__("the server aborted the request")
 
 
+def open_client(url: str, api_key: str | None, timeout: float) -> openai.AsyncOpenAI:
+    """A client whose own retries are off, that waits `timeout` seconds for the next byte."""
+    return openai.AsyncOpenAI(
+        base_url=url,
+        api_key=api_key or "none",
+        max_retries=0,
+        timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
+    )
+
+
 async def stream_reply(
     client: openai.AsyncOpenAI,
     fields: Mapping[str, object],

@@ -14,6 +14,7 @@ from spex_agents.engines.openai import OpenAIEngine
 from spex_agents.engines.openai_calls import BrokenReply
 from spex_agents.engines.openai_reply import Reply
 from spex_agents.engines.retry import Retries
+from spex_agents.engines.sglang_prompts import PromptReader
 from spex_agents.engines.sglang_server import SGLangServer, id_of
 from spex_agents.engines.sglang_workers import generate_fields, read_workers
 from spex_agents.server.messages import DEMANDED, SPECULATIVE
@@ -93,6 +94,7 @@ class SGLangEngine(OpenAIEngine):
             retries=patiently,
             workers=workers or (),
         )
+        self._reader = PromptReader(self.server)
         self.reward_server = self.server
         if reward_url is not None:
             self.reward_server = SGLangServer(
@@ -138,7 +140,7 @@ class SGLangEngine(OpenAIEngine):
         async with self._gate.place(request):
             await self.server.info()
             text = self._template(prompt) if self._template else prompt
-            return await self.server.next_token(await self.server.tokens(text), labels, request)
+            return await self._reader.next_token(await self._reader.tokens(text), labels, request)
 
     async def promote(self, request: Request) -> None:
         """Hurry `request`, whether it waits here, waits at the server or runs there."""
@@ -176,7 +178,7 @@ class SGLangEngine(OpenAIEngine):
     ) -> Reply:
         send: Callable[[], Awaitable[Reply]]
         if self.server.workers.routed:
-            prompt = str(fields.get("prompt", "")) or await self.server.chat_tokens(fields)
+            prompt = str(fields.get("prompt", "")) or await self._reader.chat_tokens(fields)
             body = {**generate_fields(fields, prompt), **self._extra_body}
             send = partial(self.server.stream, body, request, number)
         else:
@@ -193,7 +195,7 @@ class SGLangEngine(OpenAIEngine):
         """
         chat = ("messages", "continue_final_message", "add_generation_prompt", "top_logprobs")
         rest = {key: value for key, value in fields.items() if key not in chat}
-        prompt = await self.server.chat_tokens(fields)
+        prompt = await self._reader.chat_tokens(fields)
         return {**rest, "prompt": prompt, "logprobs": fields.get("top_logprobs") or 1}
 
 

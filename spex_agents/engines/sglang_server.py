@@ -15,12 +15,12 @@ import anyio
 import openai
 from tenacity import TryAgain
 
-from spex_agents.engines.base import Load, Prompt, Request
+from spex_agents.engines.base import Load, Request
 from spex_agents.engines.confirmed import ended_by_server
-from spex_agents.engines.dialects import SGLANG, prompt_fields
-from spex_agents.engines.openai_calls import Aborted, BrokenReply, is_transient, read_stream
+from spex_agents.engines.openai_calls import Aborted, BrokenReply, is_transient
 from spex_agents.engines.openai_server import Caller
 from spex_agents.engines.retry import Retries, attempt_id
+from spex_agents.engines.sglang_http import Connection
 from spex_agents.engines.sglang_info import ServerInfo, read_info
 from spex_agents.engines.sglang_workers import ASK_SECONDS, GenerateReply, Workers
 from spex_agents.errors import EngineError
@@ -69,14 +69,11 @@ class SGLangServer:
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.known: ServerInfo | None = None
-        self.workers = Workers(self.url, workers, self._get)
-        self._api_key = api_key
-        self._timeout = timeout
+        self._http = Connection(self.url, api_key=api_key, timeout=timeout)
+        self.workers = Workers(self.url, workers, self._http.get)
         self._caller = Caller(self.url, retries)
-        self._client: openai.AsyncOpenAI | None = None
         self._asking = anyio.Lock()
         self._flying: dict[str, _Flight] = {}
-        self._labels: dict[str, int] = {}
         self._turns = count()
 
     async def info(self) -> ServerInfo:
@@ -98,7 +95,9 @@ class SGLangServer:
             rid = id_of(request, number)
             sent = {**body, "rid": rid, "priority": priority_of(request)}
             url = path if path == "/generate" else await self._own_url(path, owner_of(rid), number)
-            return await self.abortable(request, rid, partial(self._read, url, sent, request))
+            return await self.abortable(
+                request, rid, partial(self._http.answer, url, sent, request)
+            )
 
         return await self._caller.run(attempt)
 
@@ -108,14 +107,7 @@ class SGLangServer:
         """One try of a thought by ``/generate``, for `abortable`."""
         await self.workers.healthy()  # so that a message finds them
         sent = {**body, "rid": id_of(request, number), "priority": priority_of(request)}
-        stream = await self._native().post(
-            "/generate",
-            cast_to=object,
-            body={**sent, "stream": True},
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
-        )
-        return await read_stream(stream, GenerateReply(), request)
+        return await self._http.stream("/generate", sent, request)
 
     async def abortable(self, request: Request, rid: str, call: Callable[[], Awaitable[T]]) -> T:
         """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke.
@@ -170,9 +162,7 @@ class SGLangServer:
     async def _deliver(self, url: str, target: str) -> None:
         try:
             with anyio.fail_after(CONFIRM_SECONDS):
-                await self._native().post(
-                    f"{url}/abort_request", cast_to=type(None), body={"rid": target}
-                )
+                await self._http.tell(f"{url}/abort_request", {"rid": target})
         except (openai.OpenAIError, TimeoutError) as error:
             logger.warning("%s did not take %r: %r", url, target, error)
 
@@ -199,7 +189,7 @@ class SGLangServer:
         async def ask(url: str, answers: dict[str, Any], *, patience: float) -> None:
             try:
                 with anyio.fail_after(patience):
-                    answers[url] = await self._get(f"{url}{path}")
+                    answers[url] = await self._http.get(f"{url}{path}")
             except openai.APIStatusError as error:
                 answers[url] = error if is_transient(error) else None
             except openai.OpenAIError as error:
@@ -221,125 +211,26 @@ class SGLangServer:
 
         return await self._caller.run(ask_all)
 
-    async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
-        """The token ids of a text, or of a conversation in the model's own chat template.
-
-        The pieces of a list are tokenised each by itself, with special tokens before the first.
-        """
-        if isinstance(prompt, list):
-            rest = {"prompt": prompt[1:], "add_special_tokens": False}
-            later = await self._tokenize(rest) if prompt[1:] else []
-            return [*await self.tokens(prompt[0]), *(token for ids in later for token in ids)]
-        if isinstance(prompt, str):
-            return await self._tokenize({"prompt": prompt})
-        return await self.chat_tokens(prompt_fields(SGLANG, prompt, None))
-
-    async def chat_tokens(self, fields: Mapping[str, object]) -> list[int]:
-        """The token ids of the prompt of a chat completion."""
-        known = ("messages", "continue_final_message")  # it takes the latter alone
-        return await self._tokenize({key: fields[key] for key in known if key in fields})
-
-    async def label(self, text: str) -> int:
-        """The id of a label that is one token.
-
-        Raises:
-            EngineError: It is several, or none.
-        """
-        if text not in self._labels:
-            ids = await self._tokenize({"prompt": text, "add_special_tokens": False})
-            if len(ids) != 1:
-                raise EngineError(
-                    f"label {text!r} is {len(ids)} tokens for the model at {self.url}: a label "
-                    "must be a single one"
-                )
-            self._labels[text] = int(ids[0])
-        return self._labels[text]
-
-    async def next_token(
-        self, prompt: Sequence[int], labels: Sequence[str], request: Request
-    ) -> dict[str, float]:
-        """The probability of each label as the token after `prompt`."""
-        ids = [await self.label(label) for label in labels]
-        body = {
-            "input_ids": list(prompt),
-            "sampling_params": {"temperature": 0, "max_new_tokens": 1},
-            "return_logprob": True,
-            "token_ids_logprob": ids,
-        }
-        reply = await self.call("/generate", body, request)
-        try:
-            found = {row[1]: row[0] for row in reply["meta_info"]["output_token_ids_logprobs"][0]}
-            chances = (min(1.0, math.exp(found[token])) for token in ids)
-            return dict(zip(labels, chances, strict=True))
-        except (KeyError, IndexError, TypeError) as error:
-            raise EngineError(f"{self.url} sent no label probabilities: {error!r}") from error
-
-    async def classify(self, prompt: Sequence[int], request: Request) -> list[float]:
-        """What the reward head says of `prompt`."""
-        reply = await self.call("/classify", {"input_ids": list(prompt)}, request)
-        try:
-            return [float(value) for value in reply["embedding"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(f"{self.url} sent no classification: {error!r}") from error
-
-    async def aclose(self) -> None:
-        if client := self._client:
-            self._client = None
-            await client.close()
-
-    async def _tokenize(self, body: Mapping[str, object]) -> list[Any]:
+    async def tokenize(self, body: Mapping[str, object]) -> list[Any]:
+        """What ``/tokenize`` answers to `body`."""
         turn = str(next(self._turns))
 
         async def attempt(number: int) -> list[Any]:
             url = await self._own_url("/tokenize", turn, number)
-            tokens = (await self._post(url, body)).get("tokens")
+            tokens = (await self._http.post(url, body)).get("tokens")
             if not isinstance(tokens, list):
                 raise BrokenReply("/tokenize sent no tokens")
             return tokens
 
         return await self._caller.run(attempt)
 
-    async def _read(self, url: str, body: Mapping[str, object], request: Request) -> Any:
-        found = await self._post(url, body)
-        meta = found.get("meta_info") or {}
-        try:
-            request.tokens += int(meta.get("completion_tokens") or 0)
-            how = (meta.get("finish_reason") or {}).get("type")
-        except (AttributeError, TypeError, ValueError) as error:
-            raise BrokenReply(f"{url} sent no account of itself: {error!r}") from error
-        if how == "abort":
-            raise Aborted
-        return found
-
-    async def _post(self, url: str, body: Mapping[str, object]) -> dict[str, Any]:
-        try:
-            found: Any = await self._native().post(url, cast_to=object, body=body)
-        except ValueError as error:  # the client lets its decoder's errors through
-            raise BrokenReply(f"{url} sent no JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise BrokenReply(f"{url} sent something else than an answer")
-        return found
-
-    async def _get(self, url: str) -> object:
-        try:
-            return await self._native().get(url, cast_to=object)
-        except ValueError:  # no JSON, whatever it says
-            return None
+    async def aclose(self) -> None:
+        await self._http.aclose()
 
     async def _own_url(self, path: str, key: str, number: int) -> str:
         """Where a server itself is to be asked: the same for the same `key`, another next time."""
         urls = await self.workers.healthy()
         return f"{urls[(crc32(key.encode()) + number) % len(urls)]}{path}"
-
-    def _native(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            self._client = openai.AsyncOpenAI(
-                base_url=self.url,
-                api_key=self._api_key or "none",
-                max_retries=0,
-                timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
-            )
-        return self._client
 
 
 def id_of(request: Request, number: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from spex_agents.engines.base import Request
 from spex_agents.engines.retry import Retries
 from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang_prompts import PromptReader
 from spex_agents.engines.sglang_server import SGLangServer
 from spex_agents.errors import RewardError
 from spex_agents.rewards.profiles import Profile
@@ -52,6 +53,7 @@ class ProcessReward:
             self._server = self._owned
         else:
             self._server = server.reward_server
+        self._reader = PromptReader(self._server)
 
     def __repr__(self) -> str:
         return f"<ProcessReward {self.name} at {self._server.url}>"
@@ -68,19 +70,19 @@ class ProcessReward:
                 of values than the profile says.
             EngineError: No answer came.
         """
-        server, profile = self._server, self.profile
-        await server.info()
-        prompt = await server.tokens(
+        reader, profile = self._reader, self.profile
+        await self._server.info()
+        prompt = await reader.tokens(
             profile.prompt(question, [thought.text for thought in thoughts])
         )
         if profile.labels is None:
-            return self._read_head(await server.classify(prompt, request))
-        chances = await server.next_token(prompt, profile.labels, request)
+            return self._read_head(await reader.classify(prompt, request))
+        chances = await reader.next_token(prompt, profile.labels, request)
         good, bad = (chances[label] for label in profile.labels)
         if not good + bad > 0:
             raise RewardError(
                 f"neither {profile.labels[0]!r} nor {profile.labels[1]!r} has any probability at "
-                f"{server.url}: another profile= is the model's"
+                f"{self._server.url}: another profile= is the model's"
             )
         return good / (good + bad)
 
