@@ -16,6 +16,7 @@ from typer.main import get_command
 from spex_agents.cli import app
 from spex_agents.search.registry import POLICIES
 
+ALL = (README, *PAGES, ROOT / "CHANGELOG.md")
 CLI = ROOT / "docs" / "cli.md"
 
 
@@ -50,7 +51,7 @@ def command_of(words: list[str]) -> str | None:
     return max((name for name in names if name in COMMANDS), key=len, default=None)
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.stem)
 def test_what_a_page_says_to_run_exists_with_its_options(page: Path) -> None:
     for line in printed(page):
         words = shlex.split(line.replace("...", ""), comments=True)
@@ -62,7 +63,7 @@ def test_what_a_page_says_to_run_exists_with_its_options(page: Path) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    assert sum(1 for page in (README, *PAGES) for _ in printed(page)) > 40
+    assert sum(1 for page in ALL for _ in printed(page)) > 40
 
 
 def test_the_page_of_the_command_line_has_every_command_and_policy() -> None:
@@ -74,6 +75,6 @@ def test_the_page_of_the_command_line_has_every_command_and_policy() -> None:
 
 def test_what_a_page_installs_is_declared() -> None:
     declared = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    for page in (README, *PAGES):
+    for page in ALL:
         for extras in re.findall(r"'?(?:\.|spex-agents)\[([\w,]+)\]", page.read_text("utf-8")):
             assert set(extras.split(",")) <= set(declared), page

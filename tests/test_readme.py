@@ -56,16 +56,30 @@ def test_commands_run_as_printed(command: str) -> None:
     assert done.stdout
 
 
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\((?!https?:)([^)\s]+)\)", without_blocks(page))
+
+
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
 def test_its_links_lead_somewhere(page: Path) -> None:
-    prose = without_blocks(page)
     broken = []
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+    for link in links(page):
         target, _, anchor = link.partition("#")
         aim = page.parent / target if target else page
         if not aim.exists() or (anchor and anchor not in anchors(aim)):
             broken.append(link)
     assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, new = {README}, {README}
+    while new:
+        aims = {
+            (page.parent / link.split("#")[0]).resolve() for page in new for link in links(page)
+        }
+        new = {aim for aim in aims if aim.suffix == ".md"} - reached
+        reached |= new
+    assert set(PAGES) - reached == set()
 
 
 def test_an_anchor_is_a_heading_as_github_writes_it(tmp_path: Path) -> None:
