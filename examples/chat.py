@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from spex_agents.engines.base import Message, Prompt, Request, Role, Sampling
-from spex_agents.nodes.run import portal
+from spex_agents.nodes.portal import portal
 
 ROLES: Mapping[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
-from typing import Any, TypeAlias, TypedDict, Unpack, get_type_hints
+from typing import Any, TypeAlias, Unpack
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 
 from spex_agents.engines.base import Engine
 from spex_agents.engines.proposer import ProposeFunction
-from spex_agents.errors import PolicyError, SettingsError
-from spex_agents.nodes.run import LISTENER, Run, SearchGraph, portal, run_of, tell_ledger
+from spex_agents.errors import SettingsError
+from spex_agents.nodes.compiled import SearchBuilder
+from spex_agents.nodes.portal import portal
+from spex_agents.nodes.run import LISTENER, Run, run_of, tell_ledger
 from spex_agents.nodes.settings import SearchSettings, search_config
 from spex_agents.nodes.state import (
     SearchState,
@@ -24,9 +26,8 @@ from spex_agents.nodes.state import (
     reward_rows,
     thought_rows,
 )
-from spex_agents.nodes.told import Voice, conclusion, new_id, say, thoughts, voice_of
+from spex_agents.nodes.told import new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
-from spex_agents.search.tree import Path
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.events import Listener
 from spex_agents.speculation.session import Session
@@ -112,7 +113,7 @@ def create_tot_graph(
         decision = await session.decide()
         paths = decision.paths if isinstance(decision, Expand) else ()
         path = settled(session.config.policy, session.state, session.tree)
-        told = await _tell(session, begun.get("told") or state["told"], path, voice_of(config))
+        told = await tell(session, begun.get("told") or state["told"], path, voice_of(config))
         return begun | {
             "policy_state": plain(session.state),
             "demanded": [list(path) for path in paths],
@@ -136,7 +137,7 @@ def create_tot_graph(
         tell_ledger(session)
         ended = {"ledger": session.ledger.report(), "tree_sha256": session.tree.sha256()}
         result = {**ended, "answer": elected, "stopped": session.stopped}
-        told = await _tell(session, state["told"], path, voice_of(config), result)
+        told = await tell(session, state["told"], path, voice_of(config), result)
         return {**ended, answer_key: elected, "told": told}
 
     graph = SearchBuilder(setup, question_key, answer_key)
@@ -148,29 +149,6 @@ def create_tot_graph(
     graph.add_edge("evaluate", "select")
     graph.add_edge("answer", END)
     return graph
-
-
-_typed_dict: Any = TypedDict  # a type checker wants literal keys
-
-
-class SearchBuilder(StateGraph[Any, Any, Any, Any]):
-    """A state graph that compiles to a `SearchGraph`."""
-
-    def __init__(self, search: SearchConfig, question_key: str, answer_key: str) -> None:
-        own = get_type_hints(SearchState, include_extras=True)
-        asked = _typed_dict("Question", {question_key: str, "seed": int}, total=False)
-        whole = _typed_dict(
-            "Search", {question_key: str, answer_key: str | None, **own}, total=False
-        )
-        super().__init__(whole, input_schema=asked)
-        self.search = search
-
-    def compile(self, *args: Any, **kwargs: Any) -> SearchGraph:
-        compiled = super().compile(*args, **kwargs)
-        return SearchGraph(
-            search=self.search,
-            **{key: value for key, value in vars(compiled).items() if key != "__orig_class__"},
-        )
 
 
 def _subject(state: State, question_key: str, seed: int) -> Subject:
@@ -188,23 +166,6 @@ def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> boo
         path in tree and (path in tree.rewards or (leaves_only and not tree.thought(path).ends))
         for path in demanded
     )
-
-
-async def _tell(
-    session: Session, told: Told, path: Path, voice: Voice, result: Mapping[str, Any] | None = None
-) -> Told:
-    """Say the thoughts on `path` that have not been said, and what the search came to."""
-    identity, begun = told["id"], tuple(told["path"])
-    if path[: len(begun)] != begun:
-        raise PolicyError(
-            f"frontier() had left nothing beside {begun!r}, which was streamed, but now something "
-            "is: it must name paths at or below which all lies that is still to come"
-        )
-    chunks = thoughts(session.config, session.tree, path, identity=identity, begun=begun)
-    if result is not None and voice.answers:
-        chunks.append(conclusion(result, identity=identity))
-    await say(chunks, voice.config, to_end=result is not None)
-    return Told(id=identity, path=list(path))
 
 
 def _expand_or_answer(state: State) -> str:

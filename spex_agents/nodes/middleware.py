@@ -18,7 +18,7 @@ from spex_agents.engines.gate import Gate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.graph import listener_of
 from spex_agents.nodes.messages import Candidates, Handler, MessageReward, OfMessages
-from spex_agents.nodes.run import portal
+from spex_agents.nodes.portal import portal
 from spex_agents.nodes.told import new_id, say
 from spex_agents.search.answers import Ballot, elect
 from spex_agents.search.limits import Limits

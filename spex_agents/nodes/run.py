@@ -9,27 +9,16 @@ Callbacks would be told the same, but their errors are swallowed and nobody wait
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
-    Generator,
-    Iterator,
     Mapping,
 )
-from contextlib import ExitStack, closing
-from functools import cache
-from threading import Lock
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
-from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
@@ -131,46 +120,10 @@ def _agree(session: Session, state: Mapping[str, Any]) -> bool:
     )
 
 
-class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
-    """A compiled search graph whose every run has a session of its own.
-
-    Args:
-        search: What the search is made of.
-        **attributes: Those of the compiled graph.
-    """
-
-    def __init__(self, *, search: SearchConfig, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.search = search
-
-    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        async with Run(self.search) as run:
-            args, kwargs = _within(run, args, kwargs)
-            parts = cast(AsyncGenerator[Any, None], super().astream(*args, **kwargs))
-            try:
-                while (part := await apart(anext(parts, _END))) is not _END:
-                    yield part
-            finally:
-                await apart(parts.aclose())
-
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        run = Run(self.search)
-        args, kwargs = _within(run, args, kwargs)
-        parts = cast(Generator[Any, None, None], super().stream(*args, **kwargs))
-        with closing(parts):
-            try:
-                yield from parts
-            finally:  # before the parts are closed: it lets go of a node that waits in its thread
-                portal().call(run.close)
-
-
 def run_of(config: RunnableConfig) -> Run | None:
     """The run that a node is part of; None outside a `SearchGraph`."""
     found = config.get("configurable", {}).get(RUN)
     return found if isinstance(found, Run) else None
-
-
-_END: Final = object()
 
 
 async def apart(work: Awaitable[T]) -> T:
@@ -205,39 +158,7 @@ async def apart(work: Awaitable[T]) -> T:
     return task.result()
 
 
-def _within(
-    run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of `stream`, ``(input, config=None, **more)``, with `run` in their config."""
-    config = patched(args[1] if len(args) > 1 else kwargs.get("config"), {RUN: run})
-    if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # nobody's choice
-        config["recursion_limit"] = STEPS
-    if len(args) > 1:
-        return (args[0], config, *args[2:]), kwargs
-    return args, {**kwargs, "config": config}
-
-
 def patched(config: RunnableConfig | None, own: Mapping[str, object]) -> RunnableConfig:
     """`config` with values under keys of our own, where its nodes find them."""
     config = config or {}
     return {**config, "configurable": {**config.get("configurable", {}), **own}}
-
-
-def portal() -> BlockingPortal:
-    """The event loop of all synchronous runs, in a thread that lives as long as the process.
-
-    One for all, because searches on the same engine share its budget; and one that stays, because
-    an engine's connections belong to the loop that opened them.
-    """
-    with _starting:
-        return _portal()
-
-
-_starting = Lock()
-
-
-@cache
-def _portal() -> BlockingPortal:
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(start_blocking_portal(name="spex-agents"))

@@ -25,9 +25,11 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from spex_agents.nodes.state import tree_of
+from spex_agents.errors import PolicyError
+from spex_agents.nodes.state import Told, tree_of
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.session import Session
 
 VOICE: Final = "__spex_voice"
 NO_ANSWER = "No answer found."
@@ -73,7 +75,43 @@ async def say(
     await speaker.ainvoke([], {**config, "run_id": UUID(identity) if to_end else None})
 
 
-def thoughts(
+async def tell(
+    session: Session, told: Told, path: Path, voice: Voice, result: Mapping[str, Any] | None = None
+) -> Told:
+    """Say the thoughts on `path` that have not been said, and what the search came to.
+
+    Raises:
+        PolicyError: What has been said is not on `path`.
+    """
+    identity, begun = told["id"], tuple(told["path"])
+    if path[: len(begun)] != begun:
+        raise PolicyError(
+            f"frontier() had left nothing beside {begun!r}, which was streamed, but now something "
+            "is: it must name paths at or below which all lies that is still to come"
+        )
+    chunks = _thoughts(session.config, session.tree, path, identity=identity, begun=begun)
+    if result is not None and voice.answers:
+        chunks.append(_conclusion(result, identity=identity))
+    await say(chunks, voice.config, to_end=result is not None)
+    return Told(id=identity, path=list(path))
+
+
+def reply(search: SearchConfig, result: Mapping[str, Any]) -> BaseMessage:
+    """The sum of all pieces, from the result of a search graph."""
+    identity, path = result["told"]["id"], tuple(result["told"]["path"])
+    pieces: list[BaseMessageChunk] = [
+        *_thoughts(search, tree_of(result), path, identity=identity),
+        _conclusion(result, identity=identity),
+    ]
+    return message_chunk_to_message(reduce(add, pieces))
+
+
+def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search graph's result says of the search, but for its tree."""
+    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
+
+
+def _thoughts(
     search: SearchConfig, tree: Tree, path: Path, *, identity: str, begun: Path = ()
 ) -> list[AIMessageChunk]:
     """The thoughts on `path` below `begun`, as pieces of the reasoning of a message."""
@@ -90,26 +128,11 @@ def thoughts(
     ]
 
 
-def conclusion(result: Mapping[str, Any], *, identity: str) -> AIMessageChunk:
+def _conclusion(result: Mapping[str, Any], *, identity: str) -> AIMessageChunk:
     """The answer as the last piece of a message."""
     content = NO_ANSWER if result["answer"] is None else result["answer"]
     metadata = {"spex": report_of(result)}
     return AIMessageChunk(content=content, id=identity, response_metadata=metadata)
-
-
-def reply(search: SearchConfig, result: Mapping[str, Any]) -> BaseMessage:
-    """The sum of all pieces, from the result of a search graph."""
-    identity, path = result["told"]["id"], tuple(result["told"]["path"])
-    pieces: list[BaseMessageChunk] = [
-        *thoughts(search, tree_of(result), path, identity=identity),
-        conclusion(result, identity=identity),
-    ]
-    return message_chunk_to_message(reduce(add, pieces))
-
-
-def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a search graph's result says of the search, but for its tree."""
-    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
 
 
 class ChatSpex(BaseChatModel):
