@@ -12,7 +12,7 @@ import pytest
 from asking import ask_for, until, until_load, write
 from launching import launch
 
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
+from spex_agents.engines.base import Message, Prompt, PromptTemplate, Request, Sampling
 from spex_agents.engines.sglang import SGLangEngine, engine_at
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Thought
@@ -60,6 +60,8 @@ async def test_a_search_ends(engine: SGLangEngine) -> None:
     )
     result = await solve(config, "What is 3 + 4?", seed=1)
     assert len(result.tree.thoughts) >= 3
+    asked = await engine.server.tokens(PromptTemplate().prompt("What is 3 + 4?", ()))
+    assert result.ledger.prompt_tokens == len(asked)
 
 
 async def test_cancelled_calls_are_aborted_and_counted(engine: SGLangEngine) -> None:

@@ -151,6 +151,7 @@ async def test_searches_through_the_router_give_the_trees_of_one_worker(
         on = await solve(config(engine, ahead=True), QUESTION, seed=seed)
         alone = await solve(config(each[0], ahead=False), QUESTION, seed=seed)
         assert digest(on.tree) == digest(off.tree) == digest(alone.tree)
+        assert on.ledger.prompt_tokens == alone.ledger.prompt_tokens > 0
     after = await counters(each, "admitted_demanded")
     assert all(b > a for a, b in zip(before, after, strict=True))
 
