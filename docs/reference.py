@@ -37,7 +37,7 @@ REFERENCE: Mapping[str, tuple[str, ...]] = {
     "problems": (),
     "demo": (),
     "cli": ("choices",),
-    "server.gateway": ("app", "keys"),
+    "server.gateway": ("app.create_gateway", "keys"),
     "sandbox": ("run.run",),
     "errors": (),
 }
@@ -57,7 +57,11 @@ FIRST = (
 )
 """Of the site's pages; the others follow by name, and the reference is the last."""
 
-STYLE = ".wy-nav-content { max-width: 64rem }\n"
+STYLE = """
+.wy-nav-content { max-width: 64rem }
+.rst-content table.docutils td, .wy-table-responsive table td { white-space: normal }
+.rst-content .highlight pre code { border: 0; padding: 0; background: none }
+"""
 
 
 def on_files(files: Files, config: ProperDocsConfig) -> Files:
