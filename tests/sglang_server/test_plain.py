@@ -14,6 +14,7 @@ from launching import launch
 
 from spex_agents.engines.base import Message, Prompt, PromptTemplate, Request, Sampling
 from spex_agents.engines.sglang import SGLangEngine, engine_at
+from spex_agents.engines.sglang_prompts import PromptReader
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig
@@ -60,7 +61,7 @@ async def test_a_search_ends(engine: SGLangEngine) -> None:
     )
     result = await solve(config, "What is 3 + 4?", seed=1)
     assert len(result.tree.thoughts) >= 3
-    asked = await engine.server.tokens(PromptTemplate().prompt("What is 3 + 4?", ()))
+    asked = await PromptReader(engine.server).tokens(PromptTemplate().prompt("What is 3 + 4?", ()))
     assert result.ledger.prompt_tokens == len(asked)
 
 
