@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
-from langgraph.checkpoint.memory import InMemorySaver
+from gateways import process
+from processes import eventually
 
+from examples.coding_assistant.__main__ import app
 from examples.coding_assistant.agent import create_coder
-from examples.coding_assistant.asking import Event, Here
+from examples.coding_assistant.asking import Answer, Event, Here
 from examples.coding_assistant.problems import easy, named
 from examples.coding_assistant.search import TEMPLATE, asked, program_in
 from examples.coding_assistant.task import Task
 from examples.coding_assistant.testing import LIMITS, UnitTests
-from spex_agents.engines.base import Closing, Features, Load, Prompt, Request, Sampling
-from spex_agents.errors import EngineError, SettingsError
-from spex_agents.search import Rstar
+from spex_agents import Proposer
+from spex_agents.engines.base import Request
+from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.errors import SettingsError
+from spex_agents.search import Limits, Rstar
 from spex_agents.search.tree import Thought
 
 ROOT = Path(__file__).parents[1]
@@ -30,38 +38,26 @@ DOUBLE = "def double(x):\n    '''Twice x.'''\n\nassert double(2) == 4\nassert do
 RIGHT = "def double(x):\n    return x * 2"
 
 
-class Scripted(Closing):
-    """Writes the given thoughts, in turn, whoever asks."""
-
-    name = "scripted"
+class Scripted:
+    """Writes the given texts in turn, and keeps what it was asked."""
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
-        self.prompts: list[Prompt] = []
+        self.asked: list[str] = []
 
-    @property
-    def features(self) -> Features:
-        return Features(exactness="unseeded")
-
-    async def generate(
-        self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
-    ) -> Thought:
-        self.prompts.append(prompt)
-        request.tokens += 1
-        return Thought(text=self.texts.pop(0), tokens=1, finish="stop", ends=True)
-
-    async def score(self, *_: Any, **__: Any) -> Any:
-        raise EngineError("not here")
-
-    async def promote(self, request: Request) -> None: ...
-
-    async def load(self) -> Load:
-        return Load(running=0, waiting=0)
+    async def __call__(self, question: str, steps: Sequence[str], seed: int) -> str:
+        self.asked.append(question)
+        return self.texts.pop(0)
 
 
-def sandboxed() -> list[str]:
-    """What runs a program in a sandbox, of all processes below this one."""
-    found, below = [], [str(os.getpid())]
+def coder(engine: Scripted) -> Here:
+    """The agent, which gets one program a round from the script."""
+    return Here.of(create_coder(Proposer(engine), policy=Rstar(rollouts=1, width=1)))
+
+
+def sandboxed(ancestor: int | None = None) -> list[str]:
+    """What runs a program in a sandbox, of all processes below `ancestor`, or this one."""
+    found, below = [], [str(ancestor or os.getpid())]
     while below:
         process = Path("/proc", below.pop())
         with suppress(OSError):
@@ -174,7 +170,9 @@ async def test_what_does_not_work_or_cheats_scores_nothing(tests: UnitTests, pro
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("def double(x):\n    while True: pass", "an endless loop"),
+        pytest.param(
+            "def double(x):\n    while True: pass", "an endless loop", marks=pytest.mark.slow
+        ),
         ("import os\nwhile True: os.fork()", "processes"),
         ("x = [b'x' * (1 << 28) for _ in range(9)]", ""),
     ],
@@ -214,47 +212,176 @@ async def test_cancelling_leaves_no_program(tests: UnitTests) -> None:
 # Its graph.
 
 
-def shown_to(events: list[Event]) -> Any:
-    return events.append
-
-
 async def test_what_fails_is_repaired_with_the_failing_output() -> None:
     engine = Scripted(" return x + 2\n```", " return x * 2\n```")
     events: list[Event] = []
-    graph = create_coder(engine, policy=Rstar(rollouts=1, width=1))
-    answer = await Here.of(graph).ask(DOUBLE, events.append)
+    answer = await coder(engine).ask(DOUBLE, events.append)
     assert answer.passed
-    assert answer.text.startswith(f"```python\n{RIGHT}\n```")
-    (repair,) = {turn.content for turn in engine.prompts[1].messages[-1:]}
-    assert "assert double(-3) == -6 fails: it is -1" in repair
-    assert "return x + 2" in repair
+    assert answer.text == f"```python\n{RIGHT}\n```\n\n2 of 2 tests passed."
+    assert "return x + 2" in engine.asked[1]
+    assert "assert double(-3) == -6 fails: it is -1" in engine.asked[1]
     accepted = [event["id"] for event in events if event.get("status") == "accepted"]
     assert accepted == ["0", "0.0", "1", "1.0"]
-    assert answer.ledger["useful_tokens"] == 2
+    parents = {event["id"]: event["parent"] for event in events if event["type"] == "thought"}
+    assert parents == {"0": "", "0.0": "0", "1": "", "1.0": "1"}
 
 
-async def test_the_rounds_end(tests: UnitTests) -> None:
+async def test_the_rounds_end_and_the_answer_says_what_fails() -> None:
     engine = Scripted(" return x + 2\n```", " return 5\n```")
-    graph = create_coder(engine, policy=Rstar(rollouts=1, width=1))
-    answer = await Here.of(graph).ask(DOUBLE, lambda event: None)
+    answer = await coder(engine).ask(DOUBLE, lambda event: None)
     assert not answer.passed
     assert "0 of 2 tests passed." in answer.text
     assert "* assert double(2) == 4 fails: it is 5" in answer.text
     with pytest.raises(SettingsError, match="rounds=0"):
-        create_coder(engine, rounds=0)
+        create_coder(Proposer(engine), rounds=0)
+
+
+async def test_without_a_whole_program_it_says_so() -> None:
+    engine = Scripted(*[" return x"] * 24)
+    limits = Limits(depth=1)
+    graph = create_coder(Proposer(engine), policy=Rstar(rollouts=1, width=1), limits=limits)
+    answer = await Here.of(graph).ask(DOUBLE, lambda event: None)
+    assert (answer.passed, answer.text[:28]) == (False, "No whole program was written")
 
 
 async def test_a_thread_goes_on_from_the_turn_before() -> None:
     engine = Scripted(" return x * 2\n```", " return x + x\n```")
-    graph = create_coder(engine, policy=Rstar(rollouts=1, width=1))
-    here = Here(graph.compile(checkpointer=InMemorySaver()))
+    here = coder(engine)
     await here.ask(DOUBLE, lambda event: None)
-    answer = await here.ask("Now without a product.\nassert double('a') == 'aa'", print)
+    answer = await here.ask("Without a product.\nassert double('a') == 'aa'", lambda event: None)
+    assert "return x + x" in answer.text
     assert "3 of 3 tests passed." in answer.text
-    assert "return x * 2" in engine.prompts[1].messages[-1].content
+    assert "The program so far:" in engine.asked[1]
+    assert "return x * 2" in engine.asked[1]
 
 
 def test_a_thought_s_code_ends_with_its_block() -> None:
     assert program_in(" return 1") is None
     assert program_in(" return 1\n```\n\nIt is one.") == " return 1"
     assert program_in("```python\na\n```\n\n```\nb\n```") == "a"
+
+
+# Its client.
+
+SCRIPT = """
+from spex_agents import Proposer
+
+async def double(question, steps, seed):
+    return " return x * 2\\n```"
+
+engine = Proposer(double, pure=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """A gateway in a process of its own, where the agent's model knows one program."""
+    place = tmp_path_factory.mktemp("gateway")
+    (place / "script.py").write_text(SCRIPT)
+    agent = ("--agent", "coder=examples.coding_assistant:agent")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with process(place, *agent, "--engine", "mine=script:engine") as (run, url):
+            yield run.pid, url
+
+
+def client(url: str, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """The client's process, asked what `arguments` say, at an address."""
+    command = [*COMMAND, *arguments, "--gateway", f"{url}/v1", "--model", "mine/coder"]
+    return subprocess.run(
+        command, cwd=ROOT, input=said, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_client_shows_thoughts_and_tests_and_then_the_program(served: tuple[int, str]) -> None:
+    done = client(served[1], DOUBLE)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()
+    assert shown[:3] == ["write the program", "  · return x * 2", "    ✓ all tests passed"]
+    assert [line.rstrip() for line in shown[4:6]] == RIGHT.splitlines()
+    assert shown[6] == "2 of 2 tests passed."
+
+
+@pytest.mark.slow
+def test_a_conversation_goes_on_behind_a_gateway(served: tuple[int, str]) -> None:
+    said = f"{DOUBLE.replace(chr(10) * 2, chr(10))}\n\nAlso texts.\nassert double('a') == 'aa'\n"
+    done = client(served[1], "--json", said=said)
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["answer"].endswith("2 of 2 tests passed.")
+    assert second["answer"].endswith("3 of 3 tests passed.")
+    assert "change the program" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_tree_does_not_depend_on_where_it_grows(served: tuple[int, str]) -> None:
+    here = asyncio.run(coder(Scripted(" return x * 2\n```")).ask(DOUBLE, lambda event: None))
+    there = client(served[1], DOUBLE, "--json", "--no-speculation")
+    assert json.loads(there.stdout)["tree_sha256"] == here.tree_sha256
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_search_down_to_the_sandbox(served: tuple[int, str]) -> None:
+    gateway, url = served
+    endless = f"{DOUBLE}\n\n```python\nimport time\ntime.sleep(1000)\nassert True\n```"
+    command = [*COMMAND, endless, "--gateway", f"{url}/v1", "--model", "mine/coder"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-3, stderr=-1, text=True) as run:
+        assert eventually(lambda: sandboxed(gateway) != [], 30)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate()
+    assert (run.returncode, errors.splitlines()[-1]) == (130, "interrupted")
+    assert eventually(lambda: sandboxed(gateway) == [], 10)
+    (latest,) = httpx.get(f"{url}/v1/searches", params={"limit": 1}).json()["data"]
+    assert latest["state"] == "suspended"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fault"),
+    [
+        (("Write one().",), 2, "has no tests"),
+        ((DOUBLE, "--problem", "last"), 2, "goes without a request"),
+        (("--problem", "none"), 2, "must be one of absolute, last"),
+        (("double", "--tests", "nowhere.py"), 2, "cannot be read"),
+        ((DOUBLE, "--rollouts", "0"), 2, "rollouts=0"),
+        ((DOUBLE, "--engine", "simulated"), 2, "writes no programs"),
+        ((DOUBLE, "--gateway", "http://127.0.0.1:9/v1"), 3, "is the gateway up?"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    arguments: tuple[str, ...], code: int, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert fault in line
+
+
+@pytest.mark.slow
+def test_a_gateway_s_refusal_is_told(served: tuple[int, str]) -> None:
+    command = [*COMMAND, DOUBLE, "--gateway", f"{served[1]}/v1", "--model", "mine/poet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "ENGINE/AGENT with coder" in done.stderr
+
+
+# The small model.
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_small_model_writes_a_program_and_the_same_tree_with_and_without_speculation() -> None:
+    async def trees() -> list[Answer]:
+        async with EmbeddedEngine() as engine:
+            answers = []
+            for ahead in ({}, {"speculation": None}):
+                graph = create_coder(engine, tests=UnitTests(), **ahead)  # type: ignore[arg-type]
+                answers.append(await Here.of(graph).ask(named("last"), lambda event: None))
+            return answers
+
+    on, off = asyncio.run(trees())
+    assert on.passed
+    assert on.tree_sha256 == off.tree_sha256
+    assert (on.ledger["launched"] > 0, off.ledger["launched"]) == (True, 0)

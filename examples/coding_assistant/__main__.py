@@ -56,7 +56,13 @@ def main(
     engine: Annotated[
         str, typer.Option(help="As of spex solve; programs run here.", envvar="SPEX_ENGINE")
     ] = "embedded",
-    model: options.Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="As of spex solve; behind a gateway the agent's name, spex/coder if not given.",
+            show_default=False,
+        ),
+    ] = None,
     api_key: options.ApiKey = None,
     gateway: Annotated[
         str | None,
@@ -85,7 +91,7 @@ def main(
         turns = _turns(request, tests, problem)
         if gateway is not None:
             spex = {"width": width, "seed": seed, "speculation": speculation}
-            name = f"spex/coder/rstar-{rollouts}"
+            name = f"{model or 'spex/coder'}/rstar-{rollouts}"
             there = Behind(gateway.rstrip("/"), api_key or "", name, spex)
             answer = asyncio.run(_converse(there, turns, json=json))
         else:

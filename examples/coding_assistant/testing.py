@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,12 @@ from spex_agents.sandbox import Isolation, SandboxLimits, run
 from spex_agents.sandbox.isolation import chosen
 from spex_agents.search.tree import Thought
 
-LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=4, memory=512 << 20, processes=8)
+LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=2, memory=512 << 20, processes=8)
 """Computing time is what ends an endless loop: unlike the clock it does not depend on the load."""
+
+PLACES = 8
+"""Runs at a time: more than there are processors, for tests that wait as well as for those that do
+not, whose computing time is limited each by itself."""
 
 HARNESS = Path(__file__).with_name("harness.py").read_text(encoding="utf-8")
 
@@ -60,8 +63,7 @@ class UnitTests:
 
     Args:
         limits: Of one run.
-        places: Runs at a time, those that the search waits for first; by default as many as there
-            are processors.
+        places: Runs at a time, those that the search waits for first.
         isolation: What keeps programs apart from this system.
 
     Raises:
@@ -77,11 +79,11 @@ class UnitTests:
         self,
         limits: SandboxLimits = LIMITS,
         *,
-        places: int | None = None,
+        places: int = PLACES,
         isolation: Isolation = "auto",
     ) -> None:
         chosen(isolation)  # now, not with the first program
-        self._runs = _Runs(limits, Gate(places or os.cpu_count()), isolation)
+        self._runs = _Runs(limits, Gate(places), isolation)
         self._known = Cached(self._runs)
 
     def __repr__(self) -> str:
