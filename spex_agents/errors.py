@@ -25,6 +25,28 @@ class SessionClosed(SpexError):
     """A closed session was asked to launch or take a thought."""
 
 
+def at_least_zero(**settings: float) -> None:
+    """Check settings that may be nothing, and not less.
+
+    Raises:
+        SettingsError: One of them is below 0, or no number.
+    """
+    for name, value in settings.items():
+        if not value >= 0:
+            raise SettingsError(f"{name}={value!r}: must be at least 0")
+
+
+def above_zero(**settings: float) -> None:
+    """Check settings that must be something.
+
+    Raises:
+        SettingsError: One of them is 0 or below, or no number.
+    """
+    for name, value in settings.items():
+        if not value > 0:
+            raise SettingsError(f"{name}={value!r}: must be above 0")
+
+
 def at_least_one(**settings: int) -> None:
     """Check settings that count something.
 

@@ -176,7 +176,7 @@ def test_a_composed_rule_names_its_parts() -> None:
     ("make", "message"),
     [
         (lambda: MarginStop(alpha=-1), "alpha=-1: must be at least 0"),
-        (lambda: MarginStop(min_answers=0), "min_answers=0: must be at least 1"),
+        (lambda: MarginStop(min_answers=0), "min_answers=0: must be a whole number of at least 1"),
         (lambda: MaxTokens(0), "limit=0: must be a whole number of at least 1"),
     ],
 )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from random import Random
 from statistics import fmean
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.rewards.base import check_reward, check_single
+from spex_agents.rewards.simulated import delay
 from spex_agents.search.tree import Path, Thought, Tree, chain_of, derive_seed
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.session import Session
@@ -44,9 +42,7 @@ class TraceReward:
     pure: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("latency", "spread"):
-            if (value := getattr(self, name)) < 0:
-                raise SettingsError(f"{name}={value!r}: must be at least 0")
+        at_least_zero(latency=self.latency, spread=self.spread)
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`.
@@ -54,8 +50,7 @@ class TraceReward:
         Raises:
             RewardError: It is not of this trace.
         """
-        drawn = Random(request.seed).gauss(-(self.spread**2) / 2, self.spread)
-        await asyncio.sleep(self.latency * math.exp(drawn))
+        await delay(self.latency, self.spread, request)
         return self.world.reward(question, thoughts)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, at_least_one, at_least_zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,8 @@ class Hardware:
 
     def __post_init__(self) -> None:
         at_least_one(slots=self.slots)
-        for name in ("weights", "per_sequence", "compute", "overhead", "slowdown", "draft_cost"):
-            if (value := getattr(self, name)) < 0:
-                raise SettingsError(f"{name}={value!r}: must be at least 0")
+        at_least_zero(weights=self.weights, per_sequence=self.per_sequence, compute=self.compute)
+        at_least_zero(overhead=self.overhead, slowdown=self.slowdown, draft_cost=self.draft_cost)
         if not 1 <= self.acceptance_length <= 1 + self.draft_tokens:
             raise SettingsError(
                 f"acceptance_length={self.acceptance_length!r}: must lie in "

@@ -24,7 +24,7 @@ from spex_agents.engines.openai_models import find_served
 from spex_agents.engines.openai_reply import Reply, label_probabilities
 from spex_agents.engines.openai_server import Caller
 from spex_agents.engines.retry import Retries, attempt_id
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, SettingsError, above_zero
 from spex_agents.search.tree import Thought
 
 TOP_LOGPROBS = 20
@@ -82,8 +82,7 @@ class OpenAIEngine(Closing):
         retry_wait: float = 0.5,
         patience: float = 300.0,
     ) -> None:
-        if timeout <= 0:
-            raise SettingsError(f"timeout={timeout!r}: must be above 0 (seconds)")
+        above_zero(timeout=timeout)
         self.base_url = base_url
         self._model = model
         self._api_key = api_key

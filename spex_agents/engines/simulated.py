@@ -16,7 +16,7 @@ from typing import Literal
 from spex_agents.engines.base import Closing, Features, Load, Prompt, Request, Sampling
 from spex_agents.engines.hardware import HARDWARE, Hardware
 from spex_agents.engines.world import SyntheticWorld, World, goodness, quality_in, whole_path
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, above_zero
 from spex_agents.search.tree import Thought
 
 _ALMOST = 1e-6  # of a token: what rounding may take from a whole one
@@ -76,8 +76,7 @@ class SimulatedEngine(Closing):
         *,
         speed: float = 1.0,
     ) -> None:
-        if not speed > 0:
-            raise SettingsError(f"speed={speed!r}: must be above 0")
+        above_zero(speed=speed)
         self.world: World = SyntheticWorld() if world is None else world
         self.hardware = hardware
         self.running = 0

@@ -11,7 +11,7 @@ from random import Random
 from typing import Protocol
 
 from spex_agents.engines.base import Prompt
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_zero
 from spex_agents.search.tree import Thought, derive_seed
 
 _MARK = "quality "
@@ -68,9 +68,7 @@ class SyntheticWorld:
     def __post_init__(self) -> None:
         if self.mean_tokens < 1:
             raise SettingsError(f"mean_tokens={self.mean_tokens!r}: must be at least 1")
-        for name in ("sigma", "root_spread", "step_spread"):
-            if (value := getattr(self, name)) < 0:
-                raise SettingsError(f"{name}={value!r}: must be at least 0")
+        at_least_zero(sigma=self.sigma, root_spread=self.root_spread, step_spread=self.step_spread)
         if not 0 <= self.ends <= 1:
             raise SettingsError(f"ends={self.ends!r}: must lie in [0, 1]")
         if not self.wrong:

@@ -10,7 +10,7 @@ from random import Random
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.world import goodness, quality_in
-from spex_agents.errors import RewardError, SettingsError
+from spex_agents.errors import RewardError, at_least_zero
 from spex_agents.search.tree import Thought
 
 
@@ -42,9 +42,7 @@ class SimulatedReward:
     seeded: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("latency", "spread"):
-            if (value := getattr(self, name)) < 0:
-                raise SettingsError(f"{name}={value!r}: must be at least 0")
+        at_least_zero(latency=self.latency, spread=self.spread)
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`.
@@ -58,8 +56,12 @@ class SimulatedReward:
                 f"thought {text!r} names no quality: the simulated reward scores only thoughts of "
                 "the simulated engine"
             )
-        seconds = self.latency
-        if self.spread:
-            seconds *= math.exp(Random(request.seed).gauss(-(self.spread**2) / 2, self.spread))
-        await asyncio.sleep(seconds)
+        await delay(self.latency, self.spread, request)
         return goodness(quality)
+
+
+async def delay(latency: float, spread: float, request: Request) -> None:
+    """Wait `latency` seconds in the mean, spread log-normally by the request's seed."""
+    if spread:
+        latency *= math.exp(Random(request.seed).gauss(-(spread**2) / 2, spread))
+    await asyncio.sleep(latency)

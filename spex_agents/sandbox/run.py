@@ -12,13 +12,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import IO, Literal, TypeAlias
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import above_zero
 from spex_agents.sandbox.isolation import (
     CODE,
     ENVIRONMENT,
@@ -96,9 +96,7 @@ class SandboxLimits:
     output: int = 1 << 20
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not (value := getattr(self, name)) > 0:
-                raise SettingsError(f"{name}={value!r}: must be above 0")
+        above_zero(**asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

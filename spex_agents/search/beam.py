@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import at_least_zero
 from spex_agents.search.beam_sizes import BeamSizes
 from spex_agents.search.policy import Decision, Expand, Finish, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
@@ -51,8 +51,7 @@ class Beam(BeamSizes):
 
     def __post_init__(self) -> None:
         BeamSizes.__post_init__(self)
-        if self.lookahead < 0:
-            raise SettingsError(f"lookahead={self.lookahead!r}: must be at least 0")
+        at_least_zero(lookahead=self.lookahead)
 
     def start(self) -> State:
         return _State((), ())

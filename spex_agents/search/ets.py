@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_zero
 from spex_agents.search.embedding import Embedder, Vectors, missing, static_vectors
 from spex_agents.search.policy import Decision, Expand, State
 from spex_agents.search.rebase import Rebase, below, ranked
@@ -70,9 +70,7 @@ class Ets(Rebase):
 
     def __post_init__(self) -> None:
         Rebase.__post_init__(self)
-        for name in ("cost", "coverage", "nodes"):
-            if not getattr(self, name) >= 0:
-                raise SettingsError(f"{name}={getattr(self, name)!r}: must be at least 0")
+        at_least_zero(cost=self.cost, coverage=self.coverage, nodes=self.nodes)
         if not 0 <= self.distance <= 2:
             raise SettingsError(f"distance={self.distance!r}: must lie in [0, 2]")
         if (package := missing(self.embed)) is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import above_zero, at_least_one
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -53,8 +53,7 @@ class Rebase(Policy):
 
     def __post_init__(self) -> None:
         at_least_one(width=self.width)
-        if not self.temperature > 0:
-            raise SettingsError(f"temperature={self.temperature!r}: must be above 0")
+        above_zero(temperature=self.temperature)
 
     def start(self) -> State:
         return _State(self.width, ())

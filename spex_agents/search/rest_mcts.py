@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, at_least_one, at_least_zero
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -71,9 +71,7 @@ class RestMcts(Policy):
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
-        for name in ("exploration", "steps"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name}={getattr(self, name)!r}: must be at least 0")
+        at_least_zero(exploration=self.exploration, steps=self.steps)
         for name in ("blend", "gate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name}={getattr(self, name)!r}: must lie in [0, 1]")

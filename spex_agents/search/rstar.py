@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, TreeView
 
@@ -51,8 +51,7 @@ class Rstar(Policy):
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
-        if self.exploration < 0:
-            raise SettingsError(f"exploration={self.exploration!r}: must be at least 0")
+        at_least_zero(exploration=self.exploration)
 
     def start(self) -> State:
         return _State((), ROOT)

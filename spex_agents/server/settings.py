@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 
 INSTALL = "pip install 'spex-agents[sglang]'"
 
@@ -91,11 +91,9 @@ class Serving:
                 f"reward_memory={self.reward_memory!r}: must lie in (0, {self.memory}), "
                 "a share of the device's memory, out of `memory`"
             )
-        for name in ("start_timeout", "stop_timeout", "restart_wait"):
-            if (seconds := getattr(self, name)) <= 0:
-                raise SettingsError(f"{name}={seconds!r}: must be above 0 (seconds)")
-        if self.restarts < 0:
-            raise SettingsError(f"restarts={self.restarts!r}: must be at least 0")
+        above_zero(start_timeout=self.start_timeout, stop_timeout=self.stop_timeout)
+        above_zero(restart_wait=self.restart_wait)
+        at_least_zero(restarts=self.restarts)
 
     def _check_routing(self) -> None:
         if self.policy is None and (self.workers > 1 or not self.worker_urls):

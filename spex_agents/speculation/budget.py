@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from spex_agents.engines.base import Engine, Request
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.search.tree import Path
 from spex_agents.speculation.capacity import Headroom, StepTime
 from spex_agents.speculation.prediction import Prediction
@@ -69,12 +69,10 @@ class Budget:
     ) -> None:
         if capacity is not None and capacity < 1:
             raise SettingsError(f"capacity={capacity!r}: must be at least 1, or None to find it")
-        if not slowdown >= 0:
-            raise SettingsError(f"slowdown={slowdown!r}: must be at least 0")
+        at_least_zero(slowdown=slowdown)
         if allocation not in ("benefit", "paper"):
             raise SettingsError(f"allocation={allocation!r}: must be 'benefit' or 'paper'")
-        if not temperature > 0:
-            raise SettingsError(f"temperature={temperature!r}: must be above 0")
+        above_zero(temperature=temperature)
         self.capacity = capacity
         self.slowdown = slowdown
         self.allocation = allocation

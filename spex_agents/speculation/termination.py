@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.search.answers import Ballot, Vote, tally
 
 
@@ -129,10 +129,8 @@ class MarginStop(Stop):
     min_answers: int = 4
 
     def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise SettingsError(f"alpha={self.alpha!r}: must be at least 0")
-        if self.min_answers < 1:
-            raise SettingsError(f"min_answers={self.min_answers!r}: must be at least 1")
+        at_least_zero(alpha=self.alpha)
+        at_least_one(min_answers=self.min_answers)
 
     def __call__(self, standing: Standing) -> bool:
         leaders = standing.leaders()
