@@ -31,6 +31,7 @@ from spex_agents.search import Limits, Rebase, Rstar, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import run_to_end, solve
+from spex_agents.view import read_recording
 
 SMALL = ("--policy", "rstar", "--rollouts", "4", "--seeds", "2")
 KEYS = {
@@ -84,6 +85,18 @@ def test_repeated_options_make_a_table() -> None:
         for queries in (1, 2)
     ]
     assert all(row["same_tree"] == 2 for row in rows)
+
+
+def test_the_first_search_is_recorded_off_and_on(tmp_path: Path) -> None:
+    place = tmp_path / "runs"
+    (row,) = sim(*SMALL, "--queries", "2", "--seeds", "1", "--record", str(place))["rows"]
+    off, on = (read_recording(place / name) for name in ("off.json", "on.json"))
+    assert (off["settings"]["speculation"], on["settings"]["speculation"]) == (False, True)
+    assert off["tree_sha256"] == on["tree_sha256"]
+    assert on["seconds"] < off["seconds"] <= row["off_s"] + 0.001  # rounded
+    assert on["ledger"]["launched"] > 0
+    again = spex("bench", "sim", *SMALL, "--record", str(place / "off.json"))
+    assert (again.exit_code, "off.json" in again.stderr) == (2, True)
 
 
 @pytest.mark.slow

@@ -335,7 +335,9 @@ def test_a_file_without_problems_is_bad_input(text: str | None, tmp_path: Path) 
 @pytest.mark.slow
 async def test_the_demo_shows_greedy_decoding_beside_the_search() -> None:
     screen = Console(width=80, file=io.StringIO(), record=True)
-    await showcase((weekday_sum(1, 1),), 0, screen)
+    waited, ahead = await showcase((weekday_sum(1, 1),), 0, screen)
+    assert waited.recording["ledger"]["launched"] == 0 < ahead.recording["ledger"]["launched"]
+    assert waited.recording["tree"] == ahead.recording["tree"]
     shown = screen.export_text()
     assert "Right: greedy decoding " in shown
     assert "without: the same tree." in shown

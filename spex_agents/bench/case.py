@@ -139,6 +139,10 @@ class Case:
                 return Budget(capacity, allocation=self.allocation)
         raise SettingsError(f"capacity={self.capacity!r}: must be a number, or 'slots' or 'online'")
 
+    def ahead(self) -> Speculation:
+        """What "on" means in one run: with a budget of its own."""
+        return replace(self.speculation, budget=self.budget())
+
     def reward(self) -> Reward:
         latency, spread = self.reward_latency, self.reward_spread
         if isinstance(self.world, TraceWorld):

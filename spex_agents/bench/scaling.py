@@ -92,7 +92,7 @@ def scaling(
 def _measure(case: Case, queries: int) -> ScalingRow:
     runs = []
     for seed in range(case.seeds):
-        clients = [replace(case.speculation, budget=case.budget()) for _ in range(case.replicas)]
+        clients = [case.ahead() for _ in range(case.replicas)]
         ahead: list[Speculation | None] = [client for client in clients for _ in range(queries)]
         off = searches(case, seed, [None] * case.queries)
         runs.append((off, searches(case, seed, ahead)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from statistics import fmean
+from typing import Any
 
 from spex_agents.bench.case import Case
 from spex_agents.engines.base import Engine
@@ -17,8 +18,10 @@ from spex_agents.engines.fleet import SimulatedFleet
 from spex_agents.engines.trace import TraceWorld
 from spex_agents.errors import SpexError
 from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.events import Listener, ThoughtEvent
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.solve import Result, solve
+from spex_agents.view import recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,30 @@ class Searches:
         return total
 
 
-def searches(case: Case, run: int, speculations: Sequence[Speculation | None]) -> Searches:
-    """Run a case's searches on the virtual clock, each with the speculation that it is given."""
+def recorded(case: Case, speculation: Speculation | None) -> Mapping[str, Any]:
+    """The first search of a case as `spex view` shows it, beside the others of its run."""
+    events: list[ThoughtEvent] = []
+    done = searches(case, 0, [speculation] * case.queries, events.append)
+    config = case.config(case.engine(), speculation)
+    return recording(config, case.name, done.results[0], done.finished[0], events)
+
+
+def searches(
+    case: Case,
+    run: int,
+    speculations: Sequence[Speculation | None],
+    listener: Listener | None = None,
+) -> Searches:
+    """Run a case's searches on the virtual clock, each with the speculation that it is given.
+
+    The listener hears the first of them.
+    """
 
     async def search(query: int, engine: Engine) -> tuple[Result, float]:
         config = case.config(engine, speculations[query])
         question, seed = case.search(run, query)
-        result = await solve(config, question, seed=seed, run=f"query-{query}")
+        heard = listener if query == 0 else None
+        result = await solve(config, question, seed=seed, run=f"query-{query}", listener=heard)
         return result, asyncio.get_running_loop().time()
 
     async def together() -> Searches:

@@ -92,9 +92,7 @@ def run(case: Case) -> Row:
     synthesised: list[float] = []
     for seed in range(case.seeds):
         plain = searches(case, seed, [None] * case.queries)
-        ahead = searches(
-            case, seed, [replace(case.speculation, budget=case.budget())] * case.queries
-        )
+        ahead = searches(case, seed, [case.ahead()] * case.queries)
         budget = case.budget()
         perfect = searches(
             case,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -117,6 +118,16 @@ Preset: TypeAlias = Annotated[
     str, typer.Option(help=f"{', '.join(HARDWARE)}.", rich_help_panel=WORLD)
 ]
 
+RecordPair: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="DIRECTORY",
+        help="Write the first search there, for `spex view`: off.json is without speculation, "
+        "on.json with it.",
+        show_default=False,
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from json import dump, dumps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.console import Console
 from spex_agents import demo
 from spex_agents.cli.choices import run_with
 from spex_agents.cli.live import live_view
+from spex_agents.cli.recordings import pair_in, writable, write_pair
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
 from spex_agents.errors import SettingsError
@@ -64,29 +64,17 @@ def run(
     return result.answer is not None
 
 
-@contextmanager
-def writable(file: Path, option: str) -> Iterator[IO[str]]:
-    """A text file to write.
-
-    Raises:
-        SettingsError: It cannot be.
-    """
-    try:
-        opened = file.open("w", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{option}={str(file)!r}: cannot be written: {error}") from error
-    with opened:
-        yield opened
-
-
-def show_demo(file: Path | None, limit: int, seed: int) -> None:
+def show_demo(file: Path | None, limit: int, seed: int, record: Path | None = None) -> None:
     """Run the demonstration's problems, or those of a file, and print them on standard output."""
     problems = demo.PROBLEMS
     if file is not None:
         problems = tuple(one for one in read_problems(file) if isinstance(one, Stated))
         if not problems:
             raise SettingsError(f"problems={str(file)!r}: must have lines of question and answer")
-    asyncio.run(showcase(problems[:limit], seed, Console()))
+    with nullcontext() if record is None else pair_in(record) as files:
+        waited, ahead = asyncio.run(showcase(problems[:limit], seed, Console()))
+        if files is not None:
+            write_pair(files, waited.recording, ahead.recording)
 
 
 async def timed(

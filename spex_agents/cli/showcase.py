@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,7 +17,9 @@ from spex_agents.engines.embedded import EmbeddedEngine
 from spex_agents.problems import Stated
 from spex_agents.search import BestOfN, canonical
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.events import ThoughtEvent
 from spex_agents.speculation.solve import solve
+from spex_agents.view import recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +31,17 @@ class Attempt:
     tokens: int
     seconds: float
     tree_sha256: str
+    recording: Mapping[str, Any]
 
 
-async def showcase(problems: tuple[Stated, ...], seed: int, console: Console) -> None:
-    """Run the demonstration on the embedded engine, and print it as it goes."""
+async def showcase(
+    problems: tuple[Stated, ...], seed: int, console: Console
+) -> tuple[Attempt, Attempt]:
+    """Run the demonstration on the embedded engine, and print it as it goes.
+
+    Returns:
+        The search of the first problem, without speculation and with it.
+    """
     table = Table("problem", expand=True)
     for heading in ("answer", "greedy", "search", "tokens", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -54,18 +65,22 @@ async def showcase(problems: tuple[Stated, ...], seed: int, console: Console) ->
             show(f"{problems[0].title}, this time without running ahead ...")
             waited = await _attempt(waits, problems[0], seed)
             show(_summary(tries, waited))
+    return waited, tries[0][1]
 
 
 async def _attempt(config: SearchConfig, problem: Stated, seed: int) -> Attempt:
     clock = asyncio.get_running_loop().time
     begun = clock()
-    result = await solve(config, problem.question, seed=seed)
+    events: list[ThoughtEvent] = []
+    result = await solve(config, problem.question, seed=seed, listener=events.append)
+    seconds = clock() - begun
     return Attempt(
         answer=result.answer,
         right=result.answer == canonical(problem.answer),
         tokens=result.ledger.decoded_tokens,
-        seconds=clock() - begun,
+        seconds=seconds,
         tree_sha256=result.tree.sha256(),
+        recording=recording(config, "rebase", result, seconds, events),
     )
 
 

@@ -80,9 +80,10 @@ def demo(
     ] = None,
     limit: Annotated[int, typer.Option(help="How many, from the first on.", min=1)] = 4,
     seed: options.Seed = 0,
+    record: options.RecordPair = None,
 ) -> None:
     """Greedy decoding beside the search: real problems, a small model in this process."""
     with exit_codes():
         from spex_agents.cli.run import show_demo  # noqa: PLC0415 (as above)
 
-        show_demo(problems, limit, seed)
+        show_demo(problems, limit, seed, record)

@@ -21,7 +21,7 @@ def view(
 ) -> None:
     """Write a page with the tree, the timeline and the ledger of a run, or of two to compare."""
     with exit_codes():
-        from spex_agents.cli.run import writable  # noqa: PLC0415 (--help needs none of it)
+        from spex_agents.cli.recordings import writable  # noqa: PLC0415 (--help needs none of it)
         from spex_agents.view import read_recording, run_page  # noqa: PLC0415
 
         if len(runs) > 2:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import shipped_trace
@@ -17,6 +18,7 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH, SPECULATION, WORLD
 from spex_agents.cli.policies import sized_policies
+from spex_agents.cli.recordings import pair_in, write_pair
 from spex_agents.engines.trace import TraceWorld
 from spex_agents.engines.world import World
 from spex_agents.errors import SettingsError
@@ -108,6 +110,7 @@ def sim(
         ),
     ] = "slots",
     json: options.Json = False,
+    record: options.RecordPair = None,
 ) -> None:
     """On the virtual clock: off, on, and with perfect foresight.
 
@@ -159,6 +162,9 @@ def sim(
         else:
             targets = list(TARGETS)
             cases = [target.case(base) for target in targets]
+        if record is not None:
+            with pair_in(record) as files:
+                write_pair(files, recorded(cases[0], None), recorded(cases[0], cases[0].ahead()))
         rows = sweep(cases, _tell)
         if json:
             reports = [row.report() for row in rows]
