@@ -26,3 +26,9 @@ async def no_task_left(anyio_backend: str) -> AsyncIterator[None]:
     runner = {asyncio.current_task()}  # and its helper, both the pytest plugin's own
     left = [task for task in asyncio.all_tasks() - runner if "TestRunner" not in repr(task)]
     assert not left, f"tasks outlive the test: {left}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that differ from process to process: several run the tests together."""
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give it ids without addresses: {addresses[0]}")

@@ -243,7 +243,6 @@ class Blocking:
         ("embedded", "engine='embedded': must be an engine, or an async function"),
         (None, "engine=None: must be an engine"),
     ],
-    ids=repr,
 )
 def test_a_wrong_function_is_refused_before_any_call(given: Any, fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):

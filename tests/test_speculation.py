@@ -299,7 +299,7 @@ def test_no_more_than_the_capacity_is_in_flight_unless_demanded(
 # Rewards with side effects
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
 def test_an_impure_reward_is_never_called_for_a_thought_that_nobody_demanded(
     policy: Policy,
 ) -> None:
