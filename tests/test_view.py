@@ -16,6 +16,10 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.errors import SettingsError
+from spex_agents.nodes import create_tot_graph
+from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Rebase, Rstar
 from spex_agents.search.policy import Policy
 from spex_agents.server.gateway.requests import ChatRequest
@@ -23,7 +27,7 @@ from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.events import ThoughtEvent
 from spex_agents.speculation.solve import Result, solve
-from spex_agents.view import live_page, run_page
+from spex_agents.view import live_page, run_page, streamed_recording
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> <!--"
 
@@ -176,3 +180,32 @@ def test_what_cannot_be_written_is_bad_input_before_any_model_is_called(tmp_path
     assert "record=" in done.stderr
     three = CliRunner().invoke(app, ["view", "a", "b", "c", "--out", nowhere])
     assert (three.exit_code, "one, or two" in three.stderr) == (2, True)
+
+
+async def test_a_stream_makes_the_recording_of_its_search() -> None:
+    engine = SimulatedEngine(speed=1000)
+    graph = create_tot_graph(engine, policy=Rebase(width=6), reward=SimulatedReward(latency=0.001))
+    parts = [
+        part
+        async for part in graph.compile().astream(
+            {"question": "What is 5 + 7?", "seed": 3}, stream_mode=["custom", "values"]
+        )
+    ]
+    result = parts[-1][1]
+    events = [part for mode, part in parts if mode == "custom"]
+    run = streamed_recording("What is 5 + 7?", result, events, speculation=True)
+    rewards = {tuple(row["path"]): row["reward"] for row in result["rewards"]}
+    assert [(row["path"], row["text"], row["tokens"]) for row in run["tree"]] == [
+        (row["path"], row["text"], row["tokens"]) for row in result["thoughts"]
+    ]
+    assert {tuple(row["path"]): row["reward"] for row in run["tree"]} == rewards
+    assert run["answer"] == result["answer"]
+    assert run["ledger"] == result["ledger"]
+    assert run["seconds"] == max(event["seconds"] for event in run["events"])
+    assert embedded(run_page([run]).html)["runs"] == [run]
+
+
+def test_a_recording_without_events_of_thoughts_is_refused() -> None:
+    report: dict[str, Any] = {"answer": None, "stopped": None, "tree_sha256": None, "ledger": {}}
+    with pytest.raises(SettingsError, match="1 events: none is of a thought"):
+        streamed_recording("?", report, [{"type": "ledger", "ledger": {}}])
