@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
+from spex_agents.engines.clock import run_virtual
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.nodes.middleware import SpexMiddleware
 from spex_agents.search import Beam, BestOfN, Policy, Rebase
@@ -202,7 +203,7 @@ async def test_the_fault_of_a_tool_is_told_to_the_model() -> None:
     assert set(told) == {"error: ValueError: no such word"}
 
 
-async def test_running_ahead_chooses_the_same_message_sooner() -> None:
+def test_running_ahead_chooses_the_same_message_sooner() -> None:
     async def reward(messages: Sequence[BaseMessage]) -> float:
         await asyncio.sleep(0.05)
         return await likes("pear", messages)
@@ -221,8 +222,13 @@ async def test_running_ahead_chooses_the_same_message_sooner() -> None:
             speculation=speculation,
         )
 
-    off = (await agent(None).ainvoke(QUESTION))["messages"]
-    on = (await agent(Speculation()).ainvoke(QUESTION))["messages"]
+    async def timed(agent: Any) -> tuple[list[Any], float]:
+        messages: list[Any] = (await agent.ainvoke(QUESTION))["messages"]
+        return messages, asyncio.get_running_loop().time()
+
+    off, off_s = run_virtual(timed(agent(None)))
+    on, on_s = run_virtual(timed(agent(Speculation())))
+    assert on_s < off_s
     reports = [found[1].response_metadata["spex"] for found in (off, on)]
     assert [message.text for message in on] == [message.text for message in off]
     assert reports[0]["tree_sha256"] == reports[1]["tree_sha256"]

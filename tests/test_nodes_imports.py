@@ -43,13 +43,13 @@ def test_every_public_name_is_there() -> None:
 def test_the_package_itself_loads_in_no_time() -> None:
     code = """
 import time
-began = time.perf_counter()
+began = time.process_time()
 import spex_agents
-print(time.perf_counter() - began)
+print(time.process_time() - began)
 import sys
 assert not {"langgraph", "langchain_core", "openai", "anyio", "asyncio"} & set(sys.modules)
 """
-    assert min(float(run_python(code)) for _ in range(3)) < 0.3
+    assert float(run_python(code)) < 0.3
 
 
 @pytest.mark.parametrize(

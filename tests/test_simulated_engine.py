@@ -403,7 +403,7 @@ async def test_in_real_time_speed_divides_the_wait() -> None:
     engine = SimulatedEngine(Lengths(), flat(), speed=1000)
     started = loop.time()
     request, call = ask(engine, 20)
-    assert 0.019 <= await call - started < 2
+    assert 0.019 <= await call - started < 10  # not 20
     assert request.tokens == 20
 
 
