@@ -151,20 +151,20 @@ def false_sum(text: str) -> str | None:
         >>> false_sum("Thursday: 31 + 6 = 47")
         'that sum does not come to 47'
     """
-    for terms, value, right in equations(text):
-        if value is not None and value != right and len(terms) > 1:
+    for terms, value, right, part in equations(text):
+        if not part and value is not None and value != right and len(terms) > 1:
             return f"that sum does not come to {right}"
     return None
 
 
 def states_sum(text: str) -> bool:
     """Whether a calculator has anything to check in `text`."""
-    return any(len(terms) > 1 for terms, _, _ in equations(text))
+    return any(len(one.terms) > 1 and not one.part for one in equations(text))
 
 
 def operands(text: str) -> list[str]:
     """The numbers that the last sum of `text` works on."""
-    found = [terms for terms, _, _ in equations(text)]
+    found = [equation.terms for equation in equations(text)]
     return [str(term) for term in found[-1]] if found else []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import add, mul, sub, truediv
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
@@ -17,7 +17,8 @@ from spex_agents.search.answers import Extract, extract_answer
 from spex_agents.search.tree import Thought
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_EQUATION = re.compile(r"([-+*/().\d\s]*\d[-+*/().\d\s]*)=\s*(-?\d+(?:\.\d+)?)")
+_ARITHMETIC = "-+*/().0123456789 \t"
+_RIGHT = re.compile(r"[ \t]*(-?\d+(?:\.\d+)?)")
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
 _SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/", "$": None})  # noqa: RUF001
 _LONGEST = 200  # characters of one side of an equation
@@ -37,7 +38,8 @@ class Calculator:
     """1 while every equation of a path holds, and its answer is the last result; else 0.
 
     It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, exactly,
-    with + - * / and parentheses), and says nothing about steps that state none.
+    with + - * / and parentheses), and says nothing about steps that state none, nor about an
+    equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
 
     Attributes:
         rule: "free" asks no more than that. "once": equations may take only numbers of the question
@@ -76,8 +78,11 @@ class Calculator:
         left = [Fraction(number) for number in _NUMBER.findall(_plain(question))]
         last: Fraction | None = None
         for thought in thoughts:
-            for terms, value, result in equations(thought.text):
-                if value != result or not self._allows(terms, left):
+            for equation in equations(thought.text):
+                if equation.part and self.rule == "free":
+                    continue
+                terms, result = equation.terms, equation.right
+                if equation.value != result or not self._allows(terms, left):
                     return 0.0
                 if self.rule != "free":
                     for term in terms:
@@ -97,21 +102,59 @@ class Calculator:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
+    return re.sub(r"(?<=\d) *[xX] *(?=\d)", "*", text)
 
 
-def equations(text: str) -> Iterator[tuple[list[Fraction], Fraction | None, Fraction]]:
-    """The sums that a text states: the numbers on the left, their value, the number on the right.
+class Equation(NamedTuple):
+    """A sum and what it is said to come to.
 
-    The value is None where the left has none that `evaluate` finds.
+    Attributes:
+        terms: The numbers on the left.
+        value: What they come to; None where `evaluate` finds nothing.
+        right: What is on the right: a number, or the value of another sum.
+        part: Whether it is only what was cut out of an equation of another kind.
+    """
+
+    terms: list[Fraction]
+    value: Fraction | None
+    right: Fraction
+    part: bool
+
+
+def equations(text: str) -> Iterator[Equation]:
+    """The sums that a text states.
 
     Example:
-        >>> [(str(value), str(right)) for _, value, right in equations("So 17 + 5 = 23 apples.")]
+        >>> [(str(value), str(right)) for _, value, right, _ in equations("So 17 + 5 = 23 apples.")]
         [('22', '23')]
     """
-    for left, right in _EQUATION.findall(_BULLET.sub("", _plain(text))):
+    text = re.sub(r"\.(?!\d)", ";", _BULLET.sub("", _plain(text)))  # sentences end there
+    for sign in re.finditer("=", text):
+        before, after = text[: sign.start()], text[sign.end() :]
+        left = before[len(before.rstrip(_ARITHMETIC)) :]
+        right = _RIGHT.match(after)
+        if right is None or not _NUMBER.search(left):
+            continue
         value, terms = evaluate(left)
-        yield terms, value, Fraction(right)
+        sum_on_right = after[: len(after) - len(after.lstrip(_ARITHMETIC))].rstrip(" \t(+-*/")
+        result, _ = evaluate(sum_on_right)
+        yield Equation(
+            terms,
+            value,
+            Fraction(right[1]) if result is None else result,
+            _is_part(before.removesuffix(left), left, len(terms)),
+        )
+
+
+def _is_part(before: str, left: str, terms: int) -> bool:
+    """Whether something before a sum belongs to it: in ``2x + 4``, ``2^3``, ``half of 48``."""
+    word = before.rstrip()
+    if not word or not (word[-1].isalnum() or word[-1] in "%^_}]\\"):
+        return False
+    first = left.lstrip()
+    leads = first[0] in "+*/" or first[:2] in ("- ", "-\t")
+    return leads or terms < 2 or left[:1].strip() != "" or word.endswith("% of")
 
 
 def evaluate(text: str) -> tuple[Fraction | None, list[Fraction]]:
