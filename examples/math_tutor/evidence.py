@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from examples.math_tutor.checks import Check
-from examples.math_tutor.steps import form, quantity, stated
+from examples.math_tutor.steps import false_sum, form, quantity, stated
 from spex_agents.problems.kinds import equal_to
 from spex_agents.search.answers import Ballot, canonical, elect, extract_answer
 from spex_agents.search.tree import Path, Tree
@@ -149,17 +149,28 @@ class Evidence:
             remarks = []
         return tuple(found)
 
-    def refuted(self) -> Iterator[Attempt]:
-        """First steps of unsound paths that were refuted, those tried most often first."""
-        groups: dict[tuple[str, ...], list[Path]] = {}
-        for path, reward in self.tree.rewards.items():
-            parent = self.tree.rewards.get(path[:-1], 1.0)
-            if reward < self.check.bar <= parent:
-                groups.setdefault(self._values[path], []).append(path)
-        attempts = [self._attempt(paths, ()) for paths in groups.values()]
-        return iter(sorted(attempts, key=lambda attempt: -attempt.tries))
+    def refuted(self) -> Sequence[Attempt]:
+        """What refuted paths first went wrong with, what was tried most often first.
 
-    def _best(self, leaves: Iterator[Path]) -> Path | None:
+        That is the first thought with a false sum, where the check covers sums, or else the first
+        one whose reward is below the bar.
+        """
+        groups: dict[tuple[str, ...], dict[Path, None]] = {}
+        for path, reward in self.tree.rewards.items():
+            if reward < self.check.bar <= self.tree.rewards.get(path[:-1], 1.0):
+                culprit = self._culprit(path)
+                groups.setdefault(self._values[culprit], {})[culprit] = None
+        attempts = [self._attempt(list(paths), ()) for paths in groups.values()]
+        return sorted(attempts, key=lambda attempt: -attempt.tries)
+
+    def _culprit(self, path: Path) -> Path:
+        for depth in range(1, len(path)):
+            text = self.tree.thought(path[:depth]).text
+            if self.check.covers(text) and false_sum(text):
+                return path[:depth]
+        return path
+
+    def _best(self, leaves: Iterable[Path]) -> Path | None:
         return min(
             leaves,
             key=lambda leaf: (-self._end_reward(leaf), len(leaf), leaf),

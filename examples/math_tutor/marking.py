@@ -48,6 +48,8 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
     if fault := unreadable(reply):
         return Mark(verdict="unreadable", why=fault)
     said, step = given(reply), steps[at]
+    if number(step.value) is not None and not any(char.isdigit() for char in reply):
+        return Mark(verdict="unreadable", why="there is no number in that line")
     places = [Mark(verdict="right", step=at)]
     places += [
         Mark(verdict="tried" if other.way is None else "another way", attempt=other)
@@ -84,7 +86,7 @@ def unreadable(reply: str) -> str | None:
     if not reply.strip():
         return "there is nothing in that line"
     if len(reply) > LONGEST:
-        return f"that line has {len(reply)} characters; one step takes {LONGEST} at most"
+        return f"that line has more than {LONGEST} characters"
     open_ones: list[str] = []
     for char in reply:
         if char in _PAIRS.values():

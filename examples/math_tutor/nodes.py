@@ -95,8 +95,8 @@ class Tutor:
     def ask(self, state: Lesson) -> Update:
         _, steps = self._read(state)
         line = str(interrupt(words.question(steps, state["at"])))
-        line = line.encode("utf-8", "replace").decode()  # half a character cannot be kept
-        return {"reply": line, "messages": [HumanMessage(line[: LONGEST + 1])]}
+        line = line[: LONGEST + 1].encode("utf-8", "replace").decode()  # no halves of characters
+        return {"reply": line, "messages": [HumanMessage(line)]}
 
     async def hint(self, state: Lesson, *, runtime: Runtime) -> Update:
         _, steps = self._read(state)

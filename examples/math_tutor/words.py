@@ -84,7 +84,7 @@ def no_solution(evidence: Evidence, known: str | None) -> str:
         lines.append(f"The check let none of {sum(ends.values())} answers pass: {_listed(ends)}.")
     lines += [
         f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)}.'
-        for attempt in list(evidence.refuted())[:3]
+        for attempt in evidence.refuted()[:3]
     ]
     return "\n".join([*lines, "A wider search or a larger model may find one."])
 
@@ -105,9 +105,10 @@ def hints(step: Step) -> tuple[str, ...]:
     else:
         vague = f"It begins: {' '.join(hidden.split()[:3])} ..."
     graded = [vague, f"It has this form: {hidden}"]
-    if step.others:
-        tried = min(step.others, key=lambda other: (other.reward or 0.0, -other.tries))
-        graded.append(f"The search itself slipped here, with: {tried.text}")
+    slips = [other for other in step.others if other.way is None and false_sum(other.text)]
+    if slips:
+        worst = max(slips, key=lambda other: other.tries)
+        graded.append(f"The search itself slipped here, with: {worst.text}")
     return (*(masked(hint, step.value) for hint in graded), f"This is the step: {step.text}")
 
 
@@ -136,18 +137,18 @@ def explanation(steps: Sequence[Step], at: int, check: Check) -> str:
     told = [explained(step, n, check) for n, step in enumerate(steps[:at], 1)]
     if at < len(steps):
         step = steps[at]
-        failed = [tried(other, check) for other in step.others]
+        failed = [tried(other, check) for other in step.others if other.way is None]
         if failed:
             failed.insert(0, "Of the step before you I only tell what else was tried:")
         else:
-            failed = ["At the step before you the search tried nothing else."]
-        told.append(masked("\n".join(failed), step.value))
+            failed = ["At the step before you nothing that the search tried came to nothing."]
+        told.append(_veiled("\n".join(failed), steps, at))
     return "\n".join(told)
 
 
 def question(steps: Sequence[Step], at: int) -> str:
     """What the student is asked."""
-    remarks = "".join(f"{remark}\n" for remark in steps[at].remarks)
+    remarks = "".join(f"{_veiled(remark, steps, at)}\n" for remark in steps[at].remarks)
     return f"{remarks}Step {at + 1} of {len(steps)}: what comes next? ({COMMANDS})"
 
 
@@ -188,13 +189,18 @@ def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str |
     elif advice := ADVICE.get(kind or ""):
         parts.append(f"{advice[0].upper()}{advice[1:]}.")
     told = " ".join(parts)
-    return told if mark.verdict == "false sum" and not attempt else masked(told, step.value)
+    return told if mark.verdict == "false sum" and not attempt else _veiled(told, steps, at)
 
 
 def closing(answer: str, hints: int, slips: Mapping[str, int]) -> str:
     """What the lesson came to."""
     wrong = ", ".join(f"{kind} {times(count)}" for kind, count in slips.items())
     return f"The answer is {answer}. Hints: {hints}. Slips: {wrong or 'none'}."
+
+
+def _veiled(text: str, steps: Sequence[Step], at: int) -> str:
+    """`text` without the value of the step that is asked for, and without the answer."""
+    return masked(masked(text, steps[at].value), steps[-1].value)
 
 
 def _why(attempt: Attempt, check: Check) -> str:
