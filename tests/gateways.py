@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import httpx
 import openai
 from fastapi import FastAPI
 from node_runs import idle
+from processes import SPEX
 
 from spex_agents.engines.base import Engine
 from spex_agents.engines.simulated import SimulatedEngine
@@ -24,7 +24,6 @@ from spex_agents.server.gateway.keys import KeyFile
 from spex_agents.server.gateway.serve import Server, listen
 from spex_agents.server.gateway.settings import Agent, Hosting
 
-SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
 SMALL = {"depth": 4, "step_tokens": 64}
 ASKED: dict[str, Any] = {"model": "spex/rebase-4", "messages": QUESTION, "spex": SMALL}

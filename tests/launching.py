@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import eventually, name_of, writing_to
+from processes import SPEX, eventually, name_of, writing_to
 
 RIDGE = 4
 """Of the servers that are given one."""
-
-SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

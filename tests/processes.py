@@ -1,11 +1,15 @@
-"""Finds processes by where they write, which children inherit and orphans keep."""
+"""The command line as a process, and processes by where they write: orphans keep that."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
+"""To be followed by the arguments of ``spex``."""
 
 
 def writing_to(place: Path) -> list[int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import SPEX
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -31,7 +32,6 @@ from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import run_to_end
 
-SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 SIMULATED = ("--engine", "simulated")
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import SPEX
 from typer.testing import CliRunner, Result
 
 from spex_agents.bench.compare import compare
@@ -33,7 +33,6 @@ from spex_agents.search import Limits, Rebase, Rstar, Thought
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig
 
-SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 QUESTIONS = tuple(
     Stated(question=f"What is {number} + {12 - number}?", answer="12") for number in range(4)
 )
