@@ -12,7 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 from asking import becomes_idle
-from launching import RIDGE, SPEX, Served, launch
+from launching import RIDGE, Served, launch
+from processes import SPEX
 
 from spex_agents.engines.sglang import SGLangEngine
 

@@ -14,8 +14,8 @@ import anyio
 import httpx
 import pytest
 from asking import QUESTION, TAG, becomes_idle, config, digest, until
-from launching import SPEX, Launched, Served, launch
-from processes import eventually, name_of, writing_to
+from launching import Launched, Served, launch
+from processes import SPEX, eventually, name_of, writing_to
 
 from spex_agents.engines.sglang import SGLangEngine
 from spex_agents.search import Rebase, Tree

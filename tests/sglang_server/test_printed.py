@@ -7,8 +7,9 @@ import shlex
 import subprocess
 
 import pytest
-from launching import SPEX, Served
+from launching import Served
 from printed import README, ROOT, blocks
+from processes import SPEX
 
 PRINTED = sorted(
     {
