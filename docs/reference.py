@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,13 @@ FIRST = (
 )
 """Of the site's pages; the others follow by name, and the reference is the last."""
 
+NAME = re.compile(r"(?<![`\w\[])`([A-Za-z_]\w*)`(?!`)")
+"""A name in a docstring: `Thought`."""
+
 STYLE = """
 .wy-nav-content { max-width: 64rem }
 .rst-content table.docutils td, .wy-table-responsive table td { white-space: normal }
-.rst-content .highlight pre code { border: 0; padding: 0; background: none }
+.rst-content .highlight pre code { border: 0; background: none }
 """
 
 
@@ -99,10 +103,35 @@ def _place(uri: str) -> tuple[int, bool, str]:
     return place, name not in ("README.md", "spex_agents.md"), uri
 
 
-class Examples(griffe.Extension):
-    """Lets griffe, which knows sections of several examples alone, know those of one."""
+class Docstrings(griffe.Extension):
+    """Links names in docstrings, and lets griffe know sections of one example."""
 
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename the section of a docstring."""
-        if obj.docstring is not None:
-            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Rewrite all docstrings, once all names can be resolved."""
+        for module in (pkg, *_modules(pkg)):
+            for each in (module, *_members(module)):
+                if each.docstring is not None:
+                    text = each.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+                    each.docstring.value = NAME.sub(partial(_linked, each), text)
+
+
+def _modules(module: griffe.Module) -> Iterator[griffe.Module]:
+    for below in module.modules.values():
+        if not below.is_alias:
+            yield below
+            yield from _modules(below)
+
+
+def _members(owner: griffe.Object) -> Iterator[griffe.Object]:
+    for member in owner.members.values():
+        if isinstance(member, griffe.Object) and not member.is_module:
+            yield member
+            yield from _members(member)
+
+
+def _linked(place: griffe.Object, name: re.Match[str]) -> str:
+    try:
+        path = place.resolve(name[1])
+    except griffe.NameResolutionError:
+        return name[0]
+    return f'<autoref identifier="{path}" optional><code>{name[1]}</code></autoref>'

@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -131,3 +132,10 @@ def test_an_example_of_a_docstring_is_shown_as_code(site: Path) -> None:
     text = (site / "reference" / "nodes.html").read_text(encoding="utf-8")
     assert "Example:" not in text
     assert '<span class="gp">&gt;&gt;&gt; </span>' in text
+
+
+def test_a_name_in_a_docstring_leads_to_its_place(site: Path) -> None:
+    text = (site / "reference" / "nodes.html").read_text(encoding="utf-8")
+    (passage,) = re.findall("await its run through(.{,200})", text, re.DOTALL)
+    assert 'href="#spex_agents.nodes.apart"' in passage
+    assert "<autoref" not in text
