@@ -20,11 +20,14 @@ class Check:
         reward: Scores the steps.
         bar: A path is sound if no reward on it is below this.
         covers: Whether the reward can tell a right step of this text from a wrong one.
+        decides: Whether a sound answer is the right one: a calculator that leaves the way open
+            cannot tell whether the sums are those that the question asks for.
     """
 
     reward: Reward
     bar: float = 0.5
     covers: Callable[[str], bool] = states_sum
+    decides: bool = True
 
     @classmethod
     def of_sums(cls, engine: Engine, reward: Reward | None = None) -> Check:
@@ -36,12 +39,13 @@ class Check:
         """
         if reward is None:
             reward = SumsElseConfidence() if engine.features.logprobs else _CALCULATOR
-        return cls(reward=reward)
+        free = isinstance(reward, SumsElseConfidence) or getattr(reward, "rule", "") == "free"
+        return cls(reward=reward, decides=not free)
 
     @classmethod
     def unsure(cls, reward: Reward) -> Check:
         """An opinion: it ranks steps, and refutes none."""
-        return cls(reward=reward, bar=0.0, covers=lambda text: False)
+        return cls(reward=reward, bar=0.0, covers=lambda text: False, decides=False)
 
     @classmethod
     def own(cls, reward: Reward) -> Check:

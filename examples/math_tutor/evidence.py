@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from examples.math_tutor.checks import Check
-from examples.math_tutor.steps import false_sum, form, quantity, stated
+from examples.math_tutor.steps import bare, false_sum, form, stated
 from spex_agents.problems.kinds import equal_to
 from spex_agents.search.answers import Ballot, canonical, elect, extract_answer
 from spex_agents.search.tree import Path, Tree
@@ -78,7 +78,7 @@ class Evidence:
         for leaf in self.tree.leaves():
             text = "\n".join(thought.text for thought in self.tree.chain(leaf))
             if (answer := extract_answer(text)) is not None:
-                found[leaf] = quantity(answer).value
+                found[leaf] = bare(answer)
         return found
 
     @cached_property
@@ -103,19 +103,29 @@ class Evidence:
     async def solution(self, known: str | None) -> Path | None:
         """The path to teach; None if there is none that can be stood behind.
 
-        Among the sound paths: those with the known answer, or else the elected one; of these the
-        one of the highest reward, then the shortest, then the first.
+        Among the sound paths: those with the known answer, or else the elected one, which needs
+        more of them than any other answer where the check does not decide; of these the one of
+        the highest reward, then the shortest, then the first.
         """
         leaves = [leaf for leaf in self.answers if self.sound(leaf)]
         answers = [self.answers[leaf] for leaf in leaves]
-        if known is None:
+        if known is not None:
+            right = await equal_to(known, answers)
+        else:
             forms = [await asyncio.to_thread(canonical, answer) for answer in answers]
             rewards = [self._end_reward(leaf) for leaf in leaves]
             elected = elect(map(Ballot, forms, rewards), "weighted")
             right = tuple(one == elected for one in forms)
-        else:
-            right = await equal_to(known, answers)
+            rivals = Counter(one for one in forms if one != elected)
+            if not self.check.decides and sum(right) <= max(rivals.values(), default=0):
+                return None
         return self._best(leaf for leaf, is_right in zip(leaves, right, strict=True) if is_right)
+
+    def agreement(self, path: Path) -> tuple[int, int]:
+        """How many sound paths came to the answer of that one, and how many there are."""
+        answer = form(self.answers[path])
+        ends = [form(end) for leaf, end in self.answers.items() if self.sound(leaf)]
+        return ends.count(answer), len(ends)
 
     def steps(self, path: Path) -> tuple[Step, ...]:
         """The steps of the solution at `path` that have a value, each with what else was tried."""

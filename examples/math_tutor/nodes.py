@@ -89,7 +89,8 @@ class Tutor:
         if path is None or not (steps := evidence.steps(path)):
             update = {"status": "unsolved", **_say(words.no_solution(evidence, known))}
         else:
-            update = {"path": list(path), **_say(words.opening(evidence, steps, known))}
+            said = words.led_to(words.opening(evidence, path, steps, known), steps, 0)
+            update = {"path": list(path), **_say(said)}
         return await _noted(state, update, runtime)
 
     def ask(self, state: Lesson) -> Update:
@@ -106,7 +107,7 @@ class Tutor:
         return await _noted(state, update, runtime)
 
     async def mark(self, state: Lesson, *, runtime: Runtime) -> Update:
-        _, steps = self._read(state)
+        evidence, steps = self._read(state)
         at = state["at"]
         found = await mark(state["reply"], steps, at)
         kind = self._slip(found, steps, at)
@@ -117,8 +118,11 @@ class Tutor:
             update = {"at": found.step + 1, "hinted": 0}
         elif kind is not None:
             update = {"slips": dict(Counter(state["slips"]) + Counter([kind]))}
-        update |= _say(words.marked(found, steps, at, self.check, kind))
-        return await _noted(state, update, runtime)
+        said = words.marked(found, steps, at, self.check, kind)
+        if "at" in update:
+            path = tuple(update.get("path") or state["path"] or ())
+            said = words.led_to(said, evidence.steps(path), update["at"])
+        return await _noted(state, {**update, **_say(said)}, runtime)
 
     def explain(self, state: Lesson) -> Update:
         _, steps = self._read(state)

@@ -94,6 +94,16 @@ def stated(text: str) -> Quantity | None:
     return found if found.value else None
 
 
+def bare(answer: str) -> str:
+    """An answer without words and without the sum that led to it.
+
+    Example:
+        >>> bare("12 + 31 = 43 apples")
+        '43'
+    """
+    return quantity(_right_side(answer)).value
+
+
 def given(reply: str) -> Quantity:
     """What a student's line comes to: as `stated`, else the whole of it without a label.
 
@@ -128,9 +138,11 @@ def number(value: str) -> Fraction | None:
 def masked(text: str, value: str) -> str:
     """`text` with a question mark wherever it tells `value`, in whatever notation of a number.
 
+    A division that comes to a whole number is no notation of it, but has to be worked out.
+
     Example:
-        >>> masked("19 + 6 = 25, or 50/2 = 25.0", "25")
-        '19 + 6 = ?, or ? = ?'
+        >>> masked("19 + 6 = 25, or 50/2 = 25.0", "25"), masked("3/6 = 0.5", "1/2")
+        ('19 + 6 = ?, or 50/2 = ?', '? = ?')
     """
     if (size := number(value)) is None:
         literal = r"\s*".join(map(re.escape, "".join(value.split())))
@@ -140,7 +152,8 @@ def masked(text: str, value: str) -> str:
         size_here = number(found[0])
         return "?" if size_here is not None and abs(size_here) == abs(size) else found[0]
 
-    text = re.sub(rf"{_NUMBER}\s*/\s*{_NUMBER}", hide, text)
+    if size.denominator != 1:
+        text = re.sub(rf"{_NUMBER}\s*/\s*{_NUMBER}", hide, text)
     return re.sub(rf"{_NUMBER}", hide, text)
 
 
@@ -179,7 +192,7 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
 
     Returns:
         One of: a false sum (the value itself is right), not carried out, sign, carrying, off by
-        one, operation, other.
+        one, operation, another value.
 
     Example:
         >>> slip("15", "25", "19 + 6 = 25", ["19"]), slip("13", "25", "19 + 6 = 25", ["19"])
@@ -187,7 +200,7 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
     """
     mine, known = number(value), number(right)
     if mine is None or known is None:
-        return "other"
+        return "another value"
     if mine == known:
         return "a false sum"
     terms = [Fraction(term) for term in operands(step)]
@@ -205,4 +218,4 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
             other and mine == left / other
         ):
             return "operation"
-    return "other"
+    return "another value"

@@ -10,6 +10,7 @@ from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import Mark
 from examples.math_tutor.memory import Record
 from examples.math_tutor.steps import false_sum, masked, operands
+from spex_agents.search.tree import Path
 
 COMMANDS = "your step or its value, hint, explain, give up"
 
@@ -27,6 +28,10 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def greeting(records: Sequence[Record]) -> str:
     """What is remembered of a student's other problems; empty if there were none."""
     if not records:
@@ -34,7 +39,8 @@ def greeting(records: Sequence[Record]) -> str:
     slips = sum((Counter(record["slips"]) for record in records), Counter())
     hints = sum(record["hints"] for record in records)
     done = sum(record["status"] == "done" for record in records)
-    parts = [f"Welcome back: {done} of {len(records)} problems done so far, {hints} hints."]
+    far = f"{done} of {counted(len(records), 'problem')} done so far, {counted(hints, 'hint')}"
+    parts = [f"Welcome back: {far}."]
     if slips:
         listed = ", ".join(f"{kind} {times(count)}" for kind, count in slips.most_common())
         parts.append(f"Your slips were: {listed}.")
@@ -43,45 +49,53 @@ def greeting(records: Sequence[Record]) -> str:
     return " ".join(parts)
 
 
-def opening(evidence: Evidence, steps: Sequence[Step], known: str | None) -> str:
+def opening(evidence: Evidence, path: Path, steps: Sequence[Step], known: str | None) -> str:
     """How the solution was found, and what stands behind it; nothing of the solution itself."""
-    tree = evidence.tree
-    ended = len(evidence.answers)
     refuted = sum(attempt.tries for attempt in evidence.refuted())
     found = (
-        f"I have looked for a solution: {len(tree)} thoughts, {ended} paths to an answer, "
-        f"{refuted} thoughts refuted."
+        f"I have looked for a solution: {counted(len(evidence.tree), 'thought')}, "
+        f"{counted(len(evidence.answers), 'path')} to an answer, "
+        f"{counted(refuted, 'thought')} refuted."
     )
-    return " ".join(filter(None, [found, doubt(evidence.check, steps, known), _count(steps)]))
+    behind = "Its answer is the known one." if known is not None else _support(evidence, path)
+    turn = f"My solution has {counted(len(steps), 'step')}; now it is your turn."
+    return " ".join(filter(None, [found, _doubt(evidence.check, steps), behind, turn]))
 
 
-def _count(steps: Sequence[Step]) -> str:
-    return f"My solution has {len(steps)} step{'s' * (len(steps) != 1)}; now it is your turn."
-
-
-def doubt(check: Check, steps: Sequence[Step], known: str | None) -> str:
+def _doubt(check: Check, steps: Sequence[Step]) -> str:
     """Which steps nothing has checked; empty if all were."""
     open_ones = [n for n, step in enumerate(steps, 1) if not check.covers(step.text)]
-    answer = "" if known is None else " Its answer is the known one."
     if not open_ones:
-        return answer.strip()
+        return ""
     if len(open_ones) == len(steps):
-        which = "any of its steps: I go by the model's own confidence"
+        which = "any of its steps, and I go by the model's own confidence"
     else:
         which = "step " + ", ".join(map(str, open_ones))
-    return f"I am unsure of it: nothing could check {which}. It may be wrong.{answer}"
+    return f"I am unsure of it: nothing could check {which}. It may be wrong."
+
+
+def _support(evidence: Evidence, path: Path) -> str:
+    """What speaks for an answer that is not known."""
+    if evidence.check.decides:
+        return ""
+    agree, paths = evidence.agreement(path)
+    share = f"{agree} of {counted(paths, 'path')} came to its answer"
+    return f"Whether it does what the question asks, I cannot check: {share}."
 
 
 def no_solution(evidence: Evidence, known: str | None) -> str:
     """Why there is nothing to teach."""
     ends = Counter(evidence.answers.values())
+    passed = Counter(end for leaf, end in evidence.answers.items() if evidence.sound(leaf))
     lines = ["I have found no solution that I can stand behind, so I will not teach one."]
     if not ends:
-        lines.append(f"None of {len(evidence.tree)} thoughts came to an answer.")
-    elif any(evidence.sound(leaf) for leaf in evidence.answers) and known is not None:
+        lines.append(f"None of {counted(len(evidence.tree), 'thought')} came to an answer.")
+    elif not passed:
+        lines.append(f"The check let none of {sum(ends.values())} answers pass: {_listed(ends)}.")
+    elif known is not None:
         lines.append(f"No path came to the known answer; they came to {_listed(ends)}.")
     else:
-        lines.append(f"The check let none of {sum(ends.values())} answers pass: {_listed(ends)}.")
+        lines.append(f"The paths contradict each other: {_listed(passed)}.")
     lines += [
         f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)}.'
         for attempt in evidence.refuted()[:3]
@@ -148,8 +162,13 @@ def explanation(steps: Sequence[Step], at: int, check: Check) -> str:
 
 def question(steps: Sequence[Step], at: int) -> str:
     """What the student is asked."""
-    remarks = "".join(f"{_veiled(remark, steps, at)}\n" for remark in steps[at].remarks)
-    return f"{remarks}Step {at + 1} of {len(steps)}: what comes next? ({COMMANDS})"
+    return f"Step {at + 1} of {len(steps)}: what comes next? ({COMMANDS})"
+
+
+def led_to(text: str, steps: Sequence[Step], at: int) -> str:
+    """`text`, and what the solution remarks before the step of number `at`."""
+    remarks = steps[at].remarks if at < len(steps) else ()
+    return "\n".join([text, *(_veiled(remark, steps, at) for remark in remarks)])
 
 
 def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str | None) -> str:
