@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from functools import partial
@@ -66,6 +67,24 @@ assert not {"langgraph", "langchain_core", "openai", "anyio", "asyncio"} & set(s
 )
 def test_a_search_needs_no_langgraph(name: str) -> None:
     run_python(f"{BLOCK}\nimport spex_agents.{name}")
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        ("search", set()),
+        ("engines", {"search"}),
+        ("rewards", {"search", "engines"}),
+        ("speculation", {"search", "engines", "rewards"}),
+        ("nodes", {"search", "engines", "rewards", "speculation"}),
+    ],
+)
+def test_imports_point_one_way(room: str, below: set[str]) -> None:
+    package = Path(spex_agents.__file__).parent
+    code = "\n".join(file.read_text() for file in (package / room).rglob("*.py"))
+    imported = set(re.findall(r"^ *from spex_agents\.(\w+)", code, re.MULTILINE))
+    assert room in imported
+    assert {name for name in imported if (package / name).is_dir()} == {room, *below}
 
 
 def test_without_langgraph_the_nodes_say_what_is_missing() -> None:

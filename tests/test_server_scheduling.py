@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spex_agents.server.admission import IDLE_SECONDS, RECENT_STEPS
-from spex_agents.server.messages import (
+from spex_agents.engines.sglang_messages import (
     DEMANDED,
     RETRACTED,
     SPECULATIVE,
@@ -16,6 +15,7 @@ from spex_agents.server.messages import (
     decode,
     is_below,
 )
+from spex_agents.server.admission import IDLE_SECONDS, RECENT_STEPS
 from spex_agents.server.scheduling import Scheduling
 from spex_agents.server.step_times import StepTimes
 

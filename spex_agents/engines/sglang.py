@@ -14,10 +14,10 @@ from spex_agents.engines.openai import OpenAIEngine
 from spex_agents.engines.openai_calls import BrokenReply
 from spex_agents.engines.openai_reply import Reply
 from spex_agents.engines.retry import Retries
+from spex_agents.engines.sglang_messages import DEMANDED, SPECULATIVE
 from spex_agents.engines.sglang_prompts import PromptReader
 from spex_agents.engines.sglang_server import SGLangServer, id_of
 from spex_agents.engines.sglang_workers import generate_fields, read_workers
-from spex_agents.server.messages import DEMANDED, SPECULATIVE
 
 
 class SGLangEngine(OpenAIEngine):

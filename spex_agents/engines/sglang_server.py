@@ -22,9 +22,9 @@ from spex_agents.engines.openai_server import Caller
 from spex_agents.engines.retry import Retries, attempt_id
 from spex_agents.engines.sglang_http import Connection
 from spex_agents.engines.sglang_info import ServerInfo, read_info
+from spex_agents.engines.sglang_messages import DEMANDED, END, SPECULATIVE, Message, Verb, owner_of
 from spex_agents.engines.sglang_workers import ASK_SECONDS, GenerateReply, Workers
 from spex_agents.errors import EngineError
-from spex_agents.server.messages import DEMANDED, END, SPECULATIVE, Message, Verb, owner_of
 
 logger = logging.getLogger(__name__)
 

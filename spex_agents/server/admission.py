@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
+from spex_agents.engines.sglang_messages import RETRACTED, SPECULATIVE, owner_of
 from spex_agents.server.counters import Counters
-from spex_agents.server.messages import RETRACTED, SPECULATIVE, owner_of
 from spex_agents.server.step_times import StepTimes
 
 RECENT_STEPS = 8

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from spex_agents.server import messages
-from spex_agents.server.messages import DEMANDED
+from spex_agents.engines import sglang_messages as messages
+from spex_agents.engines.sglang_messages import DEMANDED
 from spex_agents.server.scheduling import scheduling_of
 
 logger = logging.getLogger(__name__)

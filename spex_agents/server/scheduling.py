@@ -11,9 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from spex_agents.server.admission import Admission, is_speculative
-from spex_agents.server.counters import Counters
-from spex_agents.server.messages import (
+from spex_agents.engines.sglang_messages import (
     DEMANDED,
     END,
     RETRACTED,
@@ -21,6 +19,8 @@ from spex_agents.server.messages import (
     Message,
     is_below,
 )
+from spex_agents.server.admission import Admission, is_speculative
+from spex_agents.server.counters import Counters
 
 REMEMBERED = 4096
 """Messages kept for requests that have not arrived yet: a message may overtake its request."""

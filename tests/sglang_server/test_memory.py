@@ -13,8 +13,8 @@ from asking import TAG
 from launching import launch
 
 from spex_agents.engines.retry import Retries
+from spex_agents.engines.sglang_messages import DEMANDED, END, SPECULATIVE
 from spex_agents.engines.sglang_server import SGLangServer
-from spex_agents.server.messages import DEMANDED, END, SPECULATIVE
 
 CACHE = 2048
 """Tokens."""
