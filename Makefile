@@ -9,7 +9,7 @@ SGLANG_READY := .venv-sglang/.ready
 .PHONY: test test-sglang demo docs lint clean
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not sglang"
+	$(BIN)/python -m pytest -m "not slow and not sglang" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m "slow and not sglang"
 
 # 11 GB, with no need of a GPU; SGLang pins packages that the rest would not.
