@@ -17,6 +17,10 @@ class EngineError(SpexError):
     """An engine could not write or score a thought, after its retries."""
 
 
+class PromptTooLong(EngineError):
+    """A prompt does not fit the context of an engine's model."""
+
+
 class RewardError(SpexError):
     """A reward failed, is not a number, or lies outside its range."""
 

@@ -37,6 +37,7 @@ class Answer:
     top: Mapping[str, float] = field(default_factory=dict)
     usage: int | None = None
     error_code: int | str = 500
+    said: str = ""
 
 
 class ScriptedServer:
@@ -83,7 +84,8 @@ class ScriptedServer:
         self.ids.append(request.headers["X-Request-Id"])
         answer = self.script.popleft() if self.script else self.default
         if answer.status != 200:
-            error = {"message": f"scripted {answer.status}", "type": "scripted"}
+            said = answer.said or f"scripted {answer.status}"
+            error = {"message": said, "type": "scripted"}
             return JSONResponse({"error": error}, status_code=answer.status)
         return StreamingResponse(self._stream(answer, body), media_type="text/event-stream")
 

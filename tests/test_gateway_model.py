@@ -166,9 +166,9 @@ async def test_what_the_clients_ask_in_vain_is_an_error_that_they_know(running: 
         with pytest.raises(openai.NotFoundError, match="among spex, small"):
             await ask(model="gpt-5", messages=MESSAGES)
         too_long: Any = [{"role": "user", "content": "word " * 5000}]
-        with pytest.raises(openai.InternalServerError, match="context=2048") as failed:
+        with pytest.raises(openai.BadRequestError, match="context=2048") as failed:
             await ask(model=MODEL, messages=too_long)
-        assert failed.value.status_code == 502
+        assert failed.value.code == "context_length_exceeded"
         with pytest.raises(openai.APIError, match="context=2048"):
             async for _ in await ask(model=MODEL, messages=too_long, stream=True):
                 pass

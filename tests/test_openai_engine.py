@@ -246,12 +246,13 @@ async def test_failure_is_tried_again_with_the_same_seed_and_a_new_id(
     ("answer", "message"),
     [
         (Answer(status=400), "answered 400"),
+        (Answer(status=400, said="the context length is 9"), "refused the prompt .*shorten"),
         (Answer(status=401), "api_key="),
         (Answer(status=404), "base_url must end"),
         (Answer(then="error", error_code=400), "scripted error"),
         (Answer(finish="content_filter"), "finish_reason='content_filter'"),
     ],
-    ids=["400", "401", "404", "400-in-stream", "content-filter"],
+    ids=["400", "context", "401", "404", "400-in-stream", "content-filter"],
 )
 async def test_refusal_is_not_tried_again(
     server: ScriptedServer, engine: OpenAIEngine, answer: Answer, message: str

@@ -21,7 +21,7 @@ from spex_agents.engines._llama import CHUNK, Llama
 from spex_agents.engines._streams import Streams
 from spex_agents.engines.base import Load
 from spex_agents.engines.cut import cut
-from spex_agents.errors import EngineError, SpexError
+from spex_agents.errors import EngineError, PromptTooLong, SpexError
 from spex_agents.search.tree import Thought
 
 _LAST_STEP = 10.0
@@ -242,7 +242,7 @@ class Batcher:
         if not job.tokens:
             raise EngineError("the prompt has no tokens: give a message or the reply's beginning")
         if len(job.tokens) >= self._context:
-            raise EngineError(
+            raise PromptTooLong(
                 f"the prompt has {len(job.tokens)} tokens, but context={self._context} must hold "
                 "it and at least one more: shorten the prompt, or raise "
                 "EmbeddedEngine(context=...)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -13,9 +14,12 @@ import openai
 from spex_agents.engines.base import Request
 from spex_agents.engines.cut import cut
 from spex_agents.engines.openai_reply import Reply
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineError, PromptTooLong
 
 CLOSE_SECONDS = 2.0
+
+_CONTEXT = re.compile(r"context (length|size|window)", re.IGNORECASE)
+"""How servers say that a prompt is too long for their model: SGLang, vLLM, llama.cpp, OpenAI."""
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
@@ -142,6 +146,8 @@ def refuses_connections(error: BaseException) -> bool:
 
 def explain(error: Exception, url: str, *, tries: int) -> EngineError:
     """The error to raise: where it failed, why, and what to do."""
+    if isinstance(error, openai.BadRequestError) and _CONTEXT.search(error.message):
+        return PromptTooLong(f"{url} refused the prompt ({error.message}): shorten it")
     if isinstance(error, openai.APIStatusError):
         remedy = {
             401: "pass the server's key as api_key=",

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from spex_agents.errors import EngineError, SettingsError, SpexError
+from spex_agents.errors import EngineError, PromptTooLong, SettingsError, SpexError
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,9 @@ def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiE
         found = _GIVEN.match(str(error))
         param = None if found is None else (names or {}).get(found[1])
         return ApiError(400, str(error), param=param)
+    if isinstance(error, PromptTooLong):
+        said = _PASSWORD.sub("//", str(error))
+        return ApiError(400, said, param="messages", code="context_length_exceeded")
     if isinstance(error, EngineError):
         said = _PASSWORD.sub("//", str(error))
         return ApiError(502, said, kind="server_error", code="engine_failed")
