@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "gateway.md"
 def test_the_quickstart_runs_as_printed(tmp_path: Path) -> None:
     _, start, ask, *_ = (block.text for block in blocks(PAGE, "sh"))
     create, serve = start.splitlines()
-    ((_, python),) = blocks(PAGE, "py")
+    (_, python), *_ = blocks(PAGE, "py")
     environment = with_scripts({})
 
     def run(*command: str) -> str:
