@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from gateways import process
+from gateways import gateway, process
 from processes import eventually
 
+from examples.coding_assistant import agent
 from examples.coding_assistant.__main__ import app
 from examples.coding_assistant.agent import create_coder
 from examples.coding_assistant.asking import Answer, Event, Here
@@ -261,6 +263,44 @@ def test_a_thought_s_code_ends_with_its_block() -> None:
     assert program_in("```python\na\n```\n\n```\nb\n```") == "a"
 
 
+async def latest(http: httpx.AsyncClient) -> dict[str, Any]:
+    """What a gateway says of the search that was begun last."""
+    (search,) = (await http.get("/v1/searches", params={"limit": 1})).json()["data"]
+    return dict(search)
+
+
+async def test_a_client_that_comes_back_finds_the_search_where_it_was() -> None:
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+    written = 0
+
+    async def write(question: str, steps: Sequence[str], seed: int) -> str:
+        nonlocal written
+        if written:
+            waiting.set()
+            await go_on.wait()
+        written += 1
+        return f" return x * {written}\n```"
+
+    body = {"model": "mine/coder/rstar-2", "messages": [{"role": "user", "content": DOUBLE}]}
+    returning = {"Idempotency-Key": "once"}
+    async with (
+        gateway(agents={"coder": agent}, more={"mine": Proposer(write)}) as running,
+        running.http() as http,
+    ):
+        first = asyncio.create_task(http.post("/v1/chat/completions", json=body, headers=returning))
+        async with asyncio.timeout(30):
+            await waiting.wait()
+            first.cancel()
+            while (search := await latest(http))["state"] == "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        go_on.set()
+        done = await http.post("/v1/chat/completions", json=body, headers=returning)
+        tree = (await http.get(f"/v1/searches/{search['id']}")).json()["tree"]
+    assert done.json()["choices"][0]["message"]["content"].endswith("2 of 2 tests passed.")
+    assert [row["id"] for row in tree] == ["0", "0.0", "0.1"]
+    assert written == 2
+
+
 # Its client.
 
 SCRIPT = """
@@ -278,10 +318,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
     """A gateway in a process of its own, where the agent's model knows one program."""
     place = tmp_path_factory.mktemp("gateway")
     (place / "script.py").write_text(SCRIPT)
-    agent = ("--agent", "coder=examples.coding_assistant:agent")
+    served = ("--agent", "coder=examples.coding_assistant:agent")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
-        with process(place, *agent, "--engine", "mine=script:engine") as (run, url):
+        with process(place, *served, "--engine", "mine=script:engine") as (run, url):
             yield run.pid, url
 
 
@@ -323,15 +363,15 @@ def test_the_tree_does_not_depend_on_where_it_grows(served: tuple[int, str]) -> 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_search_down_to_the_sandbox(served: tuple[int, str]) -> None:
-    gateway, url = served
+    serving, url = served
     endless = f"{DOUBLE}\n\n```python\nimport time\ntime.sleep(1000)\nassert True\n```"
     command = [*COMMAND, endless, "--gateway", f"{url}/v1", "--model", "mine/coder"]
     with subprocess.Popen(command, cwd=ROOT, stdout=-3, stderr=-1, text=True) as run:
-        assert eventually(lambda: sandboxed(gateway) != [], 30)
+        assert eventually(lambda: sandboxed(serving) != [], 30)
         run.send_signal(signal.SIGINT)
         _, errors = run.communicate()
     assert (run.returncode, errors.splitlines()[-1]) == (130, "interrupted")
-    assert eventually(lambda: sandboxed(gateway) == [], 10)
+    assert eventually(lambda: sandboxed(serving) == [], 10)
     (latest,) = httpx.get(f"{url}/v1/searches", params={"limit": 1}).json()["data"]
     assert latest["state"] == "suspended"
 

@@ -1,7 +1,8 @@
 """Seconds to the first program that passes: ``python -m examples.coding_assistant.bench``.
 
 Each problem is searched without speculation and with it, in alternating order, and by as many whole
-programs at once; every search has a sandbox of its own, which knows no program yet. One round each.
+programs at once; every search has a sandbox of its own, which knows no program yet. One round each,
+and each prompt is read once before.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from rich.table import Table
 from examples.coding_assistant.agent import create_coder
 from examples.coding_assistant.asking import Event, Here
 from examples.coding_assistant.problems import easy, named
-from examples.coding_assistant.search import POLICY
+from examples.coding_assistant.search import POLICY, TEMPLATE
+from examples.coding_assistant.task import Task
 from examples.coding_assistant.testing import UnitTests
 from spex_agents.bench.plot import check_figure
 from spex_agents.cli import options
 from spex_agents.cli.choices import make_engine
 from spex_agents.cli.exits import exit_codes
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
+from spex_agents.engines.base import Request, Sampling
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search import BestOfN
 from spex_agents.speculation.config import Speculation
@@ -93,7 +95,6 @@ async def measure(
         delay: Seconds that every run of the tests sleeps: for suites that take their time.
         seed: Decides all of it.
     """
-    await _wake(engine)
     rows = []
     for number, (name, request) in enumerate(requests.items()):
         asked = f"{request}\n\n```python\nimport time\n\ntime.sleep({delay})\nassert True\n```"
@@ -103,6 +104,7 @@ async def measure(
             "on": {"policy": policy, "speculation": Speculation()},
             "whole": {"policy": whole, **plain},
         }
+        await _read(engine, request)
         runs = {}
         for way in WAYS if number % 2 else ("on", "off", "whole"):
             print(f"{name}, {way}", file=sys.stderr)
@@ -130,9 +132,10 @@ async def _run(engine: AnyEngine, request: str, search: Mapping[str, Any], seed:
     )
 
 
-async def _wake(engine: AnyEngine) -> None:
-    prompt = Prompt((Message("user", "Hello"),))
-    await engine.generate(prompt, Request(id="wake", seed=0), sampling=Sampling(), max_tokens=4)
+async def _read(engine: AnyEngine, request: str) -> None:
+    """Have the prompt read before anything is timed: the first search would do it for all."""
+    prompt = TEMPLATE.prompt(Task.read(request).question, ())
+    await engine.generate(prompt, Request(id="read", seed=0), sampling=Sampling(), max_tokens=1)
 
 
 def table(rows: Sequence[Row], title: str) -> Table:
