@@ -476,6 +476,9 @@ def test_a_piped_lesson(tell: Callable[..., tuple[int, str]]) -> None:
     assert "Right: Monday: 13 + 6 = 19\nStep 2 of 6" in output
     assert "The answer is 49. Hints: 1. Slips: none." in output
     assert code == 0
+    code, output = tell("--number", "1", lines="25\n")
+    assert output.endswith("This lesson is over; --again begins it anew.\n")
+    assert code == 0
     code, output = tell("--number", "1", "--again", lines="")
     assert "Step 1 of 6" in output
     assert code == 0

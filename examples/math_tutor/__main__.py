@@ -103,6 +103,7 @@ def lesson(
 ) -> None:
     """Learn to solve a problem, step by step: give a step or its value, hint, explain, or give up.
 
+    "quit", or the end of the input, leaves the lesson; the same command goes on with it.
     The reward is a calculator by default, and the model's confidence where nothing is calculated.
     The engine is that of SPEX_ENGINE by default, or else embedded.
     """
@@ -185,6 +186,8 @@ def _teach(runner: asyncio.Runner, asked: dict[str, Any], sitting: Sitting) -> b
     with Console(stderr=True).status("Looking for a solution ...") as status:
         awaited = runner.run(sitting.begin(asked, _Progress(status)))
     _print(console, runner.run(sitting.news()))
+    if awaited is None and runner.run(sitting.status()) != "unsolved":
+        console.print("This lesson is over; --again begins it anew.")
     while awaited is not None:
         console.print(Text(awaited, "bold"))
         if (line := _line(console)) is None:

@@ -21,7 +21,8 @@ def create_math_tutor(
     Its input is ``{"question": ..., "known": ..., "student": ...}``; all but the question may be
     left out. It stops at an interrupt for each line of the student, and goes on by
     ``Command(resume=line)``. What the tutor says are the AI messages of its state. A run that was
-    broken off in the search goes on with it, by `None` for input.
+    broken off in the search goes on with it, by `None` for input. Its nodes are asynchronous: call
+    `ainvoke` or `astream`, with ``durability="sync"`` if a killed process is to lose nothing.
 
     Args:
         engine: Who writes thoughts.
