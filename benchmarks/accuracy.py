@@ -17,9 +17,8 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from spex_agents import demo
+from spex_agents import demo, make_engine
 from spex_agents.bench.figures import wilson
-from spex_agents.cli.choices import make_engine
 from spex_agents.engines.base import Engine, Request
 from spex_agents.problems import Stated, read_problems
 from spex_agents.rewards import Confidence, Reward

@@ -37,7 +37,7 @@ REFERENCE: Mapping[str, tuple[str, ...]] = {
     "view": ("recording.recording",),
     "problems": (),
     "demo": (),
-    "cli": ("choices",),
+    "named": (),
     "server.gateway": ("app.create_gateway", "keys"),
     "sandbox": ("run.run",),
     "errors": (),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.openai import OpenAIEngine
     from spex_agents.engines.proposer import Proposer
     from spex_agents.engines.sglang import SGLangEngine
+    from spex_agents.named import make_engine
     from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
     from spex_agents.rewards import Verifier
     from spex_agents.search import Beam, BestOfN, Limits, Rebase, Rstar
@@ -32,6 +33,7 @@ _HOMES = {
     "create_tot_graph": "nodes",
     "create_tot_node": "nodes",
     "create_tot_tool": "nodes",
+    "make_engine": "named",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "create_tot_graph",
     "create_tot_node",
     "create_tot_tool",
+    "make_engine",
 ]
 
 

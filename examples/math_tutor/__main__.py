@@ -26,8 +26,8 @@ from examples.math_tutor.classroom import Sitting, opened
 from examples.math_tutor.graph import create_math_tutor
 from examples.math_tutor.memory import recall
 from examples.math_tutor.problems import DEFAULT, LIMITS, SAMPLING, Choice, check_of, task
+from spex_agents import make_engine
 from spex_agents.cli import options
-from spex_agents.cli.choices import make_engine
 from spex_agents.cli.exits import exit_codes
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import Speculation, check_question

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from examples.math_tutor.checks import Check
-from spex_agents.cli.choices import make_reward
 from spex_agents.engines.base import PromptTemplate, Sampling
 from spex_agents.errors import SettingsError
+from spex_agents.named import make_reward
 from spex_agents.problems import ProblemSet, Stated, load
 from spex_agents.rewards import Reward
 from spex_agents.search import Limits
 
 if TYPE_CHECKING:
-    from spex_agents.cli.choices import AnyEngine
+    from spex_agents.named import AnyEngine
 
 DEFAULT = "weekday-sums"
 LIMITS = Limits(depth=12, step_tokens=64, path_tokens=400)

@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 from spex_agents.cli import options
-from spex_agents.cli.choices import make_engine, make_reward, run_with
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH
 from spex_agents.cli.policies import named_policies
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError
+from spex_agents.named import make_engine, make_reward, run_with
 from spex_agents.search.answers import check_vote
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import POLICIES

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spex_agents.cli import options
-from spex_agents.cli.choices import load_named, make_engine
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import SettingsError
+from spex_agents.named import load_named, make_engine
 
 if TYPE_CHECKING:
-    from spex_agents.cli.choices import AnyEngine
+    from spex_agents.named import AnyEngine
     from spex_agents.server.gateway.settings import Agent
 
 gateway = typer.Typer(

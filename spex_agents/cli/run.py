@@ -13,12 +13,12 @@ from uuid import uuid4
 from rich.console import Console
 
 from spex_agents import demo
-from spex_agents.cli.choices import run_with
 from spex_agents.cli.live import live_view
 from spex_agents.cli.recordings import pair_in, writable, write_pair
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
 from spex_agents.errors import SettingsError
+from spex_agents.named import run_with
 from spex_agents.problems import Stated, read_problems
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
@@ -28,7 +28,7 @@ from spex_agents.speculation.solve import Result, run_to_end
 from spex_agents.view import recording
 
 if TYPE_CHECKING:
-    from spex_agents.cli.choices import AnyEngine
+    from spex_agents.named import AnyEngine
 
 
 def run(

@@ -10,10 +10,10 @@ import typer
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
-from spex_agents.cli.choices import make_engine, measured_config, run_with
 from spex_agents.cli.exits import exit_codes
 from spex_agents.engines.trace import dump
 from spex_agents.errors import SettingsError
+from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import Speculation

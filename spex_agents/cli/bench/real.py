@@ -11,8 +11,8 @@ import typer
 from spex_agents.bench.case import label
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.cli import options
-from spex_agents.cli.choices import make_engine, measured_config, run_with
 from spex_agents.cli.exits import exit_codes
+from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import SearchConfig, Speculation
@@ -20,7 +20,7 @@ from spex_agents.speculation.config import SearchConfig, Speculation
 if TYPE_CHECKING:
     from spex_agents.bench.drafts import DraftComparison
     from spex_agents.bench.real import Comparison, Pair
-    from spex_agents.cli.choices import AnyEngine
+    from spex_agents.named import AnyEngine
 
 
 def real(

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
-from spex_agents.cli.choices import REWARDS, make_reward
 from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
+from spex_agents.named import REWARDS, make_reward
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.search.limits import Limits

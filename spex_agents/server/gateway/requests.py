@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from spex_agents.cli.choices import REWARDS
 from spex_agents.engines.base import PromptTemplate
 from spex_agents.errors import SettingsError
+from spex_agents.named import REWARDS
 from spex_agents.nodes.node import question_in
 from spex_agents.rewards.aggregate import By
 from spex_agents.search.answers import Vote

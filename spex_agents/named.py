@@ -1,4 +1,4 @@
-"""What the command line's words stand for: engines and rewards by name."""
+"""What words stand for, on the command line and in settings: engines and rewards by name."""
 
 from __future__ import annotations
 
