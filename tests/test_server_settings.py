@@ -125,7 +125,15 @@ def test_a_taken_port_is_refused() -> None:
 
 
 def test_a_free_port_is_found() -> None:
-    assert choose_port("127.0.0.1", 0) > 0
+    found = {choose_port("127.0.0.1", 0) for _ in range(20)}
+    assert len(found) > 1
+    # Beyond that the system gives ports to outgoing connections before the server listens.
+    assert found <= set(range(1024, 32768))
+
+
+def test_a_host_of_another_machine_is_refused_for_any_port() -> None:
+    with pytest.raises(SettingsError, match=r"192\.0\.2\.1:0 cannot be listened at"):
+        choose_port("192.0.2.1", 0)
 
 
 @pytest.mark.parametrize("model", ["/no/such/place", "./nowhere", "a/b/c", ""])

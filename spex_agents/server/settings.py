@@ -7,10 +7,14 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from random import SystemRandom
 
 from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 
 INSTALL = "pip install 'spex-agents[sglang]'"
+
+_OWN_PORTS = range(20_000, 32_768)
+"""Linux gives none to outgoing connections. A server listens minutes after its port is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,16 +155,19 @@ def choose_port(host: str, port: int) -> int:
         SettingsError: The port is taken, or the host is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise SettingsError(
-                f"{host}:{port} cannot be listened at: {error.strerror}; "
-                "stop what has it, or give another port (0: a free one)"
-            ) from error
-        return int(listener.getsockname()[1])
+    for candidate in [port] if port else SystemRandom().sample(_OWN_PORTS, 100):
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((host, candidate))
+            except OSError as error:
+                refusal = error
+            else:
+                return candidate
+    raise SettingsError(
+        f"{host}:{port} cannot be listened at: {refusal.strerror}; "
+        "stop what has it, or give another port (0: a free one)"
+    ) from refusal
 
 
 def shares(serving: Serving) -> tuple[float, float]:
