@@ -12,7 +12,7 @@ from spex_agents.errors import SettingsError
 FORMATS = ("svg", "png", "pdf")
 # Okabe and Ito's, which colour-blind readers can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000", "#999999")
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X<"  # one more than colors: 72 pairs before one comes again
 
 
 def check_figure(file: Path) -> None:
@@ -33,6 +33,7 @@ def draw(lines: Sequence[Line], title: str, file: Path) -> None:
     """Draw the lines of a comparison, the same picture each time."""
     import matplotlib as mpl  # noqa: PLC0415 (optional)
     from matplotlib.figure import Figure  # noqa: PLC0415 (as above)
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415 (as above)
 
     with mpl.rc_context({"svg.hashsalt": "spex", "font.size": 10}):
         figure = Figure(figsize=(8.0, 4.6), layout="constrained")
@@ -54,6 +55,9 @@ def draw(lines: Sequence[Line], title: str, file: Path) -> None:
                 )
         axes.set(xlabel="seconds a problem: hollow without speculation, filled with it")
         axes.set(ylabel="right answers, % (95 % interval)", title=title, xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)

@@ -269,7 +269,7 @@ class Batcher:
             job.logprobs.append(logprob)
             job.request.tokens += 1
         ended = llama.ends(token)
-        text = llama.text(job.written[:-1] if ended else job.written)
+        text = llama.text(job.tokens[-1], job.written[:-1] if ended else job.written)
         text, cut_off = cut(text, sampling.stop)
         full = job.room == 0 or job.position + 1 >= self._context
         if not (ended or cut_off or full):

@@ -113,10 +113,15 @@ class Llama:
             raise EngineError(f"label {label!r} has no token: give a non-empty label")
         return int(tokens[0])
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens` after others: with the space that they begin with."""
-        # Behind a letter: a text of its own, or after nothing but space, would be stripped.
-        return str(self._vocab.detokenize([*self._letter, *tokens]))[1:]
+    def text(self, before: int, tokens: Sequence[int]) -> str:
+        """The text of `tokens` after the token `before`, with the space that it begins with.
+
+        Empty lines at the beginning of a line are left out: they would be steps without a word.
+        """
+        # Behind a letter: what comes after nothing but space would be stripped of its own.
+        head = self._vocab.detokenize([*self._letter, before])
+        text = str(self._vocab.detokenize([*self._letter, before, *tokens]))[len(head) :]
+        return text.lstrip("\n") if head.endswith("\n") else text
 
     def ends(self, token: int) -> bool:
         return bool(self._vocab.is_eog(token))
