@@ -36,6 +36,9 @@ T = TypeVar("T")
 RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
 LISTENER: Final = "__spex_listener"
 
+END_SECONDS: Final = 3 * CLOSE_SECONDS
+"""Time for a cancelled run to end: its session may take `CLOSE_SECONDS` for its calls alone."""
+
 STEPS: Final = 2**31
 """A recursion limit out of reach, for a search bounds itself."""
 
@@ -148,10 +151,10 @@ async def apart(work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         task.cancel()
         try:
-            await until_ended(task, seconds=CLOSE_SECONDS)
+            await until_ended(task, seconds=END_SECONDS)
         finally:
             if not task.done():
-                logger.warning("a run of the graph did not end in %s s", CLOSE_SECONDS)
+                logger.warning("a run of the graph did not end in %s s", END_SECONDS)
             elif not task.cancelled():
                 task.exception()  # the cancellation is what the caller hears of
         raise
