@@ -86,8 +86,16 @@ class Streams:
     def _is_copied(self, stream: int) -> bool:
         """Whether another stream's text begins with all that this one holds."""
         held = self._held[stream]
-        others = (other for index, other in enumerate(self._held) if index != stream)
-        return any(other[: len(held)] == held for other in others)
+        if not held:
+            return True
+        last = len(held) - 1
+        return any(
+            index != stream
+            and last < len(other)
+            and other[last] == held[last]  # a branch mostly differs there: no need to compare more
+            and other[: len(held)] == held
+            for index, other in enumerate(self._held)
+        )
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
