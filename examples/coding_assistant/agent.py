@@ -28,7 +28,7 @@ from spex_agents.nodes import (
     question_in,
     tree_of,
 )
-from spex_agents.speculation.events import Listener, ThoughtEvent
+from spex_agents.speculation.events import Listener, ThoughtEvent, thought_event
 from spex_agents.speculation.ledger import Ledger
 
 ROUNDS = 2
@@ -123,7 +123,7 @@ def create_coder(
             path=[number], text=_aim(task), tokens=0, finish="step", ends=False, logprobs=None
         )
         if listener is not None:
-            listener(_accepted(number, row["text"]))
+            listener(thought_event((number,), "accepted", text=row["text"], tokens=0))
         asked = {"question": state["task"], "seed": state["subject"]["seed"]}
         found = await searching.ainvoke(asked, inner_config(config, answers=False, listener=tell))
         thoughts: list[ThoughtRow] = found["thoughts"]
@@ -208,19 +208,6 @@ def _below(number: int, listener: Listener) -> Listener:
         listener(event)
 
     return tell
-
-
-def _accepted(number: int, text: str) -> ThoughtEvent:
-    return {
-        "type": "thought",
-        "id": str(number),
-        "parent": "",
-        "status": "accepted",
-        "text": text,
-        "reward": None,
-        "seconds": None,
-        "tokens": 0,
-    }
 
 
 def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:

@@ -59,6 +59,28 @@ class LedgerEvent(TypedDict):
 Listener: TypeAlias = Callable[[ThoughtEvent], None]
 
 
+def thought_event(
+    path: Path,
+    status: Status,
+    *,
+    text: str = "",
+    reward: float | None = None,
+    seconds: float | None = None,
+    tokens: int | None = None,
+) -> ThoughtEvent:
+    """The event that something has happened to the thought at `path`."""
+    return {
+        "type": "thought",
+        "id": path_id(path),
+        "parent": path_id(path[:-1]),
+        "status": status,
+        "text": text,
+        "reward": reward,
+        "seconds": seconds,
+        "tokens": tokens,
+    }
+
+
 def path_id(path: Path) -> str:
     """The name of a path in events and request ids: ``0.3.1``; the root's is empty."""
     return ".".join(map(str, path))

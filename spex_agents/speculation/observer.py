@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from spex_agents.search.tree import Path, Thought
-from spex_agents.speculation.events import Listener, Status, ThoughtEvent, path_id
+from spex_agents.speculation.events import Listener, Status, path_id, thought_event
 from spex_agents.speculation.jobs import Job
 from spex_agents.speculation.ledger import Ledger
 from spex_agents.speculation.telemetry import ThoughtSpans
@@ -132,15 +132,7 @@ class Observer:
         """Tell the listener, and nobody else."""
         if self.listener is not None:
             seconds = asyncio.get_running_loop().time() - self._opened
-            self.listener(
-                ThoughtEvent(
-                    type="thought",
-                    id=path_id(path),
-                    parent=path_id(path[:-1]),
-                    status=status,
-                    text=text,
-                    reward=reward,
-                    seconds=round(seconds, 6),
-                    tokens=tokens,
-                )
+            event = thought_event(
+                path, status, text=text, reward=reward, seconds=round(seconds, 6), tokens=tokens
             )
+            self.listener(event)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from spex_agents.errors import SettingsError
-from spex_agents.speculation.events import ThoughtEvent, path_id
+from spex_agents.speculation.events import thought_event
 
 Event: TypeAlias = Mapping[str, Any]
 
@@ -86,10 +86,10 @@ class Events:
     def recall(self, rows: Mapping[str, Any]) -> None:
         """Tell what a graph's state has, unless it has been told."""
         for row in rows["thoughts"]:
-            tokens = row["tokens"]
-            self.tell(_event(row, status="accepted", text=row["text"], tokens=tokens))
+            path, tokens = tuple(row["path"]), row["tokens"]
+            self.tell(thought_event(path, "accepted", text=row["text"], tokens=tokens))
         for row in rows["rewards"]:
-            self.tell(_event(row, status="scored", reward=row["reward"]))
+            self.tell(thought_event(tuple(row["path"]), "scored", reward=row["reward"]))
 
     async def over(self) -> None:
         """Wait until the search does not run any more."""
@@ -128,24 +128,3 @@ class Events:
                     await changed.wait()
             except TimeoutError:
                 yield None
-
-
-def _event(
-    row: Mapping[str, Any],
-    *,
-    status: Literal["accepted", "scored"],
-    text: str = "",
-    reward: float | None = None,
-    tokens: int | None = None,
-) -> ThoughtEvent:
-    path = tuple(row["path"])
-    return {
-        "type": "thought",
-        "id": path_id(path),
-        "parent": path_id(path[:-1]),
-        "status": status,
-        "text": text,
-        "reward": reward,
-        "seconds": None,
-        "tokens": tokens,
-    }
