@@ -92,7 +92,7 @@ class KeyFile:
         key = None
         if scheme.lower() == "bearer":
             try:
-                key = self.all().get(_hash(secret.strip()))
+                key = self.all().get(sha256_of(secret.strip()))
             except SettingsError as error:
                 logger.exception("nobody is let in")
                 raise ApiError(
@@ -145,7 +145,7 @@ class KeyFile:
             raise SettingsError(f"name={key.name!r}: there is such a key; revoke it first")
         secret = PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*rows, {**asdict(replace(key, sha256=_hash(secret))), "created": made}])
+        self._write([*rows, {**asdict(replace(key, sha256=sha256_of(secret))), "created": made}])
         return secret
 
     def revoke(self, name: str) -> None:
@@ -186,8 +186,8 @@ class KeyFile:
             raise SettingsError(f"keys={str(self.path)!r}: cannot write: {error}") from error
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+def sha256_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _key(row: dict[str, Any], path: Path) -> Key:

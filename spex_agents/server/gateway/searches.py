@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from contextlib import AsyncExitStack
@@ -17,7 +16,7 @@ from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, explain, stopping
 from spex_agents.server.gateway.events import ENDED
 from spex_agents.server.gateway.graphs import AnyGraph, search_graph
-from spex_agents.server.gateway.keys import Anyone, Key, KeyFile
+from spex_agents.server.gateway.keys import Anyone, Key, KeyFile, sha256_of
 from spex_agents.server.gateway.quotas import Quotas
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.runs import Runs
@@ -83,10 +82,10 @@ class Searches:
             ApiError: It is refused: the request is not valid, a limit is reached, or the gateway
                 is about to stop.
         """
-        fingerprint = _sha256(request.model_dump_json(exclude={"stream", "stream_options"}))
+        fingerprint = sha256_of(request.model_dump_json(exclude={"stream", "stream_options"}))
         identity = uuid4().hex
         if idempotency is not None:
-            identity = _sha256(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
+            identity = sha256_of(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
         graph = self._graph(request, share=key.name if self.quotas.may_waste(key) else None)
         known = self._alive.get(identity)
         if known is not None and known.task is not None and known.task.cancelling():
@@ -224,7 +223,3 @@ def _revoked(search: Search) -> ApiError:
         f"the key {search.owner!r} was revoked: its searches have ended",
         code="key_revoked",
     )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
