@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Prompt, Request, Sampling
-from spex_agents.engines.cut import cut, tokens_of_step
+from spex_agents.engines.cut import cut, estimated_tokens, tokens_of_step
 from spex_agents.engines.gate import Gate
 from spex_agents.engines.own_task import in_own_task
 from spex_agents.engines.retry import Retries
@@ -242,7 +242,7 @@ class ChatModelEngine(Closing):
         text = str(message.text)
         if count := self._model.custom_get_token_ids:
             return len(count(text))
-        return max(chunks, -(-len(text) // 4))
+        return max(chunks, estimated_tokens(text))
 
 
 def _finish_reason(message: AIMessageChunk) -> str:

@@ -17,6 +17,7 @@ from spex_agents.engines.base import (
     Request,
     Sampling,
 )
+from spex_agents.engines.cut import estimated_tokens
 from spex_agents.engines.gate import Gate
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
@@ -143,7 +144,7 @@ def _thought(found: object, *, whole: bool) -> Thought | None:
         return None
     ends = whole or not found
     return Thought(
-        text=found, tokens=-(-len(found) // 4), finish="stop" if ends else "step", ends=ends
+        text=found, tokens=estimated_tokens(found), finish="stop" if ends else "step", ends=ends
     )
 
 

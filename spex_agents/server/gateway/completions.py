@@ -8,12 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from spex_agents.engines.base import PromptTemplate
+from spex_agents.engines.cut import estimated_tokens
 from spex_agents.server.gateway.errors import ApiError, stopping
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
-
-CHARACTERS = 4
-"""Of a token, about, where the engine does not count the prompt's."""
 
 
 class AssistantMessage(BaseModel):
@@ -141,7 +139,7 @@ def usage_of(search: Search) -> Usage:
             turn.content
             for turn in asked.told_by(PromptTemplate()).prompt(asked.question, ()).messages
         )
-        prompt, details = -(-len(text) // CHARACTERS), PromptDetails(estimated=True)
+        prompt, details = estimated_tokens(text), PromptDetails(estimated=True)
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=spent.useful_tokens,
