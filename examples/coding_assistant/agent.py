@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Annotated, Any, TypedDict, Unpack, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -212,9 +212,6 @@ def _below(number: int, listener: Listener) -> Listener:
 
 def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Two reports of ledgers as one."""
-    names = {figure.name for figure in fields(Ledger)}
-    whole = Ledger()
-    for report in (one, other):
-        figures: Any = {name: value for name, value in report.items() if name in names}
-        whole.add(Ledger(**figures))
+    whole = Ledger.of(one)
+    whole.add(Ledger.of(other))
     return whole.report()

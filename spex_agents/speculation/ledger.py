@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +79,13 @@ class Ledger:
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
         self.slowest_abort = slowest
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self:
+        """The ledger that a `report` tells of; a figure it lacks is 0."""
+        return cls(
+            **{figure.name: report[figure.name] for figure in fields(cls) if figure.name in report}
+        )
 
     def report(self) -> dict[str, float]:
         """The figures and their ratios, as plain data."""

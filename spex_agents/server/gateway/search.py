@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
 from spex_agents.nodes.state import tree_of
@@ -20,8 +20,6 @@ from spex_agents.speculation.ledger import Ledger
 
 State: TypeAlias = Literal["running", "suspended", "done", "failed"]
 """Suspended: its clients have left; it goes on where it was when it is asked for again."""
-
-_FIGURES = tuple(figure.name for figure in fields(Ledger))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True, kw_only=True)
@@ -71,7 +69,7 @@ class Search:
         told = cast(ThoughtEvent | LedgerEvent, event)
         if told["type"] == "ledger":
             known = self.spent.prompt_tokens  # each run asks for it anew; it is counted once
-            self.spent.add(Ledger(**{name: told["ledger"][name] for name in _FIGURES}))  # type: ignore[arg-type]
+            self.spent.add(Ledger.of(told["ledger"]))
             self.spent.prompt_tokens = known or self.spent.prompt_tokens
             return
         if (seconds := told["seconds"]) is not None:  # runs of a search follow each other
@@ -160,7 +158,7 @@ class Search:
             "result": self.result,
             "error": None if self.error is None else self.error.saved(),
             "seconds": self.seconds,
-            "spent": {name: getattr(self.spent, name) for name in _FIGURES},
+            "spent": asdict(self.spent),
             "rows": self.rows,
         }
         return Record(self.id, self.owner, self.state, self.created, body)
