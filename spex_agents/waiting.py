@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import anyio
+
+T = TypeVar("T")
 
 
 async def until_ended(work: asyncio.Future[Any], *, seconds: float | None = None) -> None:
@@ -43,3 +46,23 @@ async def until_ended(work: asyncio.Future[Any], *, seconds: float | None = None
                 first = first or error
     if first is not None:
         raise first
+
+
+async def in_thread(
+    function: Callable[..., T], *arguments: Any, given_up: Callable[[], object] | None = None
+) -> T:
+    """Run `function` in a worker thread, which is waited for even if the caller is cancelled.
+
+    Args:
+        function: A thread cannot be cancelled, and must not be left behind.
+        *arguments: Its own.
+        given_up: Called when the caller is cancelled, to tell the thread.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if given_up is not None:
+            given_up()
+        await until_ended(work)
+        raise

@@ -28,7 +28,7 @@ from spex_agents.sandbox.isolation import (
     walled,
 )
 from spex_agents.sandbox.seccomp import refusals
-from spex_agents.waiting import until_ended
+from spex_agents.waiting import in_thread
 
 Status: TypeAlias = Literal["ok", "failed", "time", "memory", "processes", "output"]
 """ok: exit code 0; failed: another, or a signal; else the cap that ended the program."""
@@ -150,13 +150,7 @@ async def run(
     """
     wall = chosen(isolation)
     stopped = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(_run, code, stdin, limits, wall, stopped))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stopped.set()
-        await until_ended(work)
-        raise
+    return await in_thread(_run, code, stdin, limits, wall, stopped, given_up=stopped.set)
 
 
 def _run(

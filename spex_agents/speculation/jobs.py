@@ -14,7 +14,7 @@ from spex_agents.engines.base import Request
 from spex_agents.errors import SessionClosed
 from spex_agents.search.tree import Path, Thought, derive_seed
 from spex_agents.speculation.events import path_id
-from spex_agents.waiting import until_ended
+from spex_agents.waiting import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -182,13 +182,3 @@ async def settled(
         if (error := job.task.exception()) is not None and not job.guess:
             raise error
     return known[path]
-
-
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run `function` in a worker thread, which is waited for even if the caller is cancelled."""
-    work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await until_ended(work)  # a thread cannot be cancelled, and must not be left behind
-        raise
