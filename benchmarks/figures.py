@@ -17,6 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spex_agents.answers.termination import ExactStop, MarginStop
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
@@ -25,7 +26,6 @@ from spex_agents.bench.targets import TARGETS
 from spex_agents.search import Policy, Rebase, Rstar
 from spex_agents.search.registry import POLICIES, make_policy
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.termination import ExactStop, MarginStop
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 GREY, BLUE, ORANGE, GREEN, RED = "#999999", "#0072B2", "#E69F00", "#009E73", "#D55E00"

@@ -22,8 +22,9 @@ import anyio
 from rich.console import Console
 from rich.table import Table
 
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError
 
 

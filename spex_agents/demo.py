@@ -10,11 +10,12 @@ from __future__ import annotations
 from itertools import product
 from random import Random
 
-from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.engines.base import Engine, Sampling
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.problems.kinds import Stated
-from spex_agents.rewards.arithmetic import Calculator
+from spex_agents.rewards.checking.arithmetic import Calculator
 from spex_agents.search.limits import Limits
-from spex_agents.search.rebase import Rebase
+from spex_agents.search.policies.rebase import Rebase
 from spex_agents.speculation.config import SearchConfig
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")

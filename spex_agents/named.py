@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from spex_agents import rewards
 from spex_agents.engines.base import Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.embedded import EmbeddedEngine
-from spex_agents.engines.hardware import HARDWARE
-from spex_agents.engines.proposer import Proposer
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.functions import Proposer
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.aggregate import WAYS
+from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search import Limits, Policy
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from spex_agents.engines.openai import OpenAIEngine
+    from spex_agents.engines.openai.engine import OpenAIEngine
 
     AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
 
@@ -63,7 +63,7 @@ def make_engine(
             )
         return SimulatedEngine(hardware=hardware)
     if name.startswith(("http://", "https://")):
-        from spex_agents.engines.sglang import engine_at  # noqa: PLC0415 (half a second)
+        from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)
 
         return engine_at(name, model=model, api_key=api_key)
     if ":" in name:

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import anyio
 
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
-from spex_agents.engines.sglang import SGLangEngine
-from spex_agents.engines.sglang_server import SGLangServer
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards import Confidence, Reward
 from spex_agents.search import Limits, Policy, Thought, Tree

@@ -17,7 +17,7 @@ from node_runs import idle
 from processes import SPEX
 
 from spex_agents.engines.base import Engine
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.server.gateway.access import Parts
 from spex_agents.server.gateway.app import create_gateway
 from spex_agents.server.gateway.keys import KeyFile

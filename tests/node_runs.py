@@ -9,11 +9,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from spex_agents.engines.base import Prompt, Request, Sampling
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards.simulated import SimulatedReward
-from spex_agents.search.rebase import Rebase
+from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.tree import Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solve import solve

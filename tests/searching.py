@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spex_agents.engines.base import Features, Load, Prompt, Request, Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.hardware import Hardware
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Features, Load, Request, Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.errors import EngineError
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
@@ -20,7 +21,7 @@ from spex_agents.search import Expand, Limits, Policy, Rebase, Thought, Tree
 from spex_agents.search.policy import Decision
 from spex_agents.search.tree import Path
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.session import Session
 
 QUESTION = "What is 5 + 7?"

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from searching import QUESTION, WatchedEngine, make_engine, run_search
 
 from spex_agents.bench.trace import TraceReward
-from spex_agents.engines.base import Prompt, PromptTemplate, Request, Sampling
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.trace import Recorded, TraceWorld
-from spex_agents.engines.world import SyntheticWorld, quality_in
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt, PromptTemplate
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.trace import Recorded, TraceWorld
+from spex_agents.engines.simulated.world import SyntheticWorld, quality_in
 from spex_agents.search import (
     Decision,
     Expand,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.search import Limits, Policy, RstarActions, Thought, TotBfs, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solve import solve

@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spex_agents.answers import symbolic
+from spex_agents.answers.equivalence import canonical, plain_form
+from spex_agents.answers.extract import extract_answer
+from spex_agents.answers.votes import Ballot, Vote, check_vote, elect, tally
 from spex_agents.errors import SettingsError
-from spex_agents.search import symbolic
-from spex_agents.search.answers import (
-    Ballot,
-    Vote,
-    canonical,
-    check_vote,
-    elect,
-    extract_answer,
-    plain_form,
-    tally,
-)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from spex_agents.bench.sim import run
 from spex_agents.bench.targets import TARGETS
 from spex_agents.bench.trace import TraceReward, record, shipped_trace
 from spex_agents.cli import app
-from spex_agents.engines.base import Prompt, PromptTemplate
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.trace import Recorded, TraceWorld, dump
+from spex_agents.engines.prompts import Prompt, PromptTemplate
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.trace import Recorded, TraceWorld, dump
 from spex_agents.errors import RewardError, SettingsError, SpexError
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase, Rstar, Tree

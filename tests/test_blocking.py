@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 from searching import QUESTION, config, make_engine, search
 
-from spex_agents.engines.hardware import Hardware
+from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Ets, Policy, Rebase, Rstar, Tree
 from spex_agents.search.policy import Decision, State
@@ -170,7 +170,7 @@ async def test_closing_waits_for_a_forecast_and_applies_nothing_of_it() -> None:
 async def test_closing_goes_on_without_a_forecast_that_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("spex_agents.speculation.jobs.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("spex_agents.speculation.running.jobs.CLOSE_SECONDS", 0.05)
     tasks, selector = asyncio.all_tasks(), Selector({})
     opened = session(Blocking(width=2), selector)
     await opened.decide()

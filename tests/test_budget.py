@@ -9,13 +9,13 @@ import pytest
 from searching import make_engine, run_search
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.hardware import Hardware
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Path, Rebase, Rstar
-from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solve import solve
 
 TOKENS = 50

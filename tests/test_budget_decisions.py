@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
-from spex_agents.speculation.budget import Budget
-from spex_agents.speculation.capacity import StepTime
-from spex_agents.speculation.turns import FAIR, Offers, Searcher
+from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.capacity import StepTime
+from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
 
 HEADROOM = 16.0
 

@@ -15,8 +15,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
+from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.chat_model import NEXT_STEP, ChatModelEngine
+from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 

@@ -29,7 +29,7 @@ from examples.coding_assistant.task import Task
 from examples.coding_assistant.testing import LIMITS, UnitTests
 from spex_agents import Proposer
 from spex_agents.engines.base import Request
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.search import Limits, Rstar
 from spex_agents.search.tree import Thought

@@ -24,8 +24,8 @@ from spex_agents.bench.tally import GREEDY, MAJORITY, control, summarise
 from spex_agents.cli import app
 from spex_agents.cli.policies import named_policies
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import RewardError, SettingsError
 from spex_agents.problems import SETS, ProblemSet, Stated
 from spex_agents.rewards import SimulatedReward

@@ -17,22 +17,22 @@ from printed import PAGES, README, ROOT, without_blocks
 from spex_agents.search.registry import POLICIES
 
 HOMES = (
+    "answers",
     "engines.base",
     "engines.chat_model",
     "engines.embedded",
+    "engines.functions",
     "engines.openai",
-    "engines.proposer",
-    "engines.sglang",
+    "engines.prompts",
+    "engines.sglang.engine",
     "engines.simulated",
     "nodes",
     "nodes.middleware",
     "rewards",
-    "rewards.process",
+    "rewards.asking.process",
     "sandbox",
     "search",
-    "speculation.budget",
-    "speculation.config",
-    "speculation.termination",
+    "speculation",
     "view",
 )
 PUBLIC: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ def test_there_are_keywords_to_check() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_page_of_a_policy_tells_its_defaults(name: str) -> None:
     module, _, attribute = POLICIES[name].partition(".")
-    policy = getattr(import_module(f"spex_agents.search.{module}"), attribute)
+    policy = getattr(import_module(f"spex_agents.search.policies.{module}"), attribute)
     page = (ROOT / "docs" / "policies" / f"{name}.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^## Settings$(.*?)^## ", page, re.MULTILINE | re.DOTALL)
     told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", table, re.MULTILINE))

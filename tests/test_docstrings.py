@@ -13,7 +13,7 @@ import spex_agents
 
 # These need a server's packages, or load the language model.
 OPTIONAL = ("spex_agents.server",)
-MODEL = ("spex_agents.engines.embedded",)
+MODEL = ("spex_agents.engines.embedded.engine",)
 
 
 def modules() -> list[str]:

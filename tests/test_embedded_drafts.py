@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spex_agents.engines._drafts import Lookup
-from spex_agents.engines._llama import Llama, bundled_model
-from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.base import Load, Request, Sampling
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.embedded.llama import Llama, bundled_model
+from spex_agents.engines.embedded.lookup import Lookup
+from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import SettingsError
 from spex_agents.search.tree import Thought
 
@@ -209,7 +210,9 @@ def test_rejected_drafts_leave_the_cache() -> None:
 def test_a_cache_that_the_model_cannot_have_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundled_model()
     assert path is not None
-    monkeypatch.setattr("spex_agents.engines._llama._CACHE_TYPES", (12, 30))  # blocks of 256
+    monkeypatch.setattr(
+        "spex_agents.engines.embedded.llama._CACHE_TYPES", (12, 30)
+    )  # blocks of 256
     llama = Llama(path, slots=2, context=256, threads=2, draft_tokens=4)
     assert llama.batch_invariant()
     llama.close()

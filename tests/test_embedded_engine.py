@@ -10,8 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.base import Load, Request, Sampling
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 

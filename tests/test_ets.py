@@ -17,9 +17,9 @@ from searching import run_search
 
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.search import Ets, Expand, Rebase, Thought, Tree
-from spex_agents.search.embedding import KEPT, Vectors, static_vectors
+from spex_agents.search.policies.embedding import KEPT, Vectors, static_vectors
+from spex_agents.search.policies.tree_program import clusters, keep
 from spex_agents.search.tree import Path
-from spex_agents.search.tree_program import clusters, keep
 from spex_agents.speculation.config import Speculation
 
 LN2 = math.log(2)
@@ -167,7 +167,7 @@ def test_the_model_that_comes_with_it_tells_steps_apart() -> None:
 def test_the_model_leaves_the_logging_of_the_program_alone() -> None:
     code = (
         "import logging\n"
-        "from spex_agents.search.embedding import static_vectors\n"
+        "from spex_agents.search.policies.embedding import static_vectors\n"
         "static_vectors(['a'])\n"
         "print(logging.root.handlers, logging.root.level)"
     )
@@ -244,7 +244,8 @@ def test_a_missing_package_is_told_when_the_policy_is_made(
     package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spex_agents.search.embedding.find_spec", lambda name: None if name == package else name
+        "spex_agents.search.policies.embedding.find_spec",
+        lambda name: None if name == package else name,
     )
     with pytest.raises(SettingsError, match=rf"{package} is missing.*'spex-agents\[ets\]'"):
         Ets()

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.gate import Gate
+from spex_agents.engines.calls.gate import Gate
 
 
 async def enter(gate: Gate, request: Request, entered: list[str]) -> None:

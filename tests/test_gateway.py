@@ -14,9 +14,10 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 from scripted_server import Answer, scripted_server
 
-from spex_agents.engines.base import Prompt, Request, Sampling
-from spex_agents.engines.openai import OpenAIEngine
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Rebase, Thought

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS
 
 from spex_agents.server.gateway.keys import Key, KeyFile
-from spex_agents.speculation.budget import Budget
+from spex_agents.speculation.slots.budget import Budget
 
 PATH = "/v1/chat/completions"
 HOLD = (

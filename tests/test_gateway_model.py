@@ -15,8 +15,9 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from spex_agents.engines.base import PromptTemplate, Request, Sampling
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.prompts import PromptTemplate
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

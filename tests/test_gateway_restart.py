@@ -12,8 +12,8 @@ import httpx
 import pytest
 from gateways import ASKED, gateway, process
 
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.speculation.config import SearchConfig

@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from spex_agents.engines.base import Prompt
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
-from spex_agents.rewards.arithmetic import evaluate
+from spex_agents.rewards.checking.arithmetic import evaluate
 from spex_agents.search import Thought
 from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.server.gateway.logs import JsonLines

@@ -23,9 +23,10 @@ from searching import (
 
 from spex_agents import create_tot_graph
 from spex_agents.bench.trace import record
-from spex_agents.engines.base import Prompt, Request, Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards import Aggregate, Cached, Ensemble, GroupVote, as_reward
 from spex_agents.search import (

@@ -30,7 +30,7 @@ from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import mark
 from examples.math_tutor.steps import form, given, number, stated
 from examples.math_tutor.words import hints, no_solution
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.nodes import tree_of
 from spex_agents.rewards import Confidence
 from spex_agents.search import Policy, Rebase, Rstar

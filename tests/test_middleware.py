@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
-from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.nodes.middleware import SpexMiddleware
 from spex_agents.search import Beam, BestOfN, Policy, Rebase

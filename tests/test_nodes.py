@@ -23,17 +23,17 @@ from node_runs import (
     tree_hash,
 )
 
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.embedded import EmbeddedEngine
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.world import goodness, quality_in
+from spex_agents.answers.termination import MaxTokens
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.world import goodness, quality_in
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import create_tot_graph, tree_of
 from spex_agents.rewards import Verifier
 from spex_agents.search import Beam, BestOfN, Limits, Policy, Rebase, Rstar
 from spex_agents.search.tree import derive_seed
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.termination import MaxTokens
 
 POLICIES = [Rebase(width=6), Beam(beams=4, width=2), BestOfN(width=4), Rstar(rollouts=4, width=2)]
 

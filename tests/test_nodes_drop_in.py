@@ -20,9 +20,9 @@ from node_runs import (
     tree_hash,
 )
 
-from spex_agents.engines.base import Prompt
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes import create_tot_node
 from spex_agents.nodes.node import question_in

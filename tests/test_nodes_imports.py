@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import spex_agents
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.engine import SimulatedEngine
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -74,9 +74,9 @@ def test_a_search_needs_no_langgraph(name: str) -> None:
     [
         ("search", set()),
         ("engines", {"search"}),
-        ("rewards", {"search", "engines"}),
-        ("speculation", {"search", "engines", "rewards"}),
-        ("nodes", {"search", "engines", "rewards", "speculation"}),
+        ("rewards", {"answers", "search", "engines"}),
+        ("speculation", {"answers", "search", "engines", "rewards"}),
+        ("nodes", {"answers", "search", "engines", "rewards", "speculation"}),
     ],
 )
 def test_imports_point_one_way(room: str, below: set[str]) -> None:

@@ -26,8 +26,8 @@ from node_runs import (
     tree_hash,
 )
 
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.nodes import create_tot_graph
 from spex_agents.search import Beam, Policy, Rebase, Rstar

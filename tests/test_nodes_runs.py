@@ -29,8 +29,8 @@ from node_runs import (
     tree_hash,
 )
 
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
 from spex_agents.nodes import apart, create_tot_graph, create_tot_node
 from spex_agents.nodes.run import Run

@@ -40,11 +40,11 @@ from node_runs import (
     thread,
 )
 
-from spex_agents.engines.base import Prompt
 from spex_agents.engines.chat_model import ChatModelEngine
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.embedded import EmbeddedEngine
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, PolicyError
 from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool, tree_of
 from spex_agents.nodes.middleware import SpexMiddleware

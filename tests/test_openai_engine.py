@@ -11,9 +11,10 @@ import anyio.lowlevel
 import pytest
 from scripted_server import Answer, ScriptedServer, scripted_server
 
-from spex_agents.engines.base import Engine, Message, Prompt, Request, Sampling
-from spex_agents.engines.dialects import LLAMA_CPP, OPENAI, SGLANG, VLLM, Dialect, chatml
-from spex_agents.engines.openai import OpenAIEngine
+from spex_agents.engines.base import Engine, Request, Sampling
+from spex_agents.engines.openai.dialects import LLAMA_CPP, OPENAI, SGLANG, VLLM, Dialect, chatml
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 

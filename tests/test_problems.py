@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spex_agents.engines.clock import run_virtual
+from spex_agents.answers import extract_answer
+from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import SettingsError
 from spex_agents.problems import SETS, Coding, Countdown, Stated, kinds, load, read_problems, sets
 from spex_agents.problems.countdown import expression
-from spex_agents.rewards.arithmetic import evaluate
-from spex_agents.search import extract_answer
+from spex_agents.rewards.checking.arithmetic import evaluate
 
 LEAF = st.integers(1, 30).map(lambda number: (str(number), [number]))
 TREE = st.recursive(

@@ -12,11 +12,12 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from scripted_server import serve
 
-from spex_agents.engines.base import Message, Prompt, Request
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.base import Request
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError, RewardError, SettingsError
-from spex_agents.rewards.process import ProcessReward
-from spex_agents.rewards.profiles import (
+from spex_agents.rewards.asking.process import ProcessReward
+from spex_agents.rewards.asking.profiles import (
     MATH_SHEPHERD,
     PROFILES,
     QWEN_MATH,

@@ -16,11 +16,12 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from spex_agents import create_tot_graph, create_tot_node, create_tot_tool
 from spex_agents._functions import check_async
-from spex_agents.engines.base import Message, Prompt, Request, Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.proposer import Proposer, as_engine
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.world import SyntheticWorld
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.functions import Proposer, as_engine
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.world import SyntheticWorld
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.nodes import tree_of
 from spex_agents.rewards import GroupVote

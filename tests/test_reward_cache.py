@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from searching import QUESTION, WatchedEngine, config, make_engine, run_search
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards import Aggregate, Cached, Judge, Reward, SimulatedReward, VoteConfidence
-from spex_agents.rewards.aggregate import WAYS, By
+from spex_agents.rewards.combining.aggregate import WAYS, By
 from spex_agents.search import BestOfN, Expand, Rebase, Thought, Tree
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.session import Session

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import RewardError, SettingsError
 from spex_agents.rewards import (
     Calculator,

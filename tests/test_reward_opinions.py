@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searching import QUESTION, make_engine, run_search
 
-from spex_agents.engines.base import Features, Message, Prompt, Request, Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.embedded import EmbeddedEngine
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Features, Request, Sampling
+from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards import Aggregate, Cached, Confidence, Ensemble, GroupVote, Judge, Value
 from spex_agents.rewards.confidence import Over

@@ -10,18 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from spex_agents.engines.base import (
-    Engine,
-    Features,
-    Message,
-    Prompt,
-    PromptTemplate,
-    Request,
-    Sampling,
-)
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.world import SyntheticWorld, goodness
+from spex_agents.engines.base import Engine, Features, Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.world import SyntheticWorld, goodness
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards import (
     Calculator,
@@ -33,7 +26,7 @@ from spex_agents.rewards import (
     VoteConfidence,
     as_reward,
 )
-from spex_agents.rewards.arithmetic import Rule
+from spex_agents.rewards.checking.arithmetic import Rule
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solve import solve

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from spex_agents.errors import SettingsError
 from spex_agents.search import Expand, Path, Rstar, Thought, Tree, draw
+from spex_agents.search.policies.rstar_actions import RstarActions
 from spex_agents.search.policy import State
-from spex_agents.search.rstar_actions import RstarActions
 
 FOLLOWS = {
     "question": ["A1"] * 3 + ["A2"] + ["A3"] * 3 + ["A5"],

@@ -14,10 +14,10 @@ import pytest
 from processes import eventually, writing_to
 
 from spex_agents.errors import EngineError
-from spex_agents.server import launcher, plan
-from spex_agents.server.launcher import serve
-from spex_agents.server.plan import Status, Worker
-from spex_agents.server.settings import Serving
+from spex_agents.server.launch import launcher, plan
+from spex_agents.server.launch.launcher import serve
+from spex_agents.server.launch.plan import Status, Worker
+from spex_agents.server.launch.settings import Serving
 
 SERVER = """
 import sys

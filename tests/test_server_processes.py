@@ -12,9 +12,9 @@ import pytest
 from processes import eventually, writing_to
 
 from spex_agents.errors import SettingsError
-from spex_agents.server.launcher import serve
-from spex_agents.server.settings import Serving, check_installed
-from spex_agents.server.worker_process import last_lines, running
+from spex_agents.server.launch.launcher import serve
+from spex_agents.server.launch.settings import Serving, check_installed
+from spex_agents.server.launch.worker_process import last_lines, running
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -26,7 +26,7 @@ time.sleep(1000)
 LAUNCHER = """
 import os, subprocess, sys, time
 worker = (
-    "import os, sys, time; from spex_agents.server.worker import die_with_parent;"
+    "import os, sys, time; from spex_agents.server.launch.worker import die_with_parent;"
     "die_with_parent(launcher=int(sys.argv[1])); print('up', flush=True); time.sleep(1000)"
 )
 subprocess.Popen([sys.executable, "-c", worker, str(os.getpid())])
@@ -77,7 +77,9 @@ def test_a_worker_dies_with_a_killed_launcher(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("launcher", ["launcher=1", ""])
 def test_a_process_whose_parent_is_gone_ends_at_once(launcher: str) -> None:
-    code = f"from spex_agents.server.worker import die_with_parent; die_with_parent({launcher})"
+    code = (
+        f"from spex_agents.server.launch.worker import die_with_parent; die_with_parent({launcher})"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", f"{code}; print('lives')"],
         capture_output=True,

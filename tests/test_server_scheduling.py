@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spex_agents.engines.sglang_messages import (
+from spex_agents.engines.sglang.protocol import (
     DEMANDED,
     RETRACTED,
     SPECULATIVE,
@@ -15,9 +15,9 @@ from spex_agents.engines.sglang_messages import (
     decode,
     is_below,
 )
-from spex_agents.server.admission import IDLE_SECONDS, RECENT_STEPS
-from spex_agents.server.scheduling import Scheduling
-from spex_agents.server.step_times import StepTimes
+from spex_agents.server.plugin.admission import IDLE_SECONDS, RECENT_STEPS
+from spex_agents.server.plugin.scheduling import Scheduling
+from spex_agents.server.plugin.step_times import StepTimes
 
 
 @dataclass(eq=False)
@@ -144,7 +144,7 @@ def test_a_runs_own_guesses_stay_beside_its_demanded_work() -> None:
 def test_guesses_wait_while_others_pause_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler, spex = scheduling(ridge=10, slowdown=0.0)
     now = 100.0
-    monkeypatch.setattr("spex_agents.server.admission.perf_counter", lambda: now)
+    monkeypatch.setattr("spex_agents.server.plugin.admission.perf_counter", lambda: now)
     spex.admission.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     guesses = [Queued(f"other/0.{child}/thought-1;") for child in range(3)]
     scheduler.waiting_queue = list(guesses)

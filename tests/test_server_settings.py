@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from spex_agents.errors import SettingsError
-from spex_agents.server import command_lines
-from spex_agents.server.command_lines import (
+from spex_agents.server.cpu.device import STAND_IN, Memory, cpu_environment, has_cuda
+from spex_agents.server.launch import command_lines
+from spex_agents.server.launch.command_lines import (
     command,
     device_groups,
     environment,
     router_command,
     static_fraction,
 )
-from spex_agents.server.cpu import STAND_IN, Memory, cpu_environment, has_cuda
-from spex_agents.server.settings import Serving, choose_port, shares
+from spex_agents.server.launch.settings import Serving, choose_port, shares
 
 on_cpu = pytest.mark.skipif(has_cuda(), reason="tells what happens without a GPU")
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from searching import FLAT, QUESTION, WatchedEngine, check_idle, config, make_engine, search
 
-from spex_agents.engines.base import Prompt, Request, Sampling
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.hardware import Hardware
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.answers.termination import MaxTokens
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.errors import (
     EngineError,
     PolicyError,
@@ -26,13 +28,12 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Beam, Expand, Finish, Limits, Policy, Rebase, Thought, Tree
 from spex_agents.search.policy import Decision, State
 from spex_agents.search.tree import Path, TreeView
-from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Known, Speculation
-from spex_agents.speculation.events import ThoughtEvent
-from spex_agents.speculation.jobs import CLOSE_SECONDS
+from spex_agents.speculation.reporting.events import ThoughtEvent
+from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solve import solve
-from spex_agents.speculation.termination import MaxTokens
 
 
 def nothing(known: Known) -> dict[Path, float]:

@@ -12,10 +12,11 @@ import pytest
 from fastapi.responses import JSONResponse, Response
 from scripted_server import Answer, ScriptedServer, scripted_server
 
-from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
-from spex_agents.engines.openai import OpenAIEngine
-from spex_agents.engines.sglang import SGLangEngine, engine_at
-from spex_agents.engines.sglang_info import ServerInfo
+from spex_agents.engines.base import Load, Request, Sampling
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
+from spex_agents.engines.sglang.info import ServerInfo
 from spex_agents.errors import EngineError
 
 PROMPT = Prompt((Message("user", "2 + 2?"),))
@@ -311,7 +312,7 @@ async def test_a_request_that_runs_is_not_sent_anew() -> None:
 async def test_an_abort_that_does_nothing_leaves_the_request_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spex_agents.engines.sglang_server.CONFIRM_SECONDS", 0.2)
+    monkeypatch.setattr("spex_agents.engines.sglang.client.CONFIRM_SECONDS", 0.2)
     async with native(WITH_PRIORITIES) as server, engine(server, retries=0) as sglang:
         server.aborts = False
         server.server.script.append(Answer(then="queue"))

@@ -15,11 +15,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from scripted_server import serve
 
 from spex_agents.engines import base
-from spex_agents.engines.base import Load, Message, Prompt, Sampling
-from spex_agents.engines.openai_calls import BrokenReply
-from spex_agents.engines.sglang import SGLangEngine, engine_at
-from spex_agents.engines.sglang_prompts import PromptReader
-from spex_agents.engines.sglang_workers import GenerateReply, Worker, read_workers
+from spex_agents.engines.base import Load, Sampling
+from spex_agents.engines.openai.stream import BrokenReply
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
+from spex_agents.engines.sglang.prompts import PromptReader
+from spex_agents.engines.sglang.workers import GenerateReply, Worker, read_workers
 from spex_agents.errors import EngineError
 from spex_agents.search import Thought
 
@@ -265,7 +266,7 @@ async def test_a_worker_that_is_down_breaks_nothing(caplog: pytest.LogCaptureFix
 async def test_a_worker_that_hangs_does_not_delay_the_end_of_work_at_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    confirm = "spex_agents.engines.sglang_server.CONFIRM_SECONDS"
+    confirm = "spex_agents.engines.sglang.client.CONFIRM_SECONDS"
     monkeypatch.setattr(confirm, 60.0)
     workers = Native(), Native()
     async with behind_router(*workers) as router, engine(router) as sglang:
@@ -301,7 +302,7 @@ async def test_a_router_without_workers_is_asked_again() -> None:
 
 
 async def test_a_worker_that_joins_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spex_agents.engines.sglang_workers.LISTED_SECONDS", 0.0)
+    monkeypatch.setattr("spex_agents.engines.sglang.workers.LISTED_SECONDS", 0.0)
     workers = Native(), Native()
     async with behind_router(*workers) as router, engine(router) as sglang:
         late = router.workers.pop()

@@ -14,19 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_agents.engines.base import (
-    Engine,
-    Load,
-    Message,
-    Prompt,
-    PromptTemplate,
-    Request,
-    Sampling,
+from spex_agents.engines.base import Engine, Load, Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.simulated.clock import Deadlock, TasksLeft, VirtualLoop, run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import HARDWARE, Hardware
+from spex_agents.engines.simulated.world import (
+    SyntheticWorld,
+    World,
+    goodness,
+    quality_in,
+    whole_path,
 )
-from spex_agents.engines.clock import Deadlock, TasksLeft, VirtualLoop, run_virtual
-from spex_agents.engines.hardware import HARDWARE, Hardware
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.world import SyntheticWorld, World, goodness, quality_in, whole_path
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward

@@ -65,7 +65,7 @@ def pages(site: Path) -> Mapping[Path, Html]:
 def public_names() -> Iterator[str]:
     found = pkgutil.walk_packages(spex_agents.__path__, "spex_agents.")
     for package in ("spex_agents", *(module.name for module in found if module.ispkg)):
-        if package.startswith("spex_agents.server.cpu_kernel"):
+        if package.startswith("spex_agents.server.cpu.kernel"):
             continue
         names: list[str] = getattr(importlib.import_module(package), "__all__", [])
         yield from (f"{package}.{name}" for name in names)

@@ -21,11 +21,12 @@ from searching import (
     through_json,
 )
 
+from spex_agents.answers.termination import ExactStop, MarginStop
 from spex_agents.engines.base import Request
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.hardware import HARDWARE, Hardware
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.world import SyntheticWorld
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.hardware import HARDWARE, Hardware
+from spex_agents.engines.simulated.world import SyntheticWorld
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import (
     Beam,
@@ -48,13 +49,12 @@ from spex_agents.search.policy import Decision, State
 from spex_agents.search.prompts import SUBQUESTION
 from spex_agents.search.registry import make_policy, sizes
 from spex_agents.search.tree import TreeView
-from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.events import ThoughtEvent
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.events import ThoughtEvent
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.session import Session
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solve import Result, solve
-from spex_agents.speculation.termination import ExactStop, MarginStop
 
 
 class Greedy(Policy):

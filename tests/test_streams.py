@@ -5,8 +5,8 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spex_agents.engines._llama import Llama
-from spex_agents.engines._streams import Streams
+from spex_agents.engines.embedded.llama import Llama
+from spex_agents.engines.embedded.prefixes import Streams
 
 
 class Cells:

@@ -13,7 +13,7 @@ from node_runs import thread
 from tutoring import QUESTION, Adder
 
 from spex_agents.engines.base import Engine
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 
 ROOT = Path(__file__).parents[1]

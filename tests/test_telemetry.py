@@ -12,14 +12,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Rebase, Rstar
 from spex_agents.search.policy import Policy
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.reporting.telemetry import span
 from spex_agents.speculation.solve import Result, solve
-from spex_agents.speculation.telemetry import span
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_agents.errors import SettingsError
-from spex_agents.search.answers import Ballot, Vote, elect
-from spex_agents.speculation.termination import (
+from spex_agents.answers.termination import (
     ExactStop,
     MarginStop,
     MaxTokens,
     Standing,
     Stop,
 )
+from spex_agents.answers.votes import Ballot, Vote, elect
+from spex_agents.errors import SettingsError
 
 VOTES: Sequence[Vote] = ("majority", "weighted", "best")
 REWARDS = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1)

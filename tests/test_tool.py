@@ -7,7 +7,7 @@ from typing import Any
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.nodes import create_tot_tool
 from spex_agents.search import Rebase
 

@@ -15,8 +15,8 @@ from searching import config, make_engine
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import create_tot_graph
 from spex_agents.rewards import SimulatedReward
@@ -25,7 +25,7 @@ from spex_agents.search.policy import Policy
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.events import ThoughtEvent
+from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solve import Result, solve
 from spex_agents.view import live_page, run_page, streamed_recording
 

@@ -15,13 +15,13 @@ from playwright.async_api import Page, expect
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.events import ThoughtEvent
+from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solve import solve
 from spex_agents.view import recording, run_page
 

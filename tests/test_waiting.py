@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_agents.engines.clock import run_virtual
+from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.waiting import until_ended
 
 

@@ -11,8 +11,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from examples.math_tutor import Check, create_math_tutor
-from spex_agents.engines.base import Prompt, Request, Sampling
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import Calculator
 from spex_agents.search import Limits, Policy, Rebase
 from spex_agents.search.tree import Thought

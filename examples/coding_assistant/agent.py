@@ -28,8 +28,8 @@ from spex_agents.nodes import (
     question_in,
     tree_of,
 )
-from spex_agents.speculation.events import Listener, ThoughtEvent, thought_event
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.events import Listener, ThoughtEvent, thought_event
+from spex_agents.speculation.reporting.ledger import Ledger
 
 ROUNDS = 2
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from examples.coding_assistant.task import Task
-from spex_agents.engines.base import Prompt, PromptTemplate, Sampling
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.prompts import Prompt, PromptTemplate
 from spex_agents.nodes import SearchSettings
 from spex_agents.search import Limits, Rstar
 from spex_agents.search.action import STEP, Action

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from examples.coding_assistant.task import Task
 from spex_agents.engines.base import Request
-from spex_agents.engines.gate import Gate
+from spex_agents.engines.calls.gate import Gate
 from spex_agents.rewards import Cached
 from spex_agents.sandbox import Isolation, SandboxLimits, run
 from spex_agents.sandbox.isolation import chosen

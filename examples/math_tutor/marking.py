@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from examples.math_tutor.evidence import Attempt, Step
 from examples.math_tutor.steps import false_sum, given, number
 from spex_agents.problems.kinds import equal_to
-from spex_agents.rewards.arithmetic import evaluate
+from spex_agents.rewards.checking.arithmetic import evaluate
 
 LONGEST = 200
 CPU_SECONDS = 3.0

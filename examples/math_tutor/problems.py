@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from examples.math_tutor.checks import Check
-from spex_agents.engines.base import PromptTemplate, Sampling
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_reward
 from spex_agents.problems import ProblemSet, Stated, load

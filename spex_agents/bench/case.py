@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from spex_agents.answers.termination import Stop
 from spex_agents.bench.trace import TraceReward
 from spex_agents.engines.base import Engine
-from spex_agents.engines.fleet import Routing, SimulatedFleet
-from spex_agents.engines.hardware import HARDWARE, Hardware
-from spex_agents.engines.simulated import SimulatedEngine
-from spex_agents.engines.trace import TraceWorld
-from spex_agents.engines.world import World
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.fleet import Routing, SimulatedFleet
+from spex_agents.engines.simulated.hardware import HARDWARE, Hardware
+from spex_agents.engines.simulated.trace import TraceWorld
+from spex_agents.engines.simulated.world import World
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy
-from spex_agents.speculation.budget import Allocation, Budget
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.termination import Stop
+from spex_agents.speculation.slots.budget import Allocation, Budget
 
 DEPTHS = {"rstar": 5}
 """Depth caps by policy name; 10 for the others, as in the paper's settings."""

@@ -14,7 +14,7 @@ from statistics import median
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.real import timed, wake
 from spex_agents.engines.base import Request
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.tree import Thought
 from spex_agents.speculation.config import SearchConfig, check_question

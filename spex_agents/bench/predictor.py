@@ -8,8 +8,8 @@ from statistics import median, quantiles
 from time import thread_time
 
 from spex_agents.bench.figures import rounded
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Path, Policy, Rebase, Rstar, Tree
 from spex_agents.speculation.config import Forecast, Known, SearchConfig

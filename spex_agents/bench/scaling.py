@@ -10,7 +10,7 @@ from statistics import fmean
 from spex_agents.bench.case import Case
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.searches import Searches, searches
-from spex_agents.engines.fleet import Routing
+from spex_agents.engines.simulated.fleet import Routing
 from spex_agents.errors import at_least_one
 from spex_agents.speculation.config import Speculation
 

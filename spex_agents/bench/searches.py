@@ -13,13 +13,13 @@ from typing import Any
 
 from spex_agents.bench.case import Case
 from spex_agents.engines.base import Engine
-from spex_agents.engines.clock import run_virtual
-from spex_agents.engines.fleet import SimulatedFleet
-from spex_agents.engines.trace import TraceWorld
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.fleet import SimulatedFleet
+from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.errors import SpexError
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.events import Listener, ThoughtEvent
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.solve import Result, solve
 from spex_agents.view import recording
 

@@ -16,7 +16,7 @@ from spex_agents.bench.figures import rounded
 from spex_agents.bench.searches import searches
 from spex_agents.search import Tree
 from spex_agents.speculation.config import Forecast, Known, Speculation
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from spex_agents.answers.votes import Ballot, elect
 from spex_agents.bench.figures import rounded, wilson
-from spex_agents.search.answers import Ballot, elect
 
 GREEDY, MAJORITY = "greedy", "majority"
 """The baselines' names."""

@@ -8,7 +8,7 @@ from importlib.resources import files
 from statistics import fmean
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.trace import Recorded, TraceWorld, digest_before
+from spex_agents.engines.simulated.trace import Recorded, TraceWorld, digest_before
 from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.rewards.base import check_reward, check_single
 from spex_agents.rewards.simulated import delay

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH
@@ -18,7 +19,6 @@ from spex_agents.cli.policies import named_policies
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, make_reward, run_with
-from spex_agents.search.answers import check_vote
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig, Speculation

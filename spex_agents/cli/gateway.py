@@ -14,7 +14,7 @@ from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
 from spex_agents.engines.base import Sampling
-from spex_agents.engines.simulated import SimulatedEngine
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.named import load_named, make_engine
 

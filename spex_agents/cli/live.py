@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree as Branches
 
 from spex_agents.search.tree import ROOT, Path
-from spex_agents.speculation.jobs import Job
+from spex_agents.speculation.running.jobs import Job
 from spex_agents.speculation.session import Session
 from spex_agents.view.standings import mark
 

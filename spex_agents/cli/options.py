@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from spex_agents.engines.hardware import HARDWARE
+from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.search.registry import POLICIES, defaults
 
 SEARCH, ENGINE, SPECULATION, WORLD = "Search", "Engine", "Speculation", "Hardware and world"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.server.settings import Serving
+from spex_agents.server.launch.settings import Serving
 
 model = typer.Typer(help="Models for SGLang.", no_args_is_help=True)
 
@@ -152,7 +152,7 @@ def doctor(
     json: options.Json = False,
 ) -> None:
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
-    from spex_agents.server.doctor import examine  # noqa: PLC0415 (only here)
+    from spex_agents.server.launch.doctor import examine  # noqa: PLC0415 (only here)
 
     checks = examine(policy=policy, reward=reward, host=host, port=port)
     if json:
@@ -186,7 +186,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="Directory to write.")],
 ) -> None:
     """Write a GGUF file's model as a directory that SGLang loads (float32)."""
-    from spex_agents.server.models import convert_gguf, find_smollm2  # noqa: PLC0415 (torch)
+    from spex_agents.server.launch.models import convert_gguf, find_smollm2  # noqa: PLC0415 (torch)
 
     with exit_codes():
         convert_gguf(find_smollm2() if gguf == "smollm2" else Path(gguf), out)

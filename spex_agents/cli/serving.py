@@ -10,10 +10,10 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from spex_agents.server.launcher import serve
-from spex_agents.server.plan import Servers, Status, Worker
-from spex_agents.server.settings import Serving
-from spex_agents.server.worker_process import last_lines
+from spex_agents.server.launch.launcher import serve
+from spex_agents.server.launch.plan import Servers, Status, Worker
+from spex_agents.server.launch.settings import Serving
+from spex_agents.server.launch.worker_process import last_lines
 
 
 async def serve_until_signal(serving: Serving, *, json: bool) -> None:

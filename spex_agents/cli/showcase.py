@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents import demo
-from spex_agents.engines.embedded import EmbeddedEngine
+from spex_agents.answers import canonical
+from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.problems import Stated
-from spex_agents.search import BestOfN, canonical
+from spex_agents.search import BestOfN
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.events import ThoughtEvent
+from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solve import solve
 from spex_agents.view import recording
 

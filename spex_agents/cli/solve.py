@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_reward
-from spex_agents.search.answers import check_vote
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import SearchConfig, Speculation, check_question

@@ -11,7 +11,7 @@ from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.engines.trace import dump
+from spex_agents.engines.simulated.trace import dump
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits

@@ -8,11 +8,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from spex_agents.engines.base import Closing, Exactness, Features, Load, Prompt, Request, Sampling
-from spex_agents.engines.cut import cut, estimated_tokens, tokens_of_step
-from spex_agents.engines.gate import Gate
-from spex_agents.engines.own_task import in_own_task
-from spex_agents.engines.retry import Retries
+from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
+from spex_agents.engines.calls.cut import cut, estimated_tokens, tokens_of_step
+from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.calls.retries import Retries
+from spex_agents.engines.calls.tasks import in_own_task
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Finish, Thought
 
@@ -62,7 +63,7 @@ class ChatModelEngine(Closing):
     Example:
         >>> import anyio
         >>> from langchain_core.language_models import FakeListChatModel
-        >>> from spex_agents.engines.base import Message
+        >>> from spex_agents.engines.prompts import Message
         >>> engine = ChatModelEngine(FakeListChatModel(responses=["2 + 2 = 4. So ..."]))
         >>> prompt = Prompt((Message("user", "What is 2 + 2?"),))
         >>> async def main() -> Thought:

@@ -1,16 +1,25 @@
-"""Searches as LangGraph graphs and nodes."""
+"""Searches as LangGraph graphs, nodes, tools and agent middleware."""
 
-from spex_agents.nodes.graph import create_tot_graph, listener_of
-from spex_agents.nodes.node import create_tot_node, inner_config, question_in
-from spex_agents.nodes.run import apart
-from spex_agents.nodes.settings import SearchSettings
-from spex_agents.nodes.state import RewardRow, SearchState, Subject, ThoughtRow, append, tree_of
-from spex_agents.nodes.tool import create_tot_tool
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spex_agents._lazy import lazy
+
+if TYPE_CHECKING:
+    from spex_agents.nodes.graph import create_tot_graph, listener_of
+    from spex_agents.nodes.middleware import SpexMiddleware
+    from spex_agents.nodes.node import create_tot_node, inner_config, question_in
+    from spex_agents.nodes.run import apart
+    from spex_agents.nodes.settings import SearchSettings
+    from spex_agents.nodes.state import RewardRow, SearchState, Subject, ThoughtRow, append, tree_of
+    from spex_agents.nodes.tool import create_tot_tool
 
 __all__ = [
     "RewardRow",
     "SearchSettings",
     "SearchState",
+    "SpexMiddleware",
     "Subject",
     "ThoughtRow",
     "apart",
@@ -23,3 +32,24 @@ __all__ = [
     "question_in",
     "tree_of",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "RewardRow": "state",
+        "SearchSettings": "settings",
+        "SearchState": "state",
+        "SpexMiddleware": "middleware",
+        "Subject": "state",
+        "ThoughtRow": "state",
+        "apart": "run",
+        "append": "state",
+        "create_tot_graph": "graph",
+        "create_tot_node": "node",
+        "create_tot_tool": "tool",
+        "inner_config": "node",
+        "listener_of": "graph",
+        "question_in": "node",
+        "tree_of": "state",
+    },
+)

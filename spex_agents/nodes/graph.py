@@ -11,7 +11,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START
 
 from spex_agents.engines.base import Engine
-from spex_agents.engines.proposer import ProposeFunction
+from spex_agents.engines.functions import ProposeFunction
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.compiled import SearchBuilder
 from spex_agents.nodes.portal import portal
@@ -29,7 +29,7 @@ from spex_agents.nodes.state import (
 from spex_agents.nodes.told import new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
 from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.events import Listener
+from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
@@ -77,7 +77,7 @@ def create_tot_graph(
         SettingsError: The parts do not fit together.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> from spex_agents.search import Rebase
         >>> graph = create_tot_graph(SimulatedEngine(speed=1000), policy=Rebase(width=4)).compile()
         >>> graph.invoke({"question": "What is 5 + 7?"})["answer"]

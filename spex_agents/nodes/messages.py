@@ -17,8 +17,9 @@ from langchain_core.messages import (
 )
 from langchain_core.tools import BaseTool
 
-from spex_agents.engines.base import Features, Load, Prompt, Request, Sampling
-from spex_agents.engines.gate import Gate
+from spex_agents.engines.base import Features, Load, Request, Sampling
+from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
 

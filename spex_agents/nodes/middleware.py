@@ -13,21 +13,21 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import ensure_config
 
 from spex_agents._functions import check_async
-from spex_agents.engines.base import PromptTemplate
-from spex_agents.engines.gate import Gate
+from spex_agents.answers.votes import Ballot, elect
+from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.graph import listener_of
 from spex_agents.nodes.messages import Candidates, Handler, MessageReward, OfMessages
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.told import new_id, say
-from spex_agents.search.answers import Ballot, elect
 from spex_agents.search.limits import Limits
+from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy, voters
-from spex_agents.search.rebase import Rebase
 from spex_agents.search.tree import Tree
-from spex_agents.speculation.budget import Budget
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solve import run_to_end
 
 _TEMPLATE = PromptTemplate(system="", user="{question}", delimiter="\n")

@@ -9,13 +9,13 @@ from langchain_core.messages import BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from spex_agents.engines.base import Engine
-from spex_agents.engines.proposer import ProposeFunction
+from spex_agents.engines.functions import ProposeFunction
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.graph import create_tot_graph, listener_of
 from spex_agents.nodes.run import LISTENER, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.nodes.told import VOICE, Voice, reply
-from spex_agents.speculation.events import Listener
+from spex_agents.speculation.reporting.events import Listener
 
 
 def create_tot_node(
@@ -59,7 +59,7 @@ def create_tot_node(
 
     Example:
         >>> from langgraph.graph import START, MessagesState, StateGraph
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> from spex_agents.search import Rebase
         >>> node = create_tot_node(SimulatedEngine(speed=1000), policy=Rebase(width=4))
         >>> graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")

@@ -24,8 +24,8 @@ from spex_agents.errors import SessionClosed
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.events import LedgerEvent, Listener
-from spex_agents.speculation.jobs import CLOSE_SECONDS
+from spex_agents.speculation.reporting.events import LedgerEvent, Listener
+from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.waiting import until_ended
 

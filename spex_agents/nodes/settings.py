@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from spex_agents.engines.base import Engine, PromptTemplate, Sampling
-from spex_agents.engines.proposer import ProposeFunction, as_engine
+from spex_agents.answers.equivalence import Canonical
+from spex_agents.answers.extract import Extract
+from spex_agents.answers.termination import Stop
+from spex_agents.answers.votes import Vote
+from spex_agents.engines.base import Engine, Sampling
+from spex_agents.engines.functions import ProposeFunction, as_engine
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.rewards import Reward, RewardFunction, as_reward
-from spex_agents.search.answers import Canonical, Extract, Vote
 from spex_agents.search.limits import Limits
+from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
-from spex_agents.search.rebase import Rebase
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.termination import Stop
 
 
 class SearchSettings(TypedDict, total=False):

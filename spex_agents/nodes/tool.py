@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
 from spex_agents.engines.base import Engine
-from spex_agents.engines.proposer import ProposeFunction
+from spex_agents.engines.functions import ProposeFunction
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.settings import SearchSettings
@@ -49,7 +49,7 @@ def create_tot_tool(
         SettingsError: The parts do not fit together.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> tool = create_tot_tool(SimulatedEngine(speed=1000))
         >>> tool.invoke({"question": "What is 5 + 7?"})
         '12'

@@ -7,10 +7,11 @@ import secrets
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spex_agents.engines.base import PromptTemplate
+from spex_agents.answers.equivalence import Canonical
+from spex_agents.answers.extract import Extract
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.sandbox import Isolation, SandboxLimits, run
-from spex_agents.search.answers import Canonical, Extract
 
 _BLOCK = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LIMITS = SandboxLimits(seconds=15.0)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from spex_agents.engines.base import PromptTemplate
+from spex_agents.answers.equivalence import Canonical
+from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.arithmetic import evaluate
-from spex_agents.search.answers import Canonical, Extract, extract_answer
+from spex_agents.rewards.checking.arithmetic import evaluate
 
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": ""}

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from spex_agents.engines.base import PromptTemplate
-from spex_agents.search import symbolic
-from spex_agents.search.answers import Canonical, Extract, canonical, extract_answer, plain_form
+from spex_agents.answers import symbolic
+from spex_agents.answers.equivalence import Canonical, canonical, plain_form
+from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.engines.prompts import PromptTemplate
 
 VERIFY_SECONDS = 20.0
 """Of processor time, for one comparison by math-verify."""

@@ -18,7 +18,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from spex_agents.engines.base import PromptTemplate
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.problems.coding import Coding
 from spex_agents.problems.countdown import Countdown

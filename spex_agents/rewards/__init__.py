@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.aggregate import Aggregate
-from spex_agents.rewards.arithmetic import Calculator
+from spex_agents.rewards.asking.group_vote import VOTE_PROMPT, GroupVote
+from spex_agents.rewards.asking.judge import JUDGE_PROMPT, Judge
+from spex_agents.rewards.asking.value import VALUE_PROMPT, Value
+from spex_agents.rewards.asking.votes import VoteConfidence
 from spex_agents.rewards.base import (
     GroupReward,
     Reward,
@@ -13,16 +15,20 @@ from spex_agents.rewards.base import (
     check_members,
     check_reward,
 )
-from spex_agents.rewards.cache import Cached
-from spex_agents.rewards.calibration import Calibrated, Calibration, Outcome, outcomes, outcomes_of
+from spex_agents.rewards.checking.arithmetic import Calculator
+from spex_agents.rewards.checking.verifier import Verifier
+from spex_agents.rewards.combining.aggregate import Aggregate
+from spex_agents.rewards.combining.cache import Cached
+from spex_agents.rewards.combining.calibration import (
+    Calibrated,
+    Calibration,
+    Outcome,
+    outcomes,
+    outcomes_of,
+)
+from spex_agents.rewards.combining.ensemble import Ensemble
 from spex_agents.rewards.confidence import Confidence
-from spex_agents.rewards.ensemble import Ensemble
-from spex_agents.rewards.group_vote import VOTE_PROMPT, GroupVote
-from spex_agents.rewards.judge import JUDGE_PROMPT, Judge
 from spex_agents.rewards.simulated import SimulatedReward
-from spex_agents.rewards.value import VALUE_PROMPT, Value
-from spex_agents.rewards.verifier import Verifier
-from spex_agents.rewards.votes import VoteConfidence
 
 __all__ = [
     "JUDGE_PROMPT",
@@ -65,7 +71,7 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
         SettingsError: It is none of these, or None and the engine gives no log-probabilities.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> as_reward(None, SimulatedEngine()).name
         'confidence'
     """

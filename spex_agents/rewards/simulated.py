@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.world import goodness, quality_in
+from spex_agents.engines.simulated.world import goodness, quality_in
 from spex_agents.errors import RewardError, at_least_zero
 from spex_agents.search.tree import Thought
 
@@ -27,7 +27,7 @@ class SimulatedReward:
         SettingsError: A value is below 0.
 
     Example:
-        >>> from spex_agents.engines.clock import run_virtual
+        >>> from spex_agents.engines.simulated.clock import run_virtual
         >>> reward = SimulatedReward(latency=3.0)
         >>> thought = Thought(text="Step 1, quality 0.500000.", tokens=9)
         >>> run_virtual(reward.score("What is 2 + 2?", [thought], Request(id="r", seed=7)))

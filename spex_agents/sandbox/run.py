@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import selectors
@@ -145,6 +144,7 @@ async def run(
         SettingsError: This system offers no such isolation.
 
     Example:
+        >>> import asyncio
         >>> asyncio.run(run("print(6 * 7)")).stdout
         '42\n'
     """

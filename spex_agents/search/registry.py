@@ -87,6 +87,6 @@ def _maker(name: str) -> Callable[..., Policy]:
     if name not in POLICIES:
         raise SettingsError(f"policy={name!r}: must be one of {', '.join(POLICIES)}")
     module, _, attribute = POLICIES[name].partition(".")
-    policy = getattr(import_module(f"spex_agents.search.{module}"), attribute)
+    policy = getattr(import_module(f"spex_agents.search.policies.{module}"), attribute)
     made: Callable[..., Policy] = getattr(policy, "sized", policy)
     return made

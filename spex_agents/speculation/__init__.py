@@ -1,0 +1,22 @@
+"""Searches that run ahead of their rewards: what is begun early, how much, and what it costs."""
+
+from spex_agents.speculation.config import Forecast, Known, SearchConfig, Speculation
+from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
+from spex_agents.speculation.reporting.ledger import Ledger
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.solve import Result, solve
+
+__all__ = [
+    "Budget",
+    "Forecast",
+    "Known",
+    "Ledger",
+    "Listener",
+    "Result",
+    "SearchConfig",
+    "Session",
+    "Speculation",
+    "ThoughtEvent",
+    "solve",
+]

@@ -6,24 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from spex_agents.engines.base import Engine, PromptTemplate, Sampling
+from spex_agents.answers.equivalence import Canonical, canonical
+from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.answers.termination import ExactStop, Stop
+from spex_agents.answers.votes import Vote, check_vote
+from spex_agents.engines.base import Engine, Sampling
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import Reward
-from spex_agents.search.answers import (
-    Canonical,
-    Extract,
-    Vote,
-    canonical,
-    check_vote,
-    extract_answer,
-)
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
 from spex_agents.search.tree import Path, Thought, Tree
-from spex_agents.speculation.termination import ExactStop, Stop
 
 if TYPE_CHECKING:
-    from spex_agents.speculation.budget import Budget
+    from spex_agents.speculation.slots.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)

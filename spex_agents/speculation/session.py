@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from spex_agents.search.answers import Ballot, canonical, elect, plain_form
+from spex_agents.answers.equivalence import canonical, plain_form
+from spex_agents.answers.termination import Standing
+from spex_agents.answers.votes import Ballot, elect
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask, voters
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
-from spex_agents.speculation.events import Listener
-from spex_agents.speculation.memo import Memo
-from spex_agents.speculation.planning import Planner
-from spex_agents.speculation.termination import Standing
+from spex_agents.speculation.foresight.planning import Planner
+from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.running.memo import Memo
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 from spex_agents.search.policy import Expand
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.events import Listener
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.session import Session
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from spex_agents.errors import SettingsError
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.events import ThoughtEvent, path_id
+from spex_agents.speculation.reporting.events import ThoughtEvent, path_id
 from spex_agents.speculation.solve import Result
 
 _PARTS = {"question": str, "settings": dict, "events": list, "tree": list, "ledger": dict}
@@ -32,8 +32,8 @@ def recording(
         events: All that its session told its listener. Texts of the tree are kept once, there.
 
     Example:
-        >>> from spex_agents.engines.clock import run_virtual
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.clock import run_virtual
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> from spex_agents.rewards import SimulatedReward
         >>> from spex_agents.search import Rebase
         >>> from spex_agents.speculation.solve import solve
@@ -84,7 +84,7 @@ def streamed_recording(
         SettingsError: No event is of a thought.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> from spex_agents.nodes import create_tot_graph
         >>> graph = create_tot_graph(SimulatedEngine(speed=1000)).compile()
         >>> asked = {"question": "What is 5 + 7?"}

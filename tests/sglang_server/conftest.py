@@ -15,7 +15,7 @@ from asking import becomes_idle
 from launching import RIDGE, Served, launch
 from processes import SPEX
 
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang.engine import SGLangEngine
 
 MODELS = Path(
     os.environ.get("SPEX_TEST_MODELS", Path(__file__).parents[2] / ".venv-sglang" / "models")
@@ -40,7 +40,8 @@ def _model(name: str, *command: str) -> Path:
 
 def _tiny(name: str, kind: str) -> Path:
     code = (
-        "import sys; from pathlib import Path; from spex_agents.server.models import tiny_random;"
+        "import sys; from pathlib import Path; "
+        "from spex_agents.server.launch.models import tiny_random; "
         f"tiny_random(Path(sys.argv[1]), {kind!r})"
     )
     return _model(name, sys.executable, "-c", code)

@@ -38,7 +38,7 @@ def cached(lengths: list[int]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("lengths", [[5], [9, 1, 30], [17, 17, 17, 17]])
 def test_decoding_attends_as_before(backend: Any, lengths: list[int]) -> None:
-    from spex_agents.server.fast_cpu import decode  # noqa: PLC0415 (needs torch)
+    from spex_agents.server.cpu.fast import decode  # noqa: PLC0415 (needs torch)
 
     cache = cached(lengths)
     query = torch.randn(len(lengths), HEADS, WIDTH)
@@ -55,7 +55,7 @@ def test_decoding_attends_as_before(backend: Any, lengths: list[int]) -> None:
     ("prefixes", "news"), [([0], [7]), ([12], [1]), ([3, 0, 20], [5, 4, 11]), ([0, 0], [1, 2])]
 )
 def test_prefill_attends_as_before(backend: Any, prefixes: list[int], news: list[int]) -> None:
-    from spex_agents.server.fast_cpu import extend  # noqa: PLC0415 (needs torch)
+    from spex_agents.server.cpu.fast import extend  # noqa: PLC0415 (needs torch)
 
     cache = cached([prefix + new for prefix, new in zip(prefixes, news, strict=True)])
     query = torch.randn(sum(news), HEADS, WIDTH)
@@ -69,7 +69,7 @@ def test_prefill_attends_as_before(backend: Any, prefixes: list[int], news: list
 
 
 def test_what_is_not_plain_attention_is_left_to_sglang(backend: Any) -> None:
-    from spex_agents.server.fast_cpu import decode  # noqa: PLC0415 (needs torch)
+    from spex_agents.server.cpu.fast import decode  # noqa: PLC0415 (needs torch)
 
     def original(*_: Any, **__: Any) -> str:
         return "left alone"
@@ -83,7 +83,7 @@ def test_what_is_not_plain_attention_is_left_to_sglang(backend: Any) -> None:
 
 @pytest.mark.parametrize("bias", [None, torch.ones(24)])
 def test_linear_layers_multiply_as_before_and_notice_new_weights(bias: Any) -> None:
-    from spex_agents.server.fast_cpu import linear  # noqa: PLC0415 (needs torch)
+    from spex_agents.server.cpu.fast import linear  # noqa: PLC0415 (needs torch)
 
     layer = SimpleNamespace(weight=torch.nn.Parameter(torch.randn(24, 16), requires_grad=False))
     x = torch.randn(3, 16)

@@ -8,7 +8,7 @@ import anyio
 from asking import ask_for, spex, until_load, write
 from launching import RIDGE
 
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang.engine import SGLangEngine
 
 THOUGHTS, TOKENS, GUESSES = 12, 24, 24
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from spex_agents.server.cpu import cpu_environment
-from spex_agents.server.plugin import HOOKS, KNOWN_VERSIONS
+from spex_agents.server.cpu.device import cpu_environment
+from spex_agents.server.plugin.hooks import HOOKS, KNOWN_VERSIONS
 
 FIND = """
 import sglang.srt.managers.scheduler
-from spex_agents.server import plugin
+from spex_agents.server.plugin import hooks as plugin
 print([hook.target for hook in plugin.HOOKS if plugin._moved(hook.target)])
 """
 
@@ -21,7 +21,7 @@ import logging
 from dataclasses import replace
 logging.basicConfig(format="%(message)s")
 import sglang.srt.managers.scheduler
-from spex_agents.server import plugin
+from spex_agents.server.plugin import hooks as plugin
 moved = replace(plugin.HOOKS[3], target=plugin.HOOKS[3].target + "_moved")
 plugin.HOOKS = (*plugin.HOOKS[:3], moved, *plugin.HOOKS[4:])
 plugin.register()

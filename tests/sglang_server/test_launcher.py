@@ -17,7 +17,7 @@ from asking import QUESTION, TAG, becomes_idle, config, digest, until
 from launching import Launched, Served, launch
 from processes import SPEX, eventually, name_of, writing_to
 
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.search import Rebase, Tree
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import run_to_end

@@ -12,9 +12,9 @@ import pytest
 from asking import TAG
 from launching import launch
 
-from spex_agents.engines.retry import Retries
-from spex_agents.engines.sglang_messages import DEMANDED, END, SPECULATIVE
-from spex_agents.engines.sglang_server import SGLangServer
+from spex_agents.engines.calls.retries import Retries
+from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.protocol import DEMANDED, END, SPECULATIVE
 
 CACHE = 2048
 """Tokens."""

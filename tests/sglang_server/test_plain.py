@@ -12,9 +12,10 @@ import pytest
 from asking import ask_for, until, until_load, write
 from launching import launch
 
-from spex_agents.engines.base import Message, Prompt, PromptTemplate, Request, Sampling
-from spex_agents.engines.sglang import SGLangEngine, engine_at
-from spex_agents.engines.sglang_prompts import PromptReader
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
+from spex_agents.engines.sglang.prompts import PromptReader
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig

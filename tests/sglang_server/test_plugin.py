@@ -11,7 +11,7 @@ import httpx
 from asking import TAG, ask_for, becomes_idle, spex, until, until_load, write
 from launching import RIDGE
 
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError
 from spex_agents.search import Thought
 

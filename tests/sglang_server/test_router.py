@@ -14,8 +14,9 @@ import anyio
 import pytest
 from launching import Launched, launch
 
-from spex_agents.engines.base import Load, Message, Prompt, Request, Sampling
-from spex_agents.engines.sglang import SGLangEngine, engine_at
+from spex_agents.engines.base import Load, Request, Sampling
+from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
 from spex_agents.errors import EngineError
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Tree

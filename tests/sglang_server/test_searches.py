@@ -6,7 +6,7 @@ import anyio
 import pytest
 from asking import QUESTION, TAG, becomes_idle, config, digest, spex, until_load
 
-from spex_agents.engines.sglang import SGLangEngine
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.search import Policy, Rebase, Rstar, Tree
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solve import run_to_end, solve

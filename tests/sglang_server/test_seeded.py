@@ -32,7 +32,7 @@ def distribution(*shape: int) -> Any:
 
 
 def draw(probs: Any, seeds: Any, positions: Any, **settings: Any) -> Any:
-    from spex_agents.server.seeded import sample  # noqa: PLC0415 (torch)
+    from spex_agents.server.plugin.seeded import sample  # noqa: PLC0415 (torch)
 
     return sample(probs, info(len(probs), seeds, **settings), positions)
 

@@ -13,11 +13,11 @@ from asking import QUESTION, ask_for, config, digest, spex, until, write
 from launching import Served
 from processes import name_of, writing_to
 
-from spex_agents.engines.sglang import SGLangEngine
-from spex_agents.rewards.process import ProcessReward
-from spex_agents.rewards.profiles import MATH_SHEPHERD, SKYWORK, Profile
+from spex_agents.engines.sglang.engine import SGLangEngine
+from spex_agents.rewards.asking.process import ProcessReward
+from spex_agents.rewards.asking.profiles import MATH_SHEPHERD, SKYWORK, Profile
 from spex_agents.search import Rebase, Thought
-from spex_agents.server.admission import RECENT_STEPS
+from spex_agents.server.plugin.admission import RECENT_STEPS
 from spex_agents.speculation.solve import solve
 
 STEPS = 24

@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 
-from spex_agents.server.cpu import cpu_environment
+from spex_agents.server.cpu.device import cpu_environment
 
 REPORT = """
 import inspect
 from types import SimpleNamespace as Plain
 from sglang.srt.managers.scheduler import Scheduler
 from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
-from spex_agents.server import plugin
+from spex_agents.server.plugin import hooks as plugin
 assert "self.spec_algorithm = SpeculativeAlgorithm" in inspect.getsource(Scheduler)
 for name in (None, "NGRAM", "EAGLE3", "STANDALONE"):
     algorithm = SpeculativeAlgorithm.from_string(name)

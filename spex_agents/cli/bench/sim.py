@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from spex_agents.answers.termination import ExactStop, MarginStop, Stop
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
@@ -19,12 +20,11 @@ from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH, SPECULATION, WORLD
 from spex_agents.cli.policies import sized_policies
 from spex_agents.cli.recordings import pair_in, write_pair
-from spex_agents.engines.trace import TraceWorld
-from spex_agents.engines.world import World
+from spex_agents.engines.simulated.trace import TraceWorld
+from spex_agents.engines.simulated.world import World
 from spex_agents.errors import SettingsError
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import Speculation
-from spex_agents.speculation.termination import ExactStop, MarginStop, Stop
 
 STOPS: dict[str, Stop | None] = {"none": None, "exact": ExactStop(), "margin": MarginStop()}
 

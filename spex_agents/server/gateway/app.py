@@ -110,7 +110,7 @@ def create_gateway(
         SettingsError: There is no engine, or a name is not a word, or an agent has a policy's.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> app = create_gateway({"spex": SimulatedEngine()})
         >>> sorted(app.openapi()["paths"])[-1]
         '/v1/searches/{id}/view'

@@ -51,7 +51,7 @@ class Catalogue:
         SettingsError: There is no engine, or a name is not a word, or a policy's.
 
     Example:
-        >>> from spex_agents.engines.simulated import SimulatedEngine
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> models = Catalogue({"spex": SimulatedEngine()})
         >>> models.names()[0], dict(models.find("spex/rstar-10").size)
         ('spex/rebase-16', {'rollouts': 10})

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from spex_agents.engines.base import PromptTemplate
-from spex_agents.engines.cut import estimated_tokens
+from spex_agents.engines.calls.cut import estimated_tokens
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.server.gateway.errors import ApiError, stopping
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event

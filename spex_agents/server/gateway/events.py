@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from spex_agents.errors import SettingsError
-from spex_agents.speculation.events import thought_event
+from spex_agents.speculation.reporting.events import thought_event
 
 Event: TypeAlias = Mapping[str, Any]
 

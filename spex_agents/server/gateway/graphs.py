@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
-from spex_agents.engines.base import PromptTemplate
+from spex_agents.answers.termination import ExactStop, MaxTokens
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS, make_reward
 from spex_agents.nodes.graph import create_tot_graph
@@ -20,7 +21,6 @@ from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.errors import ApiError, explain
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.settings import Agent, Hosting
-from spex_agents.speculation.termination import ExactStop, MaxTokens
 
 AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from spex_agents.engines.base import Load
 from spex_agents.server.gateway.search import Search
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.ledger import Ledger
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _OUTCOMES = ("launched", "hits", "promoted", "retracted", "failed")

@@ -19,12 +19,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from spex_agents.engines.base import PromptTemplate
+from spex_agents.answers.votes import Vote
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS
 from spex_agents.nodes.node import question_in
-from spex_agents.rewards.aggregate import By
-from spex_agents.search.answers import Vote
+from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]

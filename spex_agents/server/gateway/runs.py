@@ -18,7 +18,7 @@ from spex_agents.server.gateway.metrics import Metrics, since
 from spex_agents.server.gateway.quotas import Charge, Quotas
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.settings import Hosting
-from spex_agents.speculation.telemetry import span
+from spex_agents.speculation.reporting.telemetry import span
 
 logger = logging.getLogger(__name__)
 

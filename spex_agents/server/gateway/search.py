@@ -15,8 +15,8 @@ from spex_agents.server.gateway.database import Record
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.events import Events
 from spex_agents.server.gateway.requests import ChatRequest
-from spex_agents.speculation.events import LedgerEvent, ThoughtEvent, path_id
-from spex_agents.speculation.ledger import Ledger
+from spex_agents.speculation.reporting.events import LedgerEvent, ThoughtEvent, path_id
+from spex_agents.speculation.reporting.ledger import Ledger
 
 State: TypeAlias = Literal["running", "suspended", "done", "failed"]
 """Suspended: its clients have left; it goes on where it was when it is asked for again."""

@@ -1,0 +1,1 @@
+"""What engines that call somebody share: places, retries, clean ends, and cutting at stops."""

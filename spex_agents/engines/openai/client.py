@@ -1,0 +1,80 @@
+"""Calls of one server: tried again, and waited for while it is away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+import openai
+
+from spex_agents.engines.calls.retries import Retries
+from spex_agents.engines.calls.tasks import in_own_task
+from spex_agents.engines.openai.stream import (
+    BrokenReply,
+    explain,
+    is_away,
+    is_transient,
+    refuses_connections,
+)
+from spex_agents.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Caller:
+    """Calls one server, through failures and restarts.
+
+    A server that has answered before and refuses connections now, or says that it is not ready
+    (502, 503), is waited for; one that was never reached has a wrong address as a rule.
+
+    Args:
+        url: As messages name it.
+        retries: How often, and how patiently.
+    """
+
+    def __init__(self, url: str, retries: Retries) -> None:
+        self.retries = retries
+        self._url = url
+        self._answered = False
+        self._away = False
+
+    async def run(self, attempt: Callable[[int], Awaitable[T]]) -> T:
+        """Call `attempt` with 0, 1 ... until it returns, in a task of its own.
+
+        Raises:
+            EngineError: It failed too often, the server was away too long, or refused.
+        """
+
+        async def once(number: int) -> T:
+            result = await attempt(number)
+            self._answered, self._away = True, False
+            return result
+
+        try:
+            return await in_own_task(
+                partial(self.retries.run, once, transient=is_transient, away=self._is_away)
+            )
+        except (openai.OpenAIError, BrokenReply) as error:
+            if self.retries.patience and self._is_away(error):
+                raise EngineError(
+                    f"{self._url} was away for {self.retries.patience:g} s ({error}): see its "
+                    "log, or raise patience= if it takes longer to restart"
+                ) from error
+            raise explain(error, self._url, tries=self.retries.times + 1) from error
+
+    def _is_away(self, error: BaseException) -> bool:
+        if not is_away(error) or (refuses_connections(error) and not self._answered):
+            return False
+        if not self._away and self.retries.patience:
+            self._away = True
+            logger.warning(
+                "%s is away (%s): it is waited for up to %g s",
+                self._url,
+                error,
+                self.retries.patience,
+            )
+        return True

@@ -1,0 +1,226 @@
+"""SGLang: OpenAI's protocol for thoughts, its own endpoints for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+import openai
+
+from spex_agents.engines.base import Features, Load, Request
+from spex_agents.engines.calls.retries import Retries
+from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.reply import Reply
+from spex_agents.engines.openai.stream import BrokenReply
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.sglang.client import SGLangServer, id_of
+from spex_agents.engines.sglang.prompts import PromptReader
+from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
+from spex_agents.engines.sglang.workers import generate_fields, read_workers
+
+
+class SGLangEngine(OpenAIEngine):
+    """Writes and scores thoughts at an SGLang server, best one with the SPEX plugin.
+
+    A cancelled call is aborted by its id, and ends when the server confirms it (2 s at most), so
+    its tokens are all counted. With the plugin (`spex serve` starts it) a request changes class
+    while it waits or runs, guesses are admitted by the load of the whole server, and seeds hold.
+    Without it everything works, less well: `describe` says what is lost, and it is logged once.
+
+    At a router, thoughts go through it, by ``/generate``; what else is asked, and what hurries and
+    aborts, goes to its workers, which must be within reach of this process.
+
+    Args:
+        base_url: With or without ``/v1``: ``http://127.0.0.1:30000``.
+        model: None for the only model served.
+        api_key: Sent as the bearer token.
+        reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
+        template: Writes the prompt of ``/completions``: `chatml`, or one of your own.
+        extra_body: Further fields of every request for a thought.
+        workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
+        max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
+        timeout: Seconds to wait for the next byte.
+        retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
+        retry_wait: Seconds before the second try, doubled before each further one.
+        patience: Seconds to wait for a server that has answered before and is away now (restarted,
+            say: it refuses connections, or answers 502 or 503), without using up tries.
+
+    Raises:
+        SettingsError: A number is outside its range.
+
+    Example:
+        >>> engine = SGLangEngine("http://127.0.0.1:30000", model="qwen")
+        >>> engine.name, engine.features.exactness  # not asked yet: no promise
+        ('sglang/qwen', 'unseeded')
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        reward_url: str | None = None,
+        template: Callable[[Prompt], str] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        workers: Sequence[str] | None = None,
+        max_concurrency: int | None = None,
+        timeout: float = 300.0,
+        retries: int = 3,
+        retry_wait: float = 0.5,
+        patience: float = 300.0,
+    ) -> None:
+        root = base_url.rstrip("/").removesuffix("/v1")
+        super().__init__(
+            f"{root}/v1",
+            model=model,
+            api_key=api_key,
+            dialect=SGLANG,
+            template=template,
+            extra_body=extra_body,
+            priorities=(DEMANDED, SPECULATIVE),
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            retries=retries,
+            retry_wait=retry_wait,
+            patience=patience,
+        )
+        patiently = Retries(times=retries, wait=retry_wait, patience=patience)
+        self.server = SGLangServer(
+            root,
+            api_key=api_key,
+            timeout=timeout,
+            retries=patiently,
+            workers=workers or (),
+        )
+        self._reader = PromptReader(self.server)
+        self.reward_server = self.server
+        if reward_url is not None:
+            self.reward_server = SGLangServer(
+                reward_url,
+                api_key=api_key,
+                timeout=timeout,
+                retries=patiently,
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"<SGLangEngine {self.name} at {self.server.url}: {self.server.known or 'not asked'}>"
+        )
+
+    @property
+    def name(self) -> str:
+        return super().name.replace("openai/", "sglang/", 1)
+
+    @property
+    def features(self) -> Features:
+        """What the server is known to do; it is asked with the first call, or by `describe`."""
+        known = self.server.known
+        return Features(
+            exactness=known.exactness if known else "unseeded",
+            logprobs=True,
+            labels=True,
+            promotion=known is not None and "promotion" in known.features,
+            slots=self._gate.places,
+        )
+
+    async def describe(self) -> str:
+        """Ask the server what it is, and say what a search goes without there."""
+        return str(await self.server.info())
+
+    async def score(
+        self, prompt: Prompt, request: Request, *, labels: Sequence[str]
+    ) -> Mapping[str, float]:
+        """The probability of each label as the next token; see `Engine.score`.
+
+        Raises:
+            EngineError: No answer came after all tries, or a label is not one token.
+        """
+        async with self._gate.place(request):
+            await self.server.info()
+            text = self._template(prompt) if self._template else prompt
+            return await self._reader.next_token(await self._reader.tokens(text), labels, request)
+
+    async def promote(self, request: Request) -> None:
+        """Hurry `request`, whether it waits here, waits at the server or runs there."""
+        await self.server.promote(request)
+
+    async def prune(self, prefix: str) -> None:
+        """Abort every request below a path with one message: ``run/0.3`` spares ``run/0.31``.
+
+        Needs the plugin; calls that are still awaited here are tried again, so cancel them too.
+        """
+        await self.server.send("abort", prefix)
+
+    async def load(self) -> Load:
+        """The server's own count of its requests, all clients' together.
+
+        Raises:
+            EngineError: It cannot be asked.
+        """
+        return await self.server.load()
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.server.aclose()
+        await self.reward_server.aclose()
+
+    def _id_of(self, request: Request, number: int) -> str:
+        return id_of(request, number)
+
+    async def _find_served(self) -> tuple[str, Dialect]:
+        await self.server.info()
+        return await super()._find_served()
+
+    async def _try(
+        self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
+    ) -> Reply:
+        send: Callable[[], Awaitable[Reply]]
+        if self.server.workers.routed:
+            prompt = str(fields.get("prompt", "")) or await self._reader.chat_tokens(fields)
+            body = {**generate_fields(fields, prompt), **self._extra_body}
+            send = partial(self.server.stream, body, request, number)
+        else:
+            if "messages" in fields and fields.get("logprobs"):
+                fields = await self._as_completion(fields)
+            send = partial(super()._try, fields, request, dialect, stop, number)
+        return await self.server.abortable(request, id_of(request, number), send)
+
+    async def _as_completion(self, fields: Fields) -> Fields:
+        """The same request to ``/completions``.
+
+        A chat completion's stream loses the log-probability of a token that ends within a
+        character, unless the next token comes with it: a matter of timing.
+        """
+        chat = ("messages", "continue_final_message", "add_generation_prompt", "top_logprobs")
+        rest = {key: value for key, value in fields.items() if key not in chat}
+        prompt = await self._reader.chat_tokens(fields)
+        return {**rest, "prompt": prompt, "logprobs": fields.get("top_logprobs") or 1}
+
+
+def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:
+    """The engine for the server at `url`: SGLang's if that is what it says it is, or its router.
+
+    A server that cannot be asked gets an `OpenAIEngine`, whose first call says why.
+    """
+    kind: type[OpenAIEngine] = OpenAIEngine
+    with (
+        suppress(openai.OpenAIError, AttributeError, TypeError, ValueError),
+        openai.OpenAI(
+            base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0
+        ) as client,
+    ):
+        owners = {served.owned_by for served in client.models.list().data or ()}
+        if "sglang" in owners or _lists_workers(client, url):
+            kind = SGLangEngine
+    return kind(url, model=model, api_key=api_key)
+
+
+def _lists_workers(client: openai.OpenAI, url: str) -> bool:
+    """Whether a router is there: it names itself, not SGLang, as the owner of its models."""
+    root = url.rstrip("/").removesuffix("/v1")
+    with suppress(openai.OpenAIError, BrokenReply):
+        return bool(read_workers(client.get(f"{root}/workers", cast_to=object), root))
+    return False

@@ -1,0 +1,20 @@
+"""Engines and worlds on a virtual clock: deterministic, free of noise."""
+
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.engines.simulated.fleet import SimulatedFleet
+from spex_agents.engines.simulated.hardware import HARDWARE, Hardware, roofline
+from spex_agents.engines.simulated.trace import TraceWorld
+from spex_agents.engines.simulated.world import SyntheticWorld, World
+
+__all__ = [
+    "HARDWARE",
+    "Hardware",
+    "SimulatedEngine",
+    "SimulatedFleet",
+    "SyntheticWorld",
+    "TraceWorld",
+    "World",
+    "roofline",
+    "run_virtual",
+]

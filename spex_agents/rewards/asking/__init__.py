@@ -1,0 +1,1 @@
+"""Rewards that ask a model: judges, values, votes, trained process reward models."""

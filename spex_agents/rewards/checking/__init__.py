@@ -1,0 +1,1 @@
+"""Rewards that check: functions of one's own, and a calculator."""

@@ -1,0 +1,189 @@
+"""A calculator as a reward: does every equation that a path states hold?"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import add, mul, sub, truediv
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.engines.base import Request
+from spex_agents.errors import SettingsError
+from spex_agents.search.tree import Thought
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_ARITHMETIC = "-+*/().0123456789 \t"
+_RIGHT = re.compile(r"[ \t]*(-?\d+(?:\.\d+)?)")
+_BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
+_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/", "$": None})  # noqa: RUF001
+_LONGEST = 200  # characters of one side of an equation
+
+Rule: TypeAlias = Literal["free", "once", "in order"]
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Div: truediv,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calculator:
+    """1 while every equation of a path holds, and its answer is the last result; else 0.
+
+    It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, exactly,
+    with + - * / and parentheses), and says nothing about steps that state none, nor about an
+    equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
+
+    Attributes:
+        rule: "free" asks no more than that. "once": equations may take only numbers of the question
+            that no equation has taken yet, and results, and the answer must be all that is left:
+            the rule of a countdown puzzle. "in order": each equation takes the result before it
+            and the question's next numbers, as a running total does. Word problems need "free",
+            since they use numbers again.
+        extract: Finds an answer in a step: the search's own.
+
+    Example:
+        >>> import asyncio
+        >>> def score(*steps: str) -> float:
+        ...     thoughts = [Thought(text=step, tokens=9) for step in steps]
+        ...     request = Request(id="r", seed=7)
+        ...     return asyncio.run(Calculator(rule="once").score("4 + 8 + 5", thoughts, request))
+        >>> score("4 + 8 = 12"), score("4 + 8 = 11"), score("4 + 8 = 12", "The answer is 12")
+        (1.0, 0.0, 0.0)
+
+    Raises:
+        SettingsError: There is no such rule.
+    """
+
+    rule: Rule = "free"
+    extract: Extract = extract_answer
+    name: str = "calculator"
+    needs_logprobs: bool = False
+    pure: bool = True
+    seeded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise SettingsError(f"rule={self.rule!r}: must be one of {', '.join(get_args(Rule))}")
+
+    async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
+        """Score the path of `thoughts`, all its steps."""
+        left = [Fraction(number) for number in _NUMBER.findall(_plain(question))]
+        last: Fraction | None = None
+        for thought in thoughts:
+            for equation in equations(thought.text):
+                if equation.part and self.rule == "free":
+                    continue
+                terms, result = equation.terms, equation.right
+                if equation.value != result or not self._allows(terms, left):
+                    return 0.0
+                if self.rule != "free":
+                    for term in terms:
+                        left.remove(term)
+                    left.insert(0, result)
+                last = result
+        answer = self.extract(thoughts[-1].text)
+        if answer is None:
+            return 1.0
+        settled = last is not None and (self.rule == "free" or left == [last])
+        return float(settled and evaluate(_plain(answer))[0] == last)
+
+    def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
+        if self.rule == "in order":
+            return terms == left[: len(terms)]
+        return self.rule == "free" or Counter(terms) <= Counter(left)
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
+    return re.sub(r"(?<=\d) *[xX] *(?=\d)", "*", text)
+
+
+class Equation(NamedTuple):
+    """A sum and what it is said to come to.
+
+    Attributes:
+        terms: The numbers on the left.
+        value: What they come to; None where `evaluate` finds nothing.
+        right: What is on the right: a number, or the value of another sum.
+        part: Whether it is only what was cut out of an equation of another kind.
+    """
+
+    terms: list[Fraction]
+    value: Fraction | None
+    right: Fraction
+    part: bool
+
+
+def equations(text: str) -> Iterator[Equation]:
+    """The sums that a text states.
+
+    Example:
+        >>> [(str(value), str(right)) for _, value, right, _ in equations("So 17 + 5 = 23 apples.")]
+        [('22', '23')]
+    """
+    text = re.sub(r"\.(?!\d)", ";", _BULLET.sub("", _plain(text)))  # sentences end there
+    for sign in re.finditer("=", text):
+        before, after = text[: sign.start()], text[sign.end() :]
+        left = before[len(before.rstrip(_ARITHMETIC)) :]
+        right = _RIGHT.match(after)
+        if right is None or not _NUMBER.search(left):
+            continue
+        value, terms = evaluate(left)
+        sum_on_right = after[: len(after) - len(after.lstrip(_ARITHMETIC))].rstrip(" \t(+-*/")
+        result, _ = evaluate(sum_on_right)
+        yield Equation(
+            terms,
+            value,
+            Fraction(right[1]) if result is None else result,
+            _is_part(before.removesuffix(left), left, len(terms)),
+        )
+
+
+def _is_part(before: str, left: str, terms: int) -> bool:
+    """Whether something before a sum belongs to it: in ``2x + 4``, ``2^3``, ``half of 48``."""
+    word = before.rstrip()
+    if not word or not (word[-1].isalnum() or word[-1] in "%^_}]\\"):
+        return False
+    first = left.lstrip()
+    leads = first[0] in "+*/" or first[:2] in ("- ", "-\t")
+    return leads or terms < 2 or left[:1].strip() != "" or word.endswith("% of")
+
+
+def evaluate(text: str) -> tuple[Fraction | None, list[Fraction]]:
+    """The exact value of an arithmetic expression, and its numbers in their order.
+
+    Only numbers, + - * / and parentheses; None for the value of anything else, of a division by
+    zero, and of what is too long. Nothing of it is executed.
+
+    Example:
+        >>> evaluate("(4 + 8) / 5")
+        (Fraction(12, 5), [Fraction(4, 1), Fraction(8, 1), Fraction(5, 1)])
+    """
+    terms: list[Fraction] = []
+    if len(text) > _LONGEST:
+        return None, terms
+    try:
+        return _evaluate(ast.parse(text.strip(), mode="eval").body, terms), terms
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return None, terms
+
+
+def _evaluate(node: ast.expr, terms: list[Fraction]) -> Fraction:
+    match node:
+        case ast.Constant(value=int() | float()):
+            terms.append(Fraction(str(node.value)))
+            return terms[-1]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            terms.append(-Fraction(str(number)))
+            return terms[-1]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_evaluate(left, terms), _evaluate(right, terms))
+    raise ValueError(f"{ast.dump(node)} is no sum")

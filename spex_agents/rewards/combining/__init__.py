@@ -1,0 +1,1 @@
+"""Rewards made of others: aggregated, averaged, remembered, calibrated."""

@@ -1,0 +1,1 @@
+"""Inside SGLang: its plugin, which every SGLang process loads."""

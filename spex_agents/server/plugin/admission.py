@@ -1,0 +1,176 @@
+"""Which speculative requests join the running batch of an SGLang scheduler, and which leave it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any
+
+from spex_agents.engines.sglang.protocol import RETRACTED, SPECULATIVE, owner_of
+from spex_agents.server.plugin.counters import Counters
+from spex_agents.server.plugin.step_times import StepTimes
+
+RECENT_STEPS = 8
+"""Batches for which a run that had demanded work counts as having some still."""
+
+IDLE_SECONDS = 0.25
+"""After that long without any demanded work, guesses of other runs may fill an empty batch."""
+
+
+class Admission:
+    """Keeps guesses from slowing what is demanded.
+
+    Args:
+        scheduler: SGLang's.
+        counters: Told of every decision.
+        ridge: Requests in the running batch from which on no speculative one is admitted; None to
+            find it by timing decode steps.
+        slowdown: By this share may the demanded work of one run be slowed by the speculation of
+            others; a run's own speculation may fill the batch up to the ridge.
+        ranks: Processes that schedule in step. Several must decide alike, so they use no clock:
+            the ridge is `StepTimes.FIRST_GUESS` unless it is given.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        counters: Counters,
+        *,
+        ridge: int | None,
+        slowdown: float,
+        ranks: int = 1,
+    ) -> None:
+        self.scheduler = scheduler
+        self.counters = counters
+        self.ranks = ranks
+        self.given_ridge = StepTimes.FIRST_GUESS if ridge is None and ranks > 1 else ridge
+        self.slowdown = slowdown
+        self.step_times = StepTimes()
+        self._last: tuple[int, float] | None = None
+        self._steps = 0
+        self._last_demand = -IDLE_SECONDS
+        self._demanded_here = False
+        self._demanding: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def ridge(self) -> int:
+        return self.step_times.ridge() if self.given_ridge is None else self.given_ridge
+
+    def hold_back(self, running: Iterable[Any]) -> list[Any]:
+        """Take the speculative requests that may not join now out of the waiting queue."""
+        queue = self.scheduler.waiting_queue
+        batch = [request for request in running if not request.finished()]
+        self._note_demand([*batch, *queue])
+        if not any(is_speculative(request) for request in queue):
+            return []
+        joining = [request for request in queue if not is_speculative(request)]
+        demanded_waits, held = bool(joining), []
+        for request in queue:
+            if not is_speculative(request):
+                continue
+            if not demanded_waits and self._may_join(request, [*batch, *joining]):
+                joining.append(request)
+            else:
+                held.append(request)
+                if not getattr(request, "spex_deferred", False):
+                    request.spex_deferred = True
+                    self.counters.add("deferred")
+        self.scheduler.waiting_queue = joining
+        return held
+
+    def displaced(self, running: Iterable[Any]) -> list[Any]:
+        """The running guesses that slow the demanded work of others too much, newest first out.
+
+        They go back to the queue, and on from where they were when there is room.
+        """
+        batch = [request for request in running if not request.finished()]
+        waiting = self.scheduler.waiting_queue
+        demanded = [request for request in [*batch, *waiting] if not is_speculative(request)]
+        owners = {owner_of(request.rid) for request in demanded}
+        guesses = [request for request in batch if is_speculative(request)]
+        others = [request for request in guesses if owners - {owner_of(request.rid)}]
+        if not others:
+            return []
+        excess = len(demanded) + len(guesses) - int(self._room(len(demanded)))
+        leaving = others[max(0, len(others) - excess) :] if excess > 0 else []
+        self.counters.add("displaced", len(leaving))
+        return leaving
+
+    def _may_join(self, request: Any, batch: list[Any]) -> bool:
+        guesses = sum(is_speculative(other) for other in batch)
+        owner = owner_of(request.rid)
+        if all(other == owner for other in self._demanding):
+            return len(batch) < self.ridge
+        if not batch and (self.ranks > 1 or perf_counter() - self._last_demand > IDLE_SECONDS):
+            return True
+        demanded = max(1, len(batch) - guesses)  # a place is kept while the others pause
+        return demanded + guesses + 1 <= self._room(demanded)
+
+    def _room(self, demanded: int) -> float:
+        """The batch size at which the demanded work of others is slowed as far as it may be.
+
+        A step takes a + b n seconds. With the ridge r = a / b, the largest n that makes it at most
+        (1 + slowdown) times as long as the demanded requests alone is d + slowdown (r + d).
+        """
+        return min(max(self.ridge, demanded), demanded + self.slowdown * (self.ridge + demanded))
+
+    def _note_demand(self, requests: Iterable[Any]) -> None:
+        self._demanded_here = False
+        for request in requests:
+            if not is_speculative(request) and not is_health_check(request):
+                self._demanded_here = True
+                owner = owner_of(request.rid)
+                self._demanding[owner] = self._steps
+                self._demanding.move_to_end(owner)
+                self._last_demand = perf_counter()
+        while self._demanding:
+            owner, seen = next(iter(self._demanding.items()))
+            if self._steps - seen <= RECENT_STEPS:
+                break
+            del self._demanding[owner]
+
+    def admitted(self, requests: Iterable[Any]) -> None:
+        """These are in the batch that runs next."""
+        new = [
+            request
+            for request in requests
+            if not getattr(request, "spex_admitted", False) and not is_health_check(request)
+        ]
+        self.counters.add("prefill_batches", bool(new))
+        for request in new:
+            request.spex_admitted = True
+            kind = "speculative" if is_speculative(request) else "demanded"
+            self.counters.add(f"admitted_{kind}")
+
+    def processed(self, batch: Any) -> None:
+        """A batch has been run: learn the time of a decode step from two that follow each other."""
+        now, number = perf_counter(), batch.forward_iter
+        self._steps += 1  # of any kind: a reward model's server never decodes
+        self.counters.add("demanded_steps", self._demanded_here)
+        self.counters.add("shared_steps", self._demanded_here and self._is_shared(batch.reqs))
+        if not batch.forward_mode.is_decode():
+            self._last = None
+            return
+        if self._last is not None and self._last[0] + 1 == number:
+            seconds = now - self._last[1]
+            self.step_times.learn(len(batch.reqs), seconds)
+            self.counters.step(len(batch.reqs), seconds)
+        self._last = (number, now)
+
+    @staticmethod
+    def _is_shared(batch: Iterable[Any]) -> bool:
+        """Whether guesses of one run are among the demanded requests of another."""
+        guessing = {owner_of(request.rid) for request in batch if is_speculative(request)}
+        demanding = {owner_of(request.rid) for request in batch if not is_speculative(request)}
+        return any(demanding - {owner} for owner in guessing)
+
+
+def is_speculative(request: Any) -> bool:
+    """Whether nobody waits for it: its priority says so. SGLang's own lowest one does not."""
+    return request.priority is not None and RETRACTED <= request.priority <= SPECULATIVE
+
+
+def is_health_check(request: Any) -> bool:
+    """Whether SGLang sent it to itself."""
+    return bool(request.rid.startswith("HEALTH_CHECK"))

@@ -1,0 +1,236 @@
+"""SPEX scheduling inside SGLang: its plugin, which SGLang loads in each of its processes.
+
+Every hook stands alone. One whose target has moved in another version is left out with a warning
+that names what is lost, and the server works as if that part did not exist. ``SGLANG_PLUGINS=none``
+leaves the plugin out; ``SPEX_RIDGE`` and ``SPEX_SLOWDOWN`` set admission.
+"""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from spex_agents.engines.sglang import protocol as messages
+from spex_agents.engines.sglang.protocol import DEMANDED
+from spex_agents.server.plugin.scheduling import scheduling_of
+
+logger = logging.getLogger(__name__)
+
+KNOWN_VERSIONS = ("0.5.23",)
+"""Versions of SGLang on which every hook was tested."""
+
+ADMISSION = "admission"
+ABORT = "abort"
+PROMOTION = "promotion"
+SEEDS = "seeds"
+COUNTERS = "counters"
+
+_FRONT = "sglang.srt.managers.tokenizer_manager"
+_SCHEDULER = "sglang.srt.managers.scheduler"
+_DETOKENIZER = "sglang.srt.managers.detokenizer_manager"
+_STATE = "sglang.srt.managers.scheduler_components.internal_state"
+_BATCH = "sglang.srt.sampling.sampling_batch_info"
+_SAMPLER = "sglang.srt.layers.sampler"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One hook.
+
+    Attributes:
+        process: The module of the process that needs it.
+        target: Dotted path of what is hooked.
+        kind: "before", "after" or "around", as SGLang's `HookType` has it.
+        function: The hook.
+        gives: The features that need it.
+    """
+
+    process: str
+    target: str
+    kind: str
+    function: Callable[..., Any]
+    gives: tuple[str, ...]
+
+
+def _front_abort(original: Callable[..., Any], manager: Any, *args: Any, **kwargs: Any) -> Any:
+    """Pass a message on: SGLang drops an abort whose id it does not know."""
+    rid = kwargs.get("rid", args[0] if args else "")
+    if rid and messages.decode(rid) is not None:
+        from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
+
+        manager._dispatch_to_scheduler(AbortReq(rid=rid))
+        return None
+    return original(manager, *args, **kwargs)
+
+
+def _abort(original: Callable[..., Any], scheduler: Any, request: Any) -> Any:
+    scheduling = scheduling_of(scheduler)
+    message = None if request.abort_all else messages.decode(request.rid)
+    if message is None:
+        scheduling.aborting_all("" if request.abort_all else request.rid)
+        return original(scheduler, request)
+    kind = type(request)
+    scheduling.handle(message, lambda rid: original(scheduler, kind(rid=rid)))
+    return None
+
+
+def _arrive(
+    original: Callable[..., Any], scheduler: Any, request: Any, *args: Any, **kwargs: Any
+) -> None:
+    if request.priority is None:
+        request.priority = DEMANDED
+    aborted = scheduling_of(scheduler).arrived(request)
+    original(scheduler, request, *args, **kwargs)
+    if aborted:
+        from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
+
+        scheduler.abort_request(AbortReq(rid=request.rid))
+
+
+def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
+    admission = scheduling_of(scheduler).admission
+    _put_back(scheduler, running_batch, admission.displaced(running_batch.reqs))
+    held = admission.hold_back(running_batch.reqs)
+    try:
+        plan = original(scheduler, running_batch)
+    finally:
+        scheduler.waiting_queue.extend(held)
+    if plan.batch_to_run is not None:
+        admission.admitted(plan.batch_to_run.reqs)
+    return plan
+
+
+def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> None:
+    """Return running requests to the queue, as SGLang does when it preempts."""
+    if not requests:
+        return
+    leaving = {id(request) for request in requests}
+    size = len(running_batch.reqs)
+    kept = [i for i, request in enumerate(running_batch.reqs) if id(request) not in leaving]
+    for number, index in enumerate(sorted(set(range(size)) - set(kept)), 1):
+        running_batch.release_req(index, size - number)
+    running_batch.filter_batch(keep_indices=kept)
+    running_batch.batch_is_full = False
+    for request in requests:
+        scheduler._add_request_to_queue(request)
+
+
+def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) -> None:
+    scheduling_of(scheduler).admission.processed(batch)
+
+
+def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
+    scheduler = controller.scheduler
+    features = _features(drafts=not scheduler.spec_algorithm.is_none())
+    result.internal_state["spex"] = {"features": features, **scheduling_of(scheduler).describe()}
+    return result
+
+
+def _give_seeds(info: Any, cls: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+    from spex_agents.server.plugin.seeded import seeds_of  # noqa: PLC0415 (torch)
+
+    if info.sampling_seed is None and batch.spec_algorithm.is_none():
+        info.sampling_seed = seeds_of(batch.reqs, info.device)
+    return info
+
+
+def _sample(
+    original: Callable[..., Any],
+    sampler: Any,
+    probs: Any,
+    info: Any,
+    positions: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    from spex_agents.server.plugin.seeded import sample  # noqa: PLC0415 (torch)
+
+    if sampler.enable_deterministic or info.sampling_seed is None:
+        return original(sampler, probs, info, positions, *args, **kwargs)
+    if info.sampling_mask_batch_indices is not None:  # its caller wants more than a token
+        unseeded = replace(info, sampling_seed=None)
+        return original(sampler, probs, unseeded, positions, *args, **kwargs)
+    return sample(probs, info, positions), None
+
+
+HOOKS = (
+    Hook(
+        _FRONT, f"{_FRONT}.TokenizerManager.abort_request", "around", _front_abort,
+        (ABORT, PROMOTION),
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.abort_request", "around", _abort, (ABORT, PROMOTION)
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler._add_request_to_queue", "around", _arrive,
+        (ADMISSION, ABORT, PROMOTION),
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.get_new_batch_prefill", "around", _admit, (ADMISSION,)
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.process_batch_result", "after", _processed,
+        (ADMISSION, COUNTERS),
+    ),
+    Hook(
+        _SCHEDULER, f"{_STATE}.SchedulerInternalStateController.get_internal_state", "after",
+        _report, (COUNTERS,),
+    ),
+    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after", _give_seeds,
+         (SEEDS,)),
+    Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", _sample, (SEEDS,)),
+)  # fmt: skip
+
+_missing: dict[str, tuple[str, ...]] = {}
+
+
+def register() -> None:
+    """Hook into this process; SGLang calls it through the entry point ``sglang.srt.plugins``."""
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType  # noqa: PLC0415
+
+    running = version("sglang")
+    if running not in KNOWN_VERSIONS:
+        logger.warning(
+            "SPEX was tested on SGLang %s, not on %s", ", ".join(KNOWN_VERSIONS), running
+        )
+    _missing.clear()
+    scheduler = _SCHEDULER in sys.modules
+    if not scheduler and _DETOKENIZER in sys.modules:
+        return
+    for hook in HOOKS:
+        if hook.process == _SCHEDULER and not scheduler:
+            continue
+        if reason := _moved(hook.target):
+            _missing[hook.target] = hook.gives
+            logger.warning(
+                "SPEX cannot hook %s of SGLang %s (%s); lost: %s",
+                hook.target, running, reason, ", ".join(hook.gives),
+            )  # fmt: skip
+        else:
+            HookRegistry.register(hook.target, hook.function, HookType(hook.kind))
+
+
+def _features(*, drafts: bool = False) -> list[str]:
+    """What works here: the features none of whose hooks is missing.
+
+    With `drafts`, token-level speculation, SGLang draws tokens where it verifies them, by random
+    numbers of its own: seeds do not hold.
+    """
+    lost = {feature for gives in _missing.values() for feature in gives} | (
+        {SEEDS} if drafts else set()
+    )
+    return [name for name in (ADMISSION, ABORT, PROMOTION, SEEDS, COUNTERS) if name not in lost]
+
+
+def _moved(target: str) -> str | None:
+    """Why `target` cannot be hooked; None if it can."""
+    try:
+        found = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        return str(error)
+    return None if callable(found) else "it is no function"

@@ -1,0 +1,1 @@
+"""What a search tells of itself: events, the ledger, traces."""

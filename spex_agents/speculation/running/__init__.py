@@ -1,0 +1,1 @@
+"""What has been begun, by path: each thought and each reward once, whoever asks first."""

@@ -1,0 +1,111 @@
+"""What is asked of the engine and of the reward for one path, and what they may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from spex_agents.engines.base import Request
+from spex_agents.engines.prompts import Prompt
+from spex_agents.errors import EngineError, RewardError, SpexError
+from spex_agents.rewards.base import GroupReward, Reward, check_reward
+from spex_agents.search.action import Action, told
+from spex_agents.search.policy import Policy
+from spex_agents.search.tree import Path, Thought
+from spex_agents.speculation.config import SearchConfig
+
+
+def elders_of(policy: Policy, path: Path) -> list[Path]:
+    """The siblings whose texts belong to the prompt of `path`."""
+    if not policy.action(path).lists:
+        return []
+    return [(*path[:-1], index) for index in range(path[-1])]
+
+
+def prompt_for(
+    config: SearchConfig,
+    question: str,
+    path: Path,
+    before: Sequence[Thought],
+    elders: Sequence[Thought],
+) -> tuple[Action, Prompt]:
+    """How the thought at `path` is asked for, with its cue, and the prompt that asks."""
+    template, action = config.template, config.policy.action
+    steps = [(thought, action(path[:depth])) for depth, thought in enumerate(before, 1)]
+    told_question, thoughts, asked = told(question, steps, action(path))
+    prompt = template.prompt(told_question, thoughts, asked, elders)
+    return asked, replace(prompt, plain=template.prompt(question, before))
+
+
+async def write_thought(
+    config: SearchConfig,
+    action: Action,
+    prompt: Prompt,
+    before: Sequence[Thought],
+    request: Request,
+) -> Thought:
+    """Ask the engine for the thought that follows those `before` it.
+
+    Raises:
+        EngineError: None came.
+    """
+    try:
+        thought = await config.engine.generate(
+            prompt,
+            request,
+            sampling=replace(config.sampling, stop=()) if action.to_end else config.sampling,
+            max_tokens=config.limits.room(before, to_end=action.to_end),
+        )
+    except SpexError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{config.engine.name} failed: {error!r}") from error
+    thought = replace(thought, text=action.cue + thought.text)
+    if action.goes_on and thought.finish == "stop":
+        thought = replace(thought, finish="step", ends=False)
+    if config.extract(thought.text) is not None:
+        thought = replace(thought, ends=True)
+    return config.limits.close(thought, before)
+
+
+async def score_thought(
+    reward: Reward, question: str, thoughts: Sequence[Thought], request: Request
+) -> float:
+    """The reward of the last of `thoughts`.
+
+    Raises:
+        RewardError: It failed, or is out of range.
+    """
+    with _failing(reward):
+        value = await reward.score(question, thoughts, request)
+    return check_reward(value, reward.name)
+
+
+async def score_group(
+    reward: GroupReward, question: str, group: Sequence[Sequence[Thought]], request: Request
+) -> list[float]:
+    """The rewards of the paths that `reward` compares.
+
+    Raises:
+        RewardError: It failed, one is out of range, or they are not one for each path.
+    """
+    with _failing(reward):
+        values = await reward.score_group(question, group, request)
+    if len(values) != len(group):
+        raise RewardError(
+            f"reward {reward.name!r} returned {len(values)} numbers for {len(group)} thoughts: "
+            "must be one for each"
+        )
+    return [check_reward(value, reward.name) for value in values]
+
+
+@contextmanager
+def _failing(reward: Reward) -> Iterator[None]:
+    """Name the reward in whatever it raises."""
+    try:
+        yield
+    except SpexError:
+        raise
+    except Exception as error:
+        raise RewardError(f"reward {reward.name!r} failed: {error!r}") from error

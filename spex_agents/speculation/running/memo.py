@@ -1,0 +1,223 @@
+"""The memo table of one search: thoughts and rewards by path, begun early or on demand.
+
+The search demands paths, the planner predicts them, and both begin them here, each once: whoever
+comes second finds the work under way. The search sees demanded values only, so its tree is the same
+whatever was begun early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Self
+
+from spex_agents.engines.base import Request
+from spex_agents.search.tree import Path, Thought, Tree, chain_of
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.foresight.prediction import Prediction
+from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.reporting.observer import Observer
+from spex_agents.speculation.reporting.telemetry import record
+from spex_agents.speculation.running.calls import elders_of, prompt_for, write_thought
+from spex_agents.speculation.running.jobs import Job, Jobs, settled
+from spex_agents.speculation.running.scores import Scores
+from spex_agents.speculation.slots.budget import budget_of
+from spex_agents.waiting import until_ended
+
+
+class Memo:
+    """Everything that has been begun for one search, by path.
+
+    Use it as an async context manager, or call `close`: nothing outlives that.
+
+    Args:
+        config: What the search is made of.
+        tree: What is known already.
+        run: First part of all request ids; every search needs its own.
+        listener: Called with every event.
+    """
+
+    def __init__(
+        self, config: SearchConfig, tree: Tree, *, run: str, listener: Listener | None = None
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.observer = Observer(listener)
+        self.ledger = self.observer.ledger
+        self.jobs = Jobs(run, tree.seed)
+        self.thoughts: dict[Path, Thought] = dict(tree.thoughts)
+        self.writing: dict[Path, Job[Thought]] = {}
+        # A search that does not run ahead is counted by its engine's budget as well.
+        own = config.speculation.budget if config.speculation is not None else None
+        self.budget = own or budget_of(config.engine)
+        self.prediction = Prediction(self.budget.prediction)
+        self.scores = Scores(
+            config.reward,
+            tree.question,
+            self.thoughts,
+            tree.rewards,
+            jobs=self.jobs,
+            observer=self.observer,
+            prediction=self.prediction,
+            changed=self._changed,
+        )
+        self.rewards = self.scores.known
+        self.scoring = self.scores.flying
+        self._question = tree.question
+        self._guesses: dict[Path, Job[Thought]] = {}
+        self._failed: set[Path] = set()
+        """Paths whose guess has failed: not guessed again, or a fault would be met without end."""
+        self._closing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def ahead(self) -> Collection[Path]:
+        """What has been begun early and not been demanded so far."""
+        return self._guesses.keys()
+
+    @property
+    def listener(self) -> Listener | None:
+        """Who is told of events; None for nobody, from then on."""
+        return self.observer.listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self.observer.listener = listener
+
+    def _changed(self) -> None:
+        """Something has become known; for whoever builds on this."""
+
+    async def take(self, path: Path) -> Thought:
+        """Return the thought at `path`: the one begun early, or one written now.
+
+        A guess that failed is no error of the search: its work is done again.
+
+        Raises:
+            EngineError: The thought could not be written on demand.
+            SessionClosed: The session was closed meanwhile.
+        """
+        self.demand(path)
+        return await settled(path, self.thoughts, self.writing, self._write)
+
+    def demand(self, path: Path) -> None:
+        """Begin the thought at `path`, or take over the guess that began it."""
+        if (guess := self._guesses.pop(path, None)) is not None:
+            self.observer.demanded(guess)
+            if path in self.writing:
+                self.budget.promote(guess.request)
+                self._promote(guess.request)
+            elif (scoring := self.scoring.get(path)) is not None:
+                self._promote(scoring.request)
+        elif path not in self.thoughts and path not in self.writing:
+            self._write(path)
+
+    def may_launch(self, path: Path) -> bool:
+        """Whether a guess at `path`, below a written parent, makes sense, or is under way."""
+        return (
+            path not in self.thoughts
+            and path not in self._failed
+            and all(elder in self.thoughts for elder in elders_of(self.config.policy, path))
+        )
+
+    def launch(self, path: Path, worth: float = 1.0) -> None:
+        """Begin the thought at `path` before it is demanded.
+
+        Args:
+            path: A path whose parent's text is known, and its elders' where it goes on with theirs.
+            worth: The probability that it will be demanded.
+
+        Raises:
+            SessionClosed: The session was closed.
+        """
+        if path in self.thoughts or path in self.writing or path in self._failed:
+            return  # begun, or found to fail, since it was offered
+        self._write(path, guess=True, worth=worth)
+
+    def retract(self, path: Path) -> None:
+        """Cancel the thought at `path`, which was begun early and has become improbable."""
+        del self._guesses[path]
+        guess = self.writing.pop(path)
+        self.budget.retracting(guess.request)
+        self.jobs.cancel(guess)
+        self.observer.retracted(guess)
+
+    def _promote(self, request: Request) -> None:
+        request.demanded = True
+        self.jobs.own(self.config.engine.promote(request))
+
+    def _write(self, path: Path, *, guess: bool = False, worth: float = 1.0) -> Job[Thought]:
+        work = partial(self._generate, path, chain_of(self.thoughts, path[:-1]))
+        job = self.jobs.begin(
+            path, "thought", work, guess=guess, flying=self.writing, ended=self._ended
+        )
+        if guess:
+            self._guesses[path] = job
+        # After its own search has it: the free slot may begin another's thought, and fail.
+        job.task.add_done_callback(lambda _: self.budget.end(job.request))
+        self.budget.begin(self, path, job.request, worth)
+        self.observer.begun(job)
+        return job
+
+    async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
+        elders = elders_of(self.config.policy, path)
+        for elder in elders:
+            if elder not in self.thoughts:
+                await self.take(elder)  # demanded work only waits: no guess begins before them
+                self.budget.restart(request)
+        siblings = [self.thoughts[elder] for elder in elders]
+        asked = prompt_for(self.config, self._question, path, before, siblings)
+        return await write_thought(self.config, *asked, before, request)
+
+    def _ended(self, job: Job[Thought]) -> None:
+        self.observer.ended(job)
+        self.observer.prompted(job)
+        path, task = job.path, job.task
+        # One that finished as it was retracted counts as cancelled: another may have replaced it.
+        if task.cancelled() or job.cancelled is not None or self.jobs.closed:
+            self.observer.aborted(job, closing=self.jobs.closed)
+            return
+        if task.exception() is None:
+            thought = self.thoughts[path] = task.result()
+            self.prediction.learn_end(path, ends=thought.ends)
+            self.observer.written(job, thought)
+            if self.rewarded(path):
+                self.scores.early(path, demanded=job.request.demanded)
+        else:
+            if job.guess:
+                self._guesses.pop(path, None)
+                self._failed.add(path)
+            self.observer.failed(job)
+        self._changed()
+
+    def rewarded(self, path: Path) -> bool:
+        """Whether the thought at `path`, which is written, has a reward."""
+        return self.thoughts[path].ends or not self.config.policy.leaves_only
+
+    async def close(self) -> None:
+        """Abort everything in flight and wait for it, even if the caller is cancelled meanwhile.
+
+        The ledger is complete afterwards, and its figures are on the current OpenTelemetry span.
+        """
+        if self._closing is None:
+            self.jobs.closed = True
+            self.budget.leave(self)
+            self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
+        await until_ended(self._closing)
+        self._closing.result()
+        record(self.ledger)
+
+    async def _drain(self) -> None:
+        left = {**self._guesses, **self.writing}
+        for writing in self.writing.values():
+            self.jobs.cancel(writing)
+        for scoring in self.scoring.values():
+            self.jobs.cancel(scoring)
+        await self.jobs.end()
+        self.observer.closed(left.values())

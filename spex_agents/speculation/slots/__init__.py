@@ -1,0 +1,1 @@
+"""How many requests may run, and whose turn it is."""
