@@ -10,7 +10,7 @@ import anyio
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Message, Prompt
-from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards import Confidence, Reward
@@ -47,7 +47,7 @@ async def write(
     return outcome
 
 
-async def spex(server: SGLangEngine | SGLangServer) -> dict[str, Any]:
+async def spex(server: SGLangEngine | SGLangClient) -> dict[str, Any]:
     """What the plugin says of itself."""
     asked = server.server if isinstance(server, SGLangEngine) else server
     (found,) = await asked.ask("/server_info")

@@ -59,6 +59,7 @@ class ScriptedServer:
         self.app.get("/v1/models")(self._models)
         self.app.post("/v1/chat/completions")(self._complete)
         self.app.post("/v1/completions")(self._complete)
+        self.app.post("/generate")(self._complete)
 
     async def until_live(self, live: int) -> None:
         """Return once exactly `live` requests are being answered."""
@@ -81,13 +82,16 @@ class ScriptedServer:
         body = await request.json()
         self.bodies.append(body)
         self.paths.append(request.url.path)
-        self.ids.append(request.headers["X-Request-Id"])
+        self.ids.append(request.headers.get("X-Request-Id") or body["rid"])
         answer = self.script.popleft() if self.script else self.default
         if answer.status != 200:
             said = answer.said or f"scripted {answer.status}"
             error = {"message": said, "type": "scripted"}
             return JSONResponse({"error": error}, status_code=answer.status)
-        return StreamingResponse(self._stream(answer, body), media_type="text/event-stream")
+        stream = self._stream(answer, body)
+        if request.url.path == "/generate":
+            stream = _as_generated(stream, answer)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     async def _stream(self, answer: Answer, body: Mapping[str, Any]) -> AsyncIterator[str]:
         chat = "messages" in body
@@ -135,6 +139,31 @@ class ScriptedServer:
             self.live += change
             self.most_live = max(self.most_live, self.live)
             self._changed.notify_all()
+
+
+async def _as_generated(stream: AsyncIterator[str], answer: Answer) -> AsyncIterator[str]:
+    """The same stream as SGLang's own endpoint sends it: each chunk has all there is so far."""
+    text, tokens, finish = "", list[str](), None
+    async for event in stream:
+        data = event.removeprefix("data: ")
+        if "choices" not in data:
+            yield event
+            continue
+        for choice in json.loads(data)["choices"]:
+            if token := choice.get("text"):
+                tokens.append(token)
+                text += token
+            finish = choice.get("finish_reason")
+        if not tokens and not finish:
+            continue
+        meta = {
+            "completion_tokens": len(tokens) if answer.usage is None else answer.usage,
+            "prompt_tokens": 9,
+            "finish_reason": {"type": finish} if finish else None,
+            "output_token_logprobs": [[-0.5, 1, token] for token in tokens],
+        }
+        chunk = {"text": text, "output_ids": [1] * len(tokens), "meta_info": meta}
+        yield f"data: {json.dumps(chunk)}\n\n"
 
 
 def _event(choice: Mapping[str, Any]) -> str:

@@ -97,21 +97,20 @@ async def test_a_request_carries_its_id_its_class_and_its_seed() -> None:
         await generate(sglang, request(demanded=False))
     asked, guessed = server.server.bodies
     assert asked["rid"] == guessed["rid"] == "run/0.1/thought-1;"
-    assert asked["seed"] == 7
+    assert asked["sampling_params"]["sampling_seed"] == 7
     assert asked["priority"] > guessed["priority"]
 
 
-async def test_log_probabilities_are_asked_of_completions() -> None:
+async def test_a_prompt_is_sent_as_token_ids() -> None:
     async with native(WITH_PLUGIN) as server, engine(server) as sglang:
         sampling = Sampling(stop=("\n",), logprobs=True)
         prompt = Prompt(PROMPT.messages, reply="It is")
         thought = await sglang.generate(prompt, request(), sampling=sampling, max_tokens=16)
     assert thought.logprobs == (-0.5,) * 4
-    assert server.server.paths[-1] == "/v1/completions"
+    assert server.server.paths[-1] == "/generate"
     (body,) = server.server.bodies
-    assert body["prompt"] == [11, 12, 2]
-    assert body["logprobs"] == 1
-    assert "messages" not in body
+    assert body["input_ids"] == [11, 12, 2]
+    assert body["return_logprob"]
 
 
 async def test_the_plugin_makes_promises_that_a_plain_server_does_not() -> None:
@@ -197,16 +196,6 @@ async def test_a_prompt_that_is_not_tokenised_is_an_error(tokens: object) -> Non
         server.tokens = tokens
         with pytest.raises(EngineError, match=r"tokenize|JSON"):
             await sglang.score(PROMPT, request(), labels=("+", "-"))
-
-
-async def test_a_gateway_without_native_endpoints_is_enough(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with scripted_server() as server, SGLangEngine(server.url) as sglang:
-        with caplog.at_level(logging.WARNING):
-            thought = await generate(sglang, request())
-    assert thought.text == "It is 4."
-    assert "no promotion" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -345,10 +334,19 @@ async def test_a_load_that_cannot_be_read_is_an_error(loads: object) -> None:
 async def test_the_engine_is_chosen_by_what_the_server_says_it_is(
     owner: str, kind: type[OpenAIEngine]
 ) -> None:
-    async with scripted_server() as server:
-        server.models = [("tiny", owner)]
-        chosen = await anyio.to_thread.run_sync(lambda: engine_at(server.url))
+    async with native(PLAIN) as server:
+        server.server.models = [("tiny", owner)]
+        chosen = await anyio.to_thread.run_sync(lambda: engine_at(server.server.url))
     assert type(chosen) is kind
+
+
+async def test_behind_a_gateway_that_hides_sglangs_endpoints_the_protocol_is_enough() -> None:
+    async with scripted_server() as server:
+        chosen = await anyio.to_thread.run_sync(lambda: engine_at(server.url))
+        assert type(chosen) is OpenAIEngine
+        async with chosen:
+            assert (await generate(chosen, request())).text == "It is 4."
+    assert server.bodies[0]["no_stop_trim"]  # in SGLang's dialect all the same
 
 
 def test_a_server_that_is_not_there_is_left_to_the_first_call() -> None:

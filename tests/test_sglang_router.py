@@ -180,7 +180,7 @@ async def test_a_template_writes_the_prompt_there_too() -> None:
         engine(router, template=lambda prompt: "2 + 2 =") as sglang,
     ):
         await generate(sglang, request())
-    assert router.bodies[0]["text"] == "2 + 2 ="
+    assert router.bodies[0]["input_ids"] == [7]
 
 
 async def test_a_stream_of_pieces_is_put_together() -> None:

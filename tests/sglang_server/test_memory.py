@@ -13,7 +13,7 @@ from asking import TAG
 from launching import launch
 
 from spex_agents.engines.calls.retries import Retries
-from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.engines.sglang.protocol import DEMANDED, END, SPECULATIVE
 
 CACHE = 2048
@@ -57,7 +57,7 @@ async def cached(client: httpx.AsyncClient, prompt: list[int], *, priority: int)
 
 async def retracted(client: httpx.AsyncClient, prompt: list[int], tokens: int) -> list[int]:
     """Write a guess, abort it after some tokens, and return what it had written."""
-    server = SGLangServer(str(client.base_url), api_key=None, timeout=60, retries=Retries())
+    server = SGLangClient(str(client.base_url), api_key=None, timeout=60, retries=Retries())
     rid = f"{TAG}{len(prompt)}-{tokens}/thought-1{END}"
     body = {
         "input_ids": prompt,

@@ -16,6 +16,7 @@ from spex_agents.engines.openai.stream import (
     explain,
     is_away,
     is_transient,
+    open_client,
     refuses_connections,
 )
 from spex_agents.errors import EngineError
@@ -25,22 +26,40 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Caller:
+class Client:
     """Calls one server, through failures and restarts.
 
     A server that has answered before and refuses connections now, or says that it is not ready
     (502, 503), is waited for; one that was never reached has a wrong address as a rule.
 
     Args:
-        url: As messages name it.
+        url: Its address.
+        api_key: The bearer token.
+        timeout: Seconds to wait for the next byte.
         retries: How often, and how patiently.
     """
 
-    def __init__(self, url: str, retries: Retries) -> None:
+    def __init__(self, url: str, *, api_key: str | None, timeout: float, retries: Retries) -> None:
         self.retries = retries
-        self._url = url
+        self.url = url
+        self._api_key = api_key
+        self._timeout = timeout
+        self._http: openai.AsyncOpenAI | None = None
         self._answered = False
         self._away = False
+
+    @property
+    def http(self) -> openai.AsyncOpenAI:
+        """What single tries go through; opened when it is needed."""
+        if self._http is None:
+            self._http = open_client(self.url, self._api_key, self._timeout)
+        return self._http
+
+    async def aclose(self) -> None:
+        """Close all connections; the next call opens them anew."""
+        if http := self._http:
+            self._http = None
+            await http.close()
 
     async def run(self, attempt: Callable[[int], Awaitable[T]]) -> T:
         """Call `attempt` with 0, 1 ... until it returns, in a task of its own.
@@ -61,10 +80,10 @@ class Caller:
         except (openai.OpenAIError, BrokenReply) as error:
             if self.retries.patience and self._is_away(error):
                 raise EngineError(
-                    f"{self._url} was away for {self.retries.patience:g} s ({error}): see its "
+                    f"{self.url} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
                 ) from error
-            raise explain(error, self._url, tries=self.retries.times + 1) from error
+            raise explain(error, self.url, tries=self.retries.times + 1) from error
 
     def _is_away(self, error: BaseException) -> bool:
         if not is_away(error) or (refuses_connections(error) and not self._answered):
@@ -73,7 +92,7 @@ class Caller:
             self._away = True
             logger.warning(
                 "%s is away (%s): it is waited for up to %g s",
-                self._url,
+                self.url,
                 error,
                 self.retries.patience,
             )

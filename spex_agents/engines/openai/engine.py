@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import PurePath
 
 import anyio
-import openai
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
 from spex_agents.engines.calls.cut import cut, tokens_of_step
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries, attempt_id
-from spex_agents.engines.openai.client import Caller
+from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.dialects import (
     Dialect,
     Fields,
@@ -23,7 +22,7 @@ from spex_agents.engines.openai.dialects import (
 )
 from spex_agents.engines.openai.models import find_served
 from spex_agents.engines.openai.reply import Reply, label_probabilities
-from spex_agents.engines.openai.stream import open_client, stream_reply
+from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError, above_zero
 from spex_agents.search.tree import Thought
@@ -86,16 +85,18 @@ class OpenAIEngine(Closing):
         above_zero(timeout=timeout)
         self.base_url = base_url
         self._model = model
-        self._api_key = api_key
         self._dialect = dialect
         self._template = template
         self._extra_body = dict(extra_body or {})
         self._priorities = priorities
         self._exactness = exactness
         self._gate = Gate(max_concurrency)
-        self._timeout = timeout
-        self._caller = Caller(base_url, Retries(times=retries, wait=retry_wait, patience=patience))
-        self._client: openai.AsyncOpenAI | None = None
+        self._client = Client(
+            base_url,
+            api_key=api_key,
+            timeout=timeout,
+            retries=Retries(times=retries, wait=retry_wait, patience=patience),
+        )
         self._served: tuple[str, Dialect] | None = None
         self._asking = anyio.Lock()
 
@@ -173,9 +174,7 @@ class OpenAIEngine(Closing):
         return Load(running=gate.running, waiting=gate.waiting)
 
     async def aclose(self) -> None:
-        if client := self._client:
-            self._client = None
-            await client.close()
+        await self._client.aclose()
 
     async def _ask(
         self,
@@ -199,7 +198,7 @@ class OpenAIEngine(Closing):
             if sampling.logprobs:
                 fields |= logprob_fields(alternatives, chat="messages" in fields)
             ask = partial(self._try, fields, request, dialect, sampling.stop)
-            return await self._caller.run(ask)
+            return await self._client.run(ask)
 
     async def _try(
         self,
@@ -216,7 +215,7 @@ class OpenAIEngine(Closing):
         if self._priorities:
             body["priority"] = self._priorities[0 if request.demanded else 1]
         return await stream_reply(
-            self._open(),
+            self._client.http,
             {
                 **body,
                 "stream_options": {"include_usage": True, **dialect.stream_options},
@@ -240,12 +239,5 @@ class OpenAIEngine(Closing):
     async def _find_served(self) -> tuple[str, Dialect]:
         async with self._asking:
             if self._served is None:
-                self._served = await find_served(
-                    self._open(), self._model, self._dialect, self._caller
-                )
+                self._served = await find_served(self._client, self._model, self._dialect)
             return self._served
-
-    def _open(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            self._client = open_client(self.base_url, self._api_key, self._timeout)
-        return self._client

@@ -18,7 +18,7 @@ from tenacity import TryAgain
 from spex_agents.engines.base import Load, Request
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.calls.tasks import ended_by_server
-from spex_agents.engines.openai.client import Caller
+from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.stream import Aborted, BrokenReply, is_transient
 from spex_agents.engines.sglang.connection import Connection
 from spex_agents.engines.sglang.info import ServerInfo, read_info
@@ -44,7 +44,7 @@ class _Flight:
     hurried: bool = False
 
 
-class SGLangServer:
+class SGLangClient:
     """The native endpoints of a server. `EngineError` is all that its calls raise.
 
     A router passes generation on and nothing else, so messages go to all workers behind it, whose
@@ -69,9 +69,9 @@ class SGLangServer:
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.known: ServerInfo | None = None
-        self._http = Connection(self.url, api_key=api_key, timeout=timeout)
+        self._client = Client(self.url, api_key=api_key, timeout=timeout, retries=retries)
+        self._http = Connection(self._client)
         self.workers = Workers(self.url, workers, self._http.get)
-        self._caller = Caller(self.url, retries)
         self._asking = anyio.Lock()
         self._flying: dict[str, _Flight] = {}
         self._turns = count()
@@ -99,13 +99,12 @@ class SGLangServer:
                 request, rid, partial(self._http.answer, url, sent, request)
             )
 
-        return await self._caller.run(attempt)
+        return await self._client.run(attempt)
 
     async def stream(
         self, body: Mapping[str, object], request: Request, number: int
     ) -> GenerateReply:
-        """One try of a thought by ``/generate``, for `abortable`."""
-        await self.workers.healthy()  # so that a message finds them
+        """One try of a thought, for `abortable`."""
         sent = {**body, "rid": id_of(request, number), "priority": priority_of(request)}
         return await self._http.stream("/generate", sent, request)
 
@@ -209,7 +208,7 @@ class SGLangServer:
                 raise answers[urls[0]]
             return told
 
-        return await self._caller.run(ask_all)
+        return await self._client.run(ask_all)
 
     async def tokenize(self, body: Mapping[str, object]) -> list[Any]:
         """What ``/tokenize`` answers to `body`."""
@@ -222,10 +221,10 @@ class SGLangServer:
                 raise BrokenReply("/tokenize sent no tokens")
             return tokens
 
-        return await self._caller.run(attempt)
+        return await self._client.run(attempt)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._client.aclose()
 
     async def _own_url(self, path: str, key: str, number: int) -> str:
         """Where a server itself is to be asked: the same for the same `key`, another next time."""

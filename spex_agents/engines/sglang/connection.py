@@ -8,32 +8,28 @@ from typing import Any
 import openai
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.openai.stream import Aborted, BrokenReply, open_client, read_stream
+from spex_agents.engines.openai.client import Client
+from spex_agents.engines.openai.stream import Aborted, BrokenReply, read_stream
 from spex_agents.engines.sglang.workers import GenerateReply
 
 
 class Connection:
-    """One client for all servers at an address, opened when it is needed.
+    """All servers at an address: paths are added to it, a whole URL is taken as it is.
 
     Whatever is asked raises `openai.OpenAIError` where a server cannot be reached, or refuses.
 
     Args:
-        url: The address, to which paths are added; a whole URL is taken as it is.
-        api_key: The bearer token.
-        timeout: Seconds to wait for the next byte.
+        client: Of the address.
     """
 
-    def __init__(self, url: str, *, api_key: str | None, timeout: float) -> None:
-        self._url = url
-        self._api_key = api_key
-        self._timeout = timeout
-        self._client: openai.AsyncOpenAI | None = None
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def stream(
         self, path: str, body: Mapping[str, object], request: Request
     ) -> GenerateReply:
         """Stream what is generated for `body`; `request.tokens` grows with it."""
-        stream = await self._open().post(
+        stream = await self._client.http.post(
             path,
             cast_to=object,
             body={**body, "stream": True},
@@ -69,7 +65,7 @@ class Connection:
             BrokenReply: It is no JSON object.
         """
         try:
-            found: Any = await self._open().post(url, cast_to=object, body=body)
+            found: Any = await self._client.http.post(url, cast_to=object, body=body)
         except ValueError as error:  # the client lets its decoder's errors through
             raise BrokenReply(f"{url} sent no JSON: {error}") from error
         if not isinstance(found, dict):
@@ -79,20 +75,10 @@ class Connection:
     async def get(self, url: str) -> object:
         """What is there; None for what is no JSON."""
         try:
-            return await self._open().get(url, cast_to=object)
+            return await self._client.http.get(url, cast_to=object)
         except ValueError:
             return None
 
     async def tell(self, url: str, body: Mapping[str, object]) -> None:
         """Post `body`, whatever is answered."""
-        await self._open().post(url, cast_to=type(None), body=body)
-
-    async def aclose(self) -> None:
-        if client := self._client:
-            self._client = None
-            await client.close()
-
-    def _open(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            self._client = open_client(self._url, self._api_key, self._timeout)
-        return self._client
+        await self._client.http.post(url, cast_to=type(None), body=body)

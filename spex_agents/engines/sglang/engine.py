@@ -1,8 +1,8 @@
-"""SGLang: OpenAI's protocol for thoughts, its own endpoints for everything else."""
+"""SGLang by its own endpoints: thoughts too, whose prompts it is sent as token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -10,12 +10,11 @@ import openai
 
 from spex_agents.engines.base import Features, Load, Request
 from spex_agents.engines.calls.retries import Retries
-from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
+from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields, prompt_fields
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.reply import Reply
-from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.engines.prompts import Prompt
-from spex_agents.engines.sglang.client import SGLangServer, id_of
+from spex_agents.engines.sglang.client import SGLangClient, id_of
 from spex_agents.engines.sglang.prompts import PromptReader
 from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
 from spex_agents.engines.sglang.workers import generate_fields, read_workers
@@ -29,16 +28,17 @@ class SGLangEngine(OpenAIEngine):
     while it waits or runs, guesses are admitted by the load of the whole server, and seeds hold.
     Without it everything works, less well: `describe` says what is lost, and it is logged once.
 
-    At a router, thoughts go through it, by ``/generate``; what else is asked, and what hurries and
-    aborts, goes to its workers, which must be within reach of this process.
+    At a router, thoughts go through it; what else is asked (``/tokenize``), and what hurries and
+    aborts, goes to its workers, which must be within reach of this process. Behind a gateway that
+    hides these endpoints, take `OpenAIEngine` with ``dialect="sglang"``.
 
     Args:
         base_url: With or without ``/v1``: ``http://127.0.0.1:30000``.
         model: None for the only model served.
         api_key: Sent as the bearer token.
         reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
-        template: Writes the prompt of ``/completions``: `chatml`, or one of your own.
-        extra_body: Further fields of every request for a thought.
+        template: Writes the prompt in place of the model's own: `chatml`, or one of yours.
+        extra_body: Further fields of every ``/generate`` for a thought.
         workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
         timeout: Seconds to wait for the next byte.
@@ -88,7 +88,7 @@ class SGLangEngine(OpenAIEngine):
             patience=patience,
         )
         patiently = Retries(times=retries, wait=retry_wait, patience=patience)
-        self.server = SGLangServer(
+        self.server = SGLangClient(
             root,
             api_key=api_key,
             timeout=timeout,
@@ -98,7 +98,7 @@ class SGLangEngine(OpenAIEngine):
         self._reader = PromptReader(self.server)
         self.reward_server = self.server
         if reward_url is not None:
-            self.reward_server = SGLangServer(
+            self.reward_server = SGLangClient(
                 reward_url,
                 api_key=api_key,
                 timeout=timeout,
@@ -140,8 +140,9 @@ class SGLangEngine(OpenAIEngine):
         """
         async with self._gate.place(request):
             await self.server.info()
-            text = self._template(prompt) if self._template else prompt
-            return await self._reader.next_token(await self._reader.tokens(text), labels, request)
+            fields = prompt_fields(SGLANG, prompt, self._template)
+            tokens = await self._reader.tokens_of(fields)
+            return await self._reader.next_token(tokens, labels, request)
 
     async def promote(self, request: Request) -> None:
         """Hurry `request`, whether it waits here, waits at the server or runs there."""
@@ -177,35 +178,19 @@ class SGLangEngine(OpenAIEngine):
     async def _try(
         self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
     ) -> Reply:
-        send: Callable[[], Awaitable[Reply]]
-        if self.server.workers.routed:
-            prompt = str(fields.get("prompt", "")) or await self._reader.chat_tokens(fields)
-            body = {**generate_fields(fields, prompt), **self._extra_body}
-            send = partial(self.server.stream, body, request, number)
-        else:
-            if "messages" in fields and fields.get("logprobs"):
-                fields = await self._as_completion(fields)
-            send = partial(super()._try, fields, request, dialect, stop, number)
+        prompt = await self._reader.tokens_of(fields)
+        body = {**generate_fields(fields, prompt), **self._extra_body}
+        send = partial(self.server.stream, body, request, number)
         return await self.server.abortable(request, id_of(request, number), send)
-
-    async def _as_completion(self, fields: Fields) -> Fields:
-        """The same request to ``/completions``.
-
-        A chat completion's stream loses the log-probability of a token that ends within a
-        character, unless the next token comes with it: a matter of timing.
-        """
-        chat = ("messages", "continue_final_message", "add_generation_prompt", "top_logprobs")
-        rest = {key: value for key, value in fields.items() if key not in chat}
-        prompt = await self._reader.chat_tokens(fields)
-        return {**rest, "prompt": prompt, "logprobs": fields.get("top_logprobs") or 1}
 
 
 def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:
-    """The engine for the server at `url`: SGLang's if that is what it says it is, or its router.
+    """The engine for the server at `url`: SGLang's if its own endpoints are there, or its router's.
 
     A server that cannot be asked gets an `OpenAIEngine`, whose first call says why.
     """
     kind: type[OpenAIEngine] = OpenAIEngine
+    root = url.rstrip("/").removesuffix("/v1")
     with (
         suppress(openai.OpenAIError, AttributeError, TypeError, ValueError),
         openai.OpenAI(
@@ -213,14 +198,15 @@ def engine_at(url: str, *, model: str | None = None, api_key: str | None = None)
         ) as client,
     ):
         owners = {served.owned_by for served in client.models.list().data or ()}
-        if "sglang" in owners or _lists_workers(client, url):
+        if ("sglang" in owners and _answers(client, f"{root}/server_info")) or (
+            read_workers(_answers(client, f"{root}/workers"), root)  # a router does not say SGLang
+        ):
             kind = SGLangEngine
     return kind(url, model=model, api_key=api_key)
 
 
-def _lists_workers(client: openai.OpenAI, url: str) -> bool:
-    """Whether a router is there: it names itself, not SGLang, as the owner of its models."""
-    root = url.rstrip("/").removesuffix("/v1")
-    with suppress(openai.OpenAIError, BrokenReply):
-        return bool(read_workers(client.get(f"{root}/workers", cast_to=object), root))
-    return False
+def _answers(client: openai.OpenAI, url: str) -> object:
+    """What is there; None if nothing is."""
+    with suppress(openai.OpenAIError, ValueError):
+        return client.get(url, cast_to=object)
+    return None

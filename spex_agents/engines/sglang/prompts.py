@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from spex_agents.engines.base import Request
 from spex_agents.engines.openai.dialects import SGLANG, prompt_fields
 from spex_agents.engines.prompts import Prompt
-from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.errors import EngineError
 
 
@@ -19,7 +19,7 @@ class PromptReader:
         server: Where the model is.
     """
 
-    def __init__(self, server: SGLangServer) -> None:
+    def __init__(self, server: SGLangClient) -> None:
         self._server = server
         self._labels: dict[str, int] = {}
 
@@ -34,11 +34,13 @@ class PromptReader:
             return [*await self.tokens(prompt[0]), *(token for ids in later for token in ids)]
         if isinstance(prompt, str):
             return await self._server.tokenize({"prompt": prompt})
-        return await self.chat_tokens(prompt_fields(SGLANG, prompt, None))
+        return await self.tokens_of(prompt_fields(SGLANG, prompt, None))
 
-    async def chat_tokens(self, fields: Mapping[str, object]) -> list[int]:
-        """The token ids of the prompt of a chat completion."""
-        known = ("messages", "continue_final_message")  # it takes the latter alone
+    async def tokens_of(self, fields: Mapping[str, object]) -> list[int]:
+        """The token ids of the prompt of a completion or of a chat completion."""
+        if "prompt" in fields:
+            return await self.tokens(str(fields["prompt"]))
+        known = ("messages", "continue_final_message", "chat_template_kwargs")
         return await self._server.tokenize({key: fields[key] for key in known if key in fields})
 
     async def label(self, text: str) -> int:

@@ -148,12 +148,11 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
-def generate_fields(fields: Mapping[str, object], prompt: str | Sequence[int]) -> Fields:
-    """A completion's fields as those of ``/generate``."""
+def generate_fields(fields: Mapping[str, object], prompt: Sequence[int]) -> Fields:
+    """A completion's fields as those of ``/generate``, its prompt as token ids."""
     sampling = {key: fields[key] for key in SAMPLING if key in fields}
     sampling |= {"max_new_tokens": fields["max_tokens"], "sampling_seed": fields["seed"]}
-    body: Fields = {"sampling_params": sampling}
-    body["text" if isinstance(prompt, str) else "input_ids"] = prompt
+    body: Fields = {"sampling_params": sampling, "input_ids": list(prompt)}
     if fields.get("logprobs"):
         body |= {"return_logprob": True, "return_text_in_logprobs": True}
     return body

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.retries import Retries
-from spex_agents.engines.sglang.client import SGLangServer
+from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.engines.sglang.prompts import PromptReader
 from spex_agents.errors import RewardError
@@ -48,9 +48,9 @@ class ProcessReward:
         timeout: float = 300.0,
     ) -> None:
         self.profile = profile
-        self._owned: SGLangServer | None = None
+        self._owned: SGLangClient | None = None
         if isinstance(server, str):
-            self._owned = SGLangServer(server, api_key=api_key, timeout=timeout, retries=Retries())
+            self._owned = SGLangClient(server, api_key=api_key, timeout=timeout, retries=Retries())
             self._server = self._owned
         else:
             self._server = server.reward_server
