@@ -145,7 +145,7 @@ def ablation() -> Figure:
         (
             "1 selection, 8 queries",
             (
-                ("paper", lambda case: replace(case, speculation=Speculation(selector="paper"))),
+                ("paper", lambda case: replace(case, speculation=Speculation(forecast="paper"))),
                 ("replay", lambda case: case),
             ),
         ),

@@ -153,7 +153,7 @@ def test_replicas_keep_the_speed_of_each_query() -> None:
         ("--policy", "rebase", "--rollouts", "4"),
         ("--policy", "rebase", "--policy", "nonsense"),
         ("--preset", "nonsense"),
-        ("--selector", "nonsense"),
+        ("--forecast", "nonsense"),
         ("--allocation", "nonsense"),
         ("--capacity", "nonsense"),
         ("--capacity", "0"),
@@ -189,7 +189,7 @@ def test_a_fault_in_foreseeing_is_no_figure() -> None:
         policy=Rstar(rollouts=2),
         depth=5,
         seeds=1,
-        speculation=Speculation(selector=broken),
+        speculation=Speculation(forecast=broken),
     )
     with pytest.raises(SpexError, match="no figures: "):
         run(case)

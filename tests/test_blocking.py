@@ -39,7 +39,7 @@ class Blocking(Rebase):
         return Rebase.decide(self, state, tree)
 
 
-class Selector:
+class Recorded:
     """Foresees what it is told to, once it is let go; it counts how many ask it at a time."""
 
     def __init__(self, chances: Mapping[Path, float]) -> None:
@@ -63,8 +63,8 @@ async def acquired(semaphore: threading.Semaphore) -> None:
     assert await asyncio.to_thread(semaphore.acquire, timeout=30)
 
 
-def session(policy: Policy, selector: Selector | None = None) -> Session:
-    speculation = Speculation(selector=selector) if selector is not None else Speculation()
+def session(policy: Policy, forecast: Recorded | None = None) -> Session:
+    speculation = Speculation(forecast=forecast) if forecast is not None else Speculation()
     made = config(make_engine(QUICK), policy, reward=AT_ONCE, speculation=speculation)
     return Session(made, Tree(QUESTION, 3), run="run")
 
@@ -97,72 +97,72 @@ async def test_decisions_and_forecasts_stay_off_the_loop() -> None:
 
 
 async def test_forecasts_are_made_one_at_a_time_on_snapshots() -> None:
-    selector = Selector({})
-    async with session(Blocking(width=4), selector) as opened:
+    forecast = Recorded({})
+    async with session(Blocking(width=4), forecast) as opened:
         decision = await opened.decide()
-        await acquired(selector.begun)
-        assert selector.known[0].thoughts == {}
+        await acquired(forecast.begun)
+        assert forecast.known[0].thoughts == {}
         await opened.expand(decision.paths)  # type: ignore[union-attr]
-        assert len(opened.thoughts) == 4
-        assert selector.known[0].thoughts == {}  # of the moment it was asked about
-        assert not selector.known[0].outdated()
-        selector.go.release()
-        await acquired(selector.begun)  # again, for all that has changed meanwhile, once
-        assert len(selector.known[1].thoughts) == 4
-        selector.go.release(9)
-    assert selector.most == 1
+        assert len(opened.memo.thoughts) == 4
+        assert forecast.known[0].thoughts == {}  # of the moment it was asked about
+        assert not forecast.known[0].outdated()
+        forecast.go.release()
+        await acquired(forecast.begun)  # again, for all that has changed meanwhile, once
+        assert len(forecast.known[1].thoughts) == 4
+        forecast.go.release(9)
+    assert forecast.most == 1
 
 
 async def test_what_was_foreseen_before_a_decision_is_dropped_after_it() -> None:
-    selector = Selector({(0, 0): 1.0, (1, 0): 1.0})
+    forecast = Recorded({(0, 0): 1.0, (1, 0): 1.0})
     async with session(Rebase(width=2), None) as plain:
         decision = await plain.decide()
         await plain.expand(decision.paths)  # type: ignore[union-attr]
-    async with session(Blocking(width=2), selector) as opened:
+    async with session(Blocking(width=2), forecast) as opened:
         decision = await opened.decide()
-        await acquired(selector.begun)
+        await acquired(forecast.begun)
         await opened.expand(decision.paths)  # type: ignore[union-attr]
         await opened.evaluate(decision.paths)  # type: ignore[union-attr]
         await opened.decide()
-        assert selector.known[0].outdated()
-        selector.go.release()
-        await acquired(selector.begun)
+        assert forecast.known[0].outdated()
+        forecast.go.release()
+        await acquired(forecast.begun)
         assert opened.ledger.launched == 0
-        selector.go.release(9)
+        forecast.go.release(9)
 
 
 async def test_a_guess_begun_after_the_snapshot_is_not_retracted_by_it() -> None:
-    selector = Selector({})
+    forecast = Recorded({})
     slow = Hardware(name="slow", slots=96, weights=10.0)
-    made = config(make_engine(slow), Blocking(width=2), speculation=Speculation(selector=selector))
+    made = config(make_engine(slow), Blocking(width=2), speculation=Speculation(forecast=forecast))
     async with Session(made, Tree(QUESTION, 3), run="run") as opened:
-        opened.launch((7,))
+        opened.memo.launch((7,))
         await opened.decide()
-        await acquired(selector.begun)
-        opened.launch((8,))
-        selector.go.release()
+        await acquired(forecast.begun)
+        opened.memo.launch((8,))
+        forecast.go.release()
         assert opened.planner is not None
-        assert opened.planner.foreseeing is not None
-        await asyncio.wait([opened.planner.foreseeing])
+        assert opened.planner.forecasting is not None
+        await asyncio.wait([opened.planner.forecasting])
         assert opened.ledger.retracted == 1
-        assert (7,) not in opened.writing
-        assert (8,) in opened.writing
-        selector.go.release(9)
+        assert (7,) not in opened.memo.writing
+        assert (8,) in opened.memo.writing
+        forecast.go.release(9)
 
 
 async def test_closing_waits_for_a_forecast_and_applies_nothing_of_it() -> None:
-    tasks, selector = asyncio.all_tasks(), Selector({(0,): 1.0})
-    opened = session(Blocking(width=2), selector)
+    tasks, forecast = asyncio.all_tasks(), Recorded({(0,): 1.0})
+    opened = session(Blocking(width=2), forecast)
     await opened.decide()
-    await acquired(selector.begun)
-    assert not selector.known[0].outdated()
+    await acquired(forecast.begun)
+    assert not forecast.known[0].outdated()
     closing = asyncio.create_task(opened.close())
     await asyncio.sleep(0)  # it has begun
-    assert selector.known[0].outdated()
+    assert forecast.known[0].outdated()
     assert not closing.done()
-    selector.go.release()
+    forecast.go.release()
     await closing
-    assert selector.running == 0
+    assert forecast.running == 0
     assert (opened.ledger.launched, opened.ledger.plans) == (0, 0)
     assert asyncio.all_tasks() == tasks
 
@@ -171,13 +171,13 @@ async def test_closing_goes_on_without_a_forecast_that_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("spex_agents.speculation.running.jobs.CLOSE_SECONDS", 0.05)
-    tasks, selector = asyncio.all_tasks(), Selector({})
-    opened = session(Blocking(width=2), selector)
+    tasks, forecast = asyncio.all_tasks(), Recorded({})
+    opened = session(Blocking(width=2), forecast)
     await opened.decide()
-    await acquired(selector.begun)
+    await acquired(forecast.begun)
     await opened.close()
     assert "1 calls were not aborted" in caplog.text
-    selector.go.release()
+    forecast.go.release()
     await asyncio.wait(asyncio.all_tasks() - tasks)
     assert opened.ledger.plans == 0
 
@@ -211,7 +211,7 @@ async def test_a_forecast_that_fails_is_told_and_the_search_goes_on(
     def fails(known: Known) -> Mapping[Path, float]:
         raise ValueError("no idea")
 
-    speculation = Speculation(selector=fails)
+    speculation = Speculation(forecast=fails)
     made = config(make_engine(QUICK), Blocking(width=3), reward=AT_ONCE, speculation=speculation)
     with caplog.at_level(logging.ERROR):
         async with Session(made, Tree(QUESTION, 3), run="run") as opened:

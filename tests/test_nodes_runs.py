@@ -326,7 +326,7 @@ async def test_a_session_that_disagrees_with_the_state_is_replaced() -> None:
         assert other is not session
         assert len(other.tree) == 0
         with pytest.raises(SessionClosed):
-            await session.take((99,))
+            await session.memo.take((99,))
     assert idle(engine)
 
 

@@ -54,11 +54,11 @@ def on_session(
     opened: list[Session] = []
 
     def keep(known: Known) -> dict[Path, float]:
-        return {path: 1.0 for session in opened for path in session.writing}
+        return {path: 1.0 for session in opened for path in session.memo.writing}
 
     async def main() -> None:
         watched = make_engine() if engine is None else engine
-        quiet = Speculation(selector=keep, budget=budget)
+        quiet = Speculation(forecast=keep, budget=budget)
         made = config(watched, **{"speculation": quiet, **settings})
         async with Session(made, Tree(QUESTION), run="run") as session:
             opened.append(session)
@@ -74,7 +74,7 @@ def on_session(
 
 def test_a_thought_begun_early_is_taken_as_it_is() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(10)
         before = asyncio.get_running_loop().time()
         thoughts = await session.expand([(0,)])
@@ -90,7 +90,7 @@ def test_a_thought_begun_early_is_taken_as_it_is() -> None:
 def test_a_guess_under_way_is_promoted_when_it_is_demanded() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
         for index in range(3):  # one slot: the others wait
-            session.launch((index,))
+            session.memo.launch((index,))
         await asyncio.sleep(0.1)
         await session.expand([(2,)])
         assert engine.promoted == ["run/2/thought-1"]
@@ -105,9 +105,9 @@ def test_a_guess_under_way_is_promoted_when_it_is_demanded() -> None:
 
 def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(3)  # written after 1 to 2 s, scored 5 s later
-        request = session.scoring[(0,)].request
+        request = session.memo.scoring[(0,)].request
         guessed = request.demanded
         assert not guessed
         await session.expand([(0,)])
@@ -120,10 +120,10 @@ def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too() -> None:
 
 def test_a_retracted_guess_is_cancelled_at_the_engine() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)  # five steps of 20 ms
         assert engine.inner.running == 1
-        session.retract((0,))
+        session.memo.retract((0,))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert engine.inner.running == 0
@@ -139,13 +139,13 @@ def test_a_retracted_guess_is_cancelled_at_the_engine() -> None:
 
 def test_a_thought_demanded_while_its_retraction_lingers_is_written_anew() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)
-        session.retract((0,))
+        session.memo.retract((0,))
         taken = await session.expand([(0,)])
         assert engine.calls["run/0/thought-1"].outcome == "cancelled"
         assert engine.calls["run/0/thought-1"].ended is None
-        assert session.thoughts == taken
+        assert session.memo.thoughts == taken
         assert session.ledger.abort_seconds == 0
         await asyncio.sleep(30)
         assert session.ledger.slowest_abort == pytest.approx(20)
@@ -156,7 +156,7 @@ def test_a_thought_demanded_while_its_retraction_lingers_is_written_anew() -> No
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_guess_that_fails_is_no_error_of_the_search(*, at_once: bool) -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(10)
         assert session.ledger.failed == 1
         await session.expand([(0,)])
@@ -168,7 +168,7 @@ def test_a_guess_that_fails_is_no_error_of_the_search(*, at_once: bool) -> None:
 
 def test_a_guess_that_fails_once_it_is_demanded_is_written_again() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)
         await session.expand([(0,)])
         assert [call.outcome for call in engine.began("0")] == ["failed", "done"]
@@ -191,11 +191,11 @@ def test_a_guess_that_failed_is_not_guessed_again(*, at_once: bool) -> None:
 
 def test_what_is_begun_already_is_not_begun_again() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        taking = asyncio.create_task(session.take((0,)))
+        taking = asyncio.create_task(session.memo.take((0,)))
         await asyncio.sleep(0.1)
-        session.launch((0,))
+        session.memo.launch((0,))
         await taking
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(10)
         assert len(engine.calls) == 1
         assert session.ledger.launched == 0
@@ -205,7 +205,7 @@ def test_what_is_begun_already_is_not_begun_again() -> None:
 
 def test_what_is_under_way_is_taken_before_what_begins_can_push_it_out() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((1,), 0.2)
+        session.memo.launch((1,), 0.2)
         await asyncio.sleep(0.1)
         await session.expand([(0,), (1,)])
         assert (session.ledger.hits, session.ledger.retracted) == (1, 0)
@@ -247,9 +247,9 @@ def test_a_closed_session_refuses_work() -> None:
         await session.expand([(0,)])
         await session.close()
         with pytest.raises(SessionClosed, match="takes no more work: open another session"):
-            session.launch((1,))
+            session.memo.launch((1,))
         with pytest.raises(SessionClosed):
-            await session.take((1,))
+            await session.memo.take((1,))
         with pytest.raises(SessionClosed):
             await session.expand([(1,)])
         with pytest.raises(SessionClosed):
@@ -262,7 +262,7 @@ def test_a_closed_session_refuses_work() -> None:
 
 def test_who_waits_for_a_thought_hears_that_its_session_was_closed() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        taking = asyncio.create_task(session.take((0,)))
+        taking = asyncio.create_task(session.memo.take((0,)))
         await asyncio.sleep(0.1)
         await session.close()
         with pytest.raises(SessionClosed, match="thought 0 was cancelled with its session"):
@@ -275,7 +275,7 @@ def test_closing_outlasts_repeated_cancellation_of_the_closer() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
         loop = asyncio.get_running_loop()
         for index in range(4):
-            session.launch((index,))
+            session.memo.launch((index,))
         await asyncio.sleep(0.5)
         closer = asyncio.create_task(session.close())
         for _ in range(5):
@@ -291,7 +291,7 @@ def test_closing_outlasts_repeated_cancellation_of_the_closer() -> None:
 
 def test_closing_twice_at_once_waits_for_the_same_end() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)
         await asyncio.gather(session.close(), session.close())
         await session.close()
@@ -302,7 +302,7 @@ def test_closing_twice_at_once_waits_for_the_same_end() -> None:
 
 def test_closing_waits_for_an_abort_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)
         await session.close()
         assert asyncio.get_running_loop().time() == pytest.approx(0.1 + CLOSE_SECONDS)
@@ -319,8 +319,8 @@ def test_a_session_being_closed_is_offered_no_slot() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
         other = Session(session.config, Tree(QUESTION), run="other")
         request = Request(id="other/0/thought-1", seed=0)
-        budget.begin(other, (0,), request)
-        budget.offer(session, {(0,): 1.0})
+        budget.begin(other.memo, (0,), request)
+        budget.offer(session.memo, {(0,): 1.0})
         closer = asyncio.create_task(session.close())
         await asyncio.sleep(0)  # it has begun to close
         budget.end(request)  # a slot falls free
@@ -337,7 +337,7 @@ def test_the_fault_of_one_search_costs_no_other_its_thought() -> None:
     async def main() -> None:
         engine = make_engine()
         budget = Budget(1)
-        made = config(engine, speculation=Speculation(selector=nothing, budget=budget))
+        made = config(engine, speculation=Speculation(forecast=nothing, budget=budget))
         unheard: list[str] = []
         asyncio.get_running_loop().set_exception_handler(
             lambda loop, context: unheard.append(str(context["exception"]))
@@ -346,9 +346,9 @@ def test_the_fault_of_one_search_costs_no_other_its_thought() -> None:
             Session(made, Tree(QUESTION), run="one") as one,
             Session(made, Tree(QUESTION), run="other", listener=complain) as other,
         ):
-            taking = asyncio.create_task(one.take((0,)))
+            taking = asyncio.create_task(one.memo.take((0,)))
             await asyncio.sleep(0.1)
-            budget.offer(other, {(0,): 1.0})
+            budget.offer(other.memo, {(0,): 1.0})
             await taking  # and the slot goes to the other search
         assert unheard == ["a listener of another search"]
         assert list(engine.calls) == ["one/0/thought-1", "other/0/thought-1"]
@@ -363,7 +363,7 @@ def test_a_promotion_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -
             raise EngineError("no promotion here")
 
     async def body(session: Session, engine: WatchedEngine) -> None:
-        session.launch((0,))
+        session.memo.launch((0,))
         await asyncio.sleep(0.1)
         await session.expand([(0,)])
         gc.collect()

@@ -114,8 +114,8 @@ WORLDS = st.sampled_from(
     ]
 )
 SPECULATIONS = st.builds(
-    lambda selector, capacity, allocation, draws, threshold: Speculation(
-        selector=selector,
+    lambda forecast, capacity, allocation, draws, threshold: Speculation(
+        forecast=forecast,
         draws=draws,
         threshold=threshold,
         budget=Budget(capacity, allocation=allocation),
@@ -255,15 +255,15 @@ def test_text_that_was_only_speculated_stays_out_of_the_tree() -> None:
     seed=st.integers(0, 10**6),
     capacity=st.integers(8, 40),
     latency=st.sampled_from([0.05, 2.0]),
-    selector=st.sampled_from(["replay", "paper"]),
+    forecast=st.sampled_from(["replay", "paper"]),
 )
 def test_within_its_capacity_speculation_never_keeps_demanded_work_waiting(
-    policy: Policy, seed: int, capacity: int, latency: float, selector: str
+    policy: Policy, seed: int, capacity: int, latency: float, forecast: str
 ) -> None:
     # Every step takes 20 ms here, however many run: a request that starts at once ends on time.
     hardware = Hardware(name="flat", slots=capacity, weights=0.02)
     engine = WatchedEngine(SimulatedEngine(hardware=hardware))
-    speculation = Speculation(selector=selector, budget=Budget(capacity))  # type: ignore[arg-type]
+    speculation = Speculation(forecast=forecast, budget=Budget(capacity))  # type: ignore[arg-type]
     run_search(
         policy,
         seed=seed,

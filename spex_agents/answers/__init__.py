@@ -3,7 +3,7 @@
 from spex_agents.answers.equivalence import Canonical, canonical
 from spex_agents.answers.extract import Extract, extract_answer
 from spex_agents.answers.termination import ExactStop, MarginStop, MaxTokens, Standing, Stop
-from spex_agents.answers.votes import Ballot, Vote, elect, tally
+from spex_agents.answers.votes import Ballot, Vote, elect, tally, winner
 
 __all__ = [
     "Ballot",
@@ -19,4 +19,5 @@ __all__ = [
     "elect",
     "extract_answer",
     "tally",
+    "winner",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -14,10 +14,11 @@ Vote: TypeAlias = Literal["majority", "weighted", "best"]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One leaf's vote: its answer in canonical form, and its reward."""
+    """One leaf's vote: its answer in canonical form, its reward, and its path."""
 
     answer: str
     reward: float
+    path: tuple[int, ...] = ()
 
 
 def check_vote(method: str) -> Vote:
@@ -59,3 +60,13 @@ def elect(ballots: Iterable[Ballot], method: Vote) -> str | None:
     """
     scores = tally(ballots, method)
     return max(scores, key=lambda answer: scores[answer], default=None)
+
+
+def winner(ballots: Sequence[Ballot], method: Vote) -> Ballot | None:
+    """Return the ballot that the answer is taken from, or None without one.
+
+    Of those for the winning answer it is the one of the highest reward, the first on a tie.
+    """
+    answer = elect(ballots, method)
+    given = (ballot for ballot in ballots if ballot.answer == answer)
+    return max(given, key=lambda ballot: ballot.reward, default=None)

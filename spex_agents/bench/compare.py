@@ -26,7 +26,7 @@ from spex_agents.problems import Problem, ProblemSet
 from spex_agents.rewards import Verifier
 from spex_agents.search import BestOfN, Policy
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result, best_leaf, stated
+from spex_agents.speculation.solve import Result, stated
 
 MOST_SAMPLES = 1024
 _ENOUGH = 1.1  # times as many tokens would do, or more samples are drawn
@@ -201,8 +201,8 @@ class _Runs:
         }
 
     async def _row(self, config: SearchConfig, result: Result, seconds: float) -> dict[str, object]:
-        leaf = await asyncio.to_thread(best_leaf, config, result)
-        answer = None if leaf is None else stated(config, result.tree, leaf)
+        path = result.path
+        answer = None if path is None else stated(config, result.tree, path)
         return {
             "answer": answer,
             "right": answer is not None and await self.problem.right(answer),

@@ -98,7 +98,7 @@ def run(case: Case) -> Row:
             case,
             seed,
             [
-                Speculation(selector=_foresee(result.tree), budget=budget)
+                Speculation(forecast=_perfect(result.tree), budget=budget)
                 for result in plain.results
             ],
         )
@@ -148,7 +148,7 @@ def run(case: Case) -> Row:
     )
 
 
-def _foresee(tree: Tree) -> Forecast:
+def _perfect(tree: Tree) -> Forecast:
     """Perfect foresight: what the search will demand is what it has demanded before."""
 
     def forecast(known: Known) -> dict[tuple[int, ...], float]:

@@ -86,15 +86,15 @@ async def record(
     for number, tree in enumerate(trees):
         async with Session(config, tree, run=f"trace-{number}") as session:
             await run_to_end(session)
-            rows = [await _recorded(session, path) for path in tuple(session.thoughts)]
+            rows = [await _recorded(session, path) for path in tuple(session.memo.thoughts)]
         recorded += rows
         progress(tree.question, len(rows))
     return recorded
 
 
 async def _recorded(session: Session, path: Path) -> Recorded:
-    chain = chain_of(session.thoughts, path)
-    tree, thought, reward = session.tree, chain[-1], session.rewards.get(path)
+    chain = chain_of(session.memo.thoughts, path)
+    tree, thought, reward = session.tree, chain[-1], session.memo.rewards.get(path)
     if reward is None:
         scorer = session.config.reward
         request = Request(

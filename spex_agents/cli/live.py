@@ -56,7 +56,7 @@ def picture(session: Session, seconds: float, rows: int) -> RenderableType:
 
 def _latest(session: Session, rows: int) -> set[Path]:
     """Thoughts in flight, then those that run ahead, then the youngest: with their ancestors."""
-    ahead = [path for path in session.thoughts if path not in session.tree]
+    ahead = [path for path in session.memo.thoughts if path not in session.tree]
     shown: set[Path] = set()
     for path in (*_in_flight(session), *ahead, *reversed(list(session.tree.thoughts))):
         new = {path[: depth + 1] for depth in range(len(path))} - shown
@@ -66,36 +66,38 @@ def _latest(session: Session, rows: int) -> set[Path]:
 
 
 def _in_flight(session: Session) -> Iterable[Path]:
-    return sorted(session.writing, key=lambda path: not session.writing[path].request.demanded)
+    return sorted(
+        session.memo.writing, key=lambda path: not session.memo.writing[path].request.demanded
+    )
 
 
 def _thought(session: Session, path: Path) -> Text:
-    job = session.writing.get(path)
+    job = session.memo.writing.get(path)
     if path in session.tree:
         standing = "accepted"
     else:
-        standing = "speculative" if path in session.ahead else "demanded"
+        standing = "speculative" if path in session.memo.ahead else "demanded"
     line = Text(f"{mark(standing)} ", no_wrap=True, overflow="ellipsis")
     if job is not None:
         return line.append(
             f"... {job.request.tokens} tokens", "yellow" if job.request.demanded else "dim italic"
         )
-    if path in session.rewards:
-        line.append(f"{session.rewards[path]:.2f} ", "cyan" if path in session.tree else "dim")
-    thought = session.thoughts[path]
+    if path in session.memo.rewards:
+        line.append(f"{session.memo.rewards[path]:.2f} ", "cyan" if path in session.tree else "dim")
+    thought = session.memo.thoughts[path]
     style = "dim" if path not in session.tree else "green" if thought.ends else ""
     return line.append(_line(thought.text), style)
 
 
 def _figures(session: Session, seconds: float) -> Text:
-    jobs: list[Job[Any]] = [*session.writing.values(), *session.scoring.values()]
+    jobs: list[Job[Any]] = [*session.memo.writing.values(), *session.memo.scoring.values()]
     tokens = session.ledger.decoded_tokens + sum(job.request.tokens for job in jobs)
     ended = sum(1 for _ in session.tree.leaves())
     left = session.config.policy.remaining(session.state, session.tree)
-    ahead = sum(not job.request.demanded for job in session.writing.values())
+    ahead = sum(not job.request.demanded for job in session.memo.writing.values())
     figures = [
         f"{mark('accepted')} {len(session.tree)} accepted",
-        f"{mark('demanded')} {len(session.writing) - ahead} demanded",
+        f"{mark('demanded')} {len(session.memo.writing) - ahead} demanded",
         f"{mark('speculative')} {ahead} speculative",
         f"paths ended {ended}" + ("" if left is None else f"/{ended + left}"),
         f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",

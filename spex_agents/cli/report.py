@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result, best_leaf
+from spex_agents.speculation.solve import Result
 from spex_agents.view.recording import outcome
 
 
@@ -33,7 +33,7 @@ def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> 
     tree, ledger = result.tree, result.ledger
     title = Text("no answer" if result.answer is None else result.answer, "bold green")
     body: list[RenderableType] = []
-    if (leaf := best_leaf(config, result)) is not None:
+    if (leaf := result.path) is not None:
         steps = Table.grid(padding=(0, 1))
         for depth, thought in enumerate(tree.chain(leaf)):
             reward = tree.rewards.get(leaf[: depth + 1])

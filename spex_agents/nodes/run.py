@@ -106,9 +106,11 @@ async def _close(session: Session) -> None:
 
 def tell_ledger(session: Session) -> None:
     """Tell what a closed session has spent; once, and then nothing more."""
-    if session.listener is not None:
-        tell = cast(Callable[[LedgerEvent], None], session.listener)  # a stream takes any event
-        session.listener = None
+    if session.memo.listener is not None:
+        tell = cast(
+            Callable[[LedgerEvent], None], session.memo.listener
+        )  # a stream takes any event
+        session.memo.listener = None
         tell({"type": "ledger", "ledger": session.ledger.report()})
 
 

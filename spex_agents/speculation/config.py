@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from spex_agents.answers.equivalence import Canonical, canonical
 from spex_agents.answers.extract import Extract, extract_answer
@@ -17,9 +17,7 @@ from spex_agents.rewards.base import Reward
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
 from spex_agents.search.tree import Path, Thought, Tree
-
-if TYPE_CHECKING:
-    from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Known:
     """What a search knows at one moment, committed or not.
 
     For a policy that is `blocking` the forecast runs in a worker thread, and this is a snapshot.
-    `outdated` then tells when the search has moved on, so that what is foreseen counts no more.
+    `outdated` then tells when the search has moved on, so that the forecast counts no more.
     """
 
     tree: Tree
@@ -39,12 +37,12 @@ class Known:
 
 
 Forecast: TypeAlias = Callable[[Known], Mapping[Path, float]]
-"""Foresees: paths that are not in the tree yet, each with its probability of being demanded.
+"""Tells paths that are not in the tree yet, each with its probability of being demanded.
 
 Only paths whose parent's text is known, whether or not they have been begun.
 """
 
-Selector: TypeAlias = Literal["replay", "paper"] | Forecast
+ForecastName: TypeAlias = Literal["replay", "paper"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ class Speculation:
     """How a search runs ahead of its rewards.
 
     Attributes:
-        selector: How paths are predicted. "replay" runs the policy on trees whose missing rewards
+        forecast: How paths are predicted. "replay" runs the policy on trees whose missing rewards
             are drawn; "paper" is SPEX's own rule, for comparison; or a function of your own.
         draws: Trees drawn for each prediction.
         lookahead: Decisions the policy takes on each of them, at most.
@@ -68,7 +66,7 @@ class Speculation:
         SettingsError: A value is outside its range.
     """
 
-    selector: Selector = "replay"
+    forecast: ForecastName | Forecast = "replay"
     draws: int = 8
     lookahead: int = 64
     threshold: float = 0.2
@@ -77,9 +75,9 @@ class Speculation:
     share: str | None = None
 
     def __post_init__(self) -> None:
-        if self.selector not in ("replay", "paper") and not callable(self.selector):
+        if self.forecast not in get_args(ForecastName) and not callable(self.forecast):
             raise SettingsError(
-                f"selector={self.selector!r}: must be 'replay', 'paper' or a function"
+                f"forecast={self.forecast!r}: must be 'replay', 'paper' or a function"
             )
         at_least_one(draws=self.draws, lookahead=self.lookahead)
         if not 0 < self.threshold <= 1:

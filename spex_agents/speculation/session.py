@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Self
 
 from spex_agents.answers.equivalence import canonical, plain_form
 from spex_agents.answers.termination import Standing
-from spex_agents.answers.votes import Ballot, elect
+from spex_agents.answers.votes import Ballot, elect, winner
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask, voters
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
-from spex_agents.speculation.foresight.planning import Planner
+from spex_agents.speculation.foresight.planning import Planner, run_ahead
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.running.memo import Memo
 
 logger = logging.getLogger(__name__)
 
 
-class Session(Memo):
-    """One search: its committed tree, and everything in flight for it.
+class Session:
+    """One search: what it has committed, above a memo of everything begun for it.
 
     Use it as an async context manager, or call `close`: nothing outlives that.
 
@@ -43,7 +44,10 @@ class Session(Memo):
         decision: Decision | None = None,
         listener: Listener | None = None,
     ) -> None:
-        super().__init__(config, tree, run=run, listener=listener)
+        self.config = config
+        self.run = run
+        self.memo = Memo(config, tree, run=run, listener=listener)
+        self.ledger = self.memo.ledger
         self.tree = tree
         self.state = config.policy.start() if state is None else state
         self.stopped: str | None = None
@@ -52,11 +56,22 @@ class Session(Memo):
         self._answers: dict[Path, str | None] = {}
         self.planner: Planner | None = None
         if config.speculation is not None:
-            self.planner = Planner(self, config.speculation, self._known)
+            self.planner = run_ahead(self.memo, config.speculation, self._known)
 
     def __repr__(self) -> str:
-        status = "closed" if self.jobs.closed else f"{len(self.jobs)} calls in flight"
+        jobs = self.memo.jobs
+        status = "closed" if jobs.closed else f"{len(jobs)} calls in flight"
         return f"<Session {self.run}: {len(self.tree)} thoughts, {status}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Abort everything in flight and wait for it; see `Memo.close`."""
+        await self.memo.close()
 
     async def decide(self) -> Decision:
         """Ask the policy, then the stopping rule, what comes next.
@@ -66,11 +81,13 @@ class Session(Memo):
         """
         policy = self.config.policy
         asked = (policy, self.state, self.tree, self.config.limits)
-        state, decision = await self.jobs.aside(ask, *asked) if policy.blocking else ask(*asked)
+        state, decision = (
+            await self.memo.jobs.aside(ask, *asked) if policy.blocking else ask(*asked)
+        )
         stopped = None
         if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
             standing = Standing(
-                ballots=[ballot for _, ballot in await self._votes(state)],
+                ballots=await self._ballots(state),
                 vote=self.config.vote,
                 remaining=policy.remaining(state, self.tree),
                 tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
@@ -84,7 +101,7 @@ class Session(Memo):
             logger.warning("%r has decided by its simpler rule", policy)
             self.ledger.fallbacks += fallbacks
         self.state, self.stopped, self._decision = state, stopped, decision
-        self._changed()
+        self.memo.watcher.changed()
         return decision
 
     async def expand(self, paths: Iterable[Path]) -> dict[Path, Thought]:
@@ -95,12 +112,12 @@ class Session(Memo):
         """
         due = [path for path in paths if path not in self.tree]
         # What is under way first: a thought that begins may push guesses out, but none of these.
-        for path in sorted(due, key=lambda path: path not in self.ahead):
-            self.demand(path)
-        thoughts = {path: await self.take(path) for path in due}
+        for path in sorted(due, key=lambda path: path not in self.memo.ahead):
+            self.memo.demand(path)
+        thoughts = {path: await self.memo.take(path) for path in due}
         self.tree = self.tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
-            self.observer.accepted(path, thought)
+            self.memo.observer.accepted(path, thought)
         return thoughts
 
     async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:
@@ -109,40 +126,38 @@ class Session(Memo):
         Raises:
             RewardError: A reward failed or is out of range; nothing of this call is committed.
         """
-        due = [path for path in paths if path not in self.tree.rewards and self.rewarded(path)]
-        rewards = await self.scores.take(due)
+        due = [path for path in paths if path not in self.tree.rewards and self.memo.rewarded(path)]
+        rewards = await self.memo.scores.take(due)
         self.tree = self.tree.with_rewards(rewards)
         for path, reward in rewards.items():
-            self.observer.scored(path, reward)
+            self.memo.observer.scored(path, reward)
         return rewards
 
     async def ballots(self) -> list[Ballot]:
         """The votes of the committed leaves that have an answer, in the order of commitment."""
-        return [ballot for _, ballot in await self._votes(self.state)]
+        return await self._ballots(self.state)
 
-    async def _votes(self, state: State) -> list[tuple[Path, Ballot]]:
-        votes = []
+    async def _ballots(self, state: State) -> list[Ballot]:
+        ballots = []
         for path in voters(self.config.policy, state, self.tree):
             if path not in self._answers:
                 self._answers[path] = await self._answer(path)
             if (answer := self._answers[path]) is not None:
-                votes.append((path, Ballot(answer, self.tree.rewards.get(path, 0.0))))
-        return votes
+                ballots.append(Ballot(answer, self.tree.rewards.get(path, 0.0), path))
+        return ballots
 
     async def answer(self) -> str | None:
         """The answer that the committed leaves elect; None if none of them has one."""
         return elect(await self.ballots(), self.config.vote)
 
     async def accepted(self, begun: Path = ROOT) -> Path:
-        """The path of the answer: of the leaves that gave it, the one of the highest reward.
+        """The path of the answer: that of the ballot it is taken from.
 
         Without an answer it is the leaf of the highest reward at or below `begun`, if there is one.
         """
-        votes = await self._votes(self.state)
-        answer = elect([ballot for _, ballot in votes], self.config.vote)
-        leaves = [path for path, ballot in votes if ballot.answer == answer]
-        if answer is None:
-            leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
+        if (ballot := winner(await self.ballots(), self.config.vote)) is not None:
+            return ballot.path
+        leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
         return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
     async def _answer(self, path: Path) -> str | None:
@@ -154,11 +169,6 @@ class Session(Memo):
             return easy
         return await asyncio.to_thread(form, answer)
 
-    # Running ahead.
-
-    def _changed(self) -> None:
-        if self.planner is not None:
-            self.planner.changed()
-
     def _known(self) -> Known:
-        return Known(self.tree, self.state, self._decision, self.thoughts, self.rewards)
+        memo = self.memo
+        return Known(self.tree, self.state, self._decision, memo.thoughts, memo.rewards)

@@ -19,12 +19,14 @@ class Result:
 
     Attributes:
         answer: The elected answer in canonical form; None if no leaf has one.
+        path: Of the leaf it is taken from; None without an answer.
         tree: The committed tree.
         ledger: What it cost.
         stopped: The stopping rule that ended it, or None if the policy did.
     """
 
     answer: str | None
+    path: Path | None
     tree: Tree
     ledger: Ledger
     stopped: str | None
@@ -64,19 +66,13 @@ async def run_to_end(session: Session) -> Result:
         await session.expand(decision.paths)
         await session.evaluate(decision.paths)
     answer = await session.answer()
-    return Result(answer=answer, tree=session.tree, ledger=session.ledger, stopped=session.stopped)
-
-
-def best_leaf(config: SearchConfig, result: Result) -> Path | None:
-    """The leaf of the highest reward among those that gave the answer; None without an answer."""
-    tree = result.tree
-
-    def gave_it(leaf: Path) -> bool:
-        answer = stated(config, tree, leaf)
-        return answer is not None and config.canonical(answer) == result.answer
-
-    leaves = (leaf for leaf in tree.leaves() if gave_it(leaf))
-    return max(leaves, key=lambda leaf: tree.rewards.get(leaf, 0.0), default=None)
+    return Result(
+        answer=answer,
+        path=None if answer is None else await session.accepted(),
+        tree=session.tree,
+        ledger=session.ledger,
+        stopped=session.stopped,
+    )
 
 
 def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:

@@ -83,7 +83,7 @@ async def test_a_search_outlives_its_server(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hunt)
-            await until(lambda: len(session.tree) >= 4 and bool(session.writing))
+            await until(lambda: len(session.tree) >= 4 and bool(session.memo.writing))
             killed = scheduler(launched)
             assert killed is not None
             os.kill(killed, signal.SIGKILL)

@@ -92,7 +92,7 @@ def sim(
             rich_help_panel=WORLD,
         ),
     ] = "synthetic",
-    selector: Annotated[
+    forecast: Annotated[
         str, typer.Option(help="replay, or paper: SPEX's rule.", rich_help_panel=SPECULATION)
     ] = "replay",
     threshold: options.Threshold = Speculation().threshold,
@@ -132,7 +132,7 @@ def sim(
             seeds=seeds,
             reward_spread=reward_spread,
             speculation=Speculation(
-                selector=selector,  # type: ignore[arg-type]
+                forecast=forecast,  # type: ignore[arg-type]
                 threshold=threshold,
                 waste=waste,
                 draws=draws,
@@ -173,7 +173,7 @@ def sim(
             settings = {
                 "preset": preset,
                 "world": world,
-                "selector": selector,
+                "forecast": forecast,
                 "threshold": threshold,
                 "waste": waste,
                 "draws": draws,

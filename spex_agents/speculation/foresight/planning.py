@@ -1,4 +1,4 @@
-"""Runs ahead of one search: foresees what it will demand, begins that, and gives up what fades."""
+"""Runs ahead of one search: forecasts what it will demand, whenever something has become known."""
 
 from __future__ import annotations
 
@@ -8,61 +8,101 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from time import perf_counter
 
-from spex_agents.search.tree import Path
+from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.config import Forecast, Known, Speculation
-from spex_agents.speculation.foresight.selection import forecaster
+from spex_agents.speculation.foresight.forecasts import forecast_of
+from spex_agents.speculation.foresight.prediction import Prediction, prediction_of
+from spex_agents.speculation.foresight.selection import Selection
+from spex_agents.speculation.running.jobs import Jobs
 from spex_agents.speculation.running.memo import Memo
 from spex_agents.waiting import in_thread
 
 logger = logging.getLogger(__name__)
 
-KEEP = 0.4
-"""A thought under way is kept while its probability is at least this share of the threshold: what
-it has cost already is no longer a cost."""
+
+def run_ahead(memo: Memo, settings: Speculation, known: Callable[[], Known]) -> Planner:
+    """Let a planner watch `memo`, and begin there what the search will probably demand.
+
+    Args:
+        memo: Everything that has been begun for the search.
+        settings: How far to run ahead.
+        known: Tells what the search knows now.
+    """
+    policy, limits = memo.config.policy, memo.config.limits
+    prediction = prediction_of(memo.budget)
+    planner = Planner(
+        forecast_of(settings, policy, limits, prediction),
+        prediction,
+        Selection(memo, settings),
+        known=known,
+        jobs=memo.jobs,
+        aside=policy.blocking,
+    )
+    memo.watcher = planner
+    return planner
 
 
 class Planner:
-    """Plans anew whenever something has become known.
+    """Forecasts anew whenever something has become known, and has that selected from.
 
     Args:
-        memo: Where thoughts are begun.
-        settings: How far to run ahead.
+        forecast: Tells what the search will demand.
+        prediction: Learns from what becomes known.
+        selection: Begins what is probable, and retracts what fades.
         known: Tells what the search knows now.
+        jobs: Owns the worker threads.
+        aside: A forecast takes milliseconds: it is made in a worker thread.
 
     Attributes:
-        forecast: What foresees; None once that has failed.
-        foreseeing: The worker thread's task, for a policy that is `blocking`.
+        forecast: None once it has failed.
+        forecasting: The worker thread's task.
     """
 
-    def __init__(self, memo: Memo, settings: Speculation, known: Callable[[], Known]) -> None:
-        self.forecast: Forecast | None = forecaster(
-            settings, memo.config.policy, memo.config.limits, memo.prediction
-        )
-        self._memo = memo
-        self._settings = settings
+    def __init__(
+        self,
+        forecast: Forecast,
+        prediction: Prediction,
+        selection: Selection,
+        *,
+        known: Callable[[], Known],
+        jobs: Jobs,
+        aside: bool,
+    ) -> None:
+        self.forecast: Forecast | None = forecast
+        self.forecasting: asyncio.Task[None] | None = None
+        self._prediction = prediction
+        self._selection = selection
         self._known = known
+        self._jobs = jobs
+        self._aside = aside
         self._planned: asyncio.Handle | None = None
-        self.foreseeing: asyncio.Task[None] | None = None
         self._changed_since = False
+
+    def written(self, path: Path, thought: Thought) -> None:
+        self._prediction.learn_end(path, ends=thought.ends)
+
+    def judged(self, path: Path) -> None:
+        known = self._known()
+        self._prediction.learn_reward(path, known.thoughts, known.rewards)
 
     def changed(self) -> None:
         """Plan once all that happens at this moment has happened."""
-        if self.forecast is not None and self._planned is None and not self._memo.jobs.closed:
+        if self.forecast is not None and self._planned is None and not self._jobs.closed:
             self._planned = asyncio.get_running_loop().call_soon(self._plan)
 
     def _plan(self) -> None:
         self._planned = None
-        if self.forecast is None or self._memo.jobs.closed:
+        if self.forecast is None or self._jobs.closed:
             return
-        if self._memo.config.policy.blocking:
+        if self._aside:
             self._changed_since = True
-            if self.foreseeing is None:
-                self.foreseeing = self._memo.jobs.own(self._foresee_aside())
+            if self.forecasting is None:
+                self.forecasting = self._jobs.own(self._forecast_aside())
             return
-        self._apply(*self._foresee(self._known()), self._memo.ahead)
+        self._select(*self._forecast(self._known()), self._selection.guesses)
 
-    async def _foresee_aside(self) -> None:
-        """Foresee in a worker thread, on snapshots, one at a time and again after every change.
+    async def _forecast_aside(self) -> None:
+        """Forecast in a worker thread, on snapshots, one at a time and again after every change.
 
         What the prediction learns meanwhile the thread may see or not: it looks up single values
         and walks over none that grow, so the worst it meets is half of an update.
@@ -70,81 +110,39 @@ class Planner:
         try:
             while self._changed_since:
                 self._changed_since = False
-                guesses = set(self._memo.ahead)
+                guesses = set(self._selection.guesses)
                 known = self._snapshot()
-                foreseen = await in_thread(self._foresee, known)
+                forecast = await in_thread(self._forecast, known)
                 if not known.outdated():
-                    self._apply(*foreseen, guesses)
+                    self._select(*forecast, guesses)
         except Exception:
             logger.exception("no more forecasts: the search goes on without running ahead")
             self.forecast = None
         finally:
-            self.foreseeing = None
+            self.forecasting = None
 
     def _snapshot(self) -> Known:
         now = self._known()
 
         def outdated() -> bool:
-            return self._memo.jobs.closed or self._known().decision is not now.decision
+            return self._jobs.closed or self._known().decision is not now.decision
 
         return replace(
             now, thoughts=dict(now.thoughts), rewards=dict(now.rewards), outdated=outdated
         )
 
-    def _foresee(self, known: Known) -> tuple[Mapping[Path, float], float]:
+    def _forecast(self, known: Known) -> tuple[Mapping[Path, float], float]:
         """What will probably be demanded, and the seconds it took to tell."""
         assert self.forecast is not None  # noqa: S101 (narrowing)
         started = perf_counter()
         try:
-            chances = self.forecast(known)
+            probabilities = self.forecast(known)
         except Exception:
             logger.exception("no forecast: the search goes on without running ahead")
-            self.forecast, chances = None, {}
-        return chances, perf_counter() - started
+            self.forecast, probabilities = None, {}
+        return probabilities, perf_counter() - started
 
-    def _apply(
-        self, chances: Mapping[Path, float], seconds: float, guesses: Collection[Path]
+    def _select(
+        self, probabilities: Mapping[Path, float], seconds: float, guesses: Collection[Path]
     ) -> None:
-        """Begin what is probable, and retract those of `guesses` that no longer are."""
-        memo, settings = self._memo, self._settings
-        started = perf_counter()
-        for path in [path for path in memo.ahead if path in memo.writing and path in guesses]:
-            if chances.get(path, 0.0) < settings.threshold * KEEP:
-                memo.retract(path)
-        least = self._least(chances)
-        worth = {
-            path: chance
-            for path, chance in chances.items()
-            if memo.may_launch(path) and (chance >= least or path in memo.writing)
-        }
-        memo.budget.offer(memo, worth, share=settings.share)
-        memo.ledger.plans += 1
-        memo.ledger.plan_seconds += seconds + perf_counter() - started
-
-    def _least(self, chances: Mapping[Path, float]) -> float:
-        """The probability to ask for now, higher the more has been wasted.
-
-        A thought of probability p adds (1 - p) to the waste for each p of use: from 1 / (1 + w) on
-        it brings a ratio above w down.
-        """
-        threshold, waste = self._settings.threshold, self._settings.waste
-        strict = 1 / (1 + waste)
-        if strict <= threshold:
-            return threshold
-        spent = min(1.0, self._waste(chances) / waste) if waste else 1.0
-        return threshold + (strict - threshold) * spent
-
-    def _waste(self, chances: Mapping[Path, float]) -> float:
-        """The waste ratio to expect of what has been begun so far."""
-        memo = self._memo
-        useful, wasted = float(memo.ledger.useful_tokens), float(memo.ledger.wasted_tokens)
-        committed = self._known().tree.thoughts.values()
-        mean = sum(thought.tokens for thought in committed) / len(committed) if committed else 1.0
-        for path in memo.ahead:
-            if (thought := memo.thoughts.get(path)) is not None:
-                wasted -= thought.tokens  # counted as waste until it is taken
-            tokens = thought.tokens if thought is not None else mean
-            useful += tokens * chances.get(path, 0.0)
-            wasted += tokens * (1 - chances.get(path, 0.0))
-        useful += mean * sum(job.request.demanded for job in memo.writing.values())
-        return wasted / useful if useful else 0.0
+        self._selection.select(self._known(), probabilities, guesses, seconds)

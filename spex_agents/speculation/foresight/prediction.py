@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from weakref import WeakKeyDictionary
 
 from spex_agents.search.tree import Path, Thought
+from spex_agents.speculation.slots.budget import Budget
 
 PRIOR_WEIGHTS = (0.15, 0.7, 0.0, 0.0, 0.0)
 PRIOR_PRECISION = (8.0, 8.0, 8.0, 8.0, 8.0)
@@ -126,6 +128,14 @@ class Prediction:
             if found := self._below.get(path[:depth]):
                 return found[1] / found[0]
         return 0.5
+
+
+_shared: WeakKeyDictionary[Budget, Prediction] = WeakKeyDictionary()
+
+
+def prediction_of(budget: Budget) -> Prediction:
+    """A new search's own, begun from what the searches of its budget have learnt so far."""
+    return Prediction(_shared.setdefault(budget, Prediction()))
 
 
 class Quantiles:

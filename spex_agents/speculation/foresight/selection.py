@@ -1,254 +1,90 @@
-"""Which thoughts the policy will probably demand (technique 1).
-
-Policies are pure, so the policy itself is asked: the rewards that are missing are drawn from a
-predictive distribution a few times, the policy decides on each drawn tree for some decisions ahead,
-and how often it demands a path is that path's probability of being demanded. Any policy, a user's
-own included, is speculated this way. Source of the replay idea: SPEX (OSDI 2026), which replays its
-search algorithms on the rewards already known.
-"""
+"""Which of the foreseen thoughts are begun, and which of those begun are given up."""
 
 from __future__ import annotations
 
-import logging
-from collections import Counter, deque
-from collections.abc import Collection
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Collection, Mapping
+from time import perf_counter
 
-from spex_agents.search.limits import Limits
-from spex_agents.search.policy import Decision, Expand, Finish, Policy
-from spex_agents.search.tree import Path, Thought
-from spex_agents.speculation.config import Forecast, Known, Speculation
-from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
+from spex_agents.search.tree import Path
+from spex_agents.speculation.config import Known, Speculation
+from spex_agents.speculation.running.memo import Memo
 
-logger = logging.getLogger(__name__)
-
-_OPEN = Thought(text="", tokens=0)
-_ENDED = Thought(text="", tokens=0, finish="stop", ends=True)
-
-WORK = 200
-"""Rewards looked up and paths demanded in one forecast, about, which keeps it below a millisecond:
-replays are renewed a few at each event. After a decision, which outdates them all, it may be FRESH
-times as much."""
-
-FRESH = 4
-
-BLOCKING = 50
-"""What a decision of a policy that is `blocking` counts for besides: it takes milliseconds, and a
-forecast that lasts is outdated before it is made."""
+KEEP = 0.4
+"""A thought under way is kept while its probability is at least this share of the threshold: what
+it has cost already is no longer a cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    """What the policy demanded on one drawn tree, when `texts` thoughts had been written."""
-
-    demanded: Collection[Path]
-    texts: int
-
-
-class _Drawn:
-    """The committed tree and what a draw adds to it, to a policy's eyes a tree like any other."""
-
-    __slots__ = (
-        "_demanded",
-        "_draw",
-        "_drawn",
-        "_known",
-        "_speculator",
-        "question",
-        "seed",
-        "work",
-    )
-
-    def __init__(self, speculator: Speculator, known: Known, draw: int) -> None:
-        self.question = known.tree.question
-        self.seed = known.tree.seed
-        self._speculator = speculator
-        self._known = known
-        self._draw = draw
-        self._drawn: dict[Path, float] = {}
-        self._demanded: set[Path] = set()
-        self.work = 0
-
-    def demand(self, paths: Collection[Path]) -> None:
-        self._demanded.update(paths)
-        self.work += len(paths)
-
-    def __contains__(self, path: Path) -> bool:
-        return path in self._demanded or path in self._known.tree.thoughts
-
-    def thought(self, path: Path) -> Thought:
-        if (thought := self._speculator.seen(path, self._known)) is not None:
-            return thought
-        return _ENDED if self._speculator.ends(path, self._draw) else _OPEN
-
-    def reward(self, path: Path) -> float:
-        self.work += 1
-        if (reward := self._known.rewards.get(path)) is not None:
-            return reward
-        if (reward := self._drawn.get(path)) is None:
-            parent = path[:-1]
-            above = None
-            if parent and not self._speculator.policy.leaves_only:
-                above = self.reward(parent)
-            thought = self._known.thoughts.get(path)
-            reward = self._drawn[path] = self._speculator.reward(path, thought, above, self._draw)
-        return reward
-
-
-class Speculator:
-    """Foresees what one search will demand.
+class Selection:
+    """Begins what is probable enough for what has been wasted so far, and retracts what fades.
 
     Args:
-        policy: The search's own policy.
-        limits: Its caps.
-        prediction: What has been learnt so far; this speculator adds to it.
-        draws: Trees drawn for a forecast.
-        lookahead: Decisions taken on each of them, at most.
+        memo: Where thoughts are begun.
+        settings: How far to run ahead.
     """
 
-    def __init__(
+    def __init__(self, memo: Memo, settings: Speculation) -> None:
+        self._memo = memo
+        self._settings = settings
+
+    @property
+    def guesses(self) -> Collection[Path]:
+        """What has been begun early and not been demanded so far."""
+        return self._memo.ahead
+
+    def select(
         self,
-        policy: Policy,
-        limits: Limits,
-        prediction: Prediction,
-        *,
-        draws: int,
-        lookahead: int,
+        known: Known,
+        probabilities: Mapping[Path, float],
+        guesses: Collection[Path],
+        seconds: float,
     ) -> None:
-        self.policy = policy
-        self.limits = limits
-        self.prediction = prediction
-        self.draws = draws
-        self.lookahead = lookahead
-        self._quantiles = Quantiles(draws)
-        self._replays: deque[_Replay] = deque(maxlen=draws)
-        self._made = 0
-        self._decision: Decision | None = None
-        self._written: dict[Path, int] = {}
+        """Offer what is probable to the budget, and retract those of `guesses` that no longer are.
 
-    def forecast(self, known: Known) -> dict[Path, float]:
-        """Paths that can be begun or have been, each with its probability of being demanded."""
-        if not isinstance(known.decision, Expand):
-            return {}
-        for path in islice(known.thoughts, len(self._written), None):
-            self._written[path] = len(self._written)
-        if known.decision is not self._decision:
-            self._decision = known.decision
-            self._replays.clear()
-        work = 0 if self._replays else -WORK * (FRESH - 1)
-        for _ in range(self.draws):
-            drawn = _Drawn(self, known, self._made % self.draws)
-            self._replays.append(_Replay(self._replay(drawn, known), len(self._written)))
-            self._made += 1
-            work += drawn.work
-            if work >= WORK or known.outdated():
-                break
-        return self._probable(known)
-
-    def _probable(self, known: Known) -> dict[Path, float]:
-        counts = Counter(path for replay in self._replays for path in replay.demanded)
-        probable = {}
-        for path, count in counts.items():
-            if path in known.tree or not self._beginnable(path, known):
-                continue
-            # Replays made before the parent was written could not foresee its children; and a few
-            # replays prove little.
-            parent = self._written.get(path[:-1], -1)
-            replays = sum(replay.texts > parent for replay in self._replays)
-            probable[path] = min(1.0, count / max(replays, self.draws / 2))
-        return probable
-
-    def _replay(self, drawn: _Drawn, known: Known) -> list[Path]:
-        demanded: list[Path] = []
-        state, decision = known.state, known.decision
-        for _ in range(self.lookahead):
-            assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
-            drawn.demand(decision.paths)
-            if self.policy.blocking:
-                drawn.work += BLOCKING
-            try:
-                state, decision = self.policy.decide(state, drawn)
-            except Exception:
-                # A drawn tree may be one that never occurs; the search itself will report errors.
-                logger.debug("the policy failed on a predicted tree", exc_info=True)
-                break
-            if isinstance(decision, Finish):
-                break
-            demanded += decision.paths
-            if drawn.work > FRESH * WORK or known.outdated():
-                break  # one replay must not take long either
-            if len(decision.paths) > 1 and not any(
-                self._beginnable(path, known) for path in decision.paths
-            ):
-                break  # a layer below texts that are not written: nothing there can begin
-        return demanded
-
-    def _beginnable(self, path: Path, known: Known) -> bool:
-        parent = path[:-1]
-        if len(path) > self.limits.depth:
-            return False
-        return not parent or ((above := known.thoughts.get(parent)) is not None and not above.ends)
-
-    def seen(self, path: Path, known: Known) -> Thought | None:
-        """The thought at `path`, if a drawn tree may show it."""
-        return known.thoughts.get(path)
-
-    def ends(self, path: Path, draw: int) -> bool:
-        """Whether the unwritten thought at `path` ends its path in this draw.
-
-        Where only leaves have rewards, it is taken for one: its outcome is what matters ahead.
+        Args:
+            known: What the search knows now.
+            probabilities: Of being demanded, by path.
+            guesses: What had been begun early when these were forecast.
+            seconds: Computing time of the forecast, for the ledger.
         """
-        if self.policy.leaves_only or len(path) >= self.limits.depth:
-            return True
-        if self.policy.action(path).to_end:
-            return True
-        level = self._quantiles.levels[self._quantiles.index(path, draw, 1)]
-        return level < self.prediction.ends.probability(len(path))
+        started = perf_counter()
+        memo, settings = self._memo, self._settings
+        for path in [path for path in memo.ahead if path in memo.writing and path in guesses]:
+            if probabilities.get(path, 0.0) < settings.threshold * KEEP:
+                memo.retract(path)
+        least = self._least(known, probabilities)
+        offers = {
+            path: probability
+            for path, probability in probabilities.items()
+            if memo.may_launch(path) and (probability >= least or path in memo.writing)
+        }
+        memo.budget.offer(memo, offers, share=settings.share)
+        memo.ledger.plans += 1
+        memo.ledger.plan_seconds += seconds + perf_counter() - started
 
-    def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
-        """The reward of `path` in this draw, given its parent's in the same draw."""
-        model = self.prediction.rewards
-        mean = model.mean(self.prediction.features(path, thought, parent))
-        normal = self._quantiles.normals[self._quantiles.index(path, draw, 2)]
-        return min(1.0, max(0.0, mean + model.spread * normal))
+    def _least(self, known: Known, probabilities: Mapping[Path, float]) -> float:
+        """The probability to ask for now, higher the more has been wasted.
 
+        A thought of probability p adds (1 - p) to the waste for each p of use: from 1 / (1 + w) on
+        it brings a ratio above w down.
+        """
+        threshold, waste = self._settings.threshold, self._settings.waste
+        strict = 1 / (1 + waste)
+        if strict <= threshold:
+            return threshold
+        spent = min(1.0, self._waste(known, probabilities) / waste) if waste else 1.0
+        return threshold + (strict - threshold) * spent
 
-class PaperSpeculator(Speculator):
-    """SPEX's own rules, for comparison: one replay, on the rewards already known and nothing else.
-
-    What is not scored yet counts as ended with the reward 0. For MCTS that bumps the visits of a
-    selected path and leaves its value, which gives the next-k UCB selections; for REBASE it hands
-    the finished siblings, and as much width as there are of them, to the softmax. No thought is
-    begun before its parent's reward is known, where its parent has one.
-    """
-
-    def _beginnable(self, path: Path, known: Known) -> bool:
-        scored = self.policy.leaves_only or not path[:-1] or path[:-1] in known.rewards
-        return scored and super()._beginnable(path, known)
-
-    def seen(self, path: Path, known: Known) -> Thought | None:
-        scored = self.policy.leaves_only or path in known.rewards
-        return known.thoughts.get(path) if scored else None
-
-    def ends(self, path: Path, draw: int) -> bool:
-        return True
-
-    def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
-        return 0.0
-
-
-def forecaster(
-    settings: Speculation, policy: Policy, limits: Limits, prediction: Prediction
-) -> Forecast:
-    """What `settings` foresee with, for one search."""
-    if callable(settings.selector):
-        return settings.selector
-    paper = settings.selector == "paper"
-    return (PaperSpeculator if paper else Speculator)(
-        policy,
-        limits,
-        prediction,
-        draws=1 if paper else settings.draws,
-        lookahead=settings.lookahead,
-    ).forecast
+    def _waste(self, known: Known, probabilities: Mapping[Path, float]) -> float:
+        """The waste ratio to expect of what has been begun so far."""
+        memo = self._memo
+        useful, wasted = float(memo.ledger.useful_tokens), float(memo.ledger.wasted_tokens)
+        committed = known.tree.thoughts.values()
+        mean = sum(thought.tokens for thought in committed) / len(committed) if committed else 1.0
+        for path in memo.ahead:
+            if (thought := memo.thoughts.get(path)) is not None:
+                wasted -= thought.tokens  # counted as waste until it is taken
+            tokens = thought.tokens if thought is not None else mean
+            useful += tokens * probabilities.get(path, 0.0)
+            wasted += tokens * (1 - probabilities.get(path, 0.0))
+        useful += mean * sum(job.request.demanded for job in memo.writing.values())
+        return wasted / useful if useful else 0.0

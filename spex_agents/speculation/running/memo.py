@@ -16,13 +16,13 @@ from typing import Self
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path, Thought, Tree, chain_of
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.foresight.prediction import Prediction
 from spex_agents.speculation.reporting.events import Listener
-from spex_agents.speculation.reporting.observer import Observer
 from spex_agents.speculation.reporting.telemetry import record
 from spex_agents.speculation.running.calls import elders_of, prompt_for, write_thought
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
+from spex_agents.speculation.running.observer import Observer
 from spex_agents.speculation.running.scores import Scores
+from spex_agents.speculation.running.watcher import Nobody, Watcher
 from spex_agents.speculation.slots.budget import budget_of
 from spex_agents.waiting import until_ended
 
@@ -37,6 +37,9 @@ class Memo:
         tree: What is known already.
         run: First part of all request ids; every search needs its own.
         listener: Called with every event.
+
+    Attributes:
+        watcher: Hears what becomes known.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Memo:
     ) -> None:
         self.config = config
         self.run = run
+        self.watcher: Watcher = Nobody()
         self.observer = Observer(listener)
         self.ledger = self.observer.ledger
         self.jobs = Jobs(run, tree.seed)
@@ -52,7 +56,6 @@ class Memo:
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budget = own or budget_of(config.engine)
-        self.prediction = Prediction(self.budget.prediction)
         self.scores = Scores(
             config.reward,
             tree.question,
@@ -60,7 +63,7 @@ class Memo:
             tree.rewards,
             jobs=self.jobs,
             observer=self.observer,
-            prediction=self.prediction,
+            judged=self._judged,
             changed=self._changed,
         )
         self.rewards = self.scores.known
@@ -91,8 +94,11 @@ class Memo:
     def listener(self, listener: Listener | None) -> None:
         self.observer.listener = listener
 
+    def _judged(self, path: Path) -> None:
+        self.watcher.judged(path)
+
     def _changed(self) -> None:
-        """Something has become known; for whoever builds on this."""
+        self.watcher.changed()
 
     async def take(self, path: Path) -> Thought:
         """Return the thought at `path`: the one begun early, or one written now.
@@ -126,19 +132,19 @@ class Memo:
             and all(elder in self.thoughts for elder in elders_of(self.config.policy, path))
         )
 
-    def launch(self, path: Path, worth: float = 1.0) -> None:
+    def launch(self, path: Path, probability: float = 1.0) -> None:
         """Begin the thought at `path` before it is demanded.
 
         Args:
             path: A path whose parent's text is known, and its elders' where it goes on with theirs.
-            worth: The probability that it will be demanded.
+            probability: That it will be demanded.
 
         Raises:
             SessionClosed: The session was closed.
         """
         if path in self.thoughts or path in self.writing or path in self._failed:
             return  # begun, or found to fail, since it was offered
-        self._write(path, guess=True, worth=worth)
+        self._write(path, guess=True, probability=probability)
 
     def retract(self, path: Path) -> None:
         """Cancel the thought at `path`, which was begun early and has become improbable."""
@@ -152,7 +158,7 @@ class Memo:
         request.demanded = True
         self.jobs.own(self.config.engine.promote(request))
 
-    def _write(self, path: Path, *, guess: bool = False, worth: float = 1.0) -> Job[Thought]:
+    def _write(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[Thought]:
         work = partial(self._generate, path, chain_of(self.thoughts, path[:-1]))
         job = self.jobs.begin(
             path, "thought", work, guess=guess, flying=self.writing, ended=self._ended
@@ -161,7 +167,7 @@ class Memo:
             self._guesses[path] = job
         # After its own search has it: the free slot may begin another's thought, and fail.
         job.task.add_done_callback(lambda _: self.budget.end(job.request))
-        self.budget.begin(self, path, job.request, worth)
+        self.budget.begin(self, path, job.request, probability)
         self.observer.begun(job)
         return job
 
@@ -185,7 +191,7 @@ class Memo:
             return
         if task.exception() is None:
             thought = self.thoughts[path] = task.result()
-            self.prediction.learn_end(path, ends=thought.ends)
+            self.watcher.written(path, thought)
             self.observer.written(job, thought)
             if self.rewarded(path):
                 self.scores.early(path, demanded=job.request.demanded)

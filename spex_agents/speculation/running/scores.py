@@ -8,10 +8,9 @@ from functools import partial
 from spex_agents.engines.base import Request
 from spex_agents.rewards.base import GroupReward, Reward, in_groups
 from spex_agents.search.tree import Path, Thought, chain_of
-from spex_agents.speculation.foresight.prediction import Prediction
-from spex_agents.speculation.reporting.observer import Observer
 from spex_agents.speculation.running.calls import score_group, score_thought
 from spex_agents.speculation.running.jobs import Job, Jobs, Work, settled
+from spex_agents.speculation.running.observer import Observer
 
 
 class Scores:
@@ -24,8 +23,8 @@ class Scores:
         known: The rewards known already.
         jobs: Owns what is under way.
         observer: Told of it.
-        prediction: Learns from every reward.
-        changed: Called when a reward has arrived or failed.
+        judged: Called when a reward is known.
+        changed: Called when a request for one has ended.
 
     Attributes:
         known: All rewards known by now.
@@ -41,7 +40,7 @@ class Scores:
         *,
         jobs: Jobs,
         observer: Observer,
-        prediction: Prediction,
+        judged: Callable[[Path], None],
         changed: Callable[[], None],
     ) -> None:
         self.known = dict(known)
@@ -51,7 +50,7 @@ class Scores:
         self._thoughts = thoughts
         self._jobs = jobs
         self._observer = observer
-        self._prediction = prediction
+        self._heard = judged
         self._changed = changed
 
     async def take(self, paths: Sequence[Path]) -> dict[Path, float]:
@@ -110,5 +109,5 @@ class Scores:
 
     def _judged(self, path: Path, reward: float, job: Job[float] | None = None) -> None:
         self.known[path] = reward
-        self._prediction.learn_reward(path, self._thoughts, self.known)
+        self._heard(path)
         self._observer.judged(path, reward, job)

@@ -1,7 +1,7 @@
 """How many speculative thoughts may run, and whose (technique 2).
 
 One budget is shared by all searches that use the same engine. Demanded work is never held back;
-what it leaves of the capacity goes to the speculative thoughts that are most worth it.
+what it leaves of the capacity goes to the speculative thoughts of the largest benefit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.search.tree import Path
-from spex_agents.speculation.foresight.prediction import Prediction
 from spex_agents.speculation.slots.capacity import Headroom, StepTime
 from spex_agents.speculation.slots.turns import (
     Flight,
@@ -77,7 +76,6 @@ class Budget:
         self.slowdown = slowdown
         self.allocation = allocation
         self.temperature = temperature
-        self.prediction = Prediction()
         self.step_time = StepTime()
         self._headroom = Headroom()
         self._turns = Turns()
@@ -96,17 +94,19 @@ class Budget:
         """Requests in flight that a search waits for."""
         return len(self._flights) - len(self._guesses)
 
-    def begin(self, searcher: Searcher, path: Path, request: Request, worth: float = 1.0) -> None:
+    def begin(
+        self, searcher: Searcher, path: Path, request: Request, probability: float = 1.0
+    ) -> None:
         """A thought begins; a demanded one may push a speculative one out."""
         now = asyncio.get_running_loop().time()
         search = self._search(searcher)
-        flight = Flight(search, path, request, now, len(self._flights) + 1, worth)
+        flight = Flight(search, path, request, now, len(self._flights) + 1, probability)
         self._flights[request.id] = search.flights[request.id] = flight
         if request.demanded:
             self._useful += UNIT
             self._make_room()
         else:
-            self._useful += _units(worth)
+            self._useful += _units(probability)
             self._guesses[request.id] = flight
             self._turns.count(search, 1)
 
@@ -117,7 +117,7 @@ class Budget:
     def promote(self, request: Request) -> None:
         """A speculative thought is demanded from now on."""
         flight = self._guesses.pop(request.id)
-        self._useful += UNIT - _units(flight.worth)
+        self._useful += UNIT - _units(flight.probability)
         self._turns.count(flight.search, -1)
 
     def retracting(self, request: Request) -> None:
@@ -134,7 +134,7 @@ class Budget:
         if self._guesses.pop(request.id, None) is None:
             self._useful -= UNIT
         else:
-            self._useful -= _units(flight.worth)
+            self._useful -= _units(flight.probability)
             self._turns.count(search, -1)
         self._forget(search)
         if request.tokens and not flight.leaving:
@@ -146,7 +146,7 @@ class Budget:
         self._allocate()
 
     def offer(
-        self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
+        self, searcher: Searcher, probabilities: Mapping[Path, float], *, share: str | None = None
     ) -> None:
         """What `searcher` would like to have under way, with the probability of each path."""
         search = self._search(searcher)
@@ -156,10 +156,12 @@ class Budget:
         for name, flight in search.flights.items():
             if not flight.leaving:
                 flying.add(flight.path)
-                before, flight.worth = flight.worth, worth.get(flight.path, 1.0)
+                before, flight.probability = flight.probability, probabilities.get(flight.path, 1.0)
                 if name in self._guesses:
-                    self._useful += _units(flight.worth) - _units(before)
-        offers: Offers = [(value, path) for path, value in worth.items() if path not in flying]
+                    self._useful += _units(flight.probability) - _units(before)
+        offers: Offers = [
+            (value, path) for path, value in probabilities.items() if path not in flying
+        ]
         offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
         self._turns.offer(search, offers)
         self._allocate()
@@ -194,14 +196,14 @@ class Budget:
     def _make_room(self) -> None:
         staying = len(self._flights) - self._leaving
         guesses = [guess for guess in self._guesses.values() if not guess.leaving]
-        for guess in sorted(guesses, key=lambda guess: (guess.worth, guess.path)):
+        for guess in sorted(guesses, key=lambda guess: (guess.probability, guess.path)):
             if staying <= self.limit(guess.search.searcher):
                 return
             guess.search.searcher.retract(guess.path)
             staying -= 1
 
     def _allocate(self) -> None:
-        """Begin the offers most worth it, as long as there is room."""
+        """Begin the offers of the largest benefit, as long as there is room."""
         quotas = self._quotas() if self.allocation == "paper" else None
         spent: list[tuple[Search, Offers]] = []
         while (search := self._turns.next(self._least())) is not None:
@@ -211,8 +213,8 @@ class Budget:
                 spent.append((search, search.offers))
                 self._turns.offer(search, [])
                 continue
-            worth, path = self._turns.take(search)
-            search.searcher.launch(path, worth)
+            probability, path = self._turns.take(search)
+            search.searcher.launch(path, probability)
         for search, offers in spent:
             self._turns.offer(search, offers)
 
@@ -230,8 +232,8 @@ class Budget:
         return self._useful / UNIT * slope / (base + slope * (len(self._flights) + 1))
 
 
-def _units(worth: float) -> int:
-    return round(worth * UNIT)
+def _units(probability: float) -> int:
+    return round(probability * UNIT)
 
 
 _budgets: WeakKeyDictionary[Engine, Budget] = WeakKeyDictionary()

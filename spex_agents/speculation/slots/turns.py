@@ -20,7 +20,7 @@ FAIR = 16
 class Searcher(Protocol):
     """A search, as its budget sees it."""
 
-    def launch(self, path: Path, worth: float) -> None: ...
+    def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
 
 
@@ -37,7 +37,7 @@ class Flight:
     request: Request
     begun: float
     load: int
-    worth: float
+    probability: float
     leaving: bool = False
 
 
@@ -179,7 +179,7 @@ def softmax_quotas(
     utility = {}
     for search in searches:
         offers = search.offers
-        mean = sum(worth for worth, _ in offers) / len(offers)
+        mean = sum(probability for probability, _ in offers) / len(offers)
         prefix = sum(1 - 1 / len(path) for _, path in offers) / len(offers)
         utility[search] = mean * math.log1p(len(offers)) + prefix
     highest = max(utility.values(), default=0.0)
