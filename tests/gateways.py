@@ -94,7 +94,7 @@ async def gateway(
         return
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
-    server = Server(app, drain_seconds=settings.drain_seconds, ready=ready.set)
+    server = Server(app, ready=ready.set)
     serving = asyncio.create_task(server.serve([listening]))
     try:
         waiting = asyncio.create_task(ready.wait())
@@ -112,7 +112,17 @@ async def gateway(
 def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A gateway in a process of its own, and its address."""
     with (directory / "log").open("a") as log:
-        command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", *arguments]
+        command = [
+            *SPEX,
+            "gateway",
+            "--port",
+            "0",
+            "--engine",
+            "simulated",
+            "--unready",
+            "0",
+            *arguments,
+        ]
         run = subprocess.Popen(
             command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True
         )

@@ -108,7 +108,7 @@ async def test_searches_run_ahead_in_the_share_of_their_key(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_schema_holds_whatever_is_sent(tmp_path: Path) -> None:
-    small = ("--speed", "2000", "--most-width", "4", "--most-depth", "3")
+    small = ("--refusals", "1000000", "--speed", "2000", "--most-width", "4", "--most-depth", "3")
     with process(tmp_path, *small) as (_, address):
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
         names = set()

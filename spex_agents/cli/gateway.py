@@ -119,12 +119,26 @@ def run(
     body_bytes: Annotated[
         int, typer.Option(help="Largest request.", rich_help_panel=LIMITS)
     ] = 1_000_000,
+    refusals: Annotated[
+        int,
+        typer.Option(
+            help="Refused requests of an address in ten seconds, beyond which each takes a second.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 50,
     host: Annotated[str, typer.Option(rich_help_panel=RUN)] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 8080,
     drain: Annotated[
         float,
         typer.Option(help="Seconds for searches to end after SIGTERM.", rich_help_panel=RUN),
     ] = 30.0,
+    unready: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after SIGTERM in which requests are still taken, but /readyz says no.",
+            rich_help_panel=RUN,
+        ),
+    ] = 5.0,
     log_prompts: Annotated[
         bool, typer.Option(help="Log questions, too.", rich_help_panel=RUN)
     ] = False,
@@ -161,6 +175,8 @@ def run(
             search_seconds=search_timeout,
             hosts=() if keys is not None else ("localhost", "127.0.0.1", "::1", host),
             body_bytes=body_bytes,
+            refusals=refusals,
+            unready_seconds=unready,
             drain_seconds=drain,
             keep_seconds=keep_days * 86_400,
             open_metrics=open_metrics,
@@ -179,7 +195,6 @@ def run(
         serve(
             app,
             [listening],
-            drain_seconds=drain,
             ready=lambda: print(address, flush=True),
         )
 

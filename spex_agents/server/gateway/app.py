@@ -20,6 +20,7 @@ from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import MEMORY, open_database
 from spex_agents.server.gateway.guard import Guard
 from spex_agents.server.gateway.keys import Anyone, KeyFile
+from spex_agents.server.gateway.offences import Offences
 from spex_agents.server.gateway.searches import Searches
 from spex_agents.server.gateway.settings import Agent, Hosting
 from spex_agents.server.gateway.watch import Watch
@@ -43,7 +44,7 @@ async def healthz() -> Health:
 @health.get("/readyz", responses={503: {"model": Health}})
 async def readyz(gateway: Gateway) -> JSONResponse:
     """Whether requests are worth sending: the engines and the database answer, and it stays."""
-    reasons = ["draining"] if gateway.searches.runs.draining else []
+    reasons = ["draining"] if gateway.searches.leaving or gateway.searches.runs.draining else []
     checks = {
         **{name: engine.load for name, engine in gateway.searches.catalogue.engines.items()},
         "database": gateway.searches.database.check,
@@ -140,11 +141,15 @@ def create_gateway(
         docs_url=None,  # its page runs scripts of another site, at the place where keys are typed
         redoc_url=None,
     )
+    app.state.hosting = hosting
     app.add_middleware(
         Guard,
+        keys=lambda: app.state.parts.keys,
+        open_paths=("/metrics",) if hosting.open_metrics else (),
         hosts=hosting.hosts,
         body_bytes=hosting.body_bytes,
         body_seconds=hosting.body_seconds,
+        offences=Offences(hosting.refusals),
     )
     app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.runs.metrics)
     errors.install(app)

@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
+from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.completions import Completion, chunks, completion_of, failure
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.streaming import EventStream, gone, while_there
 
 SEARCH_ID = "X-Spex-Search-Id"
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -61,7 +62,7 @@ async def model(model: str, _: Caller, gateway: Gateway) -> ModelCard:
     "/v1/chat/completions",
     response_model=Completion,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {}}},
         **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
     },
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,6 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from spex_agents.errors import EngineError, PromptTooLong, SettingsError, SpexError
-
-logger = logging.getLogger(__name__)
 
 
 class ErrorDetail(BaseModel):
@@ -168,12 +165,7 @@ def install(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
-        logger.error("unforeseen", exc_info=error)
-        return explain(error).response()
-
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(SpexError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, unforeseen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -27,13 +28,22 @@ from spex_agents.nodes.node import question_in
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
 
+MOST_MESSAGES = 1000
+MOST_PARTS = 1000
+
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
 def _written(text: str) -> str:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        half = True
+    else:
+        half = False
+    if half or "\0" in text:
         raise PydanticCustomError("no_text", "must be text: no NUL, and no half of a character")
     return text
 
@@ -72,7 +82,7 @@ class ChatMessage(BaseModel):
     """A turn; of its content, text alone is taken."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    content: Text | Annotated[list[TextPart], Field(max_length=MOST_PARTS, fail_fast=True)]
     name: Text | None = None
 
     @property
@@ -94,7 +104,7 @@ class ChatRequest(BaseModel):
     """A chat completion. Fields that change nothing here (`user`, `metadata` ...) are let pass."""
 
     model: Text
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -133,7 +143,7 @@ class ChatRequest(BaseModel):
                 "not_done", "a search does not do this, and the answer would differ: leave it out"
             ) from error
 
-    @property
+    @cached_property
     def asked(self) -> Asked:
         """The question, as `create_tot_node` finds it in a conversation; system messages apart.
 

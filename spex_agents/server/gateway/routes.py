@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
+from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.chat import IdempotencyKey
 from spex_agents.server.gateway.events import END, ENDED, Place
 from spex_agents.server.gateway.requests import ChatRequest
@@ -17,7 +18,7 @@ from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, EventStream, sent_event
 from spex_agents.view import live_page
 
-router = APIRouter(prefix="/v1/searches")
+router = APIRouter(prefix="/v1/searches", route_class=JsonRoute)
 
 
 class SearchError(BaseModel):
@@ -109,7 +110,7 @@ async def forget(id: str, key: Caller, gateway: Gateway) -> None:  # noqa: A002 
     "/{id}/events",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {}}},
         204: {"description": "All has been told: do not come back."},
         **errors(400, 401, 403, 404),
     },

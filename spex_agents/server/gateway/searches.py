@@ -41,11 +41,15 @@ class Searches:
         database: Where searches outlive the process.
         hosting: Limits.
         keys: Whose searches may run.
+
+    Attributes:
+        leaving: Whether the gateway is unready, being about to stop, but takes requests still.
     """
 
     def __init__(
         self, catalogue: Catalogue, database: Database, hosting: Hosting, keys: KeyFile | Anyone
     ) -> None:
+        self.leaving = False
         self.catalogue = catalogue
         self.database = database
         self.quotas = Quotas(searches=hosting.searches)

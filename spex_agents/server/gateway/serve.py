@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.access import Parts
+from spex_agents.server.gateway.settings import Hosting
 
 CLOSING_SECONDS = 15.0
 """What clients may take, after the searches have ended, to read the rest of their answers."""
+
+MOST_HEAD_BYTES = 65_536
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -30,30 +35,71 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"host={host!r}, port={port}: cannot listen: {error}") from error
 
 
+class Connection(HttpToolsProtocol):
+    """uvicorn's, which closes what begins no request in time, or sends its head too slowly."""
+
+    head_seconds: float
+    _late: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.head_seconds, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._late is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._late is None:  # a further request of this connection
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._in_time()
+        super().on_headers_complete()
+
+    def _in_time(self) -> None:
+        self._head_bytes = 0
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
 class Server(uvicorn.Server):
-    """uvicorn, which on a signal stops accepting at once and drains the searches.
+    """uvicorn, which on SIGTERM becomes unready, then stops accepting, and drains the searches.
+
+    In between, for `Hosting.unready_seconds`, it takes requests as before: whoever asks
+    ``/readyz`` has the time to send the next ones elsewhere. A second signal, or SIGINT, ends that.
 
     Args:
         app: Of `create_gateway`.
-        drain_seconds: Time for the searches to end.
         ready: Called once requests are accepted.
     """
 
-    def __init__(
-        self, app: FastAPI, *, drain_seconds: float, ready: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, app: FastAPI, *, ready: Callable[[], None] | None = None) -> None:
+        self._hosting: Hosting = app.state.hosting
+        seconds = {"head_seconds": self._hosting.head_seconds}
         super().__init__(
             uvicorn.Config(
                 app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=round(drain_seconds + CLOSING_SECONDS),
+                http=type("Connection", (Connection,), seconds),
+                ws="none",
+                timeout_graceful_shutdown=round(self._hosting.drain_seconds + CLOSING_SECONDS),
             )
         )
         self._app = app
         self._ready = ready
-        self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -62,8 +108,14 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         parts: Parts | None = getattr(self._app.state, "parts", None)
-        if parts is not None:
-            parts.searches.runs.draining = True
+        if parts is not None and sig == signal.SIGTERM and not parts.searches.leaving:
+            parts.searches.leaving = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._hosting.unready_seconds, self._leave, sig, frame)
+            return
+        self._leave(sig, frame)
+
+    def _leave(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -77,7 +129,6 @@ def serve(
     app: FastAPI,
     sockets: list[socket.socket],
     *,
-    drain_seconds: float,
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -85,7 +136,7 @@ def serve(
     Raises:
         SettingsError: The application could not be opened.
     """
-    server = Server(app, drain_seconds=drain_seconds, ready=ready)
+    server = Server(app, ready=ready)
     try:
         asyncio.run(server.serve(sockets))
     except SystemExit as error:  # so uvicorn says that the application did not open

@@ -48,6 +48,11 @@ class Hosting:
         hosts: Names by which it may be addressed (``Host``); empty for any.
         body_bytes: Size of a request's body.
         body_seconds: Time for a request's body to arrive.
+        head_seconds: Time for a connection to begin a request, and for its head to arrive.
+        refusals: Requests of an address that are refused at once, in ten seconds; beyond, each of
+            its refusals takes a second.
+        unready_seconds: Time after SIGTERM in which requests are still taken, but ``/readyz`` says
+            no: for load balancers to look elsewhere.
         drain_seconds: Time for the running searches to end after SIGTERM.
         ping_seconds: Silence after which a stream is sent a comment.
         keep_seconds: Age at which an ended search is forgotten, its question and tree included.
@@ -69,6 +74,9 @@ class Hosting:
     hosts: tuple[str, ...] = ()
     body_bytes: int = 1_000_000
     body_seconds: float = 30.0
+    head_seconds: float = 10.0
+    refusals: int = 50
+    unready_seconds: float = 5.0
     drain_seconds: float = 30.0
     ping_seconds: float = 15.0
     keep_seconds: float = 7 * 86_400.0
@@ -82,7 +90,10 @@ class Hosting:
             most_tokens=self.most_tokens,
             searches=self.searches,
             body_bytes=self.body_bytes,
+            refusals=self.refusals,
         )
-        for name in ("search", "body", "drain", "ping", "keep"):
+        for name in ("search", "body", "head", "drain", "ping", "keep"):
             if not (value := getattr(self, f"{name}_seconds")) > 0:
                 raise SettingsError(f"{name}_seconds={value!r}: must be above 0")
+        if not self.unready_seconds >= 0:
+            raise SettingsError(f"unready_seconds={self.unready_seconds!r}: must be at least 0")

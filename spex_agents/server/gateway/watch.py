@@ -8,9 +8,15 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spex_agents.server.gateway.errors import explain
 from spex_agents.server.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+NOBODY = 499
+"""Of requests whose client went before it was answered; nginx's, for the log."""
+
+STATE = ("key", "search", "client", "request_id")
 
 QUIET = ("/healthz", "/readyz", "/metrics")
 
@@ -32,7 +38,7 @@ class Watch:
             await self.app(scope, receive, send)
             return
         began = time.monotonic()
-        status = 499  # nobody was there to answer
+        status = NOBODY
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -41,7 +47,13 @@ class Watch:
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            try:
+                await self.app(scope, receive, watched)
+            except Exception as error:
+                logger.exception("unforeseen")
+                if status != NOBODY:
+                    raise  # the answer has begun: all that is left is to break it off
+                await explain(error).response()(scope, receive, watched)
         finally:
             seconds = time.monotonic() - began
             route = getattr(scope.get("route"), "path", "none")
@@ -54,7 +66,6 @@ class Watch:
                         "route": route,
                         "status": status,
                         "seconds": round(seconds, 3),
-                        "key": scope.get("state", {}).get("key"),
-                        "search": scope.get("state", {}).get("search"),
+                        **{name: scope.get("state", {}).get(name) for name in STATE},
                     },
                 )
