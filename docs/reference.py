@@ -26,7 +26,7 @@ REFERENCE: Mapping[str, tuple[str, ...]] = {
     "engines": ("openai", "simulated"),
     "speculation": (),
     "view": ("recording.recording",),
-    "problems": (),
+    "problems": ("weekday_sums",),
     "demo": (),
     "named": (),
     "server.gateway": ("app.create_gateway", "keys"),

@@ -6,11 +6,12 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from spex_agents import rewards
-from spex_agents.engines.base import Sampling
+from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.engines.functions import Proposer
 from spex_agents.engines.simulated.clock import run_virtual
@@ -29,17 +30,34 @@ if TYPE_CHECKING:
     AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
 
 
-REWARDS = (
-    "confidence",
-    "judge",
-    "value",
-    "expected-value",
-    "group-vote",
-    "votes",
-    "calculator",
-    "simulated",
+Maker: TypeAlias = Callable[[Engine, Sampling, Limits], rewards.Reward]
+
+
+def _simulated(engine: Engine, sampling: Sampling, limits: Limits) -> rewards.Reward:
+    if not engine.name.startswith("simulated/"):
+        raise SettingsError(
+            f"reward='simulated': scores thoughts of the simulated engine only, not of "
+            f"{engine.name}; take --engine simulated, or another reward"
+        )
+    return rewards.SimulatedReward()
+
+
+REWARDS: Mapping[str, Maker] = MappingProxyType(
+    {
+        "confidence": lambda engine, sampling, limits: rewards.Confidence(),
+        "judge": lambda engine, sampling, limits: rewards.Judge(engine),
+        "value": lambda engine, sampling, limits: rewards.Value(engine),
+        "expected-value": lambda engine, sampling, limits: rewards.Value(engine, expected=True),
+        "group-vote": lambda engine, sampling, limits: rewards.GroupVote(engine),
+        "votes": lambda engine, sampling, limits: rewards.VoteConfidence(
+            engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
+        ),
+        "calculator": lambda engine, sampling, limits: rewards.Calculator(),
+        "simulated": _simulated,
+    }
 )
-"""Rewards by name; ``module:function`` is one's own."""
+"""Rewards by name, made for a search's engine, sampling and limits; ``module:function`` is one's
+own."""
 
 
 def make_engine(
@@ -135,36 +153,16 @@ def measured_config(
 def _named(
     name: str | None, engine: AnyEngine, *, sampling: Sampling, limits: Limits
 ) -> rewards.Reward:
-    simulated = engine.name.startswith("simulated/")
-    match name or ("simulated" if simulated else "confidence"):
-        case "confidence":
-            return rewards.Confidence()
-        case "judge":
-            return rewards.Judge(engine)
-        case "value" | "expected-value":
-            return rewards.Value(engine, expected=name == "expected-value")
-        case "group-vote":
-            return rewards.GroupVote(engine)
-        case "votes":
-            return rewards.VoteConfidence(
-                engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
-            )
-        case "calculator":
-            return rewards.Calculator()
-        case "simulated" if simulated:
-            return rewards.SimulatedReward()
-        case "simulated":
-            raise SettingsError(
-                f"reward='simulated': scores thoughts of the simulated engine only, not of "
-                f"{engine.name}; take --engine simulated, or another reward"
-            )
-        case own if ":" in own:
-            return rewards.as_reward(load_named("reward", own), engine)
-        case other:
-            raise SettingsError(
-                f"reward={other!r}: must be one of {', '.join(REWARDS)}, or module:function for an "
-                "async function (question, steps) -> float of your own"
-            )
+    if name is None:
+        name = "simulated" if engine.name.startswith("simulated/") else "confidence"
+    if (make := REWARDS.get(name)) is not None:
+        return make(engine, sampling, limits)
+    if ":" in name:
+        return rewards.as_reward(load_named("reward", name), engine)
+    raise SettingsError(
+        f"reward={name!r}: must be one of {', '.join(REWARDS)}, or module:function for an async "
+        "function (question, steps) -> float of your own"
+    )
 
 
 def load_named(option: str, name: str) -> Any:

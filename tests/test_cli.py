@@ -21,11 +21,12 @@ from typer.testing import CliRunner, Result
 from spex_agents.cli import app
 from spex_agents.cli.live import picture
 from spex_agents.cli.showcase import showcase
-from spex_agents.demo import PROBLEMS, weekday_sum
+from spex_agents.demo import PROBLEMS
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.problems import read_problems
+from spex_agents.problems.weekday_sums import weekday_sum
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Rebase, Tree
 from spex_agents.speculation.config import SearchConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from functools import partial
@@ -50,7 +49,7 @@ print(time.process_time() - began)
 import sys
 assert not {"langgraph", "langchain_core", "openai", "anyio", "asyncio"} & set(sys.modules)
 """
-    assert float(run_python(code)) < 0.3
+    assert float(run_python(code)) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -67,24 +66,6 @@ assert not {"langgraph", "langchain_core", "openai", "anyio", "asyncio"} & set(s
 )
 def test_a_search_needs_no_langgraph(name: str) -> None:
     run_python(f"{BLOCK}\nimport spex_agents.{name}")
-
-
-@pytest.mark.parametrize(
-    ("room", "below"),
-    [
-        ("search", set()),
-        ("engines", {"search"}),
-        ("rewards", {"answers", "search", "engines"}),
-        ("speculation", {"answers", "search", "engines", "rewards"}),
-        ("nodes", {"answers", "search", "engines", "rewards", "speculation"}),
-    ],
-)
-def test_imports_point_one_way(room: str, below: set[str]) -> None:
-    package = Path(spex_agents.__file__).parent
-    code = "\n".join(file.read_text() for file in (package / room).rglob("*.py"))
-    imported = set(re.findall(r"^ *from spex_agents\.(\w+)", code, re.MULTILINE))
-    assert room in imported
-    assert {name for name in imported if (package / name).is_dir()} == {room, *below}
 
 
 def test_without_langgraph_the_nodes_say_what_is_missing() -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from spex_agents.demo import weekday_sums
+from spex_agents.problems.weekday_sums import weekday_sums
 
 
 def main(seed: int, count: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.problems import weekday_sums
 from spex_agents.problems.coding import Coding
 from spex_agents.problems.countdown import Countdown
 from spex_agents.problems.files import problem, read_problems
@@ -65,7 +66,7 @@ class Source:
     what: str
     read: Callable[[Path, int, int], Sequence[Problem]]
     package: tuple[str, str] | None = None
-    template: Callable[[], PromptTemplate] | None = None
+    template: PromptTemplate | None = None
     reward: Callable[[], Reward] = field(default=lambda: None)  # type: ignore[assignment]
 
 
@@ -94,7 +95,7 @@ def load(
     if (source := SETS.get(name)) is not None:
         place = _place(name, source)
         found = tuple(source.read(place, seed, limit or MADE_UP))
-        template = (source.template or (lambda: found[0].template))()
+        template = source.template or found[0].template
         reward = source.reward()
     elif name.endswith((".jsonl", ".json")) or "/" in name or Path(name).exists():
         found = read_problems(Path(name), isolation=isolation)
@@ -183,15 +184,7 @@ def _generated(generator: str) -> Callable[[Path, int, int], list[Problem]]:
 
 
 def _weekday_sums(place: Path, seed: int, count: int) -> list[Problem]:
-    from spex_agents.demo import weekday_sums  # noqa: PLC0415 (which needs the kinds)
-
-    return list(weekday_sums())
-
-
-def _weekday_template() -> PromptTemplate:
-    from spex_agents.demo import TEMPLATE  # noqa: PLC0415 (as above)
-
-    return TEMPLATE
+    return list(weekday_sums.weekday_sums())
 
 
 _GYM = ("reasoning_gym", "pip install reasoning-gym")
@@ -211,7 +204,7 @@ SETS = MappingProxyType(
         "weekday-sums": Source(
             what="40 running totals of six additions, with four solved ones in the prompt",
             read=_weekday_sums,
-            template=_weekday_template,
+            template=weekday_sums.TEMPLATE,
             reward=lambda: Calculator(rule="in order"),
         ),
         "gsm8k": Source(what="GSM8K, 1,317 test questions", package=_TINY, read=_gsm8k),
