@@ -6,14 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from spex_agents.answers.termination import Stop
+from spex_agents.bench.deliberate import Deliberate
 from spex_agents.bench.trace import TraceReward
 from spex_agents.engines.base import Engine
+from spex_agents.engines.simulated.api import SimulatedApi
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.fleet import Routing, SimulatedFleet
 from spex_agents.engines.simulated.hardware import HARDWARE, Hardware
 from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.engines.simulated.world import World
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, at_least_one, at_least_zero
+from spex_agents.rewards.asking.votes import VoteConfidence
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy
@@ -62,6 +65,10 @@ class Case:
             (`SimulatedFleet`); None for the one large device.
         acceptance_length: Tokens a step yields for a request; more than 1 is token-level
             speculative decoding of `DRAFT_TOKENS` at `DRAFT_COST`.
+        reward_workers: Rewards that are judged at a time; None for any number.
+        votes: The reward asks the engine: so many completions of each thought's path, at once.
+        decision_seconds: What a decision takes, in a worker thread.
+        limits: Requests and tokens a minute; the engine is then an API that has no other limit.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -83,10 +90,15 @@ class Case:
     replicas: int = 1
     routing: Routing | None = None
     acceptance_length: float = 1.0
+    reward_workers: int | None = None
+    votes: int = 0
+    decision_seconds: float = 0.0
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         at_least_one(queries=self.queries, seeds=self.seeds, replicas=self.replicas)
-        self.reward()
+        at_least_zero(votes=self.votes, decision_seconds=self.decision_seconds)
+        self.reward(self.engine())
         self.budget()
         Limits(depth=self.depth)
 
@@ -122,6 +134,9 @@ class Case:
 
     def engine(self) -> SimulatedEngine | SimulatedFleet:
         """A new engine, for one run."""
+        if self.limits is not None:
+            requests, tokens = self.limits
+            return SimulatedApi(self.world, requests=requests, tokens=tokens)
         if self.routing is None:
             return SimulatedEngine(self.world, self.hardware())
         return SimulatedFleet(
@@ -143,18 +158,24 @@ class Case:
         """What "on" means in one run: with a budget of its own."""
         return replace(self.speculation, budget=self.budget())
 
-    def reward(self) -> Reward:
+    def reward(self, engine: Engine) -> Reward:
+        """A new reward, for all searches of one run."""
         latency, spread = self.reward_latency, self.reward_spread
+        if self.votes:
+            return VoteConfidence(engine, samples=self.votes)
         if isinstance(self.world, TraceWorld):
             return TraceReward(world=self.world, latency=latency, spread=spread)
-        return SimulatedReward(latency=latency, spread=spread)
+        return SimulatedReward(latency=latency, spread=spread, max_concurrency=self.reward_workers)
 
-    def config(self, engine: Engine, speculation: Speculation | None) -> SearchConfig:
+    def config(
+        self, engine: Engine, speculation: Speculation | None, reward: Reward | None = None
+    ) -> SearchConfig:
         """What its searches are made of, on an engine of its own."""
+        deciding = self.decision_seconds
         return SearchConfig(
             engine=engine,
-            policy=self.policy,
-            reward=self.reward(),
+            policy=Deliberate(self.policy, deciding) if deciding else self.policy,
+            reward=reward or self.reward(engine),
             limits=Limits(depth=self.depth, step_tokens=1024, path_tokens=1024 * self.depth),
             stop=self.stop,
             speculation=speculation,

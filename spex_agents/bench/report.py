@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.bench.drafts import WAYS, DraftComparison
+from spex_agents.bench.never_slower import Calibration, Promise
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
 from spex_agents.bench.scaling import ScalingRow
@@ -57,6 +58,38 @@ def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
         cells += [f"{row.same_answer:.0%}"] if first.stop != "none" else []
         cells += [f"{row.synthesised:.0%}"] if "resampled" in heads else []
         table.add_row(*cells)
+    return table
+
+
+def promise_table(rows: Sequence[Promise]) -> Table:
+    """Rows of `spex bench never-slower`."""
+    table = _table(f"Never slower: seconds off / on, {rows[0].seeds} seeds")
+    heads = ["world", "search", "off s", "on s", "worst", "median", "waste", "reward calls"]
+    for head in [*heads, "same tree", "kept"]:
+        table.add_column(head, justify="left" if head in ("world", "search") else "right")
+    for row in rows:
+        table.add_row(
+            row.world,
+            row.policy,
+            f"{row.off_s:.1f}",
+            f"{row.on_s:.1f}",
+            f"{row.worst:.2f}",
+            f"{row.median:.2f}",
+            f"{row.waste:.2f}",
+            f"{row.reward_calls:.2f}",
+            f"{row.same_tree}/{row.seeds}",
+            "yes" if row.kept else "NO",
+        )
+    return table
+
+
+def calibration_table(rows: Sequence[Calibration]) -> Table:
+    """What was said of guesses when they were begun, and how many came true."""
+    table = _table("Probabilities of guesses, as they were begun")
+    for head in ("said", "hit", "guesses"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        table.add_row(f"{row.said:.2f}", f"{row.hit:.2f}", str(row.guesses))
     return table
 
 

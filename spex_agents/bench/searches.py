@@ -17,6 +17,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.fleet import SimulatedFleet
 from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.errors import SpexError
+from spex_agents.rewards.base import Reward
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
@@ -72,8 +73,8 @@ def searches(
     The listener hears the first of them.
     """
 
-    async def search(query: int, engine: Engine) -> tuple[Result, float]:
-        config = case.config(engine, speculations[query])
+    async def search(query: int, engine: Engine, reward: Reward) -> tuple[Result, float]:
+        config = case.config(engine, speculations[query], reward)
         question, seed = case.search(run, query)
         heard = listener if query == 0 else None
         result = await solve(config, question, seed=seed, run=f"query-{query}", listener=heard)
@@ -81,7 +82,10 @@ def searches(
 
     async def together() -> Searches:
         async with case.engine() as engine:
-            done = await asyncio.gather(*(search(query, engine) for query in range(case.queries)))
+            reward = case.reward(engine)
+            done = await asyncio.gather(
+                *(search(query, engine, reward) for query in range(case.queries))
+            )
         results = [result for result, _ in done]
         invented = 0.0
         if isinstance(case.world, TraceWorld):

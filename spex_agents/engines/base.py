@@ -85,6 +85,8 @@ class Features:
         labels: `score` can read label probabilities.
         promotion: A waiting or running request can change from speculative to demanded.
         slots: Requests it runs at once, if it knows.
+        requests_per_minute: That its provider allows, if it is known to limit them.
+        tokens_per_minute: Likewise, of prompts and thoughts together.
         pure: Free of side effects: may be asked for thoughts that the search may never demand.
             Without it a search begins nothing early.
     """
@@ -94,6 +96,8 @@ class Features:
     labels: bool = False
     promotion: bool = False
     slots: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     pure: bool = True
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from spex_agents.engines.base import Request
+from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.simulated.world import goodness, quality_in
 from spex_agents.errors import RewardError, at_least_zero
 from spex_agents.search.tree import Thought
@@ -22,6 +23,7 @@ class SimulatedReward:
         latency: Mean seconds.
         spread: Standard deviation of the latency's logarithm, drawn from the request's seed;
             0 for a constant latency.
+        max_concurrency: Calls that run at a time, the demanded ones first; None for no limit.
 
     Raises:
         SettingsError: A value is below 0.
@@ -40,9 +42,12 @@ class SimulatedReward:
     needs_logprobs: bool = False
     pure: bool = True
     seeded: bool = False
+    max_concurrency: int | None = None
+    _gate: Gate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         at_least_zero(latency=self.latency, spread=self.spread)
+        object.__setattr__(self, "_gate", Gate(self.max_concurrency))
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`.
@@ -56,7 +61,8 @@ class SimulatedReward:
                 f"thought {text!r} names no quality: the simulated reward scores only thoughts of "
                 "the simulated engine"
             )
-        await delay(self.latency, self.spread, request)
+        async with self._gate.place(request):
+            await delay(self.latency, self.spread, request)
         return goodness(quality)
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from heapq import heapreplace
+from time import sleep
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from spex_agents.errors import SpexError
@@ -23,6 +26,10 @@ class Deadlock(SpexError):
 
 class TasksLeft(SpexError):
     """The main coroutine returned while tasks it should have ended were still running."""
+
+
+WORKERS = 2
+"""Threads of the default executor: those of a small machine."""
 
 
 class _Jump(selectors.SelectSelector):
@@ -46,11 +53,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop that starts at time 0 and never waits.
 
     It does no network I/O, and `run_in_executor` (so `asyncio.to_thread` too) calls its function at
-    once, in no time: a thread would finish at a moment the clock cannot know.
+    once: a thread would finish at a moment the clock cannot know. That takes no time, or what the
+    function has declared by `spend`; then an executor has as many workers as it says, the default
+    one `WORKERS`, and who finds all of them busy waits.
     """
 
     def __init__(self) -> None:
         self._jump = _Jump(self._deadlock)
+        self._spent = 0.0
+        self._free: dict[Any, list[float]] = {}
         super().__init__(self._jump)
 
     def time(self) -> float:
@@ -61,11 +72,30 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
+        self._spent = 0.0
+        settle: Callable[[], None]
         try:
-            future.set_result(func(*args))
+            result = func(*args)
+            settle = partial(_settle, future, partial(future.set_result, result))
         except Exception as error:
-            future.set_exception(error)
+            settle = partial(_settle, future, partial(future.set_exception, error))
+        if self._spent:
+            self.call_at(self._worked(executor, self._spent), settle)
+        else:
+            settle()
         return future
+
+    def spend(self, seconds: float) -> None:
+        """See the function of that name."""
+        self._spent += seconds
+
+    def _worked(self, executor: Any, seconds: float) -> float:
+        """When a worker of `executor` has done work of so many seconds that is given to it now."""
+        workers = getattr(executor, "_max_workers", WORKERS)
+        free = self._free.setdefault(executor, [0.0] * workers)
+        done = max(self.time(), free[0]) + seconds
+        heapreplace(free, done)
+        return done
 
     def _deadlock(self) -> Deadlock:
         return Deadlock(
@@ -97,6 +127,30 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
                 "await or cancel them first"
             )
         return result
+
+
+def spend(seconds: float) -> None:
+    """Of a function in a worker thread: let its work take so long, on whatever clock runs.
+
+    Example:
+        >>> async def work() -> float:
+        ...     await asyncio.to_thread(spend, 30)
+        ...     return asyncio.get_running_loop().time()
+        >>> run_virtual(work())
+        30.0
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # a thread of its own, where time passes by itself
+        sleep(seconds)
+        return
+    if isinstance(loop, VirtualLoop):
+        loop.spend(seconds)
+
+
+def _settle(future: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+    if not future.done():
+        settle()
 
 
 def _names(tasks: Iterable[asyncio.Task[Any]]) -> str:

@@ -178,27 +178,37 @@ class SimulatedEngine(Closing):
         """What the prompt of a request that starts takes to read; meanwhile nothing decodes."""
         return 0.0
 
+    def admits(self, request: Request, tokens: int) -> bool:
+        """Whether a request, the first of those that wait, may start now, to decode so much.
+
+        If it may not, `update` has to be called when it may.
+        """
+        return True
+
     async def _decode(self, request: Request, tokens: int) -> None:
         if request.id in self._jobs:
             raise EngineError(f"request {request.id!r} is in flight already: ids must be unique")
         job = _Job(request, tokens, asyncio.get_running_loop().create_future())
         self._jobs[request.id] = job
         self._queues[request.demanded][request.id] = job
-        self._update()
+        self.update()
         try:
             await job.done
         finally:
             if job.state != "gone":
                 self._advance()
                 self._end(job)
-                self._update()
+                self.update()
 
-    def _update(self) -> None:
+    def update(self) -> None:
         """Start what may start and set the timer for the next request to finish."""
         self._advance()
         while self.running < self.hardware.slots and (
             queue := self._queues[True] or self._queues[False]
         ):
+            first = next(iter(queue.values()))
+            if not self.admits(first.request, first.tokens):
+                break
             self._start(queue.popitem(last=False)[1])
         if self._timer:
             self._timer.cancel()
@@ -242,7 +252,7 @@ class SimulatedEngine(Closing):
                 self._end(job)
                 if not job.done.done():
                     job.done.set_result(None)
-        self._update()
+        self.update()
 
     def _end(self, job: _Job) -> None:
         """Let go of a job that has finished, failed or been cancelled: its slot is free at once."""

@@ -10,22 +10,16 @@ from spex_agents.engines.base import Closing, Features, Load, Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.hardware import Hardware
+from spex_agents.engines.simulated.requests import QUESTION_TOKENS, Node, node_of, prefix
 from spex_agents.engines.simulated.world import World
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.tree import Thought
 
 Routing: TypeAlias = Literal["prefix", "least-load"]
 
-QUESTION_TOKENS = 256
-"""Of a question with its instructions, in front of the thoughts."""
-
 IMBALANCE, IMBALANCE_RATIO, MATCH = 64, 1.5, 0.3
 """Of sglang-router's cache-aware policy, by default: how far apart loads are where the least loaded
 server is taken, and the share of a prompt that a server must know to be preferred."""
-
-Node: TypeAlias = tuple[str, ...]
-"""A thought: its run and its path."""
-
 
 class _Server(SimulatedEngine):
     """One server, which remembers all that it has read or written."""
@@ -155,21 +149,3 @@ class SimulatedFleet(Closing):
         ]
         most = max(matches)
         return matches.index(most) if most > MATCH * sum(map(self.tokens_of, nodes)) else least
-
-
-def node_of(request: Request) -> Node:
-    """The thought that a request is about.
-
-    Example:
-        >>> node_of(Request(id="run/0.3/thought-1", seed=0))
-        ('run', '0', '3')
-    """
-    run, _, rest = request.id.partition("/")
-    path = rest.partition("/")[0]
-    return (run, *path.split(".")) if path else (run,)
-
-
-def prefix(request: Request) -> list[Node]:
-    """What its prompt consists of: the question, and the thoughts above its own."""
-    node = node_of(request)
-    return [node[:length] for length in range(1, max(2, len(node)))]

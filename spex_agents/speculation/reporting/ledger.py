@@ -17,6 +17,8 @@ class Ledger:
         promoted: Hits that were still being written when they were demanded.
         retracted: Launched thoughts that were cancelled because they had become improbable.
         failed: Launched thoughts whose request failed; the search does their work again.
+        thought_calls: Thoughts asked for, on demand or before.
+        reward_calls: Rewards asked for likewise; one call may compare several thoughts.
         prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
         useful_tokens: Decoded for thoughts and rewards that the search took.
         hit_tokens: Those of them that hits had, begun early.
@@ -36,6 +38,8 @@ class Ledger:
     promoted: int = 0
     retracted: int = 0
     failed: int = 0
+    thought_calls: int = 0
+    reward_calls: int = 0
     prompt_tokens: int = 0
     useful_tokens: int = 0
     hit_tokens: int = 0

@@ -38,7 +38,14 @@ class Observer:
     def begun(self, job: Job[Thought]) -> None:
         self._spans.begin(job.request, path_id(job.path))
         self.ledger.launched += job.guess
+        self.ledger.thought_calls += 1
         self.tell(job.path, "speculative" if job.guess else "begun")
+
+    def scoring(self, paths: Collection[Path]) -> None:
+        """A reward is asked for, which may compare several thoughts."""
+        self.ledger.reward_calls += 1
+        for path in paths:
+            self.tell(path, "scoring")
 
     def demanded(self, guess: Job[Thought]) -> None:
         """A thought begun early is demanded, which may be written by now."""

@@ -95,8 +95,7 @@ class Scores:
         job = self._jobs.begin(
             paths[0], "reward", work, guess=guess, flying=self.flying, ended=self._ended
         )
-        for path in paths:
-            self._observer.tell(path, "scoring")
+        self._observer.scoring(paths)
         return job
 
     def _ended(self, job: Job[float]) -> None:
