@@ -18,8 +18,9 @@ from spex_agents.cli import app
 from spex_agents.engines.base import Engine, Load, Request, Sampling
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.engines.simulated.clock import run_virtual
-from spex_agents.engines.simulated.fleet import IMBALANCE, QUESTION_TOKENS, Routing, SimulatedFleet
+from spex_agents.engines.simulated.fleet import IMBALANCE, Routing, SimulatedFleet
 from spex_agents.engines.simulated.hardware import Hardware
+from spex_agents.engines.simulated.requests import QUESTION_TOKENS
 from spex_agents.errors import SettingsError
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scaling.md"

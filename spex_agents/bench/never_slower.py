@@ -36,7 +36,7 @@ WORLDS: Mapping[str, Case] = MappingProxyType(
         "paper-7b": _CASE,
         "2 reward workers": replace(_CASE, reward_latency=1.0, reward_workers=2),
         "4 reward workers": replace(_CASE, reward_latency=1.0, reward_workers=4),
-        "rewards ask the engine": replace(_CASE, preset="cpu-135m", votes=8),
+        "rewards ask the engine": replace(_CASE, preset="cpu-135m", votes=4),
         "blocking policy": replace(_CASE, decision_seconds=0.03),
         "limited API": replace(_CASE, limits=(60, 40_000), capacity="online"),
         "unlimited API": replace(_CASE, preset=API, capacity="online"),
@@ -225,5 +225,3 @@ def _outcomes(budget: Guesses, ran: Searches) -> Said:
     """Whether the guesses that were begun came to be in the trees."""
     trees = {f"query-{query}": result.tree for query, result in enumerate(ran.results)}
     return [(said, path in trees[run]) for run, path, said in budget.begun]
-
-

@@ -21,6 +21,7 @@ IMBALANCE, IMBALANCE_RATIO, MATCH = 64, 1.5, 0.3
 """Of sglang-router's cache-aware policy, by default: how far apart loads are where the least loaded
 server is taken, and the share of a prompt that a server must know to be preferred."""
 
+
 class _Server(SimulatedEngine):
     """One server, which remembers all that it has read or written."""
 
