@@ -9,12 +9,24 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import anyio
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+
+Then: TypeAlias = Literal[
+    "finish",
+    "hang",
+    "go_on",
+    "drop",
+    "stop_short",
+    "garbage",
+    "error",
+    "queue",
+    "comments",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +36,22 @@ class Answer:
     `then`: ``finish`` with a reason, usage and [DONE]; ``hang`` for ever; ``go_on`` until its id is
     aborted; ``drop`` the connection; ``stop_short`` without a finish reason; ``garbage`` that is no
     JSON; ``error`` inside the stream. ``queue`` sends nothing, not even the tokens, until its id is
-    aborted.
+    aborted. ``comments`` come for ever, as servers send them to keep a connection alive. What is
+    `raw` is sent as it is in place of the tokens and of a finish.
     """
 
     tokens: tuple[str, ...] = ("It", " is", " 4", ".")
     finish: str = "stop"
-    then: Literal["finish", "hang", "go_on", "drop", "stop_short", "garbage", "error", "queue"] = (
-        "finish"
-    )
+    then: Then = "finish"
+    raw: str = ""
     status: int = 200
     logprobs: bool = True
     top: Mapping[str, float] = field(default_factory=dict)
     usage: int | None = None
     error_code: int | str = 500
     said: str = ""
+    error_fields: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ScriptedServer:
@@ -50,6 +64,7 @@ class ScriptedServer:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.ids: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self.aborted: list[str] = []
         self.live = 0
         self.most_live = 0
@@ -81,17 +96,22 @@ class ScriptedServer:
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        self.headers.append(dict(request.headers))
         self.paths.append(request.url.path)
         self.ids.append(request.headers.get("X-Request-Id") or body["rid"])
         answer = self.script.popleft() if self.script else self.default
         if answer.status != 200:
             said = answer.said or f"scripted {answer.status}"
-            error = {"message": said, "type": "scripted"}
-            return JSONResponse({"error": error}, status_code=answer.status)
-        stream = self._stream(answer, body)
+            error = {"message": said, "type": "scripted", **answer.error_fields}
+            return JSONResponse(
+                {"error": error}, status_code=answer.status, headers=dict(answer.headers)
+            )
+        stream = self._replay(answer) if answer.raw else self._stream(answer, body)
         if request.url.path == "/generate":
             stream = _as_generated(stream, answer)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return StreamingResponse(
+            stream, media_type="text/event-stream", headers=dict(answer.headers)
+        )
 
     async def _stream(self, answer: Answer, body: Mapping[str, Any]) -> AsyncIterator[str]:
         chat = "messages" in body
@@ -125,6 +145,18 @@ class ScriptedServer:
                         usage = {"prompt_tokens": 9, "completion_tokens": answer.usage}
                         yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
             yield "data: [DONE]\n\n"
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._count(-1)
+
+    async def _replay(self, answer: Answer) -> AsyncIterator[str]:
+        await self._count(1)
+        try:
+            yield answer.raw
+            while answer.then in ("comments", "hang"):
+                await anyio.sleep(0.005)
+                if answer.then == "comments":
+                    yield ": keep-alive\n\n"
         finally:
             with anyio.CancelScope(shield=True):
                 await self._count(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import openai
 
@@ -13,17 +13,35 @@ from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.openai.stream import (
     BrokenReply,
+    Patience,
     explain,
     is_away,
     is_transient,
-    open_client,
     refuses_connections,
 )
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineError, above_zero
 
 logger = logging.getLogger(__name__)
 
+SENT = ("accept", "authorization", "content-type", "user-agent")
+"""Headers of ours: the client would add more, out of environment variables and of this machine."""
+
 T = TypeVar("T")
+
+
+class _Quiet:
+    @property
+    def default_headers(self) -> dict[str, Any]:
+        headers: dict[str, Any] = super().default_headers  # type: ignore[misc]
+        return {name: value for name, value in headers.items() if name.lower() in SENT}
+
+
+class QuietAsyncOpenAI(_Quiet, openai.AsyncOpenAI):
+    """Sends nothing that it finds in the environment."""
+
+
+class QuietOpenAI(_Quiet, openai.OpenAI):
+    """Sends nothing that it finds in the environment."""
 
 
 class Client:
@@ -35,15 +53,30 @@ class Client:
     Args:
         url: Its address.
         api_key: The bearer token.
-        timeout: Seconds to wait for the next byte.
+        timeout: Seconds to wait for an answer's first token.
         retries: How often, and how patiently.
+        token_timeout: Seconds to wait between tokens; None: as long as for the first.
+
+    Raises:
+        SettingsError: A number is outside its range.
     """
 
-    def __init__(self, url: str, *, api_key: str | None, timeout: float, retries: Retries) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retries: Retries,
+        token_timeout: float | None = None,
+    ) -> None:
+        between = timeout if token_timeout is None else token_timeout
+        above_zero(timeout=timeout, token_timeout=between)
         self.retries = retries
         self.url = url
         self._api_key = api_key
         self._timeout = timeout
+        self.patience = Patience(timeout, between)
         self._http: openai.AsyncOpenAI | None = None
         self._answered = False
         self._away = False
@@ -52,7 +85,12 @@ class Client:
     def http(self) -> openai.AsyncOpenAI:
         """What single tries go through; opened when it is needed."""
         if self._http is None:
-            self._http = open_client(self.url, self._api_key, self._timeout)
+            self._http = QuietAsyncOpenAI(
+                base_url=self.url,
+                api_key=self._api_key or "none",
+                max_retries=0,
+                timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+            )
         return self._http
 
     async def aclose(self) -> None:

@@ -24,7 +24,7 @@ from spex_agents.engines.openai.models import find_served
 from spex_agents.engines.openai.reply import Reply, label_probabilities
 from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, SettingsError, above_zero
+from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
 TOP_LOGPROBS = 20
@@ -50,7 +50,9 @@ class OpenAIEngine(Closing):
             started to take it: ``(1, 0)`` for SGLang, ``(0, 1)`` for vLLM. None sends none.
         exactness: What a seed is worth on this server.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
-        timeout: Seconds to wait for the next byte.
+        timeout: Seconds to wait for the first token.
+        token_timeout: Seconds to wait between tokens; None: as long as for the first. Comments that
+            keep a connection alive are no tokens.
         retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
         retry_wait: Seconds before the second try, doubled before each further one.
         patience: Seconds to wait for a server that has answered before and is away now (restarted,
@@ -78,11 +80,11 @@ class OpenAIEngine(Closing):
         exactness: Exactness = "seeded",
         max_concurrency: int | None = None,
         timeout: float = 300.0,
+        token_timeout: float | None = None,
         retries: int = 3,
         retry_wait: float = 0.5,
         patience: float = 300.0,
     ) -> None:
-        above_zero(timeout=timeout)
         self.base_url = base_url
         self._model = model
         self._dialect = dialect
@@ -95,6 +97,7 @@ class OpenAIEngine(Closing):
             base_url,
             api_key=api_key,
             timeout=timeout,
+            token_timeout=token_timeout,
             retries=Retries(times=retries, wait=retry_wait, patience=patience),
         )
         self._served: tuple[str, Dialect] | None = None
@@ -138,7 +141,7 @@ class OpenAIEngine(Closing):
                 )
             tokens = [entry.token for entry in reply.logprobs]
             step = reply.logprobs[: tokens_of_step(tokens, sampling.stop)]
-            logprobs = tuple(entry.logprob for entry in step)
+            logprobs = tuple(entry.logprob for entry in step if entry.logprob is not None)
         if at_delimiter:
             return Thought(text=text, tokens=reply.tokens, logprobs=logprobs)
         if reply.finish == "length":
@@ -216,14 +219,18 @@ class OpenAIEngine(Closing):
             body["priority"] = self._priorities[0 if request.demanded else 1]
         return await stream_reply(
             self._client.http,
+            "/completions" if "prompt" in body else "/chat/completions",
             {
                 **body,
                 "stream_options": {"include_usage": True, **dialect.stream_options},
                 **self._extra_body,
             },
+            Reply(),
             request,
+            patience=self._client.patience,
             headers={"X-Request-Id": own_id},
             hang_up_at=() if dialect.keep_delimiter else stop,
+            most_tokens=int(str(fields["max_tokens"])),
         )
 
     def _id_of(self, request: Request, number: int) -> str:

@@ -1,4 +1,4 @@
-"""A streamed completion, put together from its chunks."""
+"""A streamed completion, put together from its chunks, whatever shape these have."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from spex_agents.engines.calls.cut import estimated_tokens
+from spex_agents.engines.openai.reasoning import REASONING_FIELDS, Split, split_reasoning
+
+FINISHES: Mapping[str, str] = {
+    **dict.fromkeys(("stop", "eos_token", "eos", "end_turn", "stop_sequence", "end"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("abort", "cancelled", "error", "insufficient_system_resource"), "abort"),
+}
+"""What servers call the ends of a reply, in lower case; what is not here is no thought's end."""
+
 
 class TokenLogprob(NamedTuple):
+    """A token; its log-probability is None where the server has sent none for it."""
+
     token: str
-    logprob: float
+    logprob: float | None
     top: tuple[tuple[str, float], ...]
 
 
@@ -20,37 +32,90 @@ class Reply:
     """What one stream has brought so far; reads chat completions and completions alike.
 
     Attributes:
-        text: The text.
-        finish: The server's finish reason, once it has come.
+        opened: The prompt itself has opened a block of reasoning, which the text goes on with.
+        text: The text as it came, a block of reasoning at its beginning included.
+        reasoning: What came apart from the text.
+        finish: The server's finish reason in OpenAI's word, once it has come.
         prompt_tokens: The server's count of its prompt, once it has sent it.
-        logprobs: The tokens with their log-probabilities, where the server sends them.
+        cached_tokens: Those of the prompt that it had read before.
+        logprobs: The tokens of the text with their log-probabilities, where the server sends them.
     """
 
+    opened: bool = False
     text: str = ""
+    reasoning: str = ""
     finish: str | None = None
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
     _chunks: int = 0
     _usage: int | None = None
+    _reasoning_usage: int | None = None
 
     @property
     def tokens(self) -> int:
         """Tokens decoded: the server's count where it has sent one, else what was seen."""
         return self._usage if self._usage is not None else max(self._chunks, len(self.logprobs))
 
-    def read(self, chunk: Mapping[str, Any]) -> None:
-        """Add a chunk; raises what a malformed chunk makes plain subscripting raise."""
-        if usage := chunk.get("usage"):
-            self._usage = int(usage["completion_tokens"])
-            self.prompt_tokens = int(usage.get("prompt_tokens") or 0)
-        for choice in chunk["choices"]:
-            delta = choice.get("delta") or {}
-            text = choice.get("text") or delta.get("content") or ""
-            if text or delta.get("reasoning_content"):
-                self._chunks += 1
-            self.text += text
-            self.logprobs += _logprobs(choice.get("logprobs") or {})
-            self.finish = choice.get("finish_reason") or self.finish
+    @property
+    def reasoning_tokens(self) -> int:
+        """Those of the tokens that are reasoning: the server's count, else by its share."""
+        if self._reasoning_usage is not None:
+            return min(self._reasoning_usage, self.tokens)
+        hidden, shown = len(self.split.reasoning), len(self.split.text)
+        return round(self.tokens * hidden / (hidden + shown)) if hidden else 0
+
+    @property
+    def split(self) -> Split:
+        """What it says, and what it was reasoned from."""
+        found = split_reasoning(self.text, opened=self.opened)
+        return Split(found.text, self.reasoning + found.reasoning)
+
+    def read(self, chunk: object) -> None:
+        """Add a chunk. What is none, is skipped; so is a piece of it that cannot be read."""
+        if not isinstance(chunk, Mapping):
+            return
+        self._read_usage(chunk.get("usage"))
+        for choice in _list(chunk.get("choices")):
+            if isinstance(choice, Mapping) and not choice.get("index"):
+                self._read_choice(choice)
+
+    def read_whole(self, answer: object) -> None:
+        """Read an answer that came in one piece, though a stream was asked for."""
+        self.read(answer)
+        if self._usage is None:
+            self._chunks = estimated_tokens(self.text + self.reasoning)
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta") or choice.get("message")
+        delta = delta if isinstance(delta, Mapping) else {}
+        text = _text(choice.get("text")) or _text(delta.get("content"))
+        reasoning = next((said for key in REASONING_FIELDS if (said := _text(delta.get(key)))), "")
+        reasoning += _parts(delta.get("content"), "thinking")
+        self._chunks += bool(text or reasoning)
+        self.text += text
+        self.reasoning += reasoning
+        if text or not reasoning:
+            self.logprobs += _logprobs(choice.get("logprobs"))
+        if reason := choice.get("finish_reason"):
+            self.finish = FINISHES.get(str(reason).lower(), str(reason))
+
+    def _read_usage(self, usage: object) -> None:
+        if not isinstance(usage, Mapping):
+            return
+        self._usage = _number(usage.get("completion_tokens"), self._usage)
+        self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
+        for details, key in (
+            ("completion_tokens_details", "reasoning_tokens"),
+            ("prompt_tokens_details", "cached_tokens"),
+        ):
+            found = usage.get(details)
+            if not isinstance(found, Mapping):
+                continue
+            if key == "cached_tokens":
+                self.cached_tokens = _number(found.get(key), self.cached_tokens)
+            else:
+                self._reasoning_usage = _number(found.get(key), self._reasoning_usage)
 
 
 def label_probabilities(first: TokenLogprob, labels: Sequence[str]) -> dict[str, float]:
@@ -63,13 +128,42 @@ def label_probabilities(first: TokenLogprob, labels: Sequence[str]) -> dict[str,
     }
 
 
-def _logprobs(found: Mapping[str, Any]) -> Iterator[TokenLogprob]:
-    if content := found.get("content"):
+def _logprobs(found: object) -> Iterator[TokenLogprob]:
+    if not isinstance(found, Mapping):
+        return
+    if content := _list(found.get("content")):
         for entry in content:
-            top = entry.get("top_logprobs") or ()
-            alternatives = tuple((other["token"], float(other["logprob"])) for other in top)
-            yield TokenLogprob(entry["token"], float(entry["logprob"]), alternatives)
-    elif tokens := found.get("tokens"):
-        tops = found.get("top_logprobs") or ()
-        for token, logprob, top in zip_longest(tokens, found["token_logprobs"], tops):
-            yield TokenLogprob(token, float(logprob), tuple((top or {}).items()))
+            alternatives = tuple(
+                (other["token"], float(other["logprob"]))
+                for other in _list(entry.get("top_logprobs"))
+                if other.get("logprob") is not None
+            )
+            yield TokenLogprob(str(entry["token"]), _float(entry.get("logprob")), alternatives)
+    elif tokens := _list(found.get("tokens")):
+        tops = _list(found.get("top_logprobs"))
+        for token, logprob, top in zip_longest(tokens, _list(found.get("token_logprobs")), tops):
+            listed = (top or {}).items() if token is not None else ()
+            alternatives = tuple((text, float(one)) for text, one in listed if one is not None)
+            yield TokenLogprob(str(token), _float(logprob), alternatives)
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: object) -> str:
+    """A text, or the texts of its parts, as Mistral sends them."""
+    return value if isinstance(value, str) else _parts(value, "text")
+
+
+def _parts(value: object, key: str) -> str:
+    parts = (part for part in _list(value) if isinstance(part, Mapping))
+    return "".join(_text(part.get(key)) for part in parts)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: Any, known: Any) -> Any:
+    return int(value) if isinstance(value, int | float) else known

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
@@ -17,11 +18,26 @@ from spex_agents.engines.openai.reply import Reply
 from spex_agents.errors import EngineError, PromptTooLong
 
 CLOSE_SECONDS = 2.0
+LINGER_SECONDS = 1.0
+"""How long what follows a reply's end, its account, is waited for."""
 
 _CONTEXT = re.compile(r"context (length|size|window)", re.IGNORECASE)
 """How servers say that a prompt is too long for their model: SGLang, vLLM, llama.cpp, OpenAI."""
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for tokens; comments that keep a connection alive are none.
+
+    Attributes:
+        first: Seconds for the first token.
+        between: Seconds between two.
+    """
+
+    first: float
+    between: float
 
 
 class BrokenReply(Exception):
@@ -35,70 +51,87 @@ class Aborted(BrokenReply):
         super().__init__("the server aborted the request")
 
 
-def open_client(url: str, api_key: str | None, timeout: float) -> openai.AsyncOpenAI:
-    """A client whose own retries are off, that waits `timeout` seconds for the next byte."""
-    return openai.AsyncOpenAI(
-        base_url=url,
-        api_key=api_key or "none",
-        max_retries=0,
-        timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
-    )
-
-
 async def stream_reply(
     client: openai.AsyncOpenAI,
-    fields: Mapping[str, object],
+    path: str,
+    body: Mapping[str, object],
+    reply: ReplyT,
     request: Request,
     *,
-    headers: Mapping[str, str],
-    hang_up_at: Sequence[str],
-) -> Reply:
+    patience: Patience,
+    headers: Mapping[str, str] | None = None,
+    hang_up_at: Sequence[str] = (),
+    most_tokens: int | None = None,
+    heard: Callable[[Any], None] = lambda _: None,
+) -> ReplyT:
     """Stream one reply; `request.tokens` grows with it.
 
     Args:
         client: With its own retries off.
-        fields: The body: ``prompt`` makes it a completion, ``messages`` a chat completion.
+        path: Where to post.
+        body: What to post; that a stream is wanted is added.
+        reply: To read into.
         request: Whose tokens to count.
+        patience: With the server.
         headers: Sent along.
-        hang_up_at: The stream is closed as soon as one of these is in the text.
+        hang_up_at: The stream is closed as soon as one of these is in what the reply says.
+        most_tokens: It is closed, too, and the rest dropped, where the server goes on after these.
+        heard: Called with the headers of the answer.
 
     Raises:
         openai.OpenAIError: The server cannot be reached, or refuses.
-        BrokenReply: The stream cannot be read to its end.
+        BrokenReply: The stream cannot be read to its end, or nothing came in time.
         EngineError: It ended for a reason that is no thought's.
     """
-    body = dict(fields)
-    model = body.pop("model")
-    create: Any  # the fields are data here, the client's signatures name each
-    if "prompt" in body:
-        create, key = client.completions.create, "prompt"
-    else:
-        create, key = client.chat.completions.create, "messages"
-    asked = {"model": model, key: body.pop(key), "stream": True}
-    stream = await create(**asked, extra_body=body, extra_headers=headers)
-    return await read_stream(stream, Reply(), request, hang_up_at=hang_up_at)
-
-
-async def read_stream(
-    stream: Any, reply: ReplyT, request: Request, *, hang_up_at: Sequence[str] = ()
-) -> ReplyT:
-    """Read `stream` into `reply`, to its end; see `stream_reply`."""
     before = request.tokens
     request.started = None
-    try:
-        async for chunk in stream:
-            request.started = request.started or asyncio.get_running_loop().time()
-            reply.read(chunk if isinstance(chunk, dict) else chunk.to_dict(warnings=False))
-            request.tokens = before + reply.tokens
-            request.prompt_tokens = reply.prompt_tokens
-            if hang_up_at and cut(reply.text, hang_up_at)[1]:
-                return reply
-    except Exception as error:  # each HTTP stack that the client can use has its own kinds
-        if isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
-            raise  # sent by the server
-        raise BrokenReply(f"the stream broke: {type(error).__name__}: {error}") from error
-    finally:
-        await _close(stream)
+    now = asyncio.get_running_loop().time
+    with anyio.move_on_after(patience.first) as waiting:
+        stream = await client.post(
+            path,
+            cast_to=object,
+            body={**body, "stream": True},
+            options={"headers": headers} if headers else {},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
+        heard(stream.response.headers)
+        chunks = _chunks(stream.response, reply)
+        try:
+            async for chunk in chunks:
+                seen, text, logprobs = reply.tokens, reply.text, len(reply.logprobs)
+                _raise_sent(chunk, stream.response)
+                reply.read(chunk)
+                if most_tokens and reply.tokens > most_tokens and not reply.finish:
+                    reply.text, reply.finish = text, "length"
+                    del reply.logprobs[logprobs:]
+                request.tokens = before + reply.tokens
+                request.prompt_tokens = reply.prompt_tokens
+                if reply.finish:  # what may follow is an account, not worth a wait
+                    waiting.deadline = min(waiting.deadline, now() + LINGER_SECONDS)
+                elif reply.tokens > seen:
+                    request.started = request.started or now()
+                    waiting.deadline = now() + patience.between
+                if hang_up_at and cut(reply.split.text.lstrip("\n"), hang_up_at)[1]:
+                    return reply
+                if most_tokens and reply.finish == "length" and reply.tokens > most_tokens:
+                    break
+        except (openai.APIError, EngineError):
+            raise
+        except Exception as error:  # each HTTP stack that the client can use has its own kinds
+            raise BrokenReply(f"the stream broke: {type(error).__name__}: {error}") from error
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await chunks.aclose()
+                await stream.close()
+    if waiting.cancelled_caught and not reply.finish:
+        raise BrokenReply(
+            f"no token came in {patience.between if reply.tokens else patience.first:g} s"
+        )
+    return _ended(reply, request)
+
+
+def _ended(reply: ReplyT, request: Request) -> ReplyT:
     if reply.finish is None:
         raise BrokenReply("the stream ended without a finish_reason")
     if reply.finish == "abort":
@@ -111,12 +144,38 @@ async def read_stream(
     return reply
 
 
-async def _close(stream: Any) -> None:
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-        await stream.close()
-        with suppress(Exception):  # lets the iterator end here, not in the garbage collector
-            async for _ in stream:
-                pass
+async def _chunks(response: Any, reply: Reply) -> AsyncGenerator[object, None]:
+    """The events of a stream, up to ``[DONE]``; an answer in one piece goes to `reply` itself."""
+    whole: list[str] = []
+    async for line in _lines(response):
+        if whole or line.startswith("{"):
+            whole.append(line)
+        elif line.startswith("data:"):
+            if (data := line.removeprefix("data:").strip()) == "[DONE]":
+                return
+            yield json.loads(data)
+    if whole:
+        answer = json.loads("\n".join(whole))
+        _raise_sent(answer, response)
+        reply.read_whole(answer)
+        yield None
+
+
+async def _lines(response: Any) -> AsyncGenerator[str, None]:
+    """The lines of a body; a text in it may have separators that Python takes for line ends."""
+    rest = b""
+    async for piece in response.aiter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace").rstrip("\r")
+    yield rest.decode(errors="replace")
+
+
+def _raise_sent(chunk: object, response: Any) -> None:
+    """Raise the error that a chunk is, if it is one."""
+    if isinstance(chunk, dict) and (error := chunk.get("error")):
+        said = error.get("message") if isinstance(error, dict) else error
+        raise openai.APIError(str(said or "no reason told"), request=response.request, body=error)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -53,7 +53,8 @@ class SGLangClient:
     Args:
         url: With or without ``/v1``.
         api_key: The bearer token.
-        timeout: Seconds to wait for the next byte.
+        timeout: Seconds to wait for the first token.
+        token_timeout: Seconds to wait between tokens; None: as long as for the first.
         retries: Of calls that failed on the way, or found the server away.
         workers: Behind the router at `url`; empty to ask it.
     """
@@ -65,11 +66,14 @@ class SGLangClient:
         api_key: str | None,
         timeout: float,
         retries: Retries,
+        token_timeout: float | None = None,
         workers: Sequence[str] = (),
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.known: ServerInfo | None = None
-        self._client = Client(self.url, api_key=api_key, timeout=timeout, retries=retries)
+        self._client = Client(
+            self.url, api_key=api_key, timeout=timeout, retries=retries, token_timeout=token_timeout
+        )
         self._http = Connection(self._client)
         self.workers = Workers(self.url, workers, self._http.get)
         self._asking = anyio.Lock()
@@ -102,11 +106,25 @@ class SGLangClient:
         return await self._client.run(attempt)
 
     async def stream(
-        self, body: Mapping[str, object], request: Request, number: int
+        self,
+        body: Mapping[str, object],
+        reply: GenerateReply,
+        request: Request,
+        number: int,
+        *,
+        hang_up_at: Sequence[str] = (),
+        most_tokens: int | None = None,
     ) -> GenerateReply:
         """One try of a thought, for `abortable`."""
         sent = {**body, "rid": id_of(request, number), "priority": priority_of(request)}
-        return await self._http.stream("/generate", sent, request)
+        return await self._http.stream(
+            "/generate",
+            sent,
+            reply,
+            request,
+            hang_up_at=hang_up_at,
+            most_tokens=most_tokens,
+        )
 
     async def abortable(self, request: Request, rid: str, call: Callable[[], Awaitable[T]]) -> T:
         """Await a call that runs under `rid`; abort it if cancelled, or if the way to it broke.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import openai
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.stream import Aborted, BrokenReply, read_stream
+from spex_agents.engines.openai.stream import Aborted, BrokenReply, stream_reply
 from spex_agents.engines.sglang.workers import GenerateReply
 
 
@@ -26,17 +24,26 @@ class Connection:
         self._client = client
 
     async def stream(
-        self, path: str, body: Mapping[str, object], request: Request
+        self,
+        path: str,
+        body: Mapping[str, object],
+        reply: GenerateReply,
+        request: Request,
+        *,
+        hang_up_at: Sequence[str] = (),
+        most_tokens: int | None = None,
     ) -> GenerateReply:
         """Stream what is generated for `body`; `request.tokens` grows with it."""
-        stream = await self._client.http.post(
+        return await stream_reply(
+            self._client.http,
             path,
-            cast_to=object,
-            body={**body, "stream": True},
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
+            body,
+            reply,
+            request,
+            patience=self._client.patience,
+            hang_up_at=hang_up_at,
+            most_tokens=most_tokens,
         )
-        return await read_stream(stream, GenerateReply(), request)
 
     async def answer(
         self, url: str, body: Mapping[str, object], request: Request

@@ -10,6 +10,7 @@ import openai
 
 from spex_agents.engines.base import Features, Load, Request
 from spex_agents.engines.calls.retries import Retries
+from spex_agents.engines.openai.client import QuietOpenAI
 from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields, prompt_fields
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.reply import Reply
@@ -17,7 +18,7 @@ from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.sglang.client import SGLangClient, id_of
 from spex_agents.engines.sglang.prompts import PromptReader
 from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
-from spex_agents.engines.sglang.workers import generate_fields, read_workers
+from spex_agents.engines.sglang.workers import GenerateReply, generate_fields, read_workers
 
 
 class SGLangEngine(OpenAIEngine):
@@ -41,7 +42,8 @@ class SGLangEngine(OpenAIEngine):
         extra_body: Further fields of every ``/generate`` for a thought.
         workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
-        timeout: Seconds to wait for the next byte.
+        timeout: Seconds to wait for the first token.
+        token_timeout: Seconds to wait between tokens; None: as long as for the first.
         retries: Further tries after a failed connection, a timeout, a broken stream, 429 or 5xx.
         retry_wait: Seconds before the second try, doubled before each further one.
         patience: Seconds to wait for a server that has answered before and is away now (restarted,
@@ -68,6 +70,7 @@ class SGLangEngine(OpenAIEngine):
         workers: Sequence[str] | None = None,
         max_concurrency: int | None = None,
         timeout: float = 300.0,
+        token_timeout: float | None = None,
         retries: int = 3,
         retry_wait: float = 0.5,
         patience: float = 300.0,
@@ -83,6 +86,7 @@ class SGLangEngine(OpenAIEngine):
             priorities=(DEMANDED, SPECULATIVE),
             max_concurrency=max_concurrency,
             timeout=timeout,
+            token_timeout=token_timeout,
             retries=retries,
             retry_wait=retry_wait,
             patience=patience,
@@ -92,6 +96,7 @@ class SGLangEngine(OpenAIEngine):
             root,
             api_key=api_key,
             timeout=timeout,
+            token_timeout=token_timeout,
             retries=patiently,
             workers=workers or (),
         )
@@ -180,7 +185,14 @@ class SGLangEngine(OpenAIEngine):
     ) -> Reply:
         prompt = await self._reader.tokens_of(fields)
         body = {**generate_fields(fields, prompt), **self._extra_body}
-        send = partial(self.server.stream, body, request, number)
+        send = partial(
+            self.server.stream,
+            body,
+            GenerateReply(),
+            request,
+            number,
+            most_tokens=int(str(fields["max_tokens"])),
+        )
         return await self.server.abortable(request, id_of(request, number), send)
 
 
@@ -193,9 +205,7 @@ def engine_at(url: str, *, model: str | None = None, api_key: str | None = None)
     root = url.rstrip("/").removesuffix("/v1")
     with (
         suppress(openai.OpenAIError, AttributeError, TypeError, ValueError),
-        openai.OpenAI(
-            base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0
-        ) as client,
+        QuietOpenAI(base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0) as client,
     ):
         owners = {served.owned_by for served in client.models.list().data or ()}
         if ("sglang" in owners and _answers(client, f"{root}/server_info")) or (
@@ -205,7 +215,7 @@ def engine_at(url: str, *, model: str | None = None, api_key: str | None = None)
     return kind(url, model=model, api_key=api_key)
 
 
-def _answers(client: openai.OpenAI, url: str) -> object:
+def _answers(client: QuietOpenAI, url: str) -> object:
     """What is there; None if nothing is."""
     with suppress(openai.OpenAIError, ValueError):
         return client.get(url, cast_to=object)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
@@ -161,8 +160,10 @@ def generate_fields(fields: Mapping[str, object], prompt: Sequence[int]) -> Fiel
 class GenerateReply(Reply):
     """What a stream of ``/generate`` has brought so far."""
 
-    def read(self, chunk: Mapping[str, Any]) -> None:
+    def read(self, chunk: object) -> None:
         """Add a chunk, which has all there is so far, or (so the server may be set) a piece."""
+        if not isinstance(chunk, Mapping):
+            return
         meta = chunk["meta_info"]
         self._usage = int(meta.get("completion_tokens") or 0)
         self.prompt_tokens = int(meta.get("prompt_tokens") or 0)

@@ -1,0 +1,45 @@
+"""What a model reasons before it answers: told apart from what it says."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+Thinking: TypeAlias = Literal["auto", "off", "keep"]
+"""What becomes of a model's reasoning before its reply.
+
+auto: off on servers of one's own, where there is a means, and kept elsewhere; off: switched off by
+the server's own means; keep: written, counted and shown, and no part of a thought's text.
+"""
+
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Where it comes: at DeepSeek, SGLang and older vLLM; at vLLM, OpenRouter and Ollama; at Ollama."""
+
+OPEN, CLOSE = "<think>", "</think>"
+"""How models mark it in their text."""
+
+
+class Split(NamedTuple):
+    text: str
+    reasoning: str
+
+
+def split_reasoning(text: str, *, opened: bool = False) -> Split:
+    r"""Tell apart what a text says and the reasoning that it begins with.
+
+    Args:
+        text: As it was written; may be at its middle.
+        opened: The prompt has opened the block, so the text begins within it.
+
+    Example:
+        >>> split_reasoning("<think>\nTwo and two.\n</think>\n\nIt is 4.")
+        Split(text='It is 4.', reasoning='Two and two.')
+        >>> split_reasoning("Two and", opened=True)
+        Split(text='', reasoning='Two and')
+    """
+    start = text.lstrip()
+    if start.startswith(OPEN):
+        start = start.removeprefix(OPEN)
+    elif not opened and CLOSE not in text:
+        return Split(text, "")
+    reasoning, closed, rest = start.partition(CLOSE)
+    return Split(rest.lstrip("\n") if closed else "", reasoning.strip())
