@@ -17,17 +17,14 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from spex_agents import demo, make_engine
-from spex_agents.answers import canonical, extract_answer
-from spex_agents.answers.votes import Ballot, elect
+from spex_agents import BestOfN, Rebase, SearchConfig, demo, make_engine, solve
+from spex_agents.answers import Ballot, canonical, elect, extract_answer
 from spex_agents.bench.figures import wilson
-from spex_agents.engines.base import Engine, Request
+from spex_agents.engines import Engine, Request
 from spex_agents.problems import Stated, read_problems
 from spex_agents.rewards import Confidence, Reward
-from spex_agents.search import BestOfN, Rebase
-from spex_agents.search.tree import Tree
-from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.search import Tree
+from spex_agents.speculation import Result
 
 PROBLEMS = Path(__file__).parents[1] / "examples" / "data" / "weekday_sums.jsonl"
 IN_FLIGHT = 32  # requests, about: twice the embedded engine's slots

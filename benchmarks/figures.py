@@ -17,15 +17,15 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spex_agents.answers.termination import ExactStop, MarginStop
+from spex_agents import ExactStop, Rebase, Rstar, Speculation
+from spex_agents.answers import MarginStop
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
 from spex_agents.bench.sim import Row, run
 from spex_agents.bench.targets import TARGETS
-from spex_agents.search import Policy, Rebase, Rstar
+from spex_agents.search import Policy
 from spex_agents.search.registry import POLICIES, make_policy
-from spex_agents.speculation.config import Speculation
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 GREY, BLUE, ORANGE, GREEN, RED = "#999999", "#0072B2", "#E69F00", "#009E73", "#D55E00"

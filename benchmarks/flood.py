@@ -22,9 +22,8 @@ import anyio
 from rich.console import Console
 from rich.table import Table
 
-from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.prompts import Message, Prompt
-from spex_agents.engines.sglang.engine import SGLangEngine
+from spex_agents import Sampling, SGLangEngine
+from spex_agents.engines import Message, Prompt, Request
 from spex_agents.errors import EngineError
 
 

@@ -16,13 +16,11 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from spex_agents.engines.simulated.clock import run_virtual
-from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents import Limits, Rebase, Rstar, SearchConfig, Speculation, solve
+from spex_agents.engines import SimulatedEngine, run_virtual
 from spex_agents.rewards import SimulatedReward
-from spex_agents.search import Limits, Policy, Rebase, Rstar
-from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.reporting.events import ThoughtEvent
-from spex_agents.speculation.solve import solve
+from spex_agents.search import Policy
+from spex_agents.speculation import ThoughtEvent
 from spex_agents.view import recording, run_page
 
 REWARD_SECONDS = 1.0

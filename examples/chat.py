@@ -12,8 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
-from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.prompts import Message, Prompt, Role
+from spex_agents import Sampling
+from spex_agents.engines import Message, Prompt, Request, Role
 from spex_agents.nodes.portal import portal
 
 ROLES: Mapping[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}

@@ -11,11 +11,10 @@ import sys
 from fractions import Fraction
 from typing import Any
 
-from spex_agents import EmbeddedEngine, create_tot_graph
-from spex_agents.engines.base import Engine
-from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents import EmbeddedEngine, Limits, TotBfs, create_tot_graph
+from spex_agents.engines import Engine, Message, Prompt, PromptTemplate
 from spex_agents.rewards import Value
-from spex_agents.search import Action, Limits, TotBfs
+from spex_agents.search import Action
 
 TEMPLATE = PromptTemplate(
     system=(

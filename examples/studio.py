@@ -8,9 +8,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from spex_agents import make_engine
-from spex_agents.nodes import create_tot_graph
-from spex_agents.search import Limits
+from spex_agents import Limits, create_tot_graph, make_engine
 from spex_agents.search.registry import make_policy
 
 engine = make_engine(os.environ.get("SPEX_ENGINE", "embedded"))

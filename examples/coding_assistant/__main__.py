@@ -19,11 +19,10 @@ from examples.coding_assistant.problems import named, with_tests
 from examples.coding_assistant.search import POLICY
 from examples.coding_assistant.showing import Showing
 from examples.coding_assistant.task import Task
-from spex_agents import make_engine
+from spex_agents import Rstar, make_engine
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.search import Rstar
 
 if TYPE_CHECKING:
     from spex_agents.named import AnyEngine

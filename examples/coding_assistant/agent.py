@@ -14,7 +14,8 @@ from langgraph.graph.message import add_messages
 from examples.coding_assistant.search import FENCE, settings, without_trailing_space
 from examples.coding_assistant.task import Task
 from examples.coding_assistant.testing import Report, UnitTests, shared_tests
-from spex_agents.engines.base import Engine
+from spex_agents import create_tot_graph
+from spex_agents.engines import Engine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import (
     RewardRow,
@@ -22,14 +23,13 @@ from spex_agents.nodes import (
     Subject,
     ThoughtRow,
     append,
-    create_tot_graph,
     inner_config,
     listener_of,
     question_in,
     tree_of,
 )
-from spex_agents.speculation.reporting.events import Listener, ThoughtEvent, thought_event
-from spex_agents.speculation.reporting.ledger import Ledger
+from spex_agents.speculation import Ledger, Listener, ThoughtEvent
+from spex_agents.speculation.reporting.events import thought_event
 
 ROUNDS = 2
 

@@ -28,14 +28,12 @@ from examples.coding_assistant.problems import easy, named
 from examples.coding_assistant.search import POLICY, TEMPLATE
 from examples.coding_assistant.task import Task
 from examples.coding_assistant.testing import UnitTests
-from spex_agents import make_engine
+from spex_agents import BestOfN, Sampling, Speculation, make_engine
 from spex_agents.bench.plot import check_figure
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines import Request
 from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.search import BestOfN
-from spex_agents.speculation.config import Speculation
 
 if TYPE_CHECKING:
     from spex_agents.named import AnyEngine

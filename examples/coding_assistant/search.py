@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from examples.coding_assistant.task import Task
-from spex_agents.engines.base import Sampling
-from spex_agents.engines.prompts import Prompt, PromptTemplate
+from spex_agents import Limits, Rstar, Sampling
+from spex_agents.engines import Prompt, PromptTemplate
 from spex_agents.nodes import SearchSettings
-from spex_agents.search import Limits, Rstar
-from spex_agents.search.action import STEP, Action
-from spex_agents.search.tree import Thought
+from spex_agents.search import Action, Thought
+from spex_agents.search.action import STEP
 
 FENCE = "```"
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)

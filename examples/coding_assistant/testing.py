@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from examples.coding_assistant.task import Task
-from spex_agents.engines.base import Request
+from spex_agents.engines import Request
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.rewards import Cached
 from spex_agents.sandbox import Isolation, SandboxLimits, run
 from spex_agents.sandbox.isolation import chosen
-from spex_agents.search.tree import Thought
+from spex_agents.search import Thought
 
 LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=2, memory=512 << 20, processes=8)
 """Computing time is what ends an endless loop: unlike the clock it does not depend on the load."""

@@ -26,11 +26,11 @@ from examples.math_tutor.classroom import Sitting, opened
 from examples.math_tutor.graph import create_math_tutor
 from examples.math_tutor.memory import recall
 from examples.math_tutor.problems import DEFAULT, LIMITS, SAMPLING, Choice, check_of, task
-from spex_agents import make_engine
+from spex_agents import Speculation, make_engine
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.search.registry import make_policy
-from spex_agents.speculation.config import Speculation, check_question
+from spex_agents.speculation.config import check_question
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

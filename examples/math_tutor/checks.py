@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from examples.math_tutor.steps import quantity, states_sum
-from spex_agents.answers.extract import extract_answer
-from spex_agents.engines.base import Engine, Request
+from spex_agents.answers import extract_answer
+from spex_agents.engines import Engine, Request
 from spex_agents.rewards import Calculator, Confidence, Reward
-from spex_agents.search.tree import Thought
+from spex_agents.search import Thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,9 @@ from functools import cached_property
 
 from examples.math_tutor.checks import Check
 from examples.math_tutor.steps import bare, false_sum, form, stated
-from spex_agents.answers.equivalence import canonical
-from spex_agents.answers.extract import extract_answer
-from spex_agents.answers.votes import Ballot, elect
+from spex_agents.answers import Ballot, canonical, elect, extract_answer
 from spex_agents.problems.kinds import equal_to
-from spex_agents.search.tree import Path, Tree
+from spex_agents.search import Path, Tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from examples.math_tutor.checks import Check
 from examples.math_tutor.nodes import Lesson, Tutor
 from spex_agents import create_tot_graph
-from spex_agents.engines.base import Engine
+from spex_agents.engines import Engine
 from spex_agents.nodes import SearchSettings
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from examples.math_tutor.checks import Check
-from spex_agents.engines.base import Sampling
-from spex_agents.engines.prompts import PromptTemplate
+from spex_agents import Limits, Sampling
+from spex_agents.engines import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_reward
 from spex_agents.problems import ProblemSet, Stated, load
 from spex_agents.rewards import Reward
-from spex_agents.search import Limits
 
 if TYPE_CHECKING:
     from spex_agents.named import AnyEngine

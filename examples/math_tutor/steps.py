@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from spex_agents.answers import extract_answer
 from spex_agents.answers.equivalence import plain_form
-from spex_agents.answers.extract import extract_answer
 from spex_agents.rewards.checking.arithmetic import equations, evaluate
 
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from examples.math_tutor.graph import create_math_tutor
 from examples.math_tutor.problems import DEFAULT, LIMITS, SAMPLING, check_of
 from spex_agents import make_engine
-from spex_agents.engines.prompts import PromptTemplate
+from spex_agents.engines import PromptTemplate
 from spex_agents.problems import load
 from spex_agents.search.registry import make_policy
 

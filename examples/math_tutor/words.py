@@ -10,7 +10,7 @@ from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import Mark
 from examples.math_tutor.memory import Record
 from examples.math_tutor.steps import false_sum, masked, operands
-from spex_agents.search.tree import Path
+from spex_agents.search import Path
 
 COMMANDS = "your step or its value, hint, explain, give up"
 
