@@ -17,7 +17,7 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.tree import Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 QUESTION = "What is 5 + 7?"
 ASKED = {"question": QUESTION}

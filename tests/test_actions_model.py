@@ -11,7 +11,7 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.search import Limits, Policy, RstarActions, Thought, TotBfs, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

@@ -30,7 +30,7 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase, Rstar, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end, solve
+from spex_agents.speculation.solving import run_to_end, solve
 from spex_agents.view import read_recording
 
 SMALL = ("--policy", "rstar", "--rollouts", "4", "--seeds", "2")

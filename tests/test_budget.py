@@ -16,7 +16,7 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 TOKENS = 50
 

@@ -31,7 +31,7 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Rebase, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end
+from spex_agents.speculation.solving import run_to_end
 
 SIMULATED = ("--engine", "simulated")
 

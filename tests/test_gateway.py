@@ -22,7 +22,7 @@ from spex_agents.errors import EngineError
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 
 async def same_search() -> Result:

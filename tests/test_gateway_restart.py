@@ -17,7 +17,7 @@ from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 SAME = {"Idempotency-Key": "homework-7"}
 LONG = {**ASKED, "spex": {"depth": 12, "step_tokens": 64}}

@@ -61,7 +61,7 @@ assert not {"langgraph", "langchain_core", "openai", "anyio", "asyncio"} & set(s
         "engines.simulated",
         "engines.openai",
         "engines.embedded",
-        "speculation.solve",
+        "speculation.solving",
     ],
 )
 def test_a_search_needs_no_langgraph(name: str) -> None:

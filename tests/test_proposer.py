@@ -29,7 +29,7 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Beam, BestOfN, Limits, Policy, Rebase, Rstar, RstarActions, TotBfs
 from spex_agents.search.tree import Thought, draw
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 QUESTION = "What is 5 + 7?"
 ASKED = {"question": QUESTION}

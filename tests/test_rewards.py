@@ -29,7 +29,7 @@ from spex_agents.rewards import (
 from spex_agents.rewards.checking.arithmetic import Rule
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 QUESTION = "What is 5 + 7?"
 

@@ -33,7 +33,7 @@ from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 
 def nothing(known: Known) -> dict[Path, float]:

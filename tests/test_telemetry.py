@@ -19,7 +19,7 @@ from spex_agents.search import Rebase, Rstar
 from spex_agents.search.policy import Policy
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.telemetry import span
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 
 @pytest.fixture

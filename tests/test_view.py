@@ -26,7 +26,7 @@ from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.reporting.events import ThoughtEvent
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 from spex_agents.view import live_page, run_page, streamed_recording
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> <!--"

@@ -22,7 +22,7 @@ from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.keys import Key, KeyFile
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.reporting.events import ThoughtEvent
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 from spex_agents.view import recording, run_page
 
 pytestmark = [pytest.mark.slow, needs_chromium]

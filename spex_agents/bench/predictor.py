@@ -14,7 +14,7 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Path, Policy, Rebase, Rstar, Tree
 from spex_agents.speculation.config import Forecast, Known, SearchConfig
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end
+from spex_agents.speculation.solving import run_to_end
 
 LARGE = 900
 """Thoughts from which on a tree counts as large."""

@@ -12,7 +12,7 @@ from spex_agents.bench.figures import rounded
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 FEWEST_PAIRS = 5
 """Fewer say little about a machine that has other things to do."""

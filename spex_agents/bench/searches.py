@@ -21,7 +21,7 @@ from spex_agents.rewards.base import Reward
 from spex_agents.speculation.config import Speculation
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 from spex_agents.view import recording
 
 

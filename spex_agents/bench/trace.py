@@ -15,7 +15,7 @@ from spex_agents.rewards.simulated import delay
 from spex_agents.search.tree import Path, Thought, Tree, chain_of, derive_seed
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end
+from spex_agents.speculation.solving import run_to_end
 
 SHIPPED = "arithmetic.jsonl"
 """SmolLM2-135M-Instruct on sums, REBASE of width 8, each thought scored by its confidence."""

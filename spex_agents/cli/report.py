@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import Result
+from spex_agents.speculation.solving import Result
 from spex_agents.view.recording import outcome
 
 

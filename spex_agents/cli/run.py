@@ -24,7 +24,7 @@ from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import Result, run_to_end
+from spex_agents.speculation.solving import Result, run_to_end
 from spex_agents.view import recording
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from spex_agents.problems import Stated
 from spex_agents.search import BestOfN
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import ThoughtEvent
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 from spex_agents.view import recording
 
 

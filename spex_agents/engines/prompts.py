@@ -11,10 +11,13 @@ from spex_agents.search.action import STEP, Action
 from spex_agents.search.tree import Thought
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
+"""Who speaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a conversation."""
+
     role: Role
     content: str
 

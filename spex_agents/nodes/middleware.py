@@ -28,7 +28,7 @@ from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.solve import run_to_end
+from spex_agents.speculation.solving import run_to_end
 
 _TEMPLATE = PromptTemplate(system="", user="{question}", delimiter="\n")
 

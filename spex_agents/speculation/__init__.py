@@ -5,7 +5,7 @@ from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.solve import Result, solve
+from spex_agents.speculation.solving import Result, solve
 
 __all__ = [
     "Budget",

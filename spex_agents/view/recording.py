@@ -10,7 +10,7 @@ from typing import Any
 from spex_agents.errors import SettingsError
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import ThoughtEvent, path_id
-from spex_agents.speculation.solve import Result
+from spex_agents.speculation.solving import Result
 
 _PARTS = {"question": str, "settings": dict, "events": list, "tree": list, "ledger": dict}
 
@@ -36,7 +36,7 @@ def recording(
         >>> from spex_agents.engines.simulated.engine import SimulatedEngine
         >>> from spex_agents.rewards import SimulatedReward
         >>> from spex_agents.search import Rebase
-        >>> from spex_agents.speculation.solve import solve
+        >>> from spex_agents.speculation.solving import solve
         >>> config = SearchConfig(
         ...     engine=SimulatedEngine(), policy=Rebase(width=4), reward=SimulatedReward()
         ... )

@@ -20,7 +20,7 @@ from processes import SPEX, eventually, name_of, writing_to
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.search import Rebase, Tree
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end
+from spex_agents.speculation.solving import run_to_end
 
 
 def spex(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ from spex_agents.engines.sglang.prompts import PromptReader
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 PLACES = 4
 PROMPT = Prompt((Message("user", "Tell me about apples."),))

@@ -22,7 +22,7 @@ from spex_agents.rewards.confidence import Confidence
 from spex_agents.search import Limits, Rebase, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import Result, run_to_end, solve
+from spex_agents.speculation.solving import Result, run_to_end, solve
 
 RIDGE = 4
 WORKERS = ("policy-1", "policy-2")

@@ -9,7 +9,7 @@ from asking import QUESTION, TAG, becomes_idle, config, digest, spex, until_load
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.search import Policy, Rebase, Rstar, Tree
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.solve import run_to_end, solve
+from spex_agents.speculation.solving import run_to_end, solve
 
 SEARCHES = 50
 REBASE = Rebase(width=4)

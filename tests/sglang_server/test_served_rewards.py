@@ -18,7 +18,7 @@ from spex_agents.rewards.asking.process import ProcessReward
 from spex_agents.rewards.asking.profiles import MATH_SHEPHERD, SKYWORK, Profile
 from spex_agents.search import Rebase, Thought
 from spex_agents.server.plugin.admission import RECENT_STEPS
-from spex_agents.speculation.solve import solve
+from spex_agents.speculation.solving import solve
 
 STEPS = 24
 

@@ -57,6 +57,7 @@ class LedgerEvent(TypedDict):
 
 
 Listener: TypeAlias = Callable[[ThoughtEvent], None]
+"""Called with every event, in the loop of the search."""
 
 
 def thought_event(
