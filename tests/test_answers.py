@@ -1,4 +1,4 @@
-"""Answers: found, brought to a canonical form, counted."""
+"""Answers: brought to a canonical form, counted."""
 
 from __future__ import annotations
 
@@ -11,36 +11,8 @@ from hypothesis import strategies as st
 
 from spex_agents.answers import symbolic
 from spex_agents.answers.equivalence import canonical, plain_form
-from spex_agents.answers.extract import extract_answer
 from spex_agents.answers.votes import Ballot, Vote, check_vote, elect, tally
 from spex_agents.errors import SettingsError
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"so \boxed{4}", "4"),
-        (r"\boxed{3}, no, \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"\boxed{ {1, 2} }", "{1, 2}"),
-        (r"\boxed{}", None),
-        (r"\boxed{4", None),
-        ("#### 12", "12"),
-        ("Answer: 7.", "7"),
-        ("first\nThe final answer is 8", "8"),
-        ("Final answer: **9**", "9"),
-        ("Hence the answer is: x + 1", "x + 1"),
-        ("Answer: 1\nAnswer: 2", "2"),
-        ("**Answer:** 10", "10"),
-        ("Answer:\n11", "11"),
-        ("The answers differ a lot from what was asked", None),
-        ("The answer must be a whole number.", None),
-        ("Answering this takes two steps", None),
-        ("nothing here", None),
-        ("", None),
-    ],
-)
-def test_extraction(text: str, answer: str | None) -> None:
-    assert extract_answer(text) == answer
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,18 @@
 """Is there an answer in this text, are two the same, who wins, and can that still change?"""
 
 from spex_agents.answers.equivalence import Canonical, canonical
-from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.answers.extract import Extract, extract_answer, found_in
+from spex_agents.answers.ready import (
+    at_end,
+    boxed,
+    choice_letter,
+    either,
+    json_key,
+    last_line,
+    last_number,
+    python_block,
+    whole_text,
+)
 from spex_agents.answers.termination import ExactStop, MarginStop, MaxTokens, Standing, Stop
 from spex_agents.answers.votes import Ballot, Vote, elect, tally, winner
 
@@ -15,9 +26,19 @@ __all__ = [
     "Standing",
     "Stop",
     "Vote",
+    "at_end",
+    "boxed",
     "canonical",
+    "choice_letter",
+    "either",
     "elect",
     "extract_answer",
+    "found_in",
+    "json_key",
+    "last_line",
+    "last_number",
+    "python_block",
     "tally",
+    "whole_text",
     "winner",
 ]

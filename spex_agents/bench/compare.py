@@ -26,7 +26,8 @@ from spex_agents.problems import Problem, ProblemSet
 from spex_agents.rewards import Verifier
 from spex_agents.search import BestOfN, Policy
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.solving import Result, stated
+from spex_agents.speculation.running.calls import stated
+from spex_agents.speculation.solving import Result
 
 MOST_SAMPLES = 1024
 _ENOUGH = 1.1  # times as many tokens would do, or more samples are drawn

@@ -9,23 +9,12 @@ from typing import ClassVar
 
 from spex_agents.answers.equivalence import Canonical
 from spex_agents.answers.extract import Extract
+from spex_agents.answers.ready import python_block
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.sandbox import Isolation, SandboxLimits, run
 
-_BLOCK = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LIMITS = SandboxLimits(seconds=15.0)
-
-
-def last_block(text: str) -> str | None:
-    r"""The last complete block of Python in a reply.
-
-    Example:
-        >>> last_block("```python\nprint(1)\n```")
-        'print(1)\n'
-    """
-    blocks = _BLOCK.findall(text)
-    return blocks[-1] if blocks else None
 
 
 def _without_trailing_space(code: str) -> str:
@@ -60,7 +49,7 @@ class Coding:
         " in a block that begins with ```python and ends with ```.",
         delimiter="\n\n",
     )
-    extract: ClassVar[Extract] = staticmethod(last_block)
+    extract: ClassVar[Extract] = staticmethod(python_block)
     canonical: ClassVar[Canonical] = staticmethod(_without_trailing_space)
 
     prompt: str

@@ -15,6 +15,7 @@ from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
 from spex_agents.speculation.foresight.planning import Planner, run_ahead
 from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.running.calls import stated
 from spex_agents.speculation.running.memo import Memo
 
 logger = logging.getLogger(__name__)
@@ -161,8 +162,7 @@ class Session:
         return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
     async def _answer(self, path: Path) -> str | None:
-        text = self.config.template.prompt(self.tree.question, self.tree.chain(path)).reply
-        if (answer := self.config.extract(text)) is None:
+        if (answer := stated(self.config, self.tree, path)) is None:
             return None
         form = self.config.canonical
         if form is canonical and (easy := plain_form(answer)) is not None:

@@ -73,8 +73,3 @@ async def run_to_end(session: Session) -> Result:
         ledger=session.ledger,
         stopped=session.stopped,
     )
-
-
-def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
-    """The answer at the end of a path, as it stands there."""
-    return config.extract(config.template.prompt(tree.question, tree.chain(leaf)).reply)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from spex_agents.answers.equivalence import canonical, plain_form
-from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Engine, Request, Sampling
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
@@ -74,7 +74,8 @@ class VoteConfidence:
         """
         own = None
         if thoughts[-1].ends:
-            own = await self._answer(self.template.prompt(question, thoughts).reply)
+            text = self.template.prompt(question, thoughts).reply
+            own = await self._answer(text, thoughts[-1])
             if own is None:
                 return 0.0
             thoughts = thoughts[:-1]
@@ -85,7 +86,7 @@ class VoteConfidence:
             thought = await self.engine.generate(
                 prompt, part, sampling=sampling, max_tokens=self.max_tokens
             )
-            return await self._answer(prompt.reply + thought.text)
+            return await self._answer(prompt.reply + thought.text, thought)
 
         seeds = [derive_seed(request.seed, (index,), "vote") for index in range(self.samples)]
         answers = await in_parts(request, seeds, vote)
@@ -93,7 +94,7 @@ class VoteConfidence:
         agreeing = max(votes.values(), default=0) if own is None else votes[own]
         return agreeing / self.samples
 
-    async def _answer(self, text: str) -> str | None:
-        if (answer := self.extract(text)) is None:
+    async def _answer(self, text: str, last: Thought) -> str | None:
+        if (answer := found_in(self.extract, text, cut=last.finish == "length")) is None:
             return None
         return plain_form(answer) or await asyncio.to_thread(canonical, answer)

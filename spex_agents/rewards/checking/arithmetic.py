@@ -11,7 +11,7 @@ from fractions import Fraction
 from operator import add, mul, sub, truediv
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from spex_agents.answers.extract import Extract, extract_answer
+from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
 from spex_agents.search.tree import Thought
@@ -89,7 +89,8 @@ class Calculator:
                         left.remove(term)
                     left.insert(0, result)
                 last = result
-        answer = self.extract(thoughts[-1].text)
+        cut = thoughts[-1].finish == "length"
+        answer = found_in(self.extract, thoughts[-1].text, cut=cut, ended=thoughts[-1].ends)
         if answer is None:
             return 1.0
         settled = last is not None and (self.rule == "free" or left == [last])

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from spex_agents.answers.extract import found_in
+from spex_agents.answers.reasoning import open_tag
 from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, RewardError, SpexError
 from spex_agents.rewards.base import GroupReward, Reward, check_reward
 from spex_agents.search.action import Action, told
 from spex_agents.search.policy import Policy
-from spex_agents.search.tree import Path, Thought
+from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import SearchConfig
 
 
@@ -64,9 +66,20 @@ async def write_thought(
     thought = replace(thought, text=action.cue + thought.text)
     if action.goes_on and thought.finish == "stop":
         thought = replace(thought, finish="step", ends=False)
-    if config.extract(thought.text) is not None:
+    thought = config.limits.close(thought, before)
+    # A reasoning block that an earlier thought has left open: what is in it is no answer.
+    text = open_tag((prompt.plain or prompt).reply) + thought.text
+    cut = thought.finish == "length"
+    if found_in(config.extract, text, cut=cut, ended=thought.ends) is not None:
         thought = replace(thought, ends=True)
-    return config.limits.close(thought, before)
+    return thought
+
+
+def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
+    """The answer at the end of a path, as it stands there."""
+    thoughts = tree.chain(leaf)
+    text = config.template.prompt(tree.question, thoughts).reply
+    return found_in(config.extract, text, cut=thoughts[-1].finish == "length")
 
 
 async def score_thought(
