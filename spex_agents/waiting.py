@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import anyio
@@ -49,7 +50,10 @@ async def until_ended(work: asyncio.Future[Any], *, seconds: float | None = None
 
 
 async def in_thread(
-    function: Callable[..., T], *arguments: Any, given_up: Callable[[], object] | None = None
+    function: Callable[..., T],
+    *arguments: Any,
+    given_up: Callable[[], object] | None = None,
+    executor: Executor | None = None,
 ) -> T:
     """Run `function` in a worker thread, which is waited for even if the caller is cancelled.
 
@@ -57,12 +61,19 @@ async def in_thread(
         function: A thread cannot be cancelled, and must not be left behind.
         *arguments: Its own.
         given_up: Called when the caller is cancelled, to tell the thread.
+        executor: Whose threads; the loop's default ones if None. Where all are busy, a caller that
+            is cancelled does not wait for its turn.
     """
-    work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    if executor is None:
+        work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    else:
+        begun = executor.submit(function, *arguments)
+        work = asyncio.wrap_future(begun)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         if given_up is not None:
             given_up()
-        await until_ended(work)
+        if executor is None or not begun.cancel():
+            await until_ended(work)
         raise

@@ -14,7 +14,7 @@ from spex_agents.engines import Request
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.rewards import Cached
 from spex_agents.sandbox import Isolation, SandboxLimits, run
-from spex_agents.sandbox.isolation import chosen
+from spex_agents.sandbox.run import chosen
 from spex_agents.search import Thought
 
 LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=2, memory=512 << 20, processes=8)

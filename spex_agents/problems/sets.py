@@ -27,7 +27,8 @@ from spex_agents.problems.files import problem, read_problems
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.rewards import Calculator, Reward
 from spex_agents.sandbox import Isolation
-from spex_agents.sandbox.isolation import check_isolation, chosen
+from spex_agents.sandbox.isolation import check_isolation
+from spex_agents.sandbox.run import chosen
 
 MADE_UP = 100
 """Problems of a generator where no limit says how many."""

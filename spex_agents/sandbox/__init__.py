@@ -6,6 +6,7 @@ all that it started ends with it.
 """
 
 from spex_agents.sandbox.isolation import Isolation
-from spex_agents.sandbox.run import Outcome, SandboxLimits, run
+from spex_agents.sandbox.limits import Outcome, SandboxLimits
+from spex_agents.sandbox.run import run
 
 __all__ = ["Isolation", "Outcome", "SandboxLimits", "run"]

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from spex_agents.errors import SettingsError
 
 Isolation: TypeAlias = Literal["auto", "bubblewrap", "namespaces", "none"]
-"""auto: the first of the next two that works here; none: caps alone, for programs you trust."""
+"""auto: the first of the next two that works here; none: caps alone, for programs you trust: it
+reads and writes what its user may, reaches the network, and signals other processes."""
 
 CODE = "/code"
 """Where a program finds its files, read-only."""
-WORK = "/work"
+WORK = "/sandbox"
 """Its working directory, in memory, writable."""
 
 ENVIRONMENT = {
@@ -35,16 +34,36 @@ ENVIRONMENT = {
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _NEEDED = ("unshare", "mount", "umount", "pivot_root", "setpriv", "sh")
-_PROBE_SECONDS = 20.0
 
-# Arguments: size of the file system in bytes, the host's directory of the program, how many system
-# paths follow, these paths, and the command.
+
+class Scene(NamedTuple):
+    """What a program sees beside the system.
+
+    Attributes:
+        shown: Files and directories of the host, read-only, by where it sees them.
+        size: Bytes that it may write to its file system.
+        work: A directory of the host that is its working directory; else an empty one in memory.
+    """
+
+    shown: Mapping[str, Path]
+    size: int
+    work: Path | None = None
+
+
+# Arguments: size of the file system in bytes, the directory to make the root in, the host's working
+# directory, how many links follow (where, where to), how many directories (host's, where), the
+# command.
 _BUILD = rf"""
 set -e
-size=$1; code=$2; paths=$3; shift 3
+size=$1; root=$2; work=$3; shift 3
 echo 0 > /proc/sys/user/max_user_namespaces
-mount -t tmpfs -o "size=$size,nr_inodes=4096,mode=755" tmpfs /mnt
-cd /mnt
+mount -t tmpfs -o "size=$size,nr_inodes=4096,mode=755" tmpfs "$root"
+cd "$root"
+mkdir -p ./dev ./tmp .{WORK} ./old
+count=$1; shift
+while [ "$count" -gt 0 ]; do
+  mkdir -p "./$(dirname "$1")"; ln -s "$2" ".$1"; shift 2; count=$((count - 1))
+done
 show() {{
   mkdir -p "./$(dirname "$2")"
   if [ -d "$1" ]; then mkdir -p "./$2"; else : > "./$2"; fi
@@ -53,12 +72,9 @@ show() {{
     mount -o "remount,bind,ro,nosuid,nodev" "./$2" 2>/dev/null ||
     mount -o "remount,bind,ro,nosuid,nodev,noexec" "./$2"
 }}
-while [ "$paths" -gt 0 ]; do
-  if [ -L "$1" ]; then ln -s "$(readlink "$1")" ".$1"; else show "$1" "$1"; fi
-  shift; paths=$((paths - 1))
-done
-show "$code" {CODE}
-mkdir -p ./dev ./tmp .{WORK} ./old
+count=$1; shift
+while [ "$count" -gt 0 ]; do show "$1" "$2"; shift 2; count=$((count - 1)); done
+if [ -n "$work" ]; then mount --rbind "$work" .{WORK}; fi
 for device in {" ".join(_DEVICES)}; do : > ".$device"; mount --bind "$device" ".$device"; done
 ln -s old/proc proc # umount looks there
 pivot_root . old
@@ -75,36 +91,44 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def _system() -> list[str]:
-    """The system's programs and libraries, and this interpreter's, where they are."""
+def system() -> tuple[list[str], list[str]]:
+    """Links, and directories, of the system's programs and libraries, and this interpreter's."""
     prefix = str(Path(sys.base_prefix).resolve())
-    shown = [path for path in _SYSTEM if os.path.lexists(path)]
-    return shown if prefix == "/usr" or prefix.startswith("/usr/") else [*shown, prefix]
+    there = [path for path in _SYSTEM if os.path.lexists(path)]
+    there += [] if prefix == "/usr" or prefix.startswith("/usr/") else [prefix]
+    links = [path for path in there if os.path.islink(path)]
+    return links, [path for path in there if path not in links]
 
 
-def _bubblewrap(code: Path, size: int) -> list[str]:
-    command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
+def _bubblewrap(scene: Scene, _: Path) -> list[str]:
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--as-pid-1"]
     command += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox"]
-    for path in _system():
-        if os.path.islink(path):
-            command += ["--symlink", os.readlink(path), path]
-        else:
-            command += ["--ro-bind", path, path]
+    command += ["--uid", "1000", "--gid", "1000"]
+    for path in system()[0]:
+        command += ["--symlink", os.readlink(path), path]
     for device in _DEVICES:
         command += ["--dev-bind", device, device]
-    command += ["--size", str(size), "--tmpfs", WORK, "--size", str(size), "--tmpfs", "/tmp"]  # noqa: S108
-    return [*command, "--ro-bind", str(code), CODE, "--remount-ro", "/", "--chdir", WORK, "--"]
+    size = str(scene.size)
+    command += ["--size", size, "--tmpfs", "/tmp"]  # noqa: S108
+    for path, source in scene.shown.items():
+        command += ["--ro-bind", str(source), path]
+    work = ["--size", size, "--tmpfs", WORK]
+    command += work if scene.work is None else ["--bind", str(scene.work), WORK]
+    return [*command, "--remount-ro", "/", "--chdir", WORK, "--"]
 
 
-def _namespaces(code: Path, size: int) -> list[str]:
+def _namespaces(scene: Scene, place: Path) -> list[str]:
     command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
     command += ["--kill-child", "--net", "--ipc", "--uts", "--cgroup"]
-    shown = _system()
-    return [*command, "sh", "-c", _BUILD, "sh", str(size), str(code), str(len(shown)), *shown]
+    links = [part for path in system()[0] for part in (path, os.readlink(path))]
+    shown = [part for path, source in scene.shown.items() for part in (str(source), path)]
+    command += ["sh", "-c", _BUILD, "sh", str(scene.size), str(place / "root")]
+    command += ["" if scene.work is None else str(scene.work)]
+    return [*command, str(len(links) // 2), *links, str(len(shown) // 2), *shown]
 
 
-_WALLS: Mapping[str, tuple[Sequence[str], Callable[[Path, int], list[str]]]] = {
-    "bubblewrap": (("bwrap",), _bubblewrap),
+_WALLS: Mapping[str, tuple[Sequence[str], Callable[[Scene, Path], list[str]]]] = {
+    "bubblewrap": (("bwrap", "setpriv", "unshare"), _bubblewrap),
     "namespaces": (_NEEDED, _namespaces),
 }
 
@@ -122,61 +146,27 @@ def check_isolation(isolation: str) -> Isolation:
     return isolation  # type: ignore[return-value]
 
 
-def chosen(isolation: Isolation) -> Literal["bubblewrap", "namespaces", "none"]:
-    """The isolation to use here.
-
-    Raises:
-        SettingsError: There is none of that name, or it does not work on this system.
-    """
-    check_isolation(isolation)
-    if isolation == "none":
-        return "none"
-    faults = []
-    for name in _WALLS if isolation == "auto" else (isolation,):
-        if (fault := why_not(name)) is None:
-            return name  # type: ignore[return-value]
-        faults.append(f"{name}: {fault}")
-    raise SettingsError(
-        f"isolation={isolation!r}: this system cannot run a program apart from itself "
-        f"({'; '.join(faults)}). Install bubblewrap and allow user namespaces, or, for programs "
-        "you trust only, choose isolation='none', which caps time and memory and no more"
-    )
+def walls(isolation: Isolation) -> Sequence[str]:
+    """The walls to try for an isolation, the first one first."""
+    return list(_WALLS) if isolation == "auto" else [isolation]
 
 
-def walled(isolation: str, code: Path, size: int, command: Sequence[str]) -> list[str]:
+def missing(wall: str) -> list[str]:
+    """Programs that a wall needs and this system has not."""
+    needed, _ = _WALLS[wall]
+    return [program for program in needed if shutil.which(program) is None]
+
+
+def walled(wall: str, scene: Scene, place: Path, command: Sequence[str]) -> list[str]:
     """`command`, to be run behind a wall; in place where there is none.
 
     Args:
-        isolation: One that `chosen` has returned.
-        code: Directory of the host that the program sees as `CODE`.
-        size: Bytes that it may write to its file system.
+        wall: One of `walls`, or "none".
+        scene: What the command sees.
+        place: A directory of the host for this run, in which `root` is an empty directory.
         command: What to run.
     """
-    if isolation not in _WALLS:
+    if wall not in _WALLS:
         return [*command]
-    program, *options = _WALLS[isolation][1](code, size)
+    program, *options = _WALLS[wall][1](scene, place)
     return [shutil.which(program) or program, *options, *command]
-
-
-@cache
-def why_not(name: str) -> str | None:
-    """Why a wall does not stand on this system; None if it does. Tried once a process."""
-    needed, _ = _WALLS[name]
-    if missing := [program for program in needed if shutil.which(program) is None]:
-        return f"there is no program {', '.join(missing)}"
-    try:
-        subprocess.run(  # noqa: S603 (a fixed command)
-            walled(name, Path("/usr"), 1 << 20, [interpreter(), "-I", "-S", "-c", ""]),
-            check=True,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            start_new_session=True,
-        )
-    except subprocess.CalledProcessError as error:
-        said: list[str] = error.stderr.strip().splitlines()
-        return said[-1] if said else f"exit code {error.returncode}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return None

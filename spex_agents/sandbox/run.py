@@ -2,125 +2,62 @@
 
 from __future__ import annotations
 
-import os
-import select
-import selectors
-import signal
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from itertools import islice
-from pathlib import Path
-from time import monotonic
-from typing import IO, Literal, TypeAlias
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
-from spex_agents.errors import above_zero
-from spex_agents.sandbox.isolation import (
-    CODE,
-    ENVIRONMENT,
-    Isolation,
-    chosen,
-    interpreter,
-    walled,
-)
-from spex_agents.sandbox.seccomp import refusals
+from spex_agents.errors import SettingsError
+from spex_agents.sandbox.isolation import CODE, Isolation, check_isolation, missing, walls
+from spex_agents.sandbox.limits import Outcome, SandboxLimits
+from spex_agents.sandbox.process import Job, WallFailed, perform, python
 from spex_agents.waiting import in_thread
 
-Status: TypeAlias = Literal["ok", "failed", "time", "memory", "processes", "output"]
-"""ok: exit code 0; failed: another, or a signal; else the cap that ended the program."""
-
-_LOOK_SECONDS = 0.02
-_GRACE_SECONDS = 30.0  # for the kernel to end what was killed
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROGRAM = "program.py"
-
-# Sets the caps and the filter (PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP), and stays as the first process
-# of the namespace, which signals treat like no other and which has to wait for orphans; the program
-# is its child. The kernel counts processes by user namespace from Linux 5.14 on; before, it would
-# count all of the user's.
-_CAPPED = """
-import ctypes, os, resource as r, struct, sys
-cpu, memory, processes, size = map(int, sys.argv[1:5])
-refused, *command = sys.argv[5:]
-caps = {r.RLIMIT_CPU: cpu, r.RLIMIT_AS: memory, r.RLIMIT_FSIZE: size, r.RLIMIT_CORE: 0,
-        r.RLIMIT_NOFILE: 256}
-if processes and hasattr(r, "RLIMIT_NPROC"):
-    caps[r.RLIMIT_NPROC] = processes
-for cap, value in caps.items():
-    hard = r.getrlimit(cap)[1]
-    value = value if hard == r.RLIM_INFINITY else min(value, hard)
-    r.setrlimit(cap, (value, value + (cap == r.RLIMIT_CPU and value != hard)))  # SIGXCPU, SIGKILL
-os.nice(10)
-if refused:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-    steps = ctypes.create_string_buffer(bytes.fromhex(refused))
-    whole = ctypes.create_string_buffer(
-        struct.pack("HP", len(refused) // 16, ctypes.addressof(steps)))
-    if prctl(38, 1, 0, 0, 0) or prctl(22, 2, ctypes.addressof(whole), 0, 0):
-        os._exit(os.write(2, b"the kernel takes no filter of system calls") and 126)
-if (program := os.fork()) == 0:
-    os.execv(command[0], command)
-while (ended := os.wait())[0] != program:
-    pass
-code = os.waitstatus_to_exitcode(ended[1])
-os._exit(128 - code if code < 0 else code)
-"""
+_PROBE_LIMITS = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16)
+_PLACES: Final = 32
+_RUNS = ThreadPoolExecutor(_PLACES, thread_name_prefix="spex-sandbox")
+"""Runs at a time in this process; more wait for a place. Nothing else waits in these threads."""
+_STANDING: set[str] = set()
+"""Walls that have stood. One that did not is tried again: what was wrong may have passed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SandboxLimits:
-    """Caps on one program and all that it starts.
+def why_not(wall: str) -> str | None:
+    """Why a wall does not stand on this system; None if it does."""
+    if wall in _STANDING:
+        return None
+    if programs := missing(wall):
+        return f"there is no program {', '.join(programs)}"
+    try:
+        probe = Job(command=[*python(), "-c", ""], limits=_PROBE_LIMITS)
+        outcome = perform(probe, wall, threading.Event())
+    except (OSError, WallFailed, SettingsError) as error:
+        return str(error)
+    if not outcome.ok:
+        return outcome.stderr.strip().rpartition("\n")[2] or f"status {outcome.status}"
+    _STANDING.add(wall)
+    return None
 
-    Attributes:
-        seconds: From start to end.
-        cpu_seconds: Of computing, of each process.
-        memory: Bytes of address space of each process, and of memory in use by all together.
-        processes: Processes and threads at a time.
-        files: Bytes that it may write to its file system, and to any one file.
-        output: Bytes of standard output, and of standard error.
+
+def chosen(isolation: Isolation) -> str:
+    """The wall to use here: "bubblewrap", "namespaces" or "none".
 
     Raises:
-        SettingsError: A cap is not above 0.
+        SettingsError: There is none of that name, or it does not work on this system.
     """
-
-    seconds: float = 10.0
-    cpu_seconds: int = 10
-    memory: int = 512 << 20
-    processes: int = 32
-    files: int = 16 << 20
-    output: int = 1 << 20
-
-    def __post_init__(self) -> None:
-        above_zero(**asdict(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of a program.
-
-    Attributes:
-        status: How it ended.
-        code: Its exit code; the negative number of the signal that ended it.
-        stdout: What it printed, up to the cap.
-        stderr: Likewise.
-        seconds: From start to end.
-        isolation: What kept it apart.
-    """
-
-    status: Status
-    code: int
-    stdout: str
-    stderr: str
-    seconds: float
-    isolation: str
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
+    check_isolation(isolation)
+    if isolation == "none":
+        return "none"
+    faults = []
+    for name in walls(isolation):
+        if (fault := why_not(name)) is None:
+            return name
+        faults.append(f"{name}: {fault}")
+    raise SettingsError(
+        f"isolation={isolation!r}: this system cannot run a program apart from itself "
+        f"({'; '.join(faults)}). Install bubblewrap and libseccomp, allow user namespaces, and, as "
+        "root, let control groups be written or more than one user be mapped; or, for programs you "
+        "trust only, choose isolation='none', which caps time and memory and no more"
+    )
 
 
 async def run(
@@ -148,140 +85,32 @@ async def run(
         >>> asyncio.run(run("print(6 * 7)")).stdout
         '42\n'
     """
-    wall = chosen(isolation)
-    stopped = threading.Event()
-    return await in_thread(_run, code, stdin, limits, wall, stopped, given_up=stopped.set)
+    job = Job(
+        command=[*python(), f"{CODE}/{_PROGRAM}"],
+        stdin=stdin.encode("utf-8", "surrogateescape"),
+        limits=limits,
+        files={_PROGRAM: code},
+    )
+    return await performed(job, isolation)
 
 
-def _run(
-    code: str, stdin: str, limits: SandboxLimits, wall: str, stopped: threading.Event
-) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="spex-") as name, tempfile.TemporaryFile() as given:
-        place = Path(name)
-        program = place / _PROGRAM
-        program.write_text(code, encoding="utf-8", errors="surrogateescape")
-        given.write(stdin.encode("utf-8", "surrogateescape"))
-        given.seek(0)
-        seen = str(program) if wall == "none" else f"{CODE}/{_PROGRAM}"
-        counted = 0 if wall == "none" or not _counts_by_namespace() else limits.processes
-        caps = [limits.cpu_seconds, limits.memory, counted, limits.files]
-        refused = "" if wall == "none" else refusals().hex()
-        python = [interpreter(), "-I", "-S", "-B"]
-        command = [*python, "-c", _CAPPED, *map(str, caps), refused, *python, seen]
-        begun = monotonic()
-        process = subprocess.Popen(  # noqa: S603 (behind a wall: what this module is for)
-            walled(wall, place, limits.files, command),
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=place if wall == "none" else "/",
-            env=ENVIRONMENT | ({"HOME": name, "TMPDIR": name} if wall == "none" else {}),
-            start_new_session=True,
-        )
-        try:
-            over, written = _watch(process, limits, begun + limits.seconds, stopped)
-        finally:
-            _kill(process, wall)
-        returned = process.returncode
-        returned = 128 - returned if returned > 128 else returned  # a signal, as told by _CAPPED
-        if over is None and returned == -signal.SIGXCPU:
-            over = "time"
-        out, err = (bytes(part).decode("utf-8", "replace") for part in written)
-        return Outcome(
-            status=over or ("failed" if returned else "ok"),
-            code=returned,
-            stdout=out,
-            stderr=err,
-            seconds=monotonic() - begun,
-            isolation=wall,
-        )
+async def performed(job: Job, isolation: Isolation) -> Outcome:
+    """Run a job in a thread of the sandbox's own, behind a wall that stands.
 
-
-def _watch(
-    process: subprocess.Popen[bytes],
-    limits: SandboxLimits,
-    deadline: float,
-    stopped: threading.Event,
-) -> tuple[Status | None, tuple[bytearray, bytearray]]:
-    """Read what the program prints until it ends, and say which cap it has passed, if any."""
-    written = (bytearray(), bytearray())
-    over: Status | None = None
-    with selectors.DefaultSelector() as selector:
-        for stream, kept in zip((process.stdout, process.stderr), written, strict=True):
-            assert stream is not None  # noqa: S101 (both are pipes)
-            os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, kept)
-        while over is None and not stopped.is_set():
-            ended = process.poll() is not None
-            for key, _ in selector.select(0 if ended else _LOOK_SECONDS):
-                if not _read(key.fileobj, key.data, limits.output):  # type: ignore[arg-type]
-                    selector.unregister(key.fileobj)
-                if len(key.data) >= limits.output:
-                    over = "output"
-            if ended:
-                break
-            over = over or _over(process.pid, limits)
-            if monotonic() > deadline:
-                over = over or "time"
-    return over, written
-
-
-def _read(stream: IO[bytes], kept: bytearray, most: int) -> bool:
-    """Take what there is to read; False at the end of it."""
-    while len(kept) < most:
-        try:
-            part = os.read(stream.fileno(), min(1 << 16, most - len(kept)))
-        except BlockingIOError:
-            return True
-        if not part:
-            return False
-        kept += part
-    return True
-
-
-def _over(pid: int, limits: SandboxLimits) -> Status | None:
-    """The cap that all processes below `pid` together have passed, if any."""
-    memory = tasks = 0
-    for process in _below(pid):
-        with suppress(OSError):
-            tasks += len(os.listdir(f"/proc/{process}/task"))
-            memory += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
-        if tasks > limits.processes:  # at once: they may multiply faster than they are counted
-            return "processes"
-    return "memory" if memory > limits.memory else None
-
-
-def _below(pid: int) -> Iterator[int]:
-    """All processes that descend from `pid`; in a process namespace none can leave its parents."""
-    with suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                yield int(child)
-                yield from _below(int(child))
-
-
-def _kill(process: subprocess.Popen[bytes], wall: str) -> None:
-    """Kill what is left, and wait until it is gone.
-
-    The child of a wall's program is the first process of the namespace: it takes all others with
-    it, and ends after them.
+    Raises:
+        SettingsError: This system offers no such isolation.
     """
-    left = list(islice(_below(process.pid), None if wall == "none" else 1))
-    with suppress(OSError, IndexError):
-        first = os.pidfd_open(left[0])
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        select.select([first], [], [], _GRACE_SECONDS)
-        os.close(first)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+    check_isolation(isolation)
+    stopped = threading.Event()
+    return await in_thread(_perform, job, isolation, stopped, given_up=stopped.set, executor=_RUNS)
 
 
-def _counts_by_namespace() -> bool:
-    major, minor = (int(part.split("-")[0]) for part in os.uname().release.split(".")[:2])
-    return (major, minor) >= (5, 14)
+def _perform(job: Job, isolation: Isolation, stopped: threading.Event) -> Outcome:
+    while True:
+        wall = chosen(isolation)
+        try:
+            return perform(job, wall, stopped)
+        except WallFailed as error:  # since it stood: look again which one does
+            if wall == "none" or stopped.is_set():
+                raise SettingsError(f"isolation={isolation!r}: {error}") from error
+            _STANDING.discard(wall)
