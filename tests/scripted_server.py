@@ -61,6 +61,7 @@ class ScriptedServer:
         self.script: deque[Answer] = deque()
         self.default = Answer()
         self.models: list[tuple[str, str]] = [("tiny", "sglang")]
+        self.models_as_list = False
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.ids: list[str] = []
@@ -88,10 +89,10 @@ class ScriptedServer:
             self.aborted.append(rid)
             self._changed.notify_all()
 
-    async def _models(self) -> dict[str, object]:
+    async def _models(self) -> Any:
         self.paths.append("/v1/models")
         data = [{"id": name, "object": "model", "owned_by": owner} for name, owner in self.models]
-        return {"object": "list", "data": data}
+        return data if self.models_as_list else {"object": "list", "data": data}
 
     async def _complete(self, request: Request) -> Response:
         body = await request.json()

@@ -16,8 +16,8 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 
 from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.chat_model import NEXT_STEP, ChatModelEngine
-from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.chat_model import ChatModelEngine
+from spex_agents.engines.prompts import NEXT_STEP, Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 

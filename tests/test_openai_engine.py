@@ -12,8 +12,9 @@ import pytest
 from scripted_server import Answer, ScriptedServer, scripted_server
 
 from spex_agents.engines.base import Engine, Request, Sampling
-from spex_agents.engines.openai.dialects import LLAMA_CPP, OPENAI, SGLANG, VLLM, Dialect, chatml
+from spex_agents.engines.openai.dialects import LLAMA_CPP, OPENAI, SGLANG, VLLM, Dialect
 from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.templates import chatml
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
@@ -98,6 +99,7 @@ async def test_request_says_all_that_sglang_understands(server: ScriptedServer) 
         "add_generation_prompt": False,
         "rid": "run/0",
         "priority": 0,
+        "chat_template_kwargs": {"enable_thinking": False, "thinking": False},
         "cache_salt": "a",
         "stream": True,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
@@ -153,18 +155,14 @@ async def test_server_that_hides_its_stop_is_cut_off_at_the_delimiter(
     assert asked.tokens == thought.tokens
 
 
-async def test_top_k_is_refused_where_the_server_cannot_take_it(server: ScriptedServer) -> None:
+async def test_top_k_is_left_out_where_the_server_cannot_take_it(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     async with OpenAIEngine(server.url, dialect=OPENAI) as engine:
-        with pytest.raises(SettingsError, match=r"top_k=40.*Sampling\(top_k=0\)"):
-            await write(engine)
-    assert not server.bodies
-
-
-async def test_reply_that_the_server_cannot_continue_is_an_error(server: ScriptedServer) -> None:
-    async with OpenAIEngine(server.url, dialect=OPENAI) as engine:
-        with pytest.raises(EngineError, match="pass template="):
-            await write(engine, prompt=BEGUN, sampling=Sampling(top_k=0))
-    assert not server.bodies
+        await write(engine)
+        await write(engine, request("run/1"))
+    assert all("top_k" not in body for body in server.bodies)
+    assert caplog.text.count("top_k=40 is not in OpenAI's protocol") == 1
 
 
 async def test_template_continues_the_reply_as_a_completion(server: ScriptedServer) -> None:

@@ -57,7 +57,7 @@ class Native:
     async def _tokenize(self, body: dict[str, Any]) -> Any:
         if self.tokens is not ...:
             return self.tokens if isinstance(self.tokens, Response) else JSONResponse(self.tokens)
-        return {"tokens": [11, 12, len(body["messages"])]}
+        return {"tokens": [11, 12, len(body["messages"])] if "messages" in body else [21, 22]}
 
     async def _abort(self, body: dict[str, str]) -> Any:
         self.aborted.append(body["rid"])
@@ -109,7 +109,7 @@ async def test_a_prompt_is_sent_as_token_ids() -> None:
     assert thought.logprobs == (-0.5,) * 4
     assert server.server.paths[-1] == "/generate"
     (body,) = server.server.bodies
-    assert body["input_ids"] == [11, 12, 2]
+    assert body["input_ids"] == [11, 12, 1, 21, 22]
     assert body["return_logprob"]
 
 

@@ -13,7 +13,7 @@ from spex_agents.engines.calls.cut import cut, estimated_tokens, tokens_of_step
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
-from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.prompts import NEXT_STEP, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Finish, Thought
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessageChunk, BaseMessage
 
-NEXT_STEP = (
-    "Go on from where your reply ends. Write only the next step, without repeating what is there."
-)
 STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
     {"temperature": "temperature", "max_tokens": "max_tokens"}
 )

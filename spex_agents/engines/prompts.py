@@ -10,6 +10,11 @@ from typing import Literal, TypeAlias
 from spex_agents.search.action import STEP, Action
 from spex_agents.search.tree import Thought
 
+NEXT_STEP = (
+    "Go on from where your reply ends. Write only the next step, without repeating what is there."
+)
+"""Asks for the next step where a partial reply cannot be continued as it is."""
+
 Role: TypeAlias = Literal["system", "user", "assistant"]
 """Who speaks."""
 
@@ -29,6 +34,7 @@ class Prompt:
     Attributes:
         messages: The turns before the reply.
         reply: Its beginning.
+        reasoning: What the model reasoned before its reply, if that was kept.
         question: What the template was asked to tell, for engines without a model; None if the
             prompt is no template's.
         steps: The thoughts that it was to tell, likewise.
@@ -38,6 +44,7 @@ class Prompt:
 
     messages: tuple[Message, ...]
     reply: str = ""
+    reasoning: str = ""
     question: str | None = field(default=None, compare=False, repr=False)
     steps: tuple[Thought, ...] = field(default=(), compare=False, repr=False)
     plain: Prompt | None = field(default=None, compare=False, repr=False)
@@ -95,7 +102,9 @@ class PromptTemplate:
         reply = "" if "{steps}" in action.user else steps
         entries = "".join(elder.text + self.delimiter for elder in elders)
         begun = reply + entries + action.cue
-        return Prompt(tuple(turns), begun, question=question, steps=tuple(thoughts))
+        reasoned = () if "{steps}" in action.user else thoughts
+        reasoning = "\n\n".join(thought.reasoning for thought in reasoned if thought.reasoning)
+        return Prompt(tuple(turns), begun, reasoning, question=question, steps=tuple(thoughts))
 
 
 def fill(text: str, **values: str) -> str:

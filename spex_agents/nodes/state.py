@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from spex_agents.search.policy import State as PolicyState
 from spex_agents.search.tree import Finish, Path, Thought, Tree
@@ -18,6 +18,8 @@ class ThoughtRow(TypedDict):
     finish: Finish
     ends: bool
     logprobs: list[float] | None
+    reasoning: NotRequired[str]
+    reasoning_tokens: NotRequired[int]
 
 
 class RewardRow(TypedDict):
@@ -76,17 +78,21 @@ class SearchState(TypedDict, total=False):
 
 
 def thought_rows(thoughts: Mapping[Path, Thought]) -> list[ThoughtRow]:
-    return [
-        ThoughtRow(
-            path=list(path),
-            text=thought.text,
-            tokens=thought.tokens,
-            finish=thought.finish,
-            ends=thought.ends,
-            logprobs=None if thought.logprobs is None else list(thought.logprobs),
-        )
-        for path, thought in thoughts.items()
-    ]
+    return [_row(path, thought) for path, thought in thoughts.items()]
+
+
+def _row(path: Path, thought: Thought) -> ThoughtRow:
+    row = ThoughtRow(
+        path=list(path),
+        text=thought.text,
+        tokens=thought.tokens,
+        finish=thought.finish,
+        ends=thought.ends,
+        logprobs=None if thought.logprobs is None else list(thought.logprobs),
+    )
+    if thought.reasoning:
+        row["reasoning"], row["reasoning_tokens"] = thought.reasoning, thought.reasoning_tokens
+    return row
 
 
 def reward_rows(rewards: Mapping[Path, float]) -> list[RewardRow]:
@@ -119,6 +125,8 @@ def _thought(row: Mapping[str, Any]) -> Thought:
         finish=row["finish"],
         ends=row["ends"],
         logprobs=None if logprobs is None else tuple(logprobs),
+        reasoning=row.get("reasoning", ""),
+        reasoning_tokens=row.get("reasoning_tokens", 0),
     )
 
 

@@ -40,12 +40,16 @@ class Limits:
             before: The thoughts of the path so far.
             to_end: Whether the thought runs to the end of its path: only the path's cap counts.
         """
-        left = self.path_tokens - sum(thought.tokens for thought in before)
+        left = self.path_tokens - sum(map(_counted, before))
         return left if to_end else min(self.step_tokens, left)
 
     def close(self, thought: Thought, before: Sequence[Thought]) -> Thought:
         """`thought` with its path ended if a cap of the path ends it."""
         within_depth = len(before) + 1 < self.depth
-        if thought.ends or (within_depth and self.room(before, to_end=True) > thought.tokens):
+        if thought.ends or (within_depth and self.room(before, to_end=True) > _counted(thought)):
             return thought
         return replace(thought, ends=True)
+
+
+def _counted(thought: Thought) -> int:
+    return thought.tokens - thought.reasoning_tokens

@@ -15,8 +15,9 @@ Path: TypeAlias = tuple[int, ...]
 
 ROOT: Path = ()
 
-Finish: TypeAlias = Literal["step", "stop", "length"]
-"""Why a thought ended: at a step delimiter, because the model stopped, or at its token cap."""
+Finish: TypeAlias = Literal["step", "stop", "length", "reasoning"]
+"""Why a thought ended: at a step delimiter, because the model stopped, at its token cap, or before
+the model had come from its reasoning to its reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,9 @@ class Thought:
         finish: Why decoding ended.
         ends: Whether the path ends here (an answer, the model's stop, or a cap of the path).
         logprobs: Log-probability of each token (nats), or None where the engine gives none.
+        reasoning: What the model reasoned before it wrote `text`, if that was kept. No answer and
+            no stop string is looked for in it.
+        reasoning_tokens: Those of `tokens` that are reasoning; they do not count for `Limits`.
     """
 
     text: str
@@ -36,6 +40,8 @@ class Thought:
     finish: Finish = "step"
     ends: bool = False
     logprobs: tuple[float, ...] | None = None
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
 
 def shared(one: Path, other: Path) -> Path:
@@ -112,8 +118,8 @@ class Tree:
         are to be compared by `sha256`.
         """
         return (
-            {path: thought.text for path, thought in self.thoughts.items()}
-            == {path: thought.text for path, thought in other.thoughts.items()}
+            {path: texts_of(thought) for path, thought in self.thoughts.items()}
+            == {path: texts_of(thought) for path, thought in other.thoughts.items()}
             and self.rewards.keys() == other.rewards.keys()
             and all(abs(value - other.rewards[path]) < 1e-4 for path, value in self.rewards.items())
         )
@@ -121,10 +127,15 @@ class Tree:
     def sha256(self) -> str:
         """A canonical hash over paths, texts and rewards; equal trees have equal hashes."""
         rows = [
-            [list(path), self.thoughts[path].text, self.rewards.get(path)]
+            [list(path), *texts_of(self.thoughts[path]), self.rewards.get(path)]
             for path in sorted(self.thoughts)
         ]
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+def texts_of(thought: Thought) -> list[str]:
+    """The texts of a thought: what it says, and the reasoning before that if there is any."""
+    return [thought.text, thought.reasoning] if thought.reasoning else [thought.text]
 
 
 def chain_of(thoughts: Mapping[Path, Thought], path: Path) -> tuple[Thought, ...]:

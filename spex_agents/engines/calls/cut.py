@@ -16,6 +16,20 @@ def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(found)], True) if found else (text, False)
 
 
+def without_lead(text: str, stop: Sequence[str]) -> str:
+    r"""The text without step delimiters, and parts of them, at its beginning.
+
+    A server may take the partial reply's last line end away, which the model then writes anew.
+
+    Example:
+        >>> without_lead("\n\n2 + 2 = 4.\n", ("\n\n",))
+        '2 + 2 = 4.\n'
+    """
+    while lead := next((one for one in (*stop, "\n") if stop and text.startswith(one)), ""):
+        text = text.removeprefix(lead)
+    return text
+
+
 def estimated_tokens(text: str) -> int:
     """About how many tokens a text has, where nobody counts them: one for four characters."""
     return -(-len(text) // 4)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
@@ -74,6 +75,7 @@ class Client:
         above_zero(timeout=timeout, token_timeout=between)
         self.retries = retries
         self.url = url
+        self.shown = _without_secrets(url)
         self._api_key = api_key
         self._timeout = timeout
         self.patience = Patience(timeout, between)
@@ -118,10 +120,10 @@ class Client:
         except (openai.OpenAIError, BrokenReply) as error:
             if self.retries.patience and self._is_away(error):
                 raise EngineError(
-                    f"{self.url} was away for {self.retries.patience:g} s ({error}): see its "
+                    f"{self.shown} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
                 ) from error
-            raise explain(error, self.url, tries=self.retries.times + 1) from error
+            raise explain(error, self.shown, tries=self.retries.times + 1) from error
 
     def _is_away(self, error: BaseException) -> bool:
         if not is_away(error) or (refuses_connections(error) and not self._answered):
@@ -130,8 +132,14 @@ class Client:
             self._away = True
             logger.warning(
                 "%s is away (%s): it is waited for up to %g s",
-                self.url,
+                self.shown,
                 error,
                 self.retries.patience,
             )
         return True
+
+
+def _without_secrets(url: str) -> str:
+    """The address without what is before its host."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

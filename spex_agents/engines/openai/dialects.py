@@ -1,141 +1,219 @@
-"""What servers understand beyond OpenAI's own protocol, and requests written accordingly."""
+"""What servers make of OpenAI's protocol: one value each, in one table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
-from spex_agents.engines.base import Sampling
-from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError
+from spex_agents.engines.base import Exactness
+from spex_agents.engines.openai.reasoning import Thinking
+from spex_agents.errors import SettingsError
 
 Fields: TypeAlias = dict[str, object]
 
+Partial: TypeAlias = Literal["continue", "tokenize", "template", "ask"]
+"""How a partial reply is gone on with.
+
+continue: sent as the last message of a chat; tokenize, template: by ``/completions``, on a prompt
+that the server's ``/tokenize`` or ``/apply-template`` has begun; ask: told as a turn, and the next
+step is asked for in another.
+"""
+
 CONTINUE: Mapping[str, object] = {"continue_final_message": True, "add_generation_prompt": False}
+
+NO_THINKING: Mapping[str, object] = {
+    "chat_template_kwargs": {"enable_thinking": False, "thinking": False}
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """A server's additions to OpenAI's protocol.
+    """What a kind of server adds to OpenAI's protocol, and leaves out of it.
 
     Attributes:
-        name: As the server names itself in ``/v1/models`` (``owned_by``).
+        name: What it is called.
+        owners: How such servers name themselves in ``/v1/models`` (``owned_by``), besides `name`.
+        host: The host of its service, which is recognised by that.
         fields: Sent with every request: what pins the sampling against a model's own defaults.
+        cap: The field that caps a reply's tokens.
         top_k: Whether it takes `top_k` (-1 for no limit).
         request_id: The field that carries a request's id, besides the header ``X-Request-Id``.
-        continuation: Makes a chat completion continue its last message; None: it cannot.
+        partial: How a partial reply is gone on with; None: one short request finds out.
+        continuation: Sent beside messages whose last is to be continued.
+        mark: Of that message itself.
         keep_delimiter: Keeps the stop string in the text. Without it a reply that ended at a
             delimiter looks like one that the model ended, so no stop strings are sent: the
             engine reads until it sees a delimiter and closes the stream.
         stream_options: Beside ``include_usage``.
+        thinking_off: Switches a model's reasoning off.
+        thinking: What "auto" means.
+        exactness: What a seed is worth, unless the server itself tells.
     """
 
     name: str
+    owners: tuple[str, ...] = ()
+    host: str = ""
     fields: Mapping[str, object] = field(default_factory=dict)
+    cap: str = "max_tokens"
     top_k: bool = False
     request_id: str | None = None
-    continuation: Mapping[str, object] | None = None
+    partial: Partial | None = None
+    continuation: Mapping[str, object] = field(default_factory=dict)
+    mark: Mapping[str, object] = field(default_factory=dict)
     keep_delimiter: Mapping[str, object] | None = None
     stream_options: Mapping[str, object] = field(default_factory=dict)
+    thinking_off: Mapping[str, object] = field(default_factory=dict)
+    thinking: Thinking = "keep"
+    exactness: Exactness = "seeded"
 
 
-OPENAI = Dialect(name="openai")
+ANY = Dialect(name="any")
 """Nothing but the protocol: for servers that refuse fields they do not know."""
+
+OPENAI = Dialect(
+    name="openai",
+    owners=("system", "openai-internal"),
+    host="api.openai.com",
+    cap="max_completion_tokens",
+    partial="ask",
+    thinking_off={"reasoning_effort": "none"},
+)
 
 SGLANG = Dialect(
     name="sglang",
     fields={"min_p": 0.0, "repetition_penalty": 1.0},
     top_k=True,
     request_id="rid",
+    partial="continue",
     continuation=CONTINUE,
     keep_delimiter={"no_stop_trim": True},
     stream_options={"continuous_usage_stats": True},
+    thinking_off=NO_THINKING,
+    thinking="off",
 )
 
 VLLM = Dialect(
     name="vllm",
     fields={"min_p": 0.0, "repetition_penalty": 1.0},
     top_k=True,
+    partial="tokenize",
     continuation=CONTINUE,
     keep_delimiter={"include_stop_str_in_output": True},
     stream_options={"continuous_usage_stats": True},
+    thinking_off=NO_THINKING,
+    thinking="off",
 )
 
 LLAMA_CPP = Dialect(
     name="llamacpp",
     fields={"min_p": 0.0, "repeat_penalty": 1.0},
     top_k=True,
+    partial="template",
     continuation=CONTINUE,  # older versions ignore it and continue an assistant message anyway
+    thinking_off=NO_THINKING,
+    thinking="off",
 )
 
-DIALECTS: tuple[Dialect, ...] = (OPENAI, SGLANG, VLLM, LLAMA_CPP)
+OLLAMA = Dialect(
+    name="ollama",
+    owners=("library",),
+    partial="continue",  # it continues a last message of the assistant by itself
+    thinking_off={"reasoning_effort": "none"},
+    thinking="off",
+)
+
+LM_STUDIO = Dialect(name="lmstudio", owners=("organization_owner",))
+
+TGI = Dialect(
+    name="tgi",
+    partial="continue",
+    continuation=CONTINUE,
+    thinking_off=NO_THINKING,
+)
+
+MISTRAL = Dialect(
+    name="mistral",
+    owners=("mistralai",),
+    host="api.mistral.ai",
+    partial="continue",
+    mark={"prefix": True},
+    exactness="unseeded",  # its field is random_seed
+)
+
+DEEPSEEK = Dialect(
+    name="deepseek",
+    host="api.deepseek.com",
+    partial="ask",  # a prefix is continued by its beta address alone
+    thinking_off={"thinking": {"type": "disabled"}},
+    exactness="unseeded",
+)
+
+TOGETHER = Dialect(
+    name="together",
+    host="api.together.xyz",
+    top_k=True,
+    thinking_off={"reasoning": {"enabled": False}},
+)
+
+FIREWORKS = Dialect(
+    name="fireworks",
+    host="api.fireworks.ai",
+    top_k=True,
+    thinking_off={"reasoning_effort": "none"},
+)
+
+OPENROUTER = Dialect(
+    name="openrouter",
+    host="openrouter.ai",
+    thinking_off={"reasoning": {"enabled": False}},
+)
+
+ANTHROPIC = Dialect(
+    name="anthropic",
+    host="api.anthropic.com",
+    partial="ask",
+    thinking_off={"thinking": {"type": "disabled"}},
+    exactness="unseeded",
+)
+
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        *(ANY, OPENAI, SGLANG, VLLM, LLAMA_CPP, OLLAMA, LM_STUDIO, TGI),
+        *(MISTRAL, DEEPSEEK, TOGETHER, FIREWORKS, OPENROUTER, ANTHROPIC),
+    )
+}
 
 
-def dialect_of(owned_by: object) -> Dialect:
-    """The dialect of the server whose models are `owned_by`; plain OpenAI if unknown.
+def dialect_named(dialect: Dialect | str | None) -> Dialect | None:
+    """The dialect of that name; one that is given, or None, is passed through.
+
+    Raises:
+        SettingsError: There is none.
+
+    Example:
+        >>> dialect_named("vllm").top_k
+        True
+    """
+    if dialect is None or isinstance(dialect, Dialect):
+        return dialect
+    if dialect not in DIALECTS:
+        raise SettingsError(f"dialect={dialect!r}: must be one of {', '.join(DIALECTS)}")
+    return DIALECTS[dialect]
+
+
+def dialect_of(owned_by: object, url: str = "", model: str | None = None) -> Dialect:
+    """The dialect of the server at `url` whose models are `owned_by`; `ANY` if unknown.
 
     Example:
         >>> dialect_of("vllm").name, dialect_of("somebody").name
-        ('vllm', 'openai')
+        ('vllm', 'any')
     """
-    return next((dialect for dialect in DIALECTS if dialect.name == owned_by), OPENAI)
-
-
-def sampling_fields(dialect: Dialect, sampling: Sampling) -> Fields:
-    """The fields that say how tokens are drawn and where a reply ends."""
-    fields: Fields = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        **dialect.fields,
-    }
-    if dialect.top_k:
-        fields["top_k"] = sampling.top_k or -1
-    if sampling.stop and dialect.keep_delimiter:
-        fields |= {"stop": list(sampling.stop), **dialect.keep_delimiter}
-    return fields
-
-
-def logprob_fields(alternatives: int | None, *, chat: bool) -> Fields:
-    """The fields that ask for each token's log-probability, and for its alternatives'."""
-    if not chat:
-        return {"logprobs": alternatives or 1}
-    if alternatives is None:
-        return {"logprobs": True}
-    return {"logprobs": True, "top_logprobs": alternatives}
-
-
-def prompt_fields(
-    dialect: Dialect, prompt: Prompt, template: Callable[[Prompt], str] | None
-) -> Fields:
-    """The prompt of a completion where there is a template, else the messages of a chat.
-
-    Raises:
-        EngineError: The reply is to be continued, and the dialect has no way to ask for it.
-    """
-    if template:
-        return {"prompt": template(prompt)}
-    messages = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
-    if not prompt.reply:
-        return {"messages": messages}
-    if dialect.continuation is None:
-        raise EngineError(
-            f"a server of dialect {dialect.name!r} is not known to continue a partial reply: name "
-            "its own dialect=, pass template= to use /completions, or use ChatModelEngine"
-        )
-    messages.append({"role": "assistant", "content": prompt.reply})
-    return {"messages": messages, **dialect.continuation}
-
-
-def chatml(prompt: Prompt) -> str:
-    r"""Write a prompt in ChatML (Qwen, SmolLM2, ...), its reply left open.
-
-    Example:
-        >>> from spex_agents.engines.prompts import Message
-        >>> chatml(Prompt((Message("user", "2 + 2?"),), reply="It is"))
-        '<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\nIt is'
-    """
-    turns = "".join(
-        f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in prompt.messages
-    )
-    return f"{turns}<|im_start|>assistant\n{prompt.reply}"
+    host = urlsplit(url).hostname or ""
+    for dialect in DIALECTS.values():
+        at_home = bool(dialect.host) and (f".{host}").endswith(f".{dialect.host}")
+        if at_home or owned_by in (dialect.name, *dialect.owners):
+            return dialect
+    return TGI if model is not None and owned_by == model else ANY

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 
 import anyio
+from tenacity import TryAgain
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
-from spex_agents.engines.calls.cut import cut, tokens_of_step
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.dialects import (
-    Dialect,
-    Fields,
-    logprob_fields,
-    prompt_fields,
-    sampling_fields,
-)
-from spex_agents.engines.openai.models import find_served
+from spex_agents.engines.openai.continuation import COUNTING, judge_continuation
+from spex_agents.engines.openai.dialects import Dialect, Fields, Partial, dialect_named
+from spex_agents.engines.openai.fields import Call
+from spex_agents.engines.openai.models import Served, find_served
+from spex_agents.engines.openai.prompts import PromptWriter, Written
+from spex_agents.engines.openai.reasoning import Thinking, check_thinking
+from spex_agents.engines.openai.refusals import Refusals
 from spex_agents.engines.openai.reply import Reply, label_probabilities
 from spex_agents.engines.openai.stream import stream_reply
+from spex_agents.engines.openai.templates import Template, template_named
+from spex_agents.engines.openai.thoughts import ended_in_lead, said_tokens, thought_of
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, at_least_zero
 from spex_agents.search.tree import Thought
+
+logger = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20
 
@@ -34,21 +38,25 @@ class OpenAIEngine(Closing):
     """Writes and scores thoughts at an OpenAI-compatible server.
 
     Replies are streamed, so a cancelled call closes its connection and the server stops decoding.
-    A partial reply is continued by the server (``continue_final_message``) or, with `template`,
-    by ``/completions`` on a prompt written here. Prefer a template where the server's own trims
-    the reply: without its last line break the model writes that first, an empty step.
+    How a partial reply is gone on with, and what else a server adds to the protocol or leaves out,
+    is its dialect's; where that does not say, one short request finds out. A parameter that the
+    server refuses is left out from then on, with a warning that says what that costs.
 
     Args:
         base_url: With its version: ``http://127.0.0.1:30000/v1``.
         model: None for the only model served.
         api_key: Sent as the bearer token; no environment variable is read.
-        dialect: What the server understands beyond OpenAI's protocol; None to go by the
-            ``owned_by`` of its model (name it yourself behind a gateway).
-        template: Writes the prompt of ``/completions``: `chatml`, or one of your own.
+        dialect: What the server makes of OpenAI's protocol, or its name in `DIALECTS`; None to go
+            by what it answers (name it yourself behind a gateway).
+        template: Writes all prompts for ``/completions``: `chatml`, or one of your own.
+        thinking: What becomes of a model's reasoning: "off" by the server's own means, "keep"
+            (counted, shown, never searched for answers or stops), or "auto", which is off on
+            servers of one's own that have a means, and else as the model has it.
+        thinking_tokens: Of reasoning, beyond a thought's own cap.
         extra_body: Further fields of every request; they win over the engine's.
         priorities: `priority` of demanded and of speculative requests, where the server was
             started to take it: ``(1, 0)`` for SGLang, ``(0, 1)`` for vLLM. None sends none.
-        exactness: What a seed is worth on this server.
+        exactness: What a seed is worth on this server; None for what it tells, or its kind.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
         timeout: Seconds to wait for the first token.
         token_timeout: Seconds to wait between tokens; None: as long as for the first. Comments that
@@ -73,11 +81,13 @@ class OpenAIEngine(Closing):
         *,
         model: str | None = None,
         api_key: str | None = None,
-        dialect: Dialect | None = None,
-        template: Callable[[Prompt], str] | None = None,
+        dialect: Dialect | str | None = None,
+        template: Template | str | None = None,
+        thinking: Thinking = "auto",
+        thinking_tokens: int = 4096,
         extra_body: Mapping[str, object] | None = None,
         priorities: tuple[int, int] | None = None,
-        exactness: Exactness = "seeded",
+        exactness: Exactness | None = None,
         max_concurrency: int | None = None,
         timeout: float = 300.0,
         token_timeout: float | None = None,
@@ -85,10 +95,13 @@ class OpenAIEngine(Closing):
         retry_wait: float = 0.5,
         patience: float = 300.0,
     ) -> None:
+        at_least_zero(thinking_tokens=thinking_tokens)
         self.base_url = base_url
         self._model = model
-        self._dialect = dialect
-        self._template = template
+        self._dialect = dialect_named(dialect)
+        self._template = template_named(template)
+        self._thinking = check_thinking(thinking)
+        self._thinking_tokens = thinking_tokens
         self._extra_body = dict(extra_body or {})
         self._priorities = priorities
         self._exactness = exactness
@@ -100,25 +113,34 @@ class OpenAIEngine(Closing):
             token_timeout=token_timeout,
             retries=Retries(times=retries, wait=retry_wait, patience=patience),
         )
-        self._served: tuple[str, Dialect] | None = None
+        self._refusals = Refusals(self._client.shown)
+        self._served: Served | None = None
+        self._writer: PromptWriter | None = None
+        self._reasons = False
+        self._warned: set[str] = set()
         self._asking = anyio.Lock()
 
     @property
     def name(self) -> str:
-        model = self._served[0] if self._served else self._model
+        model = self._served.model if self._served else self._model
         if model and model.startswith("/"):  # llama.cpp's server names its file
             model = PurePath(model).stem
-        return f"openai/{model or self.base_url}"
+        return f"openai/{model or self._client.shown}"
 
     @property
     def features(self) -> Features:
         return Features(
-            exactness=self._exactness,
+            exactness=self._seeds_are_worth(),
             logprobs=True,
             labels=True,
             promotion=self._gate.places is not None,
             slots=self._gate.places,
         )
+
+    def _seeds_are_worth(self) -> Exactness:
+        if self._exactness or not self._served:
+            return self._exactness or "seeded"
+        return "unseeded" if "seed" in self._refusals else self._served.exactness
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
@@ -126,27 +148,19 @@ class OpenAIEngine(Closing):
         """Continue `prompt.reply`; see `Engine.generate`.
 
         Raises:
-            EngineError: No thought came after all tries, the server cannot continue a reply, or
-                it sent no log-probabilities though asked.
+            EngineError: No thought came after all tries, or the server sent no log-probabilities
+                though asked.
             SettingsError: `sampling.top_k` is set and the server does not take it.
         """
-        reply = await self._ask(prompt, request, sampling, max_tokens)
-        text, at_delimiter = cut(reply.text, sampling.stop)
-        logprobs = None
-        if sampling.logprobs:
-            if reply.text and not reply.logprobs:
-                raise EngineError(
-                    f"{self.base_url} sent no log-probabilities though asked: let the server "
-                    "return them, or set Sampling(logprobs=False) and a reward without them"
-                )
-            tokens = [entry.token for entry in reply.logprobs]
-            step = reply.logprobs[: tokens_of_step(tokens, sampling.stop)]
-            logprobs = tuple(entry.logprob for entry in step if entry.logprob is not None)
-        if at_delimiter:
-            return Thought(text=text, tokens=reply.tokens, logprobs=logprobs)
-        if reply.finish == "length":
-            return Thought(text=text, tokens=reply.tokens, finish="length", logprobs=logprobs)
-        return Thought(text=text, tokens=reply.tokens, finish="stop", ends=True, logprobs=logprobs)
+        call = Call(prompt=prompt, request=request, sampling=sampling, max_tokens=max_tokens)
+        reply, written = await self._ask(call)
+        thought = thought_of(reply, sampling, asked=written.asked, url=self._client.shown)
+        if thought.finish == "reasoning":
+            self._warn(
+                f"{self.name} reasoned for {thought.tokens} tokens and said nothing: raise "
+                "thinking_tokens=, or set thinking='off'"
+            )
+        return thought
 
     async def score(
         self, prompt: Prompt, request: Request, *, labels: Sequence[str]
@@ -154,19 +168,27 @@ class OpenAIEngine(Closing):
         """The probability of each label as the next token; see `Engine.score`.
 
         A label is compared with the tokens' text as it is, a leading space included. One that is
-        not among the most probable tokens the server lists (20) has probability 0.
+        not among the most probable tokens the server lists (20, or fewer) has probability 0.
 
         Raises:
             EngineError: No answer came after all tries, or it has no alternatives to its token.
         """
         sampling = Sampling(temperature=0, top_p=1, top_k=0, stop=(), logprobs=True)
-        reply = await self._ask(prompt, request, sampling, 1, alternatives=TOP_LOGPROBS)
-        if not reply.logprobs or not reply.logprobs[0].top:
+        call = Call(
+            prompt=prompt,
+            request=request,
+            sampling=sampling,
+            max_tokens=1,
+            alternatives=TOP_LOGPROBS,
+        )
+        reply, _ = await self._ask(call)
+        said = said_tokens(reply)
+        if not said or not said[0].top:
             raise EngineError(
-                f"{self.base_url} sent no top_logprobs though asked for {TOP_LOGPROBS}: let the "
-                "server return them, or take a reward that does not read label probabilities"
+                f"{self._client.shown} sent no top_logprobs though asked for {TOP_LOGPROBS}: let "
+                "the server return them, or take a reward that does not read label probabilities"
             )
-        return label_probabilities(reply.logprobs[0], labels)
+        return label_probabilities(said[0], labels)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
@@ -179,72 +201,120 @@ class OpenAIEngine(Closing):
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _ask(
-        self,
-        prompt: Prompt,
-        request: Request,
-        sampling: Sampling,
-        max_tokens: int,
-        *,
-        alternatives: int | None = None,
-    ) -> Reply:
-        async with self._gate.place(request):
-            model, dialect = await self._find_served()
-            self._check_top_k(dialect, sampling)
-            fields: Fields = {
-                "model": model,
-                "max_tokens": max_tokens,
-                "seed": request.seed,
-                **prompt_fields(dialect, prompt, self._template),
-                **sampling_fields(dialect, sampling),
-            }
-            if sampling.logprobs:
-                fields |= logprob_fields(alternatives, chat="messages" in fields)
-            ask = partial(self._try, fields, request, dialect, sampling.stop)
-            return await self._client.run(ask)
+    async def _ask(self, call: Call) -> tuple[Reply, Written]:
+        async with self._gate.place(call.request):
+            served = await self._find_served()
+            self._check(served.dialect, call.sampling)
+            writer = await self._find_writer(served, call)
+            return await self._client.run(partial(self._try, call, served, writer))
 
     async def _try(
-        self,
-        fields: Fields,
-        request: Request,
-        dialect: Dialect,
-        stop: Sequence[str],
-        number: int,
-    ) -> Reply:
-        own_id = self._id_of(request, number)
-        body = dict(fields)
-        if dialect.request_id:
-            body[dialect.request_id] = own_id
-        if self._priorities:
-            body["priority"] = self._priorities[0 if request.demanded else 1]
-        return await stream_reply(
-            self._client.http,
-            "/completions" if "prompt" in body else "/chat/completions",
-            {
-                **body,
-                "stream_options": {"include_usage": True, **dialect.stream_options},
-                **self._extra_body,
-            },
-            Reply(),
-            request,
-            patience=self._client.patience,
-            headers={"X-Request-Id": own_id},
-            hang_up_at=() if dialect.keep_delimiter else stop,
-            most_tokens=int(str(fields["max_tokens"])),
+        self, call: Call, served: Served, writer: PromptWriter, number: int
+    ) -> tuple[Reply, Written]:
+        dialect, refusals = served.dialect, self._refusals
+        call.reasons = self._reasons or self._thinking == "keep"
+        call.own_stops = call.own_stops or (
+            not dialect.keep_delimiter or call.reasons or refusals.trims or "stop" in refusals
         )
+        written = await writer.write(call.prompt)
+        cap = call.max_tokens + (self._thinking_tokens if call.reasons else 0)
+        fields: Fields = {
+            "model": served.model,
+            **written.fields,
+            **call.sampling_fields(dialect),
+            **call.logprob_fields(chat="messages" in written.fields),
+            dialect.cap: cap,
+        }
+        reply = await self._send(call, dialect, fields, Reply(opened=written.opened), number)
+        if not call.reasons and (reply.split.reasoning or reply.reasoning_tokens):
+            self._reasons = True  # its stops and its cap were meant for what it says
+            raise TryAgain
+        if not call.own_stops and ended_in_lead(reply, call.sampling.stop):
+            call.own_stops = True
+            raise TryAgain
+        return reply, written
 
-    def _id_of(self, request: Request, number: int) -> str:
-        return attempt_id(request.id, number)
-
-    def _check_top_k(self, dialect: Dialect, sampling: Sampling) -> None:
-        if sampling.top_k and not dialect.top_k and "top_k" not in self._extra_body:
-            raise SettingsError(
-                f"top_k={sampling.top_k!r}: not in OpenAI's protocol, and {self.base_url} is not "
-                "known to take it; set Sampling(top_k=0), or name the server's dialect="
+    async def _send(
+        self, call: Call, dialect: Dialect, fields: Fields, reply: Reply, number: int
+    ) -> Reply:
+        own_id = attempt_id(call.request.id, number)
+        fields["stream_options"] = {"include_usage": True, **dialect.stream_options}
+        if dialect.request_id:
+            fields[dialect.request_id] = own_id
+        if self._priorities:
+            fields["priority"] = self._priorities[0 if call.request.demanded else 1]
+        body = self._refusals.apply({**fields, **self._thinking_fields(dialect)})
+        with self._refusals.learning(body):
+            return await stream_reply(
+                self._client.http,
+                "/completions" if "prompt" in body else "/chat/completions",
+                body,
+                reply,
+                call.request,
+                patience=self._client.patience,
+                headers={"X-Request-Id": own_id},
+                hang_up_at=call.sampling.stop if call.own_stops else (),
+                most_tokens=call.max_tokens,
             )
 
-    async def _find_served(self) -> tuple[str, Dialect]:
+    def _thinks(self, dialect: Dialect) -> Thinking:
+        return dialect.thinking if self._thinking == "auto" else self._thinking
+
+    def _thinking_fields(self, dialect: Dialect) -> Fields:
+        """The fields that switch reasoning off, and those of the user, which win."""
+        off = dialect.thinking_off if self._thinks(dialect) == "off" else {}
+        return {**off, **self._extra_body}
+
+    def _check(self, dialect: Dialect, sampling: Sampling) -> None:
+        """Say what the server cannot do of what is wanted."""
+        if sampling.top_k and not dialect.top_k and "top_k" not in self._extra_body:
+            self._warn(
+                f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; name the "
+                "server's dialect= if it takes it, or set Sampling(top_k=0)"
+            )
+        if self._thinking == "off" and not (dialect.thinking_off or self._extra_body):
+            self._warn(
+                "no means is known to switch reasoning off: pass the server's in extra_body="
+            )
+
+    def _warn(self, what: str) -> None:
+        """Log something about the server once."""
+        if what.partition(":")[0] not in self._warned:
+            self._warned.add(what.partition(":")[0])
+            logger.warning("%s: %s", self._client.shown, what)
+
+    async def _find_served(self) -> Served:
         async with self._asking:
             if self._served is None:
                 self._served = await find_served(self._client, self._model, self._dialect)
             return self._served
+
+    async def _find_writer(self, served: Served, call: Call) -> PromptWriter:
+        """What writes the prompts; with the first partial reply it is found out how."""
+        async with self._asking:
+            if self._writer is None:
+                self._writer = PromptWriter(
+                    self._client,
+                    served,
+                    self._refusals,
+                    self._template,
+                    self._thinking_fields(served.dialect),
+                )
+            if call.prompt.reply and self._writer.partial is None and not self._template:
+                self._writer.partial = await self._find_partial(served, self._writer, call.request)
+            return self._writer
+
+    async def _find_partial(
+        self, served: Served, writer: PromptWriter, request: Request
+    ) -> Partial:
+        """Ask for the end of a list once: what comes shows what became of its beginning."""
+        asked = Request(id=f"{request.id}/continues", seed=request.seed)
+        greedy = Sampling(temperature=0, top_p=1, top_k=0, stop=())
+        probe = Call(prompt=COUNTING, request=asked, sampling=greedy, max_tokens=8)
+        writer.partial = "continue"
+        try:
+            reply, _ = await self._client.run(partial(self._try, probe, served, writer))
+        finally:
+            writer.partial = None
+            request.tokens += asked.tokens
+        return judge_continuation(reply.split.text, self._refusals)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import openai
 
+from spex_agents.engines.base import Exactness
 from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.dialects import Dialect, dialect_of
 from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.errors import EngineError
 
 
-async def find_served(
-    client: Client, model: str | None, dialect: Dialect | None
-) -> tuple[str, Dialect]:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server is asked for, and how.
+
+    Attributes:
+        model: As it is named there.
+        dialect: What it speaks.
+        exactness: What a seed is worth there.
+    """
+
+    model: str
+    dialect: Dialect
+    exactness: Exactness
+
+
+async def find_served(client: Client, model: str | None, dialect: Dialect | None) -> Served:
     """The model to name and the dialect to speak; asks the server for what is not given.
 
     Raises:
@@ -22,17 +39,18 @@ async def find_served(
             not exactly one.
     """
     if model and dialect:
-        return model, dialect
+        return Served(model, dialect, dialect.exactness)
 
     async def owners(_: int) -> dict[str, object]:
         try:
-            page: Any = await client.http.models.list()
-            return {served.id: served.owned_by for served in page.data or ()}
+            found: Any = await client.http.get("/models", cast_to=object)
+            listed = found if isinstance(found, list) else found["data"] or ()
+            return {str(one["id"]): one.get("owned_by") for one in listed}
         except openai.APIStatusError as error:
             if model and error.status_code in (403, 404, 405):  # it keeps no list
                 return {}
             raise
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BrokenReply("its /models is no list of models") from error
 
     served = await client.run(owners)
@@ -40,8 +58,31 @@ async def find_served(
         if len(served) != 1:
             listed = ", ".join(served) or "none"
             raise EngineError(
-                f"{client.url} serves {len(served)} models ({listed}): pass one as model="
+                f"{client.shown} serves {len(served)} models ({listed}): pass one as model="
             )
         (model,) = served
     owner = served.get(model) or next(iter(served.values()), None)
-    return model, dialect or dialect_of(owner)
+    spoken = dialect or dialect_of(owner, client.url, model)
+    return Served(model, spoken, await _exactness(client, spoken))
+
+
+async def _exactness(client: Client, dialect: Dialect) -> Exactness:
+    """What a seed is worth: exact where the server says that no batch changes a result."""
+    if dialect.name not in ("vllm", "sglang"):
+        return dialect.exactness
+    found: Any = None
+    with suppress(openai.OpenAIError, ValueError):  # most servers do not tell
+        root = client.url.rstrip("/").removesuffix("/v1")
+        found = await client.http.get(f"{root}/server_info?config_format=json", cast_to=object)
+    return "exact" if _invariant(found) else dialect.exactness
+
+
+def _invariant(info: object) -> bool:
+    """Whether what ``/server_info`` answers says that results do not depend on the batch."""
+    if not isinstance(info, Mapping):
+        return False
+    environment = info.get("vllm_env")
+    if isinstance(environment, Mapping):
+        return bool(environment.get("VLLM_BATCH_INVARIANT"))
+    deterministic = bool(info.get("enable_deterministic_inference"))
+    return deterministic and not info.get("speculative_algorithm")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from spex_agents.errors import SettingsError
 
 Thinking: TypeAlias = Literal["auto", "off", "keep"]
 """What becomes of a model's reasoning before its reply.
@@ -16,6 +18,19 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 OPEN, CLOSE = "<think>", "</think>"
 """How models mark it in their text."""
+
+
+def check_thinking(thinking: Thinking) -> Thinking:
+    """`thinking`, if it is one.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if thinking not in get_args(Thinking):
+        raise SettingsError(
+            f"thinking={thinking!r}: must be one of {', '.join(get_args(Thinking))}"
+        )
+    return thinking
 
 
 class Split(NamedTuple):

@@ -75,7 +75,8 @@ async def stream_reply(
         patience: With the server.
         headers: Sent along.
         hang_up_at: The stream is closed as soon as one of these is in what the reply says.
-        most_tokens: It is closed, too, and the rest dropped, where the server goes on after these.
+        most_tokens: It is closed, too, and the rest dropped, where the server goes on after these,
+            reasoning not counted.
         heard: Called with the headers of the answer.
 
     Raises:
@@ -102,7 +103,8 @@ async def stream_reply(
                 seen, text, logprobs = reply.tokens, reply.text, len(reply.logprobs)
                 _raise_sent(chunk, stream.response)
                 reply.read(chunk)
-                if most_tokens and reply.tokens > most_tokens and not reply.finish:
+                over = most_tokens and reply.tokens - reply.reasoning_tokens > most_tokens
+                if over and not reply.finish:
                     reply.text, reply.finish = text, "length"
                     del reply.logprobs[logprobs:]
                 request.tokens = before + reply.tokens
@@ -114,7 +116,7 @@ async def stream_reply(
                     waiting.deadline = now() + patience.between
                 if hang_up_at and cut(reply.split.text.lstrip("\n"), hang_up_at)[1]:
                     return reply
-                if most_tokens and reply.finish == "length" and reply.tokens > most_tokens:
+                if over:
                     break
         except (openai.APIError, EngineError):
             raise

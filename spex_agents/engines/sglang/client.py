@@ -241,6 +241,22 @@ class SGLangClient:
 
         return await self._client.run(attempt)
 
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`; empty where the server does not tell."""
+        turn = str(next(self._turns))
+
+        async def attempt(number: int) -> str:
+            url = await self._own_url("/detokenize", turn, number)
+            try:
+                found = await self._http.post(url, {"tokens": list(tokens)})
+            except openai.APIStatusError as error:
+                if is_transient(error):
+                    raise
+                return ""
+            return str(found.get("text") or "")
+
+        return await self._client.run(attempt)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -11,12 +11,16 @@ import openai
 from spex_agents.engines.base import Features, Load, Request
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.openai.client import QuietOpenAI
-from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields, prompt_fields
+from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
 from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.fields import Call
+from spex_agents.engines.openai.models import Served
+from spex_agents.engines.openai.reasoning import CLOSE, Thinking
 from spex_agents.engines.openai.reply import Reply
+from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.sglang.client import SGLangClient, id_of
-from spex_agents.engines.sglang.prompts import PromptReader
+from spex_agents.engines.sglang.prompts import PromptReader, messages_of
 from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
 from spex_agents.engines.sglang.workers import GenerateReply, generate_fields, read_workers
 
@@ -39,6 +43,8 @@ class SGLangEngine(OpenAIEngine):
         api_key: Sent as the bearer token.
         reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
         template: Writes the prompt in place of the model's own: `chatml`, or one of yours.
+        thinking: What becomes of a model's reasoning: "off" ("auto" here), or "keep".
+        thinking_tokens: Of reasoning, beyond a thought's own cap.
         extra_body: Further fields of every ``/generate`` for a thought.
         workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
@@ -65,7 +71,9 @@ class SGLangEngine(OpenAIEngine):
         model: str | None = None,
         api_key: str | None = None,
         reward_url: str | None = None,
-        template: Callable[[Prompt], str] | None = None,
+        template: Template | str | None = None,
+        thinking: Thinking = "auto",
+        thinking_tokens: int = 4096,
         extra_body: Mapping[str, object] | None = None,
         workers: Sequence[str] | None = None,
         max_concurrency: int | None = None,
@@ -82,6 +90,8 @@ class SGLangEngine(OpenAIEngine):
             api_key=api_key,
             dialect=SGLANG,
             template=template,
+            thinking=thinking,
+            thinking_tokens=thinking_tokens,
             extra_body=extra_body,
             priorities=(DEMANDED, SPECULATIVE),
             max_concurrency=max_concurrency,
@@ -144,9 +154,15 @@ class SGLangEngine(OpenAIEngine):
             EngineError: No answer came after all tries, or a label is not one token.
         """
         async with self._gate.place(request):
-            await self.server.info()
-            fields = prompt_fields(SGLANG, prompt, self._template)
-            tokens = await self._reader.tokens_of(fields)
+            served = await self._find_served()
+            extra = self._thinking_fields(served.dialect)
+            if self._template:
+                fields: Fields = {"prompt": self._template(prompt)}
+            else:
+                fields = {**messages_of(prompt), **extra}
+            tokens, opened = await self._reader.prompt_tokens(fields, prompt)
+            if opened:
+                tokens = [*tokens, *await self._reader.tokens_after(f"\n{CLOSE}\n\n")]
             return await self._reader.next_token(tokens, labels, request)
 
     async def promote(self, request: Request) -> None:
@@ -173,27 +189,31 @@ class SGLangEngine(OpenAIEngine):
         await self.server.aclose()
         await self.reward_server.aclose()
 
-    def _id_of(self, request: Request, number: int) -> str:
-        return id_of(request, number)
-
-    async def _find_served(self) -> tuple[str, Dialect]:
+    async def _find_served(self) -> Served:
         await self.server.info()
         return await super()._find_served()
 
-    async def _try(
-        self, fields: Fields, request: Request, dialect: Dialect, stop: Sequence[str], number: int
+    async def _send(
+        self, call: Call, dialect: Dialect, fields: Fields, reply: Reply, number: int
     ) -> Reply:
-        prompt = await self._reader.tokens_of(fields)
-        body = {**generate_fields(fields, prompt), **self._extra_body}
+        extra = self._thinking_fields(dialect)
+        own = {key: value for key, value in extra.items() if key != "chat_template_kwargs"}
+        prompt, opened = await self._reader.prompt_tokens({**fields, **extra}, call.prompt)
+        generated = GenerateReply(opened=opened)
         send = partial(
             self.server.stream,
-            body,
-            GenerateReply(),
-            request,
+            {**generate_fields(fields, prompt), **own},
+            generated,
+            call.request,
             number,
-            most_tokens=int(str(fields["max_tokens"])),
+            hang_up_at=call.sampling.stop if call.own_stops else (),
+            most_tokens=call.max_tokens,
         )
-        return await self.server.abortable(request, id_of(request, number), send)
+        rid = id_of(call.request, number)
+        await self.server.abortable(call.request, rid, send)
+        if generated.finish is None:  # read no further: its socket alone tells that too late
+            await self.server.send("abort", rid)
+        return generated
 
 
 def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.openai.dialects import SGLANG, prompt_fields
+from spex_agents.engines.openai.dialects import Fields
+from spex_agents.engines.openai.reasoning import OPEN
+from spex_agents.engines.openai.templates import with_reasoning
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.errors import EngineError
+
+HEADS = 64
+"""Conversations whose token ids are remembered: those of the searches that run."""
+
+
+def messages_of(prompt: Prompt) -> Fields:
+    """The turns of a prompt as a chat has them, without the reply."""
+    return {"messages": [{"role": turn.role, "content": turn.content} for turn in prompt.messages]}
 
 
 class PromptReader:
@@ -22,6 +33,8 @@ class PromptReader:
     def __init__(self, server: SGLangClient) -> None:
         self._server = server
         self._labels: dict[str, int] = {}
+        self._heads: dict[str, tuple[list[int], bool]] = {}
+        self._ends: dict[tuple[int, ...], bool] = {}
 
     async def tokens(self, prompt: str | list[str] | Prompt) -> list[int]:
         """The token ids of a text, or of a conversation in the model's own chat template.
@@ -34,14 +47,42 @@ class PromptReader:
             return [*await self.tokens(prompt[0]), *(token for ids in later for token in ids)]
         if isinstance(prompt, str):
             return await self._server.tokenize({"prompt": prompt})
-        return await self.tokens_of(prompt_fields(SGLANG, prompt, None))
+        return (await self.prompt_tokens(messages_of(prompt), prompt))[0]
 
-    async def tokens_of(self, fields: Mapping[str, object]) -> list[int]:
-        """The token ids of the prompt of a completion or of a chat completion."""
-        if "prompt" in fields:
-            return await self.tokens(str(fields["prompt"]))
-        known = ("messages", "continue_final_message", "chat_template_kwargs")
-        return await self._server.tokenize({key: fields[key] for key in known if key in fields})
+    async def prompt_tokens(
+        self, fields: Mapping[str, object], prompt: Prompt
+    ) -> tuple[list[int], bool]:
+        """The token ids of a completion's prompt, or of a chat's with its partial reply after it.
+
+        The second is whether they end within a block of reasoning.
+        """
+        if (written := fields.get("prompt")) is not None:
+            text = str(written)
+            return await self.tokens(text), text.rstrip().endswith(OPEN)
+        head = messages_of(prompt)
+        if kwargs := fields.get("chat_template_kwargs"):
+            head["chat_template_kwargs"] = kwargs
+        tokens, opened = await self._begun(head)
+        if not prompt.reply:
+            return list(tokens), opened
+        return [*tokens, *await self.tokens_after(with_reasoning(prompt, opened=opened))], False
+
+    async def tokens_after(self, text: str) -> list[int]:
+        """The token ids of a text that goes on with another."""
+        return await self._server.tokenize({"prompt": text, "add_special_tokens": False})
+
+    async def _begun(self, head: Mapping[str, object]) -> tuple[list[int], bool]:
+        """A conversation up to the reply, and whether that begins within a block of reasoning."""
+        key = json.dumps(head)
+        if key not in self._heads:
+            tokens = await self._server.tokenize(head)
+            end = tuple(tokens[-4:])
+            if end not in self._ends:
+                self._ends[end] = (await self._server.detokenize(end)).rstrip().endswith(OPEN)
+            if len(self._heads) >= HEADS:
+                del self._heads[next(iter(self._heads))]
+            self._heads[key] = tokens, self._ends[end]
+        return self._heads[key]
 
     async def label(self, text: str) -> int:
         """The id of a label that is one token.

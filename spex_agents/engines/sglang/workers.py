@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 import openai
 
-from spex_agents.engines.openai.dialects import Fields
+from spex_agents.engines.openai.dialects import SGLANG, Fields
 from spex_agents.engines.openai.reply import Reply, TokenLogprob
 from spex_agents.engines.openai.stream import BrokenReply, is_transient
 
@@ -150,7 +150,7 @@ def _is_loopback(host: str) -> bool:
 def generate_fields(fields: Mapping[str, object], prompt: Sequence[int]) -> Fields:
     """A completion's fields as those of ``/generate``, its prompt as token ids."""
     sampling = {key: fields[key] for key in SAMPLING if key in fields}
-    sampling |= {"max_new_tokens": fields["max_tokens"], "sampling_seed": fields["seed"]}
+    sampling |= {"max_new_tokens": fields[SGLANG.cap], "sampling_seed": fields["seed"]}
     body: Fields = {"sampling_params": sampling, "input_ids": list(prompt)}
     if fields.get("logprobs"):
         body |= {"return_logprob": True, "return_text_in_logprobs": True}

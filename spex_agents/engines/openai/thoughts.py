@@ -1,0 +1,78 @@
+"""The thought that a reply is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.calls.cut import cut, tokens_of_step, without_lead
+from spex_agents.engines.openai.reasoning import split_reasoning
+from spex_agents.engines.openai.reply import Reply, TokenLogprob
+from spex_agents.errors import EngineError
+from spex_agents.search.tree import Finish, Thought
+
+
+def thought_of(reply: Reply, sampling: Sampling, *, asked: bool, url: str) -> Thought:
+    """What `reply` says, up to the first delimiter, and what it was reasoned from.
+
+    Args:
+        reply: To its end.
+        sampling: What was asked for.
+        asked: For one step: its end is a step's, and only an empty one ends the path.
+        url: Of the server, for messages.
+
+    Raises:
+        EngineError: It has no log-probabilities though asked.
+    """
+    split = reply.split
+    text, at_delimiter = cut(without_lead(split.text, sampling.stop), sampling.stop)
+    logprobs = None
+    if sampling.logprobs:
+        if split.text and not reply.logprobs:
+            raise EngineError(
+                f"{url} sent no log-probabilities though asked: let the server return them, or "
+                "set Sampling(logprobs=False) and a reward without them"
+            )
+        step = said_tokens(reply, sampling.stop)
+        logprobs = tuple(entry.logprob for entry in step if entry.logprob is not None)
+    finish: Finish = "stop"
+    if at_delimiter:
+        finish = "step"
+    elif not split.text and (split.reasoning or reply.reasoning_tokens):
+        finish = "reasoning"
+    elif reply.finish == "length":
+        finish = "length"
+    elif asked and text.strip():
+        finish = "step"
+    return Thought(
+        text=text,
+        tokens=reply.tokens,
+        finish=finish,
+        ends=finish in ("stop", "reasoning"),
+        logprobs=logprobs,
+        reasoning=split.reasoning,
+        reasoning_tokens=reply.reasoning_tokens,
+    )
+
+
+def ended_in_lead(reply: Reply, stop: Sequence[str]) -> bool:
+    """Whether a stop string has ended the reply before it said anything.
+
+    A server that takes the last line end from a partial reply sees the model write it anew.
+    """
+    text = reply.split.text
+    return bool(text) and not without_lead(text, stop)
+
+
+def said_tokens(reply: Reply, stop: Sequence[str] = ()) -> list[TokenLogprob]:
+    """The tokens of the step, after reasoning and with the one that completes its delimiter."""
+    whole = "".join(entry.token for entry in reply.logprobs)
+    said = without_lead(split_reasoning(whole, opened=reply.opened).text, stop)
+    start, at = len(whole) - len(said), 0
+    step, texts = [], []
+    for entry in reply.logprobs:
+        at += len(entry.token)
+        if at > start or not entry.token:
+            step.append(entry)
+            texts.append(entry.token[-(at - start) :] if at > start else "")
+    return step[: tokens_of_step(texts, stop)]
