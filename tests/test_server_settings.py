@@ -20,6 +20,7 @@ from spex_agents.server.launch.command_lines import (
     static_fraction,
 )
 from spex_agents.server.launch.settings import Serving, choose_port, shares
+from spex_agents.server.switch import VARIABLE, is_on
 
 on_cpu = pytest.mark.skipif(has_cuda(), reason="tells what happens without a GPU")
 
@@ -40,6 +41,8 @@ def test_servers_take_priorities() -> None:
     argv = command("owner/name", host="127.0.0.1", port=1, share=0.5)
     assert "--enable-priority-scheduling" in argv
     assert value_of(argv, "--radix-eviction-policy") == "priority"
+    assert value_of(argv, "--retraction-policy") == "priority"
+    assert value_of(argv, "--default-priority-value") == "0"
     assert value_of(argv, "--model-path") == "owner/name"
 
 
@@ -67,19 +70,31 @@ def test_the_environment_of_the_user_wins() -> None:
     assert found["PYTHONPATH"] == f"{STAND_IN}{os.pathsep}/mine"
 
 
-def plugins(*, plugin: bool) -> list[str]:
-    return environment(plugin=plugin)["SGLANG_PLUGINS"].split(",")
+def plugins(variable: str, *, plugin: bool) -> list[str]:
+    return environment(plugin=plugin)[variable].split(",")
 
 
 def test_the_plugin_is_named_beside_those_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SGLANG_PLUGINS", "mine")
-    assert plugins(plugin=True)[:2] == ["mine", "spex"]
-    assert "spex" not in plugins(plugin=False)
+    assert plugins("SGLANG_PLUGINS", plugin=True)[:2] == ["mine", "spex"]
+    assert "spex" not in plugins("SGLANG_PLUGINS", plugin=False)
+
+
+def test_a_user_who_names_no_plugins_keeps_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SGLANG_PLUGINS", raising=False)
+    assert "SGLANG_PLUGINS" not in environment(plugin=True)
+
+
+def test_the_plugin_is_switched_on_for_the_servers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert not is_on("spex")
+    assert "spex" in plugins(VARIABLE, plugin=True)
+    assert "spex" not in plugins(VARIABLE, plugin=False)
 
 
 @on_cpu
 def test_a_cpu_is_made_faster() -> None:
-    assert "spex-cpu" in plugins(plugin=False)
+    assert "spex-cpu" in plugins(VARIABLE, plugin=False)
 
 
 def test_memory_is_split_by_the_size_of_the_weights(tmp_path: Path) -> None:

@@ -1,39 +1,52 @@
-"""Every hook's target, in the SGLang that is installed; and what happens if one has moved."""
+"""The plugin's hooks in the SGLang that is installed, and what other releases would lose."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
+
+import pytest
 
 from spex_agents.server.cpu.device import cpu_environment
+from spex_agents.server.plugin.expectations import FEATURES, faults
 from spex_agents.server.plugin.hooks import HOOKS, KNOWN_VERSIONS
+from spex_agents.server.switch import VARIABLE
 
-FIND = """
-import sglang.srt.managers.scheduler
-from spex_agents.server.plugin import hooks as plugin
-print([hook.target for hook in plugin.HOOKS if plugin._moved(hook.target)])
-"""
-
-MOVE = """
-import logging
-from dataclasses import replace
+REGISTER = """
+import logging, sys
 logging.basicConfig(format="%(message)s")
-import sglang.srt.managers.scheduler
-from spex_agents.server.plugin import hooks as plugin
-moved = replace(plugin.HOOKS[3], target=plugin.HOOKS[3].target + "_moved")
-plugin.HOOKS = (*plugin.HOOKS[:3], moved, *plugin.HOOKS[4:])
-plugin.register()
-print(plugin._features())
+SCHEDULER
+from sglang.srt.plugins.hook_registry import HookRegistry
+from spex_agents.server.plugin import hooks
+CHANGE
+hooks.register()
+print(hooks._features(), len(HookRegistry._hooks))
 """
 
+REAL = "import sglang.srt.managers.scheduler"
+PRETENDED = "sys.modules['sglang.srt.managers.scheduler'] = None"  # which takes no half minute
 
-def run(code: str) -> tuple[str, str]:
+LOST = {
+    "0.5.23": set(),
+    "0.5.22": set(),
+    "0.5.21": {"seeds", "counters"},
+    "0.5.20": {"seeds", "counters"},
+    "0.5.19": {"seeds", "counters"},
+    "0.5.18": set(FEATURES),
+}
+"""The last six releases, and what the table says cannot be had on each."""
+
+
+def run(change: str = "", scheduler: str = PRETENDED, *, on: bool = True) -> tuple[str, str]:
+    code = REGISTER.replace("CHANGE", change).replace("SCHEDULER", scheduler)
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
-        env=cpu_environment(os.environ),
+        env={**cpu_environment(os.environ), VARIABLE: "spex" if on else ""},
         capture_output=True,
         text=True,
     )
@@ -41,14 +54,57 @@ def run(code: str) -> tuple[str, str]:
     return done.stdout.strip().splitlines()[-1], done.stderr
 
 
-def test_every_target_is_where_the_known_versions_have_it() -> None:
+def test_all_is_hooked_in_the_version_that_is_installed() -> None:
     assert version("sglang") in KNOWN_VERSIONS
-    assert len(HOOKS) == 8
-    assert run(FIND)[0] == "[]"
+    resolve = "import pkgutil; [pkgutil.resolve_name(hook.target) for hook in hooks.HOOKS]"
+    assert run(resolve, REAL)[0] == f"{list(FEATURES)} {len(HOOKS)}"
 
 
-def test_a_hook_whose_target_has_moved_is_left_out_and_named() -> None:
-    features, log = run(MOVE)
-    assert features == "['abort', 'promotion', 'seeds', 'counters']"
-    assert "get_new_batch_prefill_moved" in log
-    assert "lost: admission" in log
+def test_a_server_of_somebody_else_is_left_as_it_is() -> None:
+    assert run(on=False)[0] == "[] 0"
+
+
+def test_a_version_that_is_not_known_is_refused_in_one_line() -> None:
+    found, log = run("hooks.version = lambda name: '9.9.9'")
+    assert found == "[] 0"
+    (line,) = [line for line in log.splitlines() if "SPEX" in line]
+    assert "not 9.9.9; lost: admission, abort, promotion, seeds, counters" in line
+
+
+def test_a_feature_of_which_something_is_missing_is_not_hooked_at_all() -> None:
+    change = "source = hooks._source; hooks._source = lambda file: "
+    change += "None if 'sampler' in file else source(file)"
+    found, log = run(change)
+    assert found == f"{[name for name in FEATURES if name != 'seeds']} {len(HOOKS) - 2}"
+    assert "lost: seeds (layers/sampler.py is gone)" in log
+
+
+@pytest.mark.parametrize("release", LOST)
+def test_what_a_release_would_lose_is_known(release: str, tmp_path: Path) -> None:
+    """Its wheel is downloaded, not installed, and its source read."""
+    pip = [sys.executable, "-m", "pip"] if _has_pip() else ["python3", "-m", "pip"]
+    done = subprocess.run(
+        [*pip, "download", "--quiet", "--no-deps", "--python-version", "3.11",
+         "--only-binary=:all:", "--dest", str(tmp_path), f"sglang=={release}"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        names = set(files.namelist())
+
+        def source(file: str) -> str | None:
+            name = f"sglang/srt/{file}"
+            return files.read(name).decode() if name in names else None
+
+        assert faults(source).keys() == LOST[release]
+    assert (release in KNOWN_VERSIONS) == (not LOST[release])
+
+
+def _has_pip() -> bool:
+    return (
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--version"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )

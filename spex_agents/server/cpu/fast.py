@@ -15,7 +15,12 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from spex_agents.server.switch import is_on
+
 logger = logging.getLogger(__name__)
+
+PLUGIN = "spex-cpu"
+"""Its name: of the entry point, and on the switch."""
 
 PACKED_FOR = 8
 """Rows the layout of the weights is chosen for; it serves more and fewer well."""
@@ -25,6 +30,8 @@ _ATTENTION = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBa
 
 def register() -> None:
     """Hook into this process; SGLang calls it through the entry point ``sglang.srt.plugins``."""
+    if not is_on(PLUGIN):
+        return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType  # noqa: PLC0415
 
     for target, hook in HOOKS.items():

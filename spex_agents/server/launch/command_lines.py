@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
-from importlib.metadata import entry_points
 from pathlib import Path
 
+from spex_agents.engines.sglang.protocol import DEMANDED
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import (
     CPU_FLAGS,
@@ -19,15 +19,17 @@ from spex_agents.server.cpu.device import (
 )
 from spex_agents.server.launch.settings import choose_port, weight_bytes
 from spex_agents.server.launch.worker import LAUNCHER
+from spex_agents.server.switch import VARIABLE
 
 PLUGIN = "spex"
 CPU_PLUGIN = "spex-cpu"
-PLUGINS = "sglang.srt.plugins"
 PROGRAM = (sys.executable, "-m", "spex_agents.server.launch.worker")
 
 FLAGS: Mapping[str, str | None] = {
     "--enable-priority-scheduling": None,
+    "--default-priority-value": str(DEMANDED),
     "--radix-eviction-policy": "priority",
+    "--retraction-policy": "priority",
     "--enable-metrics": None,
 }
 """Given to every server unless the user gives them otherwise."""
@@ -127,11 +129,10 @@ def _unless_given(defaults: Mapping[str, str | None], given: Set[str]) -> Iterat
 def environment(*, plugin: bool) -> dict[str, str]:
     """Of the servers: this process's, and what the device and the plugin ask for."""
     found = dict(os.environ) if has_cuda() else cpu_environment(os.environ)
-    named = found.get("SGLANG_PLUGINS") or ",".join(
-        sorted(point.name for point in entry_points(group=PLUGINS))
-    )
-    names = [name for name in named.split(",") if name not in ("", PLUGIN, CPU_PLUGIN)]
-    names += [PLUGIN] * plugin + [CPU_PLUGIN] * (not has_cuda())
-    found["SGLANG_PLUGINS"] = ",".join(names) or "none"  # an empty list would load them all
+    ours = [PLUGIN] * plugin + [CPU_PLUGIN] * (not has_cuda())
+    found[VARIABLE] = ",".join(ours)
+    if named := found.get("SGLANG_PLUGINS"):  # unset or empty, it loads all that are installed
+        others = [name for name in named.split(",") if name not in (PLUGIN, CPU_PLUGIN)]
+        found["SGLANG_PLUGINS"] = ",".join([*others, *ours])
     found[LAUNCHER] = str(os.getpid())
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import device_memory, has_cuda
-from spex_agents.server.launch.command_lines import PLUGIN, PLUGINS, environment
+from spex_agents.server.launch.command_lines import PLUGIN, environment
 from spex_agents.server.launch.settings import INSTALL, check_model, choose_port, weight_bytes
 
 GIB = 2**30
@@ -91,7 +91,7 @@ def _loads() -> Check:
 
 
 def _plugin() -> Check:
-    points = [point for point in entry_points(group=PLUGINS) if point.name == PLUGIN]
+    points = [point for point in entry_points(group="sglang.srt.plugins") if point.name == PLUGIN]
     if not points:
         found, remedy = "spex-agents is not installed with it", "pip install spex-agents once more"
         return Check(name="plugin", ok=False, found=found, remedy=remedy)

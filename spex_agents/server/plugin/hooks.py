@@ -1,34 +1,44 @@
 """SPEX scheduling inside SGLang: its plugin, which SGLang loads in each of its processes.
 
-Every hook stands alone. One whose target has moved in another version is left out with a warning
-that names what is lost, and the server works as if that part did not exist. ``SGLANG_PLUGINS=none``
-leaves the plugin out; ``SPEX_RIDGE`` and ``SPEX_SLOWDOWN`` set admission.
+It does nothing unless it is switched on (``SPEX_PLUGINS=spex``, which `spex serve` sets). A feature
+is hooked as a whole or not at all: where this SGLang's source is not what `expectations` has, one
+line names what is lost, and the server works as if that part did not exist. ``SPEX_RIDGE`` and
+``SPEX_SLOWDOWN`` set admission.
 """
 
 from __future__ import annotations
 
 import logging
-import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from spex_agents.engines.sglang import protocol as messages
 from spex_agents.engines.sglang.protocol import DEMANDED
+from spex_agents.server.plugin.expectations import (
+    ABORT,
+    ADMISSION,
+    COUNTERS,
+    FEATURES,
+    PROMOTION,
+    SEEDS,
+    faults,
+)
+from spex_agents.server.plugin.guard import Guard
 from spex_agents.server.plugin.scheduling import scheduling_of
+from spex_agents.server.switch import is_on
 
 logger = logging.getLogger(__name__)
 
-KNOWN_VERSIONS = ("0.5.23",)
-"""Versions of SGLang on which every hook was tested."""
+PLUGIN = "spex"
+"""Its name: of the entry point, and on the switch."""
 
-ADMISSION = "admission"
-ABORT = "abort"
-PROMOTION = "promotion"
-SEEDS = "seeds"
-COUNTERS = "counters"
+KNOWN_VERSIONS = ("0.5.22", "0.5.23")
+"""Versions of SGLang whose source is what `expectations` has; the last one runs all tests."""
 
 _FRONT = "sglang.srt.managers.tokenizer_manager"
 _SCHEDULER = "sglang.srt.managers.scheduler"
@@ -45,7 +55,7 @@ class Hook:
     Attributes:
         process: The module of the process that needs it.
         target: Dotted path of what is hooked.
-        kind: "before", "after" or "around", as SGLang's `HookType` has it.
+        kind: "after" or "around", as SGLang's `HookType` has it.
         function: The hook.
         gives: The features that need it.
     """
@@ -127,7 +137,11 @@ def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) ->
 def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
     scheduler = controller.scheduler
     features = _features(drafts=not scheduler.spec_algorithm.is_none())
-    result.internal_state["spex"] = {"features": features, **scheduling_of(scheduler).describe()}
+    result.internal_state["spex"] = {
+        "features": features,
+        "failures": guard.failures,
+        **scheduling_of(scheduler).describe(),
+    }
     return result
 
 
@@ -186,51 +200,54 @@ HOOKS = (
     Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", _sample, (SEEDS,)),
 )  # fmt: skip
 
-_missing: dict[str, tuple[str, ...]] = {}
+guard = Guard(set())
 
 
 def register() -> None:
     """Hook into this process; SGLang calls it through the entry point ``sglang.srt.plugins``."""
+    if not is_on(PLUGIN):
+        return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType  # noqa: PLC0415
 
-    running = version("sglang")
-    if running not in KNOWN_VERSIONS:
-        logger.warning(
-            "SPEX was tested on SGLang %s, not on %s", ", ".join(KNOWN_VERSIONS), running
-        )
-    _missing.clear()
     scheduler = _SCHEDULER in sys.modules
     if not scheduler and _DETOKENIZER in sys.modules:
         return
+    guard.features = _whole(version("sglang"))
     for hook in HOOKS:
-        if hook.process == _SCHEDULER and not scheduler:
-            continue
-        if reason := _moved(hook.target):
-            _missing[hook.target] = hook.gives
-            logger.warning(
-                "SPEX cannot hook %s of SGLang %s (%s); lost: %s",
-                hook.target, running, reason, ", ".join(hook.gives),
-            )  # fmt: skip
-        else:
-            HookRegistry.register(hook.target, hook.function, HookType(hook.kind))
+        if guard.features & set(hook.gives) and (scheduler or hook.process != _SCHEDULER):
+            function = getattr(guard, hook.kind)(hook.gives, hook.function)
+            HookRegistry.register(hook.target, function, HookType(hook.kind))
+
+
+def _whole(running: str) -> set[str]:
+    """The features that can be hooked; what is lost is told in one line."""
+    if running not in KNOWN_VERSIONS:
+        known = ", ".join(KNOWN_VERSIONS)
+        logger.warning(
+            "SPEX knows SGLang %s, not %s; lost: %s", known, running, ", ".join(FEATURES)
+        )
+        return set()
+    missing = faults(_source)
+    if missing:
+        lost = "; ".join(f"{feature} ({reason})" for feature, reason in missing.items())
+        logger.warning("SPEX cannot hook all of SGLang %s; lost: %s", running, lost)
+    return set(FEATURES) - missing.keys()
+
+
+def _source(file: str) -> str | None:
+    """The text of a file of the SGLang that is installed, without importing it."""
+    if (spec := find_spec("sglang")) is None:
+        return None
+    for place in spec.submodule_search_locations or ():
+        if (found := Path(place, "srt", file)).is_file():
+            return found.read_text(encoding="utf-8")
+    return None
 
 
 def _features(*, drafts: bool = False) -> list[str]:
-    """What works here: the features none of whose hooks is missing.
+    """What works here.
 
     With `drafts`, token-level speculation, SGLang draws tokens where it verifies them, by random
     numbers of its own: seeds do not hold.
     """
-    lost = {feature for gives in _missing.values() for feature in gives} | (
-        {SEEDS} if drafts else set()
-    )
-    return [name for name in (ADMISSION, ABORT, PROMOTION, SEEDS, COUNTERS) if name not in lost]
-
-
-def _moved(target: str) -> str | None:
-    """Why `target` cannot be hooked; None if it can."""
-    try:
-        found = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        return str(error)
-    return None if callable(found) else "it is no function"
+    return [name for name in FEATURES if name in guard.features and not (drafts and name == SEEDS)]
