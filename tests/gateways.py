@@ -20,7 +20,7 @@ from spex_agents.engines.base import Engine
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.server.gateway.access import Parts
 from spex_agents.server.gateway.app import create_gateway
-from spex_agents.server.gateway.keys import KeyFile
+from spex_agents.server.gateway.keys import KeyStore
 from spex_agents.server.gateway.serve import Server, listen
 from spex_agents.server.gateway.settings import Agent, Hosting
 
@@ -69,8 +69,8 @@ class Running:
 async def gateway(
     *,
     speed: float = 300,
-    keys: KeyFile | None = None,
-    database: str = ":memory:",
+    keys: KeyStore | None = None,
+    database: str | None = None,
     engine: SimulatedEngine | None = None,
     more: Mapping[str, Engine] | None = None,
     agents: Mapping[str, Agent] | None = None,
@@ -83,8 +83,8 @@ async def gateway(
     app = create_gateway(
         {"spex": engine, **(more or {})},
         agents=agents,
-        keys=keys,
-        database=database,
+        require_keys=keys is not None,
+        database=database or (":memory:" if keys is None else keys.database),
         hosting=settings,
     )
     if not served:

@@ -457,23 +457,3 @@ async def test_watching_does_not_keep_a_search_running_and_pings_are_sent() -> N
         await running.idle()
         assert (await http.get(begun)).status_code == 404
         assert (await http.get("/v1/searches")).json()["data"] == []
-
-
-async def test_health_and_readiness() -> None:
-    class Unreachable(SimulatedEngine):
-        async def load(self) -> Any:
-            raise EngineError("nobody there")
-
-    async with gateway(served=False) as running, running.http() as http:
-        assert (await http.get("/healthz")).json() == {"status": "ok", "reasons": []}
-        assert (await http.get("/readyz")).status_code == 200
-        running.parts.searches.runs.draining = True
-        assert (await http.get("/readyz")).json()["reasons"] == ["draining"]
-        refused = await http.post("/v1/chat/completions", json=ASKED)
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "6")
-    async with (
-        gateway(served=False, more={"far": Unreachable()}) as running,
-        running.http() as http,
-    ):
-        unready = await http.get("/readyz")
-        assert (unready.status_code, unready.json()["reasons"]) == (503, ["far: EngineError"])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from spex_agents.server.gateway import offences
 from spex_agents.server.gateway.bodies import MOST_DEPTH, MOST_ITEMS, check_structure
 from spex_agents.server.gateway.errors import ApiError
-from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.offences import Offences
 
 PATH = "/v1/chat/completions"
@@ -26,11 +26,11 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "keys.json")
+def keys(tmp_path: Path) -> KeyStore:
+    return KeyStore(str(tmp_path / "gateway.sqlite"))
 
 
-async def test_the_key_goes_before_the_body(keys: KeyFile) -> None:
+async def test_the_key_goes_before_the_body(keys: KeyStore) -> None:
     secret = keys.create(Key(name="tutors"))
     async with gateway(served=False, keys=keys, body_bytes=5000) as running:
         bodies = (b"{bad", b"x" * 6000, b"[" * 3000, b"")
@@ -42,7 +42,7 @@ async def test_the_key_goes_before_the_body(keys: KeyFile) -> None:
             assert [answer.status_code for answer in told] == [400, 413, 400, 400]
 
 
-async def test_without_a_key_the_body_is_not_even_received(keys: KeyFile) -> None:
+async def test_without_a_key_the_body_is_not_even_received(keys: KeyStore) -> None:
     keys.create(Key(name="tutors"))
     async with gateway(keys=keys) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", _port(running.url))
@@ -144,7 +144,7 @@ def test_refusals_are_counted_by_address_and_by_the_network_of_ipv6() -> None:
 
 
 @pytest.mark.slow
-async def test_a_hundred_bad_clients_do_not_slow_a_good_one(keys: KeyFile) -> None:
+async def test_a_hundred_bad_clients_do_not_slow_a_good_one(keys: KeyStore) -> None:
     """The median latency of a good client's searches, alone and beside them."""
     secret = keys.create(Key(name="good"))
     refused = 0

@@ -6,6 +6,9 @@ import asyncio
 import json
 import logging
 import re
+import time
+from asyncio import to_thread
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +23,28 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway import searches
+from spex_agents.server.gateway import keyring, searches
 from spex_agents.server.gateway.database import open_database
-from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.server.gateway.keys import Key, KeyStore, sha256_of
 from spex_agents.server.gateway.logs import JsonLines
-from spex_agents.server.gateway.quotas import Charge, Quotas
 
 PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "keys.json")
+def keys(tmp_path: Path) -> KeyStore:
+    return KeyStore(str(tmp_path / "gateway.sqlite"))
 
 
-async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyFile) -> None:
+async def answers(client: openai.AsyncOpenAI) -> bool:
+    try:
+        await client.models.list()
+    except openai.AuthenticationError:
+        return False
+    return True
+
+
+async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyStore) -> None:
     secret = keys.create(Key(name="tutors"))
     async with gateway(keys=keys) as running:
         for wrong in (None, "sk-spex-wrong", secret[:-1], secret.upper()):
@@ -52,12 +62,15 @@ async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyFile) -> None:
             await client.chat.completions.create(
                 model="spex/rebase-4", messages=QUESTION, extra_body={"spex": SMALL}
             )
-            keys.revoke("tutors")
+            await to_thread(keys.revoke, "tutors")
+            async with asyncio.timeout(10):
+                while await answers(client):
+                    pass
             with pytest.raises(openai.AuthenticationError):
                 await client.models.list()
 
 
-async def test_searches_are_their_keys_own(keys: KeyFile) -> None:
+async def test_searches_are_their_keys_own(keys: KeyStore) -> None:
     one, other = keys.create(Key(name="one")), keys.create(Key(name="other"))
     async with gateway(served=False, keys=keys) as running, running.http(one) as http:
         same = {"Idempotency-Key": "1"}
@@ -72,9 +85,10 @@ async def test_searches_are_their_keys_own(keys: KeyFile) -> None:
 
 
 async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
-    keys: KeyFile, monkeypatch: pytest.MonkeyPatch
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(searches, "REVOKE_SECONDS", 0.05)
+    monkeypatch.setattr(keyring, "READ_SECONDS", 0.05)
     secret, other = (keys.create(Key(name=name)) for name in ("tutors", "other"))
     async with (
         gateway(keys=keys, speed=2) as running,
@@ -88,7 +102,7 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
             lines = answer.aiter_lines()
             while "reasoning_content" not in await anext(lines):
                 pass
-            keys.revoke("tutors")
+            await to_thread(keys.revoke, "tutors")
             rest = [line async for line in lines if line.startswith("data: ")]
         assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "key_revoked"
         async with asyncio.timeout(20):
@@ -97,7 +111,8 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
         assert (await http.get(path)).status_code == 401
         assert (await more.get(stays)).json()["state"] == "running"
         # What it has cost is kept; a new key of that name may go on with it.
-        http.headers["Authorization"] = f"Bearer {keys.create(Key(name='tutors'))}"
+        new = await to_thread(keys.create, Key(name="tutors"))
+        http.headers["Authorization"] = f"Bearer {new}"
         ended = (await http.get(path)).json()
         assert (ended["state"], ended["error"]["code"]) == ("failed", "key_revoked")
         assert ended["ledger"]["useful_tokens"] > 0 < ended["ledger"]["aborts"]
@@ -110,7 +125,7 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
 
 
 async def test_a_search_whose_key_was_taken_away_does_not_go_on_after_a_restart(
-    keys: KeyFile, tmp_path: Path
+    keys: KeyStore, tmp_path: Path
 ) -> None:
     database = str(tmp_path / "gateway.sqlite")
     secrets = {name: keys.create(Key(name=name)) for name in ("tutors", "other")}
@@ -132,65 +147,95 @@ async def test_a_search_whose_key_was_taken_away_does_not_go_on_after_a_restart(
     assert found["ledger"]["decoded_tokens"] > 0
 
 
-async def test_a_file_of_keys_that_is_broken_meanwhile_lets_nobody_in_and_ends_nothing(
-    keys: KeyFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(searches, "REVOKE_SECONDS", 0.01)
-    secret = keys.create(Key(name="tutors"))
-    async with (
-        gateway(served=False, keys=keys, speed=1) as running,
-        running.http(secret) as http,
-    ):
-        begun = (await http.post("/v1/searches", json=ASKED)).headers["Location"]
-        good = keys.path.read_text()
-        keys.path.write_text("{")
-        answer = await http.get(begun)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "keys_unreadable")
-        assert keys.path.name not in answer.text
-        async with asyncio.timeout(10):
-            while "cannot tell" not in caplog.text:  # noqa: ASYNC110 (no event)
-                await asyncio.sleep(0.01)
-        keys.path.write_text(good)
-        assert (await http.get(begun)).json()["state"] == "running"
-        assert (await http.delete(begun)).status_code == 204
+def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
 
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["gateway", "key", *arguments, "--database", database])
 
-def test_the_file_has_no_key_and_is_its_owners(keys: KeyFile) -> None:
-    made = CliRunner().invoke(
-        app,
-        ["gateway", "key", "create", "tutors", "--keys", str(keys.path), "--tokens", "5000"],
-    )
-    secret = made.stdout.strip()
+    secret = run("create", "tutors", "--tokens", "5000").stdout.strip()
     assert re.fullmatch(r"sk-spex-[\w-]{43}", secret)
-    text = keys.path.read_text()
-    assert secret not in text
-    assert secret.removeprefix("sk-spex-") not in text
-    assert keys.path.stat().st_mode & 0o077 == 0
-    assert keys.find(f"Bearer {secret}") == Key(name="tutors", tokens=5000)
-    again = CliRunner().invoke(
-        app, ["gateway", "key", "create", "tutors", "--keys", str(keys.path)]
-    )
-    assert again.exit_code == 2
-    assert "there is such a key" in again.stderr
-    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--keys", str(keys.path)])
-    assert listed.stdout == "tutors: 16 searches, 5000 tokens in 3600 s\n"
-    gone = CliRunner().invoke(app, ["gateway", "key", "revoke", "tutors", "--keys", str(keys.path)])
-    assert gone.exit_code == 0
-    assert keys.all() == {}
+    for file in tmp_path.iterdir():
+        assert secret[20:].encode() not in file.read_bytes()
+        assert file.stat().st_mode & 0o077 == 0
+    second = run("create", "tutors", "--days", "30").stdout.strip()  # to change them in turn
+    lines = run("list").stdout.splitlines()
+    assert lines[0].startswith(f"{secret[:14]} tutors: 16 searches, 5000 tokens in 3600 s; made ")
+    assert lines[0].endswith(", never used")
+    assert re.search(r", until \d{4}-\d\d-\d\d ", lines[1])
+    assert run("revoke", secret[:14]).exit_code == 0
+    assert [line[:14] for line in run("list").stdout.splitlines()] == [second[:14]]
+    unknown = run("revoke", "nobody")
+    assert unknown.exit_code == 2
+    assert "there are: tutors" in unknown.stderr
+    assert run("revoke", "tutors").exit_code == 0
+    assert run("list").stdout == ""
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}'])
-def test_a_file_that_is_none_of_keys_is_refused(keys: KeyFile, text: str) -> None:
-    keys.path.write_text(text)
-    with pytest.raises(SettingsError, match="is no file of keys"):
-        keys.all()
+def test_keys_made_at_the_same_time_are_all_kept(keys: KeyStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        secrets = list(pool.map(lambda n: keys.create(Key(name=f"team-{n}")), range(24)))
+    assert {stored.key.sha256 for stored in keys.all()} == {sha256_of(one) for one in secrets}
+
+
+def test_a_file_of_keys_of_an_earlier_release_is_imported_once(
+    keys: KeyStore, tmp_path: Path
+) -> None:
+    row = {"name": "tutors", "concurrency": 4, "tokens": None, "waste": 9, "window_seconds": 60.0}
+    made = {
+        "metrics": False,
+        "sha256": sha256_of("sk-spex-old"),
+        "created": "2026-11-01T10:00:00+00:00",
+    }
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [{**row, **made}]}))
+    assert (keys.take_in(file), keys.take_in(file)) == (1, 0)
+    (stored,) = keys.all()
+    assert (stored.key.name, stored.key.concurrency, stored.key.waste) == ("tutors", 4, 9)
+    assert stored.key.sha256 == sha256_of("sk-spex-old")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}', None])
+def test_a_file_that_is_none_of_keys_is_refused(
+    keys: KeyStore, text: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SettingsError, match="is no file of keys" if text is not None else "read"):
+        keys.take_in(file)
+
+
+async def test_keys_that_have_expired_are_refused_and_their_use_is_kept(keys: KeyStore) -> None:
+    old = keys.create(Key(name="old", expires=time.time() - 1))
+    new = keys.create(Key(name="new", expires=time.time() + 1000))
+    async with gateway(served=False, keys=keys) as running:
+        for secret, status in ((old, 401), (new, 200)):
+            async with running.http(secret) as http:
+                assert (await http.get("/v1/models")).status_code == status
+        async with asyncio.timeout(10):
+            while not any(stored.used for stored in await to_thread(keys.all)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    assert [stored.key.name for stored in keys.all() if stored.used] == ["new"]
+
+
+async def test_a_gateway_without_keys_is_open_until_there_is_one(tmp_path: Path) -> None:
+    keys = KeyStore(str(tmp_path / "gateway.sqlite"))
+    async with gateway(served=False, database=keys.database) as running, running.http() as http:
+        assert (await http.get("/v1/models")).status_code == 200
+        await to_thread(keys.create, Key(name="tutors"))
+        async with asyncio.timeout(10):
+            while (await http.get("/v1/models")).status_code != 401:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.05)
+        await to_thread(keys.revoke, "tutors")  # the last key that is taken away opens nothing
+    async with gateway(served=False, database=keys.database) as running, running.http() as http:
+        assert (await http.get("/v1/models")).status_code == 401
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--host", "0.0.0.0"],  # noqa: S104 (it is refused)
-        ["--keys", "/nowhere/keys.json"],
+        ["--host", "nowhere.invalid", "--engine", "simulated", "--database", ":memory:"],
         ["--engine", "nothing"],
         ["--engine", "simulated", "--engine", "simulated"],
         ["--drain", "0"],
@@ -211,7 +256,7 @@ def test_bad_settings_end_the_command_with_2(arguments: list[str]) -> None:
 # Limits
 
 
-async def test_a_key_has_so_many_searches_at_a_time(keys: KeyFile) -> None:
+async def test_a_key_has_so_many_searches_at_a_time(keys: KeyStore) -> None:
     secret = keys.create(Key(name="tutors", concurrency=2))
     other = keys.create(Key(name="other"))
     async with (
@@ -228,14 +273,16 @@ async def test_a_key_has_so_many_searches_at_a_time(keys: KeyFile) -> None:
         assert (await more.post("/v1/searches", json=ASKED)).status_code == 202
         full = await more.post(PATH, json=ASKED)
         assert (full.status_code, full.json()["error"]["code"]) == (503, "overloaded")
-        more.headers["Authorization"] = f"Bearer {keys.create(Key(name='seer', metrics=True))}"
+        more.headers["Authorization"] = (
+            f"Bearer {await to_thread(keys.create, Key(name='seer', metrics=True))}"
+        )
         metrics = (await more.get("/metrics")).text
         assert 'spex_gateway_refused_total{code="concurrency_exceeded",key="tutors"} 1.0' in metrics
         assert "spex_gateway_searches_running 3.0" in metrics
 
 
 async def test_tokens_beyond_the_budget_are_a_429_until_the_window_has_passed(
-    keys: KeyFile,
+    keys: KeyStore,
 ) -> None:
     secret = keys.create(Key(name="tutors", tokens=10, window_seconds=1000))
     async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
@@ -246,7 +293,7 @@ async def test_tokens_beyond_the_budget_are_a_429_until_the_window_has_passed(
         assert refused.json()["error"]["type"] == "rate_limit_error"
 
 
-async def test_beyond_the_budget_of_waste_searches_no_longer_run_ahead(keys: KeyFile) -> None:
+async def test_beyond_the_budget_of_waste_searches_no_longer_run_ahead(keys: KeyStore) -> None:
     secret = keys.create(Key(name="tutors", waste=1))
     async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
         first = (await http.post(PATH, json=ASKED)).json()["spex"]
@@ -255,27 +302,11 @@ async def test_beyond_the_budget_of_waste_searches_no_longer_run_ahead(keys: Key
     assert first["tree_sha256"] == second["tree_sha256"]
 
 
-def test_a_window_slides() -> None:
-    now = 0.0
-    quotas = Quotas(searches=9, clock=lambda: now)
-    key = Key(name="tutors", tokens=100, window_seconds=60)
-    for moment in (0.0, 20.0, 40.0):
-        quotas.charge(key.name, Charge(moment, 30, 10))
-    now = 50.0
-    with pytest.raises(Exception, match="used 120 of 100 tokens in 60 s: try again in 10 s"):
-        quotas.admit(key)
-    now = 60.0
-    quotas.admit(key)
-    quotas.release(key.name)
-    assert not quotas.running
-
-
-async def test_charges_outlive_the_process(keys: KeyFile, tmp_path: Path) -> None:
+async def test_charges_outlive_the_process(keys: KeyStore) -> None:
     secret = keys.create(Key(name="tutors", tokens=10))
-    database = str(tmp_path / "gateway.sqlite")
     for status in (200, 429):
         async with (
-            gateway(served=False, keys=keys, database=database) as running,
+            gateway(served=False, keys=keys) as running,
             running.http(secret) as http,
         ):
             assert (await http.post(PATH, json=ASKED)).status_code == status
@@ -293,13 +324,13 @@ async def test_a_database_has_one_gateway(tmp_path: Path) -> None:
 # What the operator sees
 
 
-async def test_metrics_have_keys_of_their_own(keys: KeyFile) -> None:
-    path = str(keys.path)
-    command = ["gateway", "key", "create", "prometheus", "--metrics", "--keys", path]
+async def test_metrics_have_keys_of_their_own(keys: KeyStore) -> None:
+    path = keys.database
+    command = ["gateway", "key", "create", "prometheus", "--metrics", "--database", path]
     seer = CliRunner().invoke(app, command).stdout.strip()
     secret = keys.create(Key(name="tutors"))
-    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--keys", path]).stdout
-    assert listed.startswith("prometheus: /metrics\n")
+    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--database", path]).stdout
+    assert " prometheus: /metrics;" in listed.splitlines()[0]
 
     async def ask(key: str | None, method: str, where: str) -> int:
         async with running.http(key) as http:

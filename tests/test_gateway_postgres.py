@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gateways import ASKED, gateway
+from postgres import postgres
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.database import open_database
@@ -19,42 +14,10 @@ from spex_agents.server.gateway.database import open_database
 SAME = {"Idempotency-Key": "homework-7"}
 
 
-def owner() -> str | None:
-    """Who may run a server: never root."""
-    names = [entry.pw_name for entry in pwd.getpwall()]
-    if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    return "postgres" if "postgres" in names else None
-
-
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A server of its own, reached by a socket in its directory."""
-    if shutil.which("initdb") is None or (user := owner()) is None:
-        pytest.skip("needs PostgreSQL's initdb and pg_ctl, and a user to run them")
-    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
-        shutil.chown(directory, user)
-        become = user if os.geteuid() == 0 else None
-        data = str(Path(directory) / "data")
-
-        def run(*command: str) -> None:
-            subprocess.run(
-                command,
-                check=True,
-                cwd=directory,
-                user=become,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-
-        run("initdb", "--pgdata", data, "--auth", "trust", "--username", "spex")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{directory}'"
-        log = str(Path(directory) / "log")
-        run("pg_ctl", "--pgdata", data, "--wait", "--log", log, "--options", options, "start")
-        try:
-            yield f"postgresql://spex@/postgres?host={directory}"
-        finally:
-            run("pg_ctl", "--pgdata", data, "--wait", "--mode", "immediate", "stop")
+    with postgres() as server:
+        yield server.url
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.rewards.checking.arithmetic import evaluate
 from spex_agents.search import Thought
-from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.logs import JsonLines
 
 PATH = "/v1/chat/completions"
@@ -35,8 +35,8 @@ def saying(content: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "keys.json")
+def keys(tmp_path: Path) -> KeyStore:
+    return KeyStore(str(tmp_path / "gateway.sqlite"))
 
 
 class Quoting(SimulatedEngine):
@@ -115,7 +115,7 @@ async def test_what_other_packages_log_is_cut_to_what_quotes_nothing(
 
 
 async def test_a_key_in_the_address_opens_nothing_and_is_not_logged(
-    keys: KeyFile, caplog: pytest.LogCaptureFixture
+    keys: KeyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     secret = keys.create(Key(name="tutors"))
@@ -159,7 +159,7 @@ async def test_answers_are_what_they_say_and_are_kept_by_no_cache() -> None:
 
 
 async def test_without_a_key_nothing_is_answered_but_what_has_nothing_of_anybody(
-    keys: KeyFile,
+    keys: KeyStore,
 ) -> None:
     keys.create(Key(name="tutors"))
     told = {}
@@ -205,11 +205,11 @@ async def test_a_page_of_another_site_cannot_begin_a_search(kind: str | None) ->
         assert running.engine.decoded_tokens == 0
 
 
-def test_a_key_is_looked_up_by_its_hash_alone(keys: KeyFile) -> None:
+def test_a_key_is_looked_up_by_its_hash_alone(keys: KeyStore) -> None:
     """So nothing that can be timed depends on how much of a guess is right."""
     secret = keys.create(Key(name="tutors"))
     (known,) = keys.all()
-    assert re.fullmatch("[0-9a-f]{64}", known)
+    assert re.fullmatch("[0-9a-f]{64}", known.key.sha256)
     assert len(secret.removeprefix("sk-spex-")) == 43  # 256 bits
 
 
@@ -263,7 +263,7 @@ async def test_no_request_makes_the_gateway_fetch_an_address() -> None:
             assert answer.json()["error"]["param"] == param
 
 
-async def test_what_looks_like_sql_is_text(keys: KeyFile, tmp_path: Path) -> None:
+async def test_what_looks_like_sql_is_text(keys: KeyStore, tmp_path: Path) -> None:
     database = tmp_path / "gateway.sqlite"
     attack = "x'); DROP TABLE spex_searches; --"
     secret = keys.create(Key(name=attack))

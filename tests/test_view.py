@@ -149,7 +149,8 @@ async def test_the_seconds_of_a_search_that_was_suspended_go_on_where_they_were(
         "tokens": None,
     }
     search.hear(begun)
-    search.become("suspended")
+    search.state = "suspended"
+    search.announce()
     told = [told[1] async for told in search.events.follow(ping_seconds=1) if told is not None]
     assert [event["seconds"] for event in told] == [6.5, 5.0]
 

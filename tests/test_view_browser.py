@@ -19,7 +19,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
-from spex_agents.server.gateway.keys import Key, KeyFile
+from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solving import solve
@@ -264,7 +264,7 @@ async def test_a_run_of_the_embedded_model_has_its_tree_and_its_times(tmp_path: 
 
 
 async def test_a_gateway_shows_a_search_while_it_runs_to_who_has_its_key(tmp_path: Path) -> None:
-    keys = KeyFile(tmp_path / "keys.json")
+    keys = KeyStore(str(tmp_path / "gateway.sqlite"))
     secret = keys.create(Key(name="tutors"))
     body = {**ASKED, "messages": [{"role": "user", "content": HOSTILE}]}
     async with (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -72,15 +71,15 @@ def run(
     temperature: options.Temperature = Sampling().temperature,
     top_p: options.TopP = Sampling().top_p,
     top_k: options.TopK = Sampling().top_k,
-    keys: Annotated[
-        Path | None,
+    require_keys: Annotated[
+        bool,
         typer.Option(
-            help="File of keys (spex gateway key create). Without one anybody may ask, so only at "
-            "an address of this machine.",
-            show_default=False,
+            "--require-keys",
+            help="Ask for a key even while there is none (spex gateway key create). Without keys "
+            "anybody may ask, so only at an address of this machine.",
             rich_help_panel=KEYS,
         ),
-    ] = None,
+    ] = False,
     open_metrics: Annotated[
         bool,
         typer.Option(
@@ -151,20 +150,10 @@ def run(
         return
     with exit_codes():
         from spex_agents.server.gateway.app import create_gateway  # noqa: PLC0415 (only here)
-        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415
         from spex_agents.server.gateway.logs import log_to_stderr  # noqa: PLC0415
         from spex_agents.server.gateway.serve import listen, serve  # noqa: PLC0415
         from spex_agents.server.gateway.settings import Hosting  # noqa: PLC0415
 
-        if keys is None and not _of_this_machine(host):
-            raise SettingsError(
-                f"host={host!r}: others could ask, so give --keys FILE with a key of "
-                "spex gateway key create, or an address of this machine"
-            )
-        if keys is not None and not keys.is_file():
-            raise SettingsError(
-                f"keys={str(keys)!r}: no such file; spex gateway key create makes it"
-            )
         hosting = Hosting(
             reward=reward,
             sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
@@ -173,7 +162,7 @@ def run(
             most_tokens=most_tokens,
             searches=searches,
             search_seconds=search_timeout,
-            hosts=() if keys is not None else ("localhost", "127.0.0.1", "::1", host),
+            hosts=("localhost", "127.0.0.1", "::1", host),
             body_bytes=body_bytes,
             refusals=refusals,
             unready_seconds=unready,
@@ -183,11 +172,12 @@ def run(
             log_prompts=log_prompts,
         )
         engines = _engines(engine or ["embedded"], model, api_key, speed)
-        known = None if keys is None else KeyFile(keys)
-        if known is not None:
-            known.all()  # so that a broken file is found now
         app = create_gateway(
-            engines, agents=_agents(agent or []), keys=known, database=database, hosting=hosting
+            engines,
+            agents=_agents(agent or []),
+            require_keys=require_keys or not _of_this_machine(host),  # else others could ask
+            database=database,
+            hosting=hosting,
         )
         log_to_stderr(prompts=log_prompts)
         listening = listen(host, port)

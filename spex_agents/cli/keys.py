@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spex_agents.cli.exits import exit_codes
 
+if TYPE_CHECKING:
+    from spex_agents.server.gateway.keys import Stored
+
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 
-KeysFile = Annotated[Path, typer.Option(help="The file of keys; it has their hashes only.")]
+Database = Annotated[
+    str,
+    typer.Option(
+        help="The gateway's, which may run meanwhile; it has the keys' hashes only.",
+        envvar="SPEX_DATABASE",
+    ),
+]
+DATABASE = "spex-gateway.sqlite"
 
 
 @key.command()
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is: in logs and metrics.")],
     *,
-    keys: KeysFile,
+    database: Database = DATABASE,
     concurrency: Annotated[int, typer.Option(help="Searches at a time.")] = 16,
     tokens: Annotated[
         int | None,
@@ -32,13 +45,22 @@ def create(
         ),
     ] = None,
     window: Annotated[float, typer.Option(help="Seconds of that window.")] = 3600.0,
+    storage: Annotated[
+        int, typer.Option(help="Bytes of searches kept; the oldest are forgotten beyond.")
+    ] = 256_000_000,
+    days: Annotated[
+        float | None, typer.Option(help="Until it expires; never if not given.")
+    ] = None,
     metrics: Annotated[
         bool, typer.Option(help="A key for /metrics, and for nothing else.")
     ] = False,
 ) -> None:
-    """Make a key and print it, this once: the file has its hash."""
+    """Make a key and print it, this once: the database has its hash.
+
+    A name may have several, to be changed one after the other; what is used is the name's.
+    """
     with exit_codes():
-        from spex_agents.server.gateway.keys import Key, KeyFile  # noqa: PLC0415 (only here)
+        from spex_agents.server.gateway.keys import Key, KeyStore  # noqa: PLC0415 (only here)
 
         made = Key(
             name=name,
@@ -46,35 +68,70 @@ def create(
             tokens=tokens,
             waste=waste,
             window_seconds=window,
+            storage=storage,
             metrics=metrics,
+            expires=None if days is None else time.time() + days * 86_400,
         )
-        print(KeyFile(keys).create(made))
+        with closing(KeyStore(database)) as keys:
+            print(keys.create(made))
 
 
 @key.command()
 def revoke(
-    name: Annotated[str, typer.Argument(help="As it was created.")], *, keys: KeysFile
+    name: Annotated[
+        str, typer.Argument(help="All keys of that name, or the one that begins so (sk-spex-...).")
+    ],
+    *,
+    database: Database = DATABASE,
 ) -> None:
-    """Take a key away: a running gateway refuses it from its next request on."""
+    """Take keys away: a running gateway refuses them within a second."""
     with exit_codes():
-        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
+        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        KeyFile(keys).revoke(name)
+        with closing(KeyStore(database)) as keys:
+            keys.revoke(name)
 
 
 @key.command("list")
-def list_keys(*, keys: KeysFile) -> None:
-    """Print the names of the keys and their limits."""
+def list_keys(*, database: Database = DATABASE) -> None:
+    """Print how the keys begin, their names, limits and ages."""
     with exit_codes():
-        from spex_agents.server.gateway.keys import KeyFile  # noqa: PLC0415 (only here)
+        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        for one in KeyFile(keys).all().values():
-            if one.metrics:
-                print(f"{one.name}: /metrics")
-                continue
-            limits = f"{one.concurrency} searches"
-            if one.tokens is not None:
-                limits += f", {one.tokens} tokens"
-            if one.waste is not None:
-                limits += f", {one.waste} wasted"
-            print(f"{one.name}: {limits} in {one.window_seconds:g} s")
+        with closing(KeyStore(database)) as keys:
+            for one in keys.all():
+                print(_line(one))
+
+
+@key.command("import")
+def take_in(
+    file: Annotated[Path, typer.Argument(help="As earlier releases kept keys.")],
+    *,
+    database: Database = DATABASE,
+) -> None:
+    """Take the keys of a file into the database; those that it has are left as they are."""
+    with exit_codes():
+        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
+
+        with closing(KeyStore(database)) as keys:
+            print(f"{keys.take_in(file)} new")
+
+
+def _line(one: Stored) -> str:
+    key = one.key
+    said = [f"{key.concurrency} searches"]
+    if key.tokens is not None:
+        said.append(f"{key.tokens} tokens")
+    if key.waste is not None:
+        said.append(f"{key.waste} wasted")
+    limits = f"{', '.join(said)} in {key.window_seconds:g} s"
+    moments = [f"made {_day(one.created)}"]
+    if key.expires is not None:
+        moments.append(f"{'expired' if key.expires < time.time() else 'until'} {_day(key.expires)}")
+    moments.append("never used" if one.used is None else f"last used {_day(one.used)}")
+    what = "/metrics" if key.metrics else limits
+    return f"{key.prefix} {key.name}: {what}; {', '.join(moments)}"
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")

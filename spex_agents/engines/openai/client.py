@@ -101,6 +101,20 @@ class Client:
             self._http = None
             await http.close()
 
+    async def check(self) -> None:
+        """Ask for its models, once; one that does not know the question answers, too.
+
+        Raises:
+            EngineError: It does not answer.
+        """
+        try:
+            await self.http.models.list()
+        except openai.APIStatusError as error:
+            if error.status_code >= 500:
+                raise explain(error, self.url, tries=1) from error
+        except openai.OpenAIError as error:
+            raise explain(error, self.url, tries=1) from error
+
     async def run(self, attempt: Callable[[int], Awaitable[T]]) -> T:
         """Call `attempt` with 0, 1 ... until it returns, in a task of its own.
 

@@ -198,6 +198,14 @@ class OpenAIEngine(Closing):
         gate = self._gate
         return Load(running=gate.running, waiting=gate.waiting)
 
+    async def check(self) -> None:
+        """Ask the server whether it is there.
+
+        Raises:
+            EngineError: It does not answer.
+        """
+        await self._client.check()
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

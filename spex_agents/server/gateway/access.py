@@ -9,7 +9,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from spex_agents.server.gateway.errors import RESPONSES, ApiError
-from spex_agents.server.gateway.keys import Anyone, Key, KeyFile
+from spex_agents.server.gateway.keyring import Keyring
+from spex_agents.server.gateway.keys import Key
+from spex_agents.server.gateway.readiness import Checks
 from spex_agents.server.gateway.searches import Searches
 from spex_agents.server.gateway.settings import Hosting
 
@@ -19,8 +21,9 @@ class Parts:
     """A gateway that is open."""
 
     searches: Searches
-    keys: KeyFile | Anyone
+    keys: Keyring
     hosting: Hosting
+    checks: Checks
 
 
 def _parts(request: Request) -> Parts:
@@ -48,7 +51,7 @@ async def _operator(
     gateway: Gateway,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
-    if gateway.hosting.open_metrics or isinstance(gateway.keys, Anyone):
+    if gateway.hosting.open_metrics or gateway.keys.open:
         return
     if not _key(request).metrics:
         raise ApiError(

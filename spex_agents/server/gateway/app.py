@@ -19,8 +19,9 @@ from spex_agents.server.gateway.access import OPERATOR, Gateway, Parts
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import MEMORY, open_database
 from spex_agents.server.gateway.guard import Guard
-from spex_agents.server.gateway.keys import Anyone, KeyFile
+from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.offences import Offences
+from spex_agents.server.gateway.readiness import Checks, Readiness
 from spex_agents.server.gateway.searches import Searches
 from spex_agents.server.gateway.settings import Agent, Hosting
 from spex_agents.server.gateway.watch import Watch
@@ -32,7 +33,6 @@ health = APIRouter(tags=["health"])
 
 class Health(BaseModel):
     status: str
-    reasons: list[str] = []
 
 
 @health.get("/healthz")
@@ -41,22 +41,11 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@health.get("/readyz", responses={503: {"model": Health}})
+@health.get("/readyz", responses={503: {"model": Readiness}})
 async def readyz(gateway: Gateway) -> JSONResponse:
-    """Whether requests are worth sending: the engines and the database answer, and it stays."""
-    reasons = ["draining"] if gateway.searches.leaving or gateway.searches.runs.draining else []
-    checks = {
-        **{name: engine.load for name, engine in gateway.searches.catalogue.engines.items()},
-        "database": gateway.searches.database.check,
-    }
-    for name, check in checks.items():
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await check()
-        except Exception as error:
-            reasons.append(f"{name}: {type(error).__name__}")
-    status = "unready" if reasons else "ok"
-    return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+    """Whether requests are worth sending: it stays, can save, and has an engine that answers."""
+    found = await gateway.checks.readiness()
+    return JSONResponse(found.model_dump(), 200 if found.status == "ok" else 503)
 
 
 @health.get(
@@ -93,7 +82,7 @@ def create_gateway(
     engines: Mapping[str, Engine],
     *,
     agents: Mapping[str, Agent] | None = None,
-    keys: KeyFile | Anyone | None = None,
+    require_keys: bool = False,
     database: str = MEMORY,
     hosting: Hosting | None = None,
 ) -> FastAPI:
@@ -103,7 +92,8 @@ def create_gateway(
         engines: By the names that models begin with: ``{"spex": engine}`` for ``spex/rebase-8``.
         agents: Graphs that answer in place of a plain search: ``{"coder": agent}`` for
             ``spex/coder``.
-        keys: Who may ask; None for anyone.
+        require_keys: Whether requests need a key even if the database has none; else, as long as
+            it has none, anybody may ask.
         database: A SQLite file, or a PostgreSQL URL; by default nothing outlives the process.
         hosting: Limits; None for the usual ones.
 
@@ -128,9 +118,12 @@ def create_gateway(
             except SettingsError as error:
                 app.state.refused = error  # uvicorn tells its caller no more than that it failed
                 raise
-            known = keys or Anyone()
+            known = await stack.enter_async_context(Keyring(opened, required=require_keys))
             searches = await stack.enter_async_context(Searches(catalogue, opened, hosting, known))
-            app.state.parts = Parts(searches=searches, keys=known, hosting=hosting)
+            checks = Checks(
+                catalogue.engines, opened, lambda: searches.leaving or searches.runs.draining
+            )
+            app.state.parts = Parts(searches=searches, keys=known, hosting=hosting, checks=checks)
             yield
 
     app = _Application(

@@ -1,180 +1,197 @@
-"""Where searches outlive the process: LangGraph's checkpoints, and a record of each search."""
+"""Where searches outlive the process: SQLite, or PostgreSQL by its URL."""
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeVar
 
 import aiosqlite
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway.quotas import Charge
+from spex_agents.server.gateway.checkpoints import LatestInSqlite, Saver
+from spex_agents.server.gateway.errors import storage_error
+from spex_agents.server.gateway.faults import storage_fault
+from spex_agents.server.gateway.schema import migrate
+from spex_agents.waiting import until_ended
+
+T = TypeVar("T")
 
 MEMORY = ":memory:"
-BUSY_SECONDS = 30.0
+BUSY_SECONDS = 10.0
+"""How long a database may be locked, or away, until a request is refused."""
+
 _LOCK = 0x73706578  # an advisory lock's number, ours alone
-
-Rows: TypeAlias = Sequence[Sequence[Any]]
-Run: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Rows]]
-"""Runs one statement, as a transaction of its own; its parameters are question marks."""
-
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS spex_searches (id TEXT PRIMARY KEY, owner TEXT NOT NULL, "
-    "state TEXT NOT NULL, created DOUBLE PRECISION NOT NULL, body TEXT NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS spex_searches_owner ON spex_searches (owner, created)",
-    "CREATE TABLE IF NOT EXISTS spex_usage (owner TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, "
-    "useful BIGINT NOT NULL, wasted BIGINT NOT NULL)",
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A search as the database has it; `body` is plain data."""
-
-    id: str
-    owner: str
-    state: str
-    created: float
-    body: Mapping[str, Any]
-
-
 class Database:
-    """The searches' checkpoints and records.
+    """Open: `engine` for what the gateway keeps, `saver` for the searches' checkpoints."""
 
-    Args:
-        saver: Of LangGraph.
-        run: Runs a statement.
-    """
+    engine: AsyncEngine
+    saver: Saver
+    turn: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
+    """Within which transactions are: a lock where there is one connection only."""
 
-    def __init__(self, saver: BaseCheckpointSaver[Any], run: Run) -> None:
-        self.saver = saver
-        self._run = run
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, which ends whatever becomes of its caller.
 
-    async def check(self) -> None:
-        """Raise whatever a database that does not answer raises."""
-        await self._run("SELECT 1", ())
+        One that is broken off would take its connection with it.
+
+        Raises:
+            ApiError: The database is full, locked, away or broken; 503.
+        """
+        task = asyncio.create_task(self._transact(work))
+        await until_ended(task)
+        return task.result()
+
+    async def execute(self, statement: Executable) -> CursorResult[Any]:
+        """Execute one statement, as a transaction of its own."""
+
+        async def work(connection: AsyncConnection) -> CursorResult[Any]:
+            return await connection.execute(statement)
+
+        return await self.transact(work)
+
+    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        with _named():
+            try:
+                async with (
+                    asyncio.timeout(BUSY_SECONDS + 2),
+                    self.turn,
+                    self.engine.begin() as connection,
+                ):
+                    return await work(connection)
+            except (OSError, TimeoutError) as error:
+                raise storage_error("storage_away") from error
 
     async def checkpoint(self, identity: str) -> dict[str, Any] | None:
         """The state of a search's graph, if there is one."""
-        saved = await self.saver.aget_tuple({"configurable": {"thread_id": identity}})
+        with _named():
+            saved = await self.saver.aget_tuple({"configurable": {"thread_id": identity}})
         return None if saved is None else saved.checkpoint["channel_values"]
 
     async def forget_checkpoint(self, identity: str) -> None:
-        await self.saver.adelete_thread(identity)
+        with _named():
+            await self.saver.adelete_thread(identity)
 
-    async def save(self, record: Record) -> None:
-        await self._run(
-            "INSERT INTO spex_searches (id, owner, state, created, body) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
-            (record.id, record.owner, record.state, record.created, json.dumps(record.body)),
-        )
 
-    async def find(self, identity: str) -> Record | None:
-        rows = await self._select("WHERE id = ?", (identity,))
-        return rows[0] if rows else None
-
-    async def running(self) -> list[Record]:
-        """The searches that had not ended when the gateway did."""
-        return await self._select("WHERE state = 'running' ORDER BY created", ())
-
-    async def of_owner(self, owner: str, limit: int) -> list[Record]:
-        """A key's searches, the latest first."""
-        return await self._select("WHERE owner = ? ORDER BY created DESC LIMIT ?", (owner, limit))
-
-    async def forget(self, identity: str) -> None:
-        await self._run("DELETE FROM spex_searches WHERE id = ?", (identity,))
-        await self.forget_checkpoint(identity)
-
-    async def forget_before(self, moment: float) -> int:
-        """Forget ended searches, and charges, that are older; return the number of searches."""
-        rows = await self._run(
-            "SELECT id FROM spex_searches WHERE created < ? AND state <> 'running'", (moment,)
-        )
-        for (identity,) in rows:
-            await self.forget(identity)
-        await self._run("DELETE FROM spex_usage WHERE at < ?", (moment,))
-        return len(rows)
-
-    async def charge(self, owner: str, charge: Charge) -> None:
-        await self._run(
-            "INSERT INTO spex_usage (owner, at, useful, wasted) VALUES (?, ?, ?, ?)",
-            (owner, charge.at, charge.useful, charge.wasted),
-        )
-
-    async def charges(self) -> list[tuple[str, Charge]]:
-        rows = await self._run("SELECT owner, at, useful, wasted FROM spex_usage ORDER BY at", ())
-        return [(owner, Charge(at, useful, wasted)) for owner, at, useful, wasted in rows]
-
-    async def _select(self, where: str, parameters: Sequence[Any]) -> list[Record]:
-        rows = await self._run(
-            f"SELECT id, owner, state, created, body FROM spex_searches {where}",  # noqa: S608
-            parameters,
-        )
-        return [
-            Record(identity, owner, state, created, json.loads(body))
-            for identity, owner, state, created, body in rows
-        ]
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if (fault := storage_fault(error)) is None:
+            raise
+        raise storage_error(fault) from error
 
 
 @asynccontextmanager
 async def open_database(name: str) -> AsyncIterator[Database]:
-    """Open a SQLite file (``:memory:`` for none), or PostgreSQL by its URL.
-
-    One gateway at a time: two would both go on with the same searches.
+    """Open a SQLite file (``:memory:`` for none), or PostgreSQL by its URL, and migrate it.
 
     Raises:
         SettingsError: It cannot be opened, or another gateway has it.
     """
     opened = _postgres(name) if "://" in name else _sqlite(name)
     async with opened as database:
-        for statement in _TABLES:
-            await database._run(statement, ())
         yield database
+
+
+def sync_engine(name: str) -> Engine:
+    """An engine for commands, on a database that is made and migrated if need be.
+
+    Raises:
+        SettingsError: It cannot be opened.
+    """
+    if "://" in name:
+        import psycopg  # noqa: PLC0415 (an extra)
+
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(name))
+    else:
+        _make(Path(name))
+        engine = create_engine(f"sqlite:///{name}", connect_args={"timeout": BUSY_SECONDS})
+        _immediate(engine)
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    except SQLAlchemyError as error:
+        raise SettingsError(f"database={_shown(name)}: cannot open: {error.args[0]}") from error
+    return engine
+
+
+def _immediate(engine: Engine) -> None:
+    """Let SQLite's transactions begin when they begin, tables' changes included."""
+
+    @event.listens_for(engine, "connect")
+    def by_hand(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @asynccontextmanager
 async def _sqlite(name: str) -> AsyncIterator[Database]:
-    held = None if name == MEMORY else _hold(Path(name))
-    try:
-        async with (
-            aiosqlite.connect(name, timeout=BUSY_SECONDS) as checkpoints,
-            aiosqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None) as records,
-        ):
-            saver = AsyncSqliteSaver(checkpoints)
+    async with AsyncExitStack() as stack:
+        if name != MEMORY:
+            stack.callback(_hold(Path(name)).close)
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{name}",
+            poolclass=StaticPool,
+            connect_args={"timeout": BUSY_SECONDS},
+        )
+        stack.push_async_callback(engine.dispose)
+        _immediate(engine.sync_engine)
+        # Without transactions: one that a cancelled search left open would lock all others out.
+        checkpoints = await stack.enter_async_context(
+            aiosqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None)
+        )
+        try:
+            saver = LatestInSqlite(checkpoints)
             await saver.setup()
-            await records.execute("PRAGMA synchronous = NORMAL")  # safe with a write-ahead log
-            await checkpoints.execute("PRAGMA synchronous = NORMAL")
+            await checkpoints.execute("PRAGMA synchronous = NORMAL")  # safe with write-ahead
+            async with engine.begin() as connection:
+                await connection.run_sync(migrate)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise SettingsError(f"database={name!r}: cannot open: {error.args[0]}") from error
+        yield Database(engine, saver, asyncio.Lock())
 
-            async def run(statement: str, parameters: Sequence[Any]) -> Rows:
-                async with records.execute(statement, tuple(parameters)) as cursor:
-                    return [tuple(row) for row in await cursor.fetchall()]
 
-            yield Database(saver, run)
-    finally:
-        if held is not None:
-            held.close()
+def _make(path: Path) -> None:
+    """Make the file, for its owner's eyes only."""
+    try:
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"database={str(path)!r}: cannot open: {error}") from error
 
 
 def _hold(path: Path) -> IO[bytes]:
-    """Make the file, for its owner's eyes only, and lock one beside it."""
-    try:
-        path.touch(mode=0o600, exist_ok=True)
-        held = path.with_name(f"{path.name}.lock").open("ab")
-    except OSError as error:
-        raise SettingsError(f"database={str(path)!r}: cannot open: {error}") from error
+    """Make the file, and lock one beside it."""
+    _make(path)
+    held = path.with_name(f"{path.name}.lock").open("ab")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         held.close()
         raise SettingsError(
-            f"database={str(path)!r}: another gateway has it; give this one its own"
+            f"database={str(path)!r}: another gateway has it; several need PostgreSQL"
         ) from error
     return held
 
@@ -183,39 +200,72 @@ def _hold(path: Path) -> IO[bytes]:
 async def _postgres(url: str) -> AsyncIterator[Database]:
     try:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
-        from psycopg import AsyncConnection, Error  # noqa: PLC0415
+        from psycopg import AsyncConnection as Psycopg  # noqa: PLC0415
+        from psycopg import Error  # noqa: PLC0415
         from psycopg.rows import DictRow, dict_row  # noqa: PLC0415
         from psycopg_pool import AsyncConnectionPool, PoolTimeout  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
-            f"database={url.partition('://')[0]}://...: needs {error.name}; "
-            "pip install 'spex-agents[postgres]'"
+            f"database={_shown(url)}: needs {error.name}; pip install 'spex-agents[postgres]'"
         ) from error
+
+    class LatestInPostgres(AsyncPostgresSaver):
+        """In PostgreSQL: the latest checkpoint only."""
+
+        async def aput(self, config: Any, *rest: Any) -> Any:
+            """Save one, and forget those before it."""
+            saved = await super().aput(config, *rest)
+            await self.aprune([config["configurable"]["thread_id"]], strategy="keep_latest")
+            return saved
+
+    connect: Callable[[], Awaitable[Any]] = lambda: Psycopg.connect(url)  # noqa: E731
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connect,
+        pool_size=5,
+        max_overflow=5,
+        pool_timeout=BUSY_SECONDS,
+        pool_pre_ping=True,
+    )
     settings = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
-        url, min_size=2, max_size=10, open=False, kwargs=settings
+    pool: AsyncConnectionPool[Psycopg[DictRow]] = AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=10,
+        open=False,
+        timeout=BUSY_SECONDS,
+        kwargs=settings,
+        check=AsyncConnectionPool.check_connection,
     )
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        stack.push_async_callback(pool.close)
         try:
-            holder = await AsyncConnection.connect(url, autocommit=True)
-            await stack.enter_async_context(holder)
-            stack.push_async_callback(pool.close)
             await pool.open(wait=True, timeout=BUSY_SECONDS)
-        except (Error, PoolTimeout) as error:
+            saver = LatestInPostgres(pool)
+            await stack.enter_async_context(_alone(url, Psycopg.connect))
+            await saver.setup()
+            async with engine.begin() as connection:
+                await connection.run_sync(migrate)
+        except (Error, PoolTimeout, SQLAlchemyError) as error:
             raise SettingsError(f"database: PostgreSQL does not answer: {error}") from error
+        yield Database(engine, saver)
+
+
+@asynccontextmanager
+async def _alone(url: str, connect: Callable[..., Awaitable[Any]]) -> AsyncIterator[None]:
+    """Among gateways that start together, be the one that makes the tables.
+
+    A lock that is waited for would be a transaction that an index made concurrently waits for.
+    """
+    async with await connect(url, autocommit=True) as holder:
         cursor = await holder.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        if (row := await cursor.fetchone()) is None or not row[0]:
+        if not (await cursor.fetchone())[0]:
             raise SettingsError("database: another gateway has it; give this one its own")
-        saver = AsyncPostgresSaver(pool)
-        await saver.setup()
+        yield
 
-        async def run(statement: str, parameters: Sequence[Any]) -> Rows:
-            async with pool.connection() as connection:
-                found = await connection.execute(
-                    statement.replace("?", "%s").encode(), tuple(parameters)
-                )
-                if found.description is None:
-                    return []
-                return [tuple(row.values()) for row in await found.fetchall()]
 
-        yield Database(saver, run)
+def _shown(name: str) -> str:
+    """Without a password."""
+    scheme, sign, _ = name.partition("://")
+    return f"{scheme}://..." if sign else repr(name)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from spex_agents.errors import EngineError, PromptTooLong, SettingsError, SpexError
+from spex_agents.server.gateway.faults import FAULTS, storage_fault
 
 
 class ErrorDetail(BaseModel):
@@ -111,11 +112,27 @@ def stopping() -> ApiError:
     )
 
 
+def storage_error(code: str) -> ApiError:
+    """What a client is told where storage fails."""
+    return ApiError(
+        503,
+        f"the gateway's storage fails: {FAULTS[code]}; try again later",
+        kind="server_error",
+        code=code,
+        retry_after=5.0,
+    )
+
+
 _GIVEN = re.compile(r"^(\w+)=")
 _BRANCH = re.compile(r"str$|[\w-]+\[")
 """What pydantic puts between a field and a part of it: which of several types it tried."""
 
-_PASSWORD = re.compile(r"//[^/@\s]*@")
+_ADDRESS = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>,;)\]}]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+    r"|\b[\w.-]+:\d{2,5}\b(?!\.\d)|\[[0-9a-f:]+\](?::\d+)?",
+    re.IGNORECASE,
+)
+"""Addresses of what is inside: engines, their workers, the database."""
 
 
 def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiError:
@@ -132,17 +149,31 @@ def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiE
         param = None if found is None else (names or {}).get(found[1])
         return ApiError(400, str(error), param=param)
     if isinstance(error, PromptTooLong):
-        said = _PASSWORD.sub("//", str(error))
+        said = without_addresses(str(error))
         return ApiError(400, said, param="messages", code="context_length_exceeded")
     if isinstance(error, EngineError):
-        said = _PASSWORD.sub("//", str(error))
+        said = without_addresses(str(error))
         return ApiError(502, said, kind="server_error", code="engine_failed")
     if isinstance(error, TimeoutError):
         return ApiError(504, str(error), kind="server_error", code="search_timeout")
+    if (fault := storage_fault(error)) is not None:
+        return storage_error(fault)
     if isinstance(error, SpexError):
-        return ApiError(500, str(error), kind="server_error", code="search_failed")
+        return ApiError(
+            500, without_addresses(str(error)), kind="server_error", code="search_failed"
+        )
     # What is not foreseen may quote anything: the log has it, the client has not.
     return ApiError(500, "internal error", kind="server_error", code="internal_error")
+
+
+def without_addresses(text: str) -> str:
+    """What is said, without where anything is.
+
+    Example:
+        >>> without_addresses("http://key@10.0.0.5:30000/v1 failed: Cannot connect to gpu7:30000")
+        '... failed: Cannot connect to ...'
+    """
+    return _ADDRESS.sub("...", text)
 
 
 def install(app: FastAPI) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.answers.termination import ExactStop, MaxTokens
@@ -17,10 +20,12 @@ from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
-from spex_agents.server.gateway.catalogue import Catalogue
+from spex_agents.search.registry import sizes as policy_sizes
+from spex_agents.server.gateway.catalogue import Catalogue, Model
 from spex_agents.server.gateway.errors import ApiError, explain
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.settings import Agent, Hosting
+from spex_agents.speculation.config import Speculation
 
 AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -32,22 +37,54 @@ _PLACES: Mapping[str, str] = {
 """Where a request has a setting, by the setting's name."""
 
 
-def search_graph(
-    request: ChatRequest,
-    catalogue: Catalogue,
-    hosting: Hosting,
-    saver: BaseCheckpointSaver[Any],
-    *,
-    share: str | None,
-) -> AnyGraph:
-    """The compiled graph of the search that `request` asks for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A request that is valid: what is left to say is how much its search may use.
+
+    Attributes:
+        estimate: Tokens that it may decode, about; what is begun early included.
+        most: Committed tokens after which it decides no further.
+    """
+
+    estimate: int
+    most: int
+    _agent: Agent
+    _engine: Any
+    _search: SearchSettings
+    _speculation: Speculation | None
+
+    def limit(self, tokens: int | None) -> int:
+        """Committed tokens after which it ends, if it was granted so many."""
+        return self.most if tokens is None else max(1, min(self.most, tokens))
+
+    def graph(
+        self, saver: BaseCheckpointSaver[Any], *, share: str | None, tokens: int | None
+    ) -> AnyGraph:
+        """The compiled graph.
+
+        Args:
+            saver: Of its checkpoints.
+            share: Whose slots it may take to run ahead; None for it not to.
+            tokens: What it was granted; None for no limit.
+        """
+        speculation = None
+        if share is not None and self._speculation is not None:
+            speculation = replace(self._speculation, share=share)
+        search: SearchSettings = {
+            **self._search,
+            "stop": ExactStop() | MaxTokens(self.limit(tokens)),
+            "speculation": speculation,
+        }
+        return self._agent.create(self._engine, **search).compile(checkpointer=saver)
+
+
+def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) -> Plan:
+    """What `request` asks for.
 
     Args:
         request: Of a client.
         catalogue: The models.
         hosting: Limits, and what holds where the request does not say.
-        saver: Of its checkpoints.
-        share: Whose slots it may take to run ahead; None for it not to.
 
     Raises:
         ApiError: The request is not valid.
@@ -63,9 +100,6 @@ def search_graph(
             f"reward={asked.reward!r}: must be one of {', '.join(REWARDS)}",
             param="spex.reward",
         )
-    speculation = None
-    if share is not None and asked.speculation is not False:
-        speculation = replace(hosting.speculation, share=share)
     agent = model.agent or Agent(create_tot_graph)
     own = agent.search
     try:
@@ -85,8 +119,6 @@ def search_graph(
             "limits": limits,
             "sampling": sampling,
             "template": request.asked.told_by(own.get("template", PromptTemplate())),
-            "stop": ExactStop() | MaxTokens(int(min(request.token_limit, hosting.most_tokens))),
-            "speculation": speculation,
         }
         if model.policy is not None:
             search["policy"] = make_policy(model.policy, **sizes)
@@ -105,10 +137,29 @@ def search_graph(
                 limits=limits,
                 aggregate=asked.aggregate or "last",
             )
-        graph = agent.create(engine, **search)
+        most = int(min(request.token_limit, hosting.most_tokens))
+        plan = Plan(
+            most=most,
+            estimate=min(most, _size(model, sizes, limits)),
+            _agent=agent,
+            _engine=engine,
+            _search=search,
+            _speculation=None if asked.speculation is False else hosting.speculation,
+        )
+        plan.graph(
+            InMemorySaver(), share=None, tokens=None
+        )  # so that what does not fit is told now
     except SettingsError as error:
         raise explain(error, names=_PLACES) from error
-    return graph.compile(checkpointer=saver)
+    return plan
+
+
+def _size(model: Model, sizes: Mapping[str, int], limits: Limits) -> int:
+    """Tokens of the largest tree: of `width` nodes in each layer, or in each of each rollout."""
+    if model.policy is None:
+        return sys.maxsize
+    nodes = math.prod({**policy_sizes(model.policy), **sizes}.values()) * limits.depth
+    return nodes * limits.step_tokens
 
 
 def _check_most(hosting: Hosting, **asked: int | None) -> None:

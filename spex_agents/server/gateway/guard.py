@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spex_agents.server.gateway.bodies import LARGE, check_structure
 from spex_agents.server.gateway.errors import ApiError
-from spex_agents.server.gateway.keys import Anyone, KeyFile
+from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.offences import Offences
 
 REQUEST_ID = "X-Request-Id"
@@ -35,8 +35,9 @@ class Guard:
         keys: Whose requests are let in; asked for at each request: there are none before the
             application is open.
         open_paths: Further paths that need no key.
-        hosts: Names by which the gateway may be addressed, if not by any: a page of a browser on
-            this machine that gives its own name this machine's address would else be let in.
+        hosts: Names by which a gateway that asks for no key may be addressed, if not by any: a page
+            of a browser on this machine that gives its own name this machine's address would else
+            be let in.
         body_bytes: The largest body.
         body_seconds: Time for it to arrive.
         offences: Where refused requests are counted, and those of who sends many delayed.
@@ -46,7 +47,7 @@ class Guard:
         self,
         app: ASGIApp,
         *,
-        keys: Callable[[], KeyFile | Anyone],
+        keys: Callable[[], Keyring],
         open_paths: Collection[str],
         hosts: Collection[str],
         body_bytes: int,
@@ -81,7 +82,7 @@ class Guard:
             await send(message)
 
         try:
-            self._check_head(scope, headers)
+            await self._check_head(scope, headers)
             if scope["method"] == "OPTIONS":
                 await Response(status_code=204, headers={"Allow": _METHODS})(scope, receive, marked)
                 return
@@ -119,7 +120,7 @@ class Guard:
         else:
             await self.app(scope, replay, marked)
 
-    def _check_head(self, scope: Scope, headers: Headers) -> None:
+    async def _check_head(self, scope: Scope, headers: Headers) -> None:
         """The key, then the head."""
         self._check_host(headers.get("host", ""))
         if scope["method"] == "OPTIONS":
@@ -127,7 +128,7 @@ class Guard:
         path = scope["path"]
         page = path.startswith("/v1/searches/") and path.endswith("/view")
         if path not in self.open_paths and not page:
-            key = self.keys().find(headers.get("authorization"))
+            key = await self.keys().find(headers.get("authorization"))
             scope["state"]["caller"] = key
             scope["state"]["key"] = key.name
         declared = headers.get("content-length", "0")
@@ -135,7 +136,7 @@ class Guard:
             raise self._too_large()
 
     def _check_host(self, given: str) -> None:
-        if not self.hosts:
+        if not self.hosts or not self.keys().open:
             return
         try:
             known = urlsplit(f"//{given}").hostname in self.hosts

@@ -1,40 +1,49 @@
-"""API keys: a file that has their hashes, never the keys."""
+"""API keys: the database has their hashes, never the keys."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import secrets
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.server.gateway.errors import ApiError
+from sqlalchemy import Engine, Row, insert, select, update
 
-logger = logging.getLogger(__name__)
+from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.server.gateway.database import sync_engine
+from spex_agents.server.gateway.schema import keys as table
 
 PREFIX = "sk-spex-"
+_SHOWN = len(PREFIX) + 6
+
+STORAGE = 256_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """Whose requests, and what they may cost.
 
+    Several keys may have one name, to be changed one after the other: searches, and what is used,
+    are the name's.
+
     Attributes:
-        name: In logs, metrics and spans, instead of the key.
+        name: Its owner's: in logs, metrics and spans, instead of the key.
         concurrency: Searches at a time.
         tokens: Tokens decoded in a window of time, useful or wasted; None for no limit.
         waste: Tokens wasted in a window, beyond which searches no longer run ahead; None for no
             limit.
         window_seconds: Length of that window, which ends now.
+        storage: Bytes of its searches that are kept: the oldest are forgotten beyond; None for no
+            limit.
         metrics: Whether it is for ``/metrics``, and for nothing else.
+        expires: Seconds since the epoch; None for never.
         sha256: Of its secret.
+        prefix: How its secret begins, to know it by.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -45,13 +54,17 @@ class Key:
     tokens: int | None = None
     waste: int | None = None
     window_seconds: float = 3600.0
+    storage: int | None = STORAGE
     metrics: bool = False
-    sha256: str = field(default="", compare=False, repr=False)
+    expires: float | None = None
+    sha256: str = ""
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         at_least_one(concurrency=self.concurrency)
-        if self.tokens is not None:
-            at_least_one(tokens=self.tokens)
+        for limit in ("tokens", "storage"):
+            if (value := getattr(self, limit)) is not None:
+                at_least_one(**{limit: value})
         if self.waste is not None and self.waste < 0:
             raise SettingsError(f"waste={self.waste!r}: must be at least 0")
         if not self.window_seconds > 0:
@@ -60,157 +73,120 @@ class Key:
             raise SettingsError(f"name={self.name!r}: must be 1 to 100 printable characters")
 
 
-class KeyFile:
-    """The keys in a file, which is read again whenever it has changed.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A key in the database; moments are seconds since the epoch."""
+
+    key: Key
+    created: float
+    revoked: float | None
+    used: float | None
+
+
+class KeyStore:
+    """The keys in a gateway's database, for its owner's commands; the gateway may run meanwhile.
 
     A key has 256 random bits, so its SHA-256 is as good as any slow hash: those slow down guessing
-    what people choose, and there is nothing to guess here. Looking one up costs microseconds.
+    what people choose, and there is nothing to guess here.
 
     Args:
-        path: The file; it need not be there.
+        database: A SQLite file, or a PostgreSQL URL; made if need be.
+
+    Raises:
+        SettingsError: It cannot be opened.
 
     Example:
         >>> import tempfile
-        >>> keys = KeyFile(Path(tempfile.mkdtemp()) / "keys.json")
+        >>> keys = KeyStore(str(Path(tempfile.mkdtemp()) / "gateway.sqlite"))
         >>> secret = keys.create(Key(name="tutors", concurrency=4))
-        >>> keys.find(f"Bearer {secret}").name, secret in keys.path.read_text()
-        ('tutors', False)
+        >>> [stored.key.name for stored in keys.all()], keys.revoke("tutors")
+        (['tutors'], 1)
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._read: tuple[int, int] | None = None
-        self._keys: dict[str, Key] = {}
-
-    def find(self, authorization: str | None) -> Key:
-        """The key that an ``Authorization`` header carries.
-
-        Raises:
-            ApiError: None, or one that is not in the file; 401. The file cannot be read; 503.
-        """
-        scheme, _, secret = (authorization or "").partition(" ")
-        key = None
-        if scheme.lower() == "bearer":
-            try:
-                key = self.all().get(sha256_of(secret.strip()))
-            except SettingsError as error:
-                logger.exception("nobody is let in")
-                raise ApiError(
-                    503,
-                    "the file of keys cannot be read: its owner must mend it",
-                    kind="server_error",
-                    code="keys_unreadable",
-                    retry_after=30,
-                ) from error
-        if key is None:
-            what = "unknown API key" if authorization else "no API key"
-            raise ApiError(
-                401,
-                f"{what}: send 'Authorization: Bearer KEY' with a key of `spex gateway key create`",
-                code="invalid_api_key",
-            )
-        return key
-
-    def holds(self, name: str, sha256: str) -> bool:
-        """Whether the key of that name and hash is in the file.
-
-        Raises:
-            SettingsError: The file is not one of keys.
-        """
-        return (key := self.all().get(sha256)) is not None and key.name == name
-
-    def all(self) -> dict[str, Key]:
-        """The keys by their hashes.
-
-        Raises:
-            SettingsError: The file is not one of keys.
-        """
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return {}
-        if (version := (status.st_mtime_ns, status.st_ino)) != self._read:
-            self._keys = {row["sha256"]: _key(row, self.path) for row in self._rows()}
-            self._read = version
-        return self._keys
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self._engine: Engine = sync_engine(database)
 
     def create(self, key: Key) -> str:
-        """Add a key, and return its secret: nobody can tell it again.
-
-        Raises:
-            SettingsError: There is one of that name.
-        """
-        rows = self._rows()
-        if any(row["name"] == key.name for row in rows):
-            raise SettingsError(f"name={key.name!r}: there is such a key; revoke it first")
+        """Add a key, and return its secret: nobody can tell it again."""
         secret = PREFIX + secrets.token_urlsafe(32)
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*rows, {**asdict(replace(key, sha256=sha256_of(secret))), "created": made}])
+        self._add(replace(key, sha256=sha256_of(secret), prefix=secret[:_SHOWN]), time.time())
         return secret
 
-    def revoke(self, name: str) -> None:
-        """Take a key away; a running gateway refuses it from the next request on.
+    def revoke(self, which: str) -> int:
+        """Take away the keys of a name, or the one that begins so; return how many.
+
+        A running gateway refuses them within a second.
 
         Raises:
-            SettingsError: There is none of that name.
+            SettingsError: There is none.
         """
-        rows = self._rows()
-        left = [row for row in rows if row["name"] != name]
-        if len(left) == len(rows):
-            names = ", ".join(row["name"] for row in rows) or "none"
-            raise SettingsError(f"name={name!r}: there is no such key; there are: {names}")
-        self._write(left)
+        with self._engine.begin() as connection:
+            done = connection.execute(
+                update(table)
+                .where((table.c.name == which) | (table.c.prefix == which))
+                .where(table.c.revoked.is_(None))
+                .values(revoked=time.time())
+            )
+        if not done.rowcount:
+            names = ", ".join(sorted({stored.key.name for stored in self.all()})) or "none"
+            raise SettingsError(f"name={which!r}: there is no such key; there are: {names}")
+        return done.rowcount
 
-    def _rows(self) -> list[dict[str, Any]]:
-        try:
-            rows = json.loads(self.path.read_text(encoding="utf-8"))["keys"]
-            return [dict(row) for row in rows if row["sha256"] and row["name"]]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise SettingsError(
-                f"keys={str(self.path)!r}: is no file of keys ({error!r}); "
-                "make one with spex gateway key create"
-            ) from error
+    def all(self) -> list[Stored]:
+        """The keys that have not been revoked, by name and age."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table)
+                .where(table.c.revoked.is_(None))
+                .order_by(table.c.name, table.c.created)
+            ).all()
+        return [stored(row) for row in rows]
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        try:
-            with NamedTemporaryFile(  # only its owner may read it
-                "w", encoding="utf-8", dir=self.path.parent, prefix=".keys-", delete=False
-            ) as file:
-                json.dump({"keys": rows}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(self.path)
-        except OSError as error:
-            raise SettingsError(f"keys={str(self.path)!r}: cannot write: {error}") from error
+    def take_in(self, path: Path) -> int:
+        """Import a file of keys, as earlier releases kept them; return how many were new.
+
+        Raises:
+            SettingsError: It is no such file.
+        """
+        known = {row.key.sha256 for row in self.all()}
+        new = [(key, made) for key, made in _in_file(path) if key.sha256 not in known]
+        for key, made in new:
+            self._add(key, made)
+        return len(new)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _add(self, key: Key, created: float) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(insert(table).values(created=created, **asdict(key)))
+
+
+def stored(row: Row[Any]) -> Stored:
+    """A row of the table."""
+    values = dict(row._mapping)
+    moments = [values.pop(name) for name in ("created", "revoked", "used")]
+    return Stored(Key(**values), *moments)
 
 
 def sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _key(row: dict[str, Any], path: Path) -> Key:
-    with suppress(KeyError):
-        del row["created"]
+def _in_file(path: Path) -> Sequence[tuple[Key, float]]:
     try:
-        return Key(**row)
-    except TypeError as error:
-        raise SettingsError(f"keys={str(path)!r}: {error}") from error
-
-
-class Anyone:
-    """No keys: all requests are one key's, whatever they carry. For a machine of one's own.
-
-    Args:
-        key: The limits for all of them together.
-    """
-
-    def __init__(self, key: Key | None = None) -> None:
-        self.key = key or Key(name="anyone", concurrency=256)
-
-    def find(self, authorization: str | None) -> Key:
-        return self.key
-
-    def holds(self, name: str, sha256: str) -> bool:
-        return True
+        rows = json.loads(path.read_text(encoding="utf-8"))["keys"]
+        found = []
+        for row in rows:
+            values = dict(row)
+            made = values.pop("created", None)
+            moment = time.time() if made is None else datetime.fromisoformat(made).timestamp()
+            found.append((Key(**{**values, "prefix": f"{PREFIX}..."}), moment))
+            if len(found[-1][0].sha256) != 64:
+                raise ValueError("sha256")
+    except OSError as error:
+        raise SettingsError(f"file={str(path)!r}: cannot read: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"file={str(path)!r}: is no file of keys ({error!r})") from error
+    return found

@@ -2,109 +2,151 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key
+from spex_agents.server.gateway.records import Charge, Record
+from spex_agents.server.gateway.schema import searches, usage
 
 SOON = 1.0
 """Seconds after which a client may try again where nobody knows when a place falls free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What a run of a search has cost; `at` is in seconds since the epoch."""
+_TURN = text("SELECT pg_advisory_xact_lock(1936745848, hashtext(:owner))")
 
-    at: float
-    useful: int
-    wasted: int
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a search that was let in may use.
+
+    Attributes:
+        tokens: Tokens decoded; None for no limit.
+        may_waste: Whether it may run ahead, for all that its key has wasted.
+    """
+
+    tokens: int | None
+    may_waste: bool
 
 
 class Quotas:
-    """Counts what keys use, and refuses what goes beyond.
+    """Lets searches begin, and holds back from their keys what they may take until they end.
 
-    A search is charged when a run of it ends, so the searches under way may exceed a key's tokens
-    by what they cost, which its concurrency bounds.
+    What a key uses is counted in the database, so for all the gateways that share it. A search
+    decides nothing further once it has taken what was granted: its last decision may exceed it.
 
     Args:
-        searches: Searches at a time, of all keys together.
+        database: Open.
         clock: Seconds since the epoch.
-
-    Example:
-        >>> quotas = Quotas(searches=8, clock=lambda: 100.0)
-        >>> key = Key(name="tutors", tokens=1000, window_seconds=60)
-        >>> quotas.charge(key.name, Charge(at=70.0, useful=900, wasted=300))
-        >>> quotas.admit(key)
-        Traceback (most recent call last):
-        spex_agents.server.gateway.errors.ApiError: ... used 1200 of 1000 tokens ...
     """
 
-    def __init__(self, *, searches: int, clock: Callable[[], float] = time.time) -> None:
-        self.searches = searches
-        self.running: Counter[str] = Counter()
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._clock = clock
-        self._charges: dict[str, deque[Charge]] = {}
 
-    def admit(self, key: Key) -> None:
-        """Let a search of `key` begin; `release` it when it ends.
+    async def admit(self, key: Key, record: Record, *, estimate: int) -> Grant:
+        """Let the run that `record` names begin, and save it as running.
+
+        Args:
+            key: Whose.
+            record: Of the search.
+            estimate: Tokens that it may take: as many as are left are held back from its key.
 
         Raises:
-            ApiError: A limit is reached: 429 for one of the key's, 503 for the gateway's.
+            ApiError: A limit of the key is reached; 429.
         """
-        if self.running[key.name] >= key.concurrency:
-            raise _refusal(
-                f"{key.name} has {self.running[key.name]} searches running, as many as it may",
-                "concurrency_exceeded",
-                SOON,
-            )
-        if self.running.total() >= self.searches:
-            raise ApiError(
-                503,
-                f"{self.searches} searches are running, as many as this gateway takes",
-                kind="server_error",
-                code="overloaded",
-                retry_after=SOON,
-            )
-        if key.tokens is not None:
-            used = sum(charge.useful + charge.wasted for charge in self._recent(key))
-            if used >= key.tokens:
+
+        async def work(connection: AsyncConnection) -> Grant:
+            if connection.dialect.name == "postgresql":  # admissions of one key take turns
+                await connection.execute(_TURN, {"owner": key.name})
+            running, reserved = await self._running(connection, key, record.id)
+            if running >= key.concurrency:
                 raise _refusal(
-                    f"{key.name} has used {used} of {key.tokens} tokens in "
-                    f"{key.window_seconds:g} s",
-                    "tokens_exceeded",
-                    self._until(key, used - key.tokens),
+                    f"{key.name} has {running} searches running, as many as it may",
+                    "concurrency_exceeded",
+                    SOON,
                 )
-        self.running[key.name] += 1
+            charges: list[Charge] = []
+            if key.tokens is not None or key.waste is not None:
+                charges = await self._charges(connection, key)
+            left = None
+            if key.tokens is not None:
+                left = self._left(key, key.tokens, charges, reserved)
+            await _save(connection, record, estimate if left is None else min(estimate, left))
+            wasted = sum(charge.wasted for charge in charges)
+            return Grant(left, key.waste is None or wasted < key.waste)
 
-    def release(self, name: str) -> None:
-        """A search of that key has ended."""
-        self.running[name] -= 1
-        if not self.running[name]:
-            del self.running[name]
+        return await self._database.transact(work)
 
-    def charge(self, name: str, charge: Charge) -> None:
-        self._charges.setdefault(name, deque()).append(charge)
+    def _left(self, key: Key, tokens: int, charges: list[Charge], reserved: int) -> int:
+        used = sum(charge.useful + charge.wasted for charge in charges)
+        if used + reserved < tokens:
+            return tokens - used - reserved
+        seconds = SOON
+        for charge in charges if used >= tokens else ():
+            used -= charge.useful + charge.wasted
+            if used < tokens:
+                seconds = charge.at + key.window_seconds - self._clock()
+                break
+        held = f", and its running searches hold {reserved}" if reserved else ""
+        used = sum(charge.useful + charge.wasted for charge in charges)
+        raise _refusal(
+            f"{key.name} has used {used} of {tokens} tokens in {key.window_seconds:g} s{held}",
+            "tokens_exceeded",
+            seconds,
+        )
 
-    def may_waste(self, key: Key) -> bool:
-        """Whether searches of `key` may run ahead, for all that it has wasted."""
-        return key.waste is None or key.waste > sum(charge.wasted for charge in self._recent(key))
+    async def _running(self, connection: AsyncConnection, key: Key, but: str) -> tuple[int, int]:
+        """How many searches of the key run, and what is held back for them."""
+        found = await connection.execute(
+            select(func.count(), func.coalesce(func.sum(searches.c.reserved), 0)).where(
+                searches.c.owner == key.name,
+                searches.c.state == "running",
+                searches.c.id != but,
+            )
+        )
+        count, reserved = found.one()
+        return count, int(reserved)
 
-    def _recent(self, key: Key) -> deque[Charge]:
-        charges = self._charges.setdefault(key.name, deque())
-        while charges and charges[0].at <= self._clock() - key.window_seconds:
-            charges.popleft()
-        return charges
+    async def _charges(self, connection: AsyncConnection, key: Key) -> list[Charge]:
+        """Those of the window that ends now, the oldest first."""
+        since = self._clock() - key.window_seconds
+        found = await connection.execute(
+            select(usage.c.at, usage.c.useful, usage.c.wasted)
+            .where(usage.c.owner == key.name, usage.c.at > since)
+            .order_by(usage.c.at)
+        )
+        return [Charge(*row) for row in found]
 
-    def _until(self, key: Key, excess: int) -> float:
-        """Seconds until charges of more than `excess` tokens have left the window."""
-        for charge in self._recent(key):
-            excess -= charge.useful + charge.wasted
-            if excess < 0:
-                return charge.at + key.window_seconds - self._clock()
-        return key.window_seconds
+
+async def _save(connection: AsyncConnection, record: Record, reserved: int) -> None:
+    body = json.dumps(record.body)
+    values: dict[str, Any] = {
+        "state": "running",
+        "body": body,
+        "bytes": len(body),
+        "run": record.run,
+        "reserved": reserved,
+    }
+    again = await connection.execute(
+        update(searches)
+        .where(searches.c.id == record.id)
+        .values(attempts=searches.c.attempts + 1, **values)
+    )
+    if not again.rowcount:
+        await connection.execute(
+            insert(searches).values(
+                id=record.id, owner=record.owner, created=record.created, attempts=1, **values
+            )
+        )
 
 
 def _refusal(what: str, code: str, retry_after: float) -> ApiError:

@@ -15,7 +15,7 @@ from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import explain
 from spex_agents.server.gateway.graphs import AnyGraph
 from spex_agents.server.gateway.metrics import Metrics, since
-from spex_agents.server.gateway.quotas import Charge, Quotas
+from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.settings import Hosting
 from spex_agents.speculation.reporting.telemetry import span
@@ -30,9 +30,9 @@ class Runs:
 
     Args:
         catalogue: The models.
-        database: Where searches outlive the process.
+        database: Where the checkpoints are.
+        records: Where what has become of a search is saved, and what it has cost.
         hosting: Limits.
-        quotas: Where what a run has cost is charged, and its place given back.
 
     Attributes:
         draining: Whether the gateway is about to stop: runs that are cancelled are for the next
@@ -40,14 +40,14 @@ class Runs:
     """
 
     def __init__(
-        self, catalogue: Catalogue, database: Database, hosting: Hosting, quotas: Quotas
+        self, catalogue: Catalogue, database: Database, records: Records, hosting: Hosting
     ) -> None:
         self.metrics = Metrics(lambda: len(self._running))
         self.draining = False
         self._catalogue = catalogue
         self._database = database
+        self._records = records
         self._hosting = hosting
-        self._quotas = quotas
         self._running: dict[asyncio.Task[None], Search] = {}
         self._tasks = asyncio.TaskGroup()
 
@@ -66,9 +66,13 @@ class Runs:
         """Those that run."""
         return self._running.values()
 
-    def start(self, search: Search, graph: AnyGraph) -> None:
-        """Begin a run of `search`, for which there must be a place in the quotas."""
-        search.task = self._tasks.create_task(self._run(search, graph))
+    @property
+    def full(self) -> bool:
+        return len(self._running) >= self._hosting.searches
+
+    def start(self, search: Search, graph: AnyGraph, *, storage: int | None) -> None:
+        """Begin a run of `search`, which has been let in; its key may keep `storage` bytes."""
+        search.task = self._tasks.create_task(self._run(search, graph, storage))
         self._running[search.task] = search
         search.task.add_done_callback(self._running.pop)
 
@@ -83,7 +87,7 @@ class Runs:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _run(self, search: Search, graph: AnyGraph) -> None:
+    async def _run(self, search: Search, graph: AnyGraph, storage: int | None) -> None:
         began = time.monotonic()
         before = replace(search.spent)
         told = {"search": search.id, "key": search.owner, "model": search.request.model}
@@ -97,15 +101,13 @@ class Runs:
                 search.seconds += time.monotonic() - began
             search.finish(values)
         except asyncio.CancelledError:
-            search.become("suspended" if search.error is None else "failed")
+            search.state = "suspended" if search.error is None else "failed"
         except TimeoutError:
             seconds = self._hosting.search_seconds
             search.fail(explain(TimeoutError(f"the search took longer than {seconds:g} s")))
         except Exception as error:
             logger.exception("search failed", extra=told)
             search.fail(explain(error))
-        finally:
-            self._quotas.release(search.owner)
         spent = since(before, search.spent)
         self.metrics.ended(search, self._catalogue.find(search.request.model).label, spent)
         figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
@@ -113,7 +115,9 @@ class Runs:
         logger.info(
             "search ends", extra={**told, "state": search.state, "seconds": seconds, **figures}
         )
-        await self._settle(search, Charge(time.time(), spent.useful_tokens, spent.wasted_tokens))
+        charge = Charge(time.time(), spent.useful_tokens, spent.wasted_tokens)
+        await self._settle(search, charge, storage)
+        search.announce()  # now that its key may begin the next
 
     async def _search(self, search: Search, graph: AnyGraph) -> dict[str, Any]:
         config: Any = {"configurable": {"thread_id": search.id}}
@@ -131,16 +135,18 @@ class Runs:
         values: dict[str, Any] = (await graph.aget_state(config)).values
         return values
 
-    async def _settle(self, search: Search, charge: Charge) -> None:
+    async def _settle(self, search: Search, charge: Charge, storage: int | None) -> None:
         """Charge a run, and save what has become of its search."""
-        self._quotas.charge(search.owner, charge)
         record = search.record()
         if search.state == "suspended" and self.draining:
             record = replace(record, state="running")  # the next process goes on with it
         try:
-            await self._database.charge(search.owner, charge)
-            await self._database.save(record)
+            if not await self._records.settle(record, charge):
+                logger.warning("another gateway has this search", extra={"search": search.id})
+                return
             if search.state == "done":
                 await self._database.forget_checkpoint(search.id)
+            if storage is not None:
+                await self._records.forget_beyond(search.owner, storage)
         except Exception:
             logger.exception("cannot save", extra={"search": search.id, "key": search.owner})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -11,9 +12,9 @@ from typing import Any, Literal, TypeAlias, cast
 from spex_agents.nodes.state import tree_of
 from spex_agents.nodes.told import NO_ANSWER
 from spex_agents.search.tree import Tree
-from spex_agents.server.gateway.database import Record
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.events import Events
+from spex_agents.server.gateway.records import Record
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.speculation.reporting.events import LedgerEvent, ThoughtEvent, path_id
 from spex_agents.speculation.reporting.ledger import Ledger
@@ -34,6 +35,8 @@ class Search:
         request: What was asked.
         fingerprint: Of the request, to tell it from others of the same Idempotency-Key.
         background: Whether it runs on without clients.
+        idempotent: Whether it can be asked for again by its Idempotency-Key.
+        run: Of its runs the one that may save it.
         state: What has become of it.
         result: Once it is done: `answer`, `content`, `finish_reason`, `stopped`, `tree_sha256`.
         error: Once it has failed, or as soon as it is ended for a reason.
@@ -41,6 +44,7 @@ class Search:
         spent: What all its runs have cost.
         rows: Its committed tree once it has ended, as `SearchState` has it.
         task: Its run, if it is running here.
+        limit: Committed tokens after which it decides no further.
         clients: Requests that wait for its answer.
         events: What is told of it.
     """
@@ -52,6 +56,8 @@ class Search:
     request: ChatRequest
     fingerprint: str
     background: bool = False
+    idempotent: bool = True
+    run: str = ""
     state: State = "running"
     result: dict[str, Any] | None = None
     error: ApiError | None = None
@@ -59,6 +65,7 @@ class Search:
     spent: Ledger = field(default_factory=Ledger)
     rows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    limit: float = math.inf
     clients: int = 0
     events: Events = field(default_factory=Events)
 
@@ -81,9 +88,8 @@ class Search:
         self.rows = {key: state.get(key) or [] for key in ("thoughts", "rewards")}
         self.events.recall(self.rows)
 
-    def become(self, state: State) -> None:
-        """Change, and say so."""
-        self.state = state
+    def announce(self) -> None:
+        """Tell who follows what has become of it."""
         self.events.tell({"type": "search", **self.summary()})
 
     def finish(self, values: Mapping[str, Any]) -> None:
@@ -95,15 +101,15 @@ class Search:
         self.result = {
             "answer": answer,
             "content": _best_reply(tree) if answer is None else answer,
-            "finish_reason": "length" if tokens >= self.request.token_limit else "stop",
+            "finish_reason": "length" if tokens >= self.limit else "stop",
             "stopped": values.get("stopped"),
             "tree_sha256": values["tree_sha256"],
         }
-        self.become("done")
+        self.state = "done"
 
     def fail(self, error: ApiError) -> None:
         self.error = error
-        self.become("failed")
+        self.state = "failed"
 
     # Who waits for it.
 
@@ -155,32 +161,54 @@ class Search:
             "key": self.key,
             "fingerprint": self.fingerprint,
             "background": self.background,
+            "idempotent": self.idempotent,
             "result": self.result,
             "error": None if self.error is None else self.error.saved(),
             "seconds": self.seconds,
             "spent": asdict(self.spent),
             "rows": self.rows,
         }
-        return Record(self.id, self.owner, self.state, self.created, body)
+        return Record(
+            id=self.id,
+            owner=self.owner,
+            state=self.state,
+            created=self.created,
+            body=body,
+            run=self.run,
+        )
 
     @classmethod
     def from_record(cls, record: Record) -> Search:
-        body = dict(record.body)
-        error, spent, request = body.pop("error"), body.pop("spent"), body.pop("request")
-        search = cls(
-            id=record.id,
-            owner=record.owner,
-            created=record.created,
-            state=cast(State, record.state),
-            request=ChatRequest.model_validate(request),
-            error=None if error is None else ApiError.from_saved(error),
-            spent=Ledger(**spent),
-            **body,
-        )
-        search.recall(search.rows)
-        if search.state != "running":
-            search.become(search.state)
+        """The search that a record has.
+
+        Raises:
+            UnreadableRecord: It has none that this release understands.
+        """
+        known = ("key", "fingerprint", "background", "idempotent", "result", "seconds", "rows")
+        body = record.body
+        try:
+            error = body["error"]
+            search = cls(
+                id=record.id,
+                owner=record.owner,
+                created=record.created,
+                state=cast(State, record.state),
+                run=record.run,
+                request=ChatRequest.model_validate(body["request"]),
+                error=None if error is None else ApiError.from_saved(error),
+                spent=Ledger.of(body["spent"]),
+                **{name: body[name] for name in known if name in body},
+            )
+            search.recall(search.rows)
+            if search.state != "running":
+                search.announce()
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UnreadableRecord(record.id) from error
         return search
+
+
+class UnreadableRecord(Exception):
+    """A record of another release, or of a broken disk."""
 
 
 def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

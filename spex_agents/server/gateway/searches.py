@@ -5,29 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, explain, stopping
 from spex_agents.server.gateway.events import ENDED
-from spex_agents.server.gateway.graphs import AnyGraph, search_graph
-from spex_agents.server.gateway.keys import Anyone, Key, KeyFile, sha256_of
-from spex_agents.server.gateway.quotas import Quotas
+from spex_agents.server.gateway.graphs import plan_search
+from spex_agents.server.gateway.keyring import Keyring
+from spex_agents.server.gateway.keys import STORAGE, Key, sha256_of
+from spex_agents.server.gateway.quotas import SOON, Quotas
+from spex_agents.server.gateway.records import UNREADABLE, Charge, Record, Records
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.runs import Runs
-from spex_agents.server.gateway.search import Search, tree_rows
+from spex_agents.server.gateway.search import Search, UnreadableRecord, tree_rows
 from spex_agents.server.gateway.settings import Hosting
 
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
-REVOKE_SECONDS = 1.0
-"""How long a search outlives its key."""
+REVOKE_SECONDS = 0.5
+"""How often it is asked whose keys are gone."""
+
+MOST_ATTEMPTS = 2
+"""Processes that a search may take with it until it is not tried again."""
 
 
 class Searches:
@@ -47,30 +52,27 @@ class Searches:
     """
 
     def __init__(
-        self, catalogue: Catalogue, database: Database, hosting: Hosting, keys: KeyFile | Anyone
+        self, catalogue: Catalogue, database: Database, hosting: Hosting, keys: Keyring
     ) -> None:
         self.leaving = False
         self.catalogue = catalogue
         self.database = database
-        self.quotas = Quotas(searches=hosting.searches)
-        self.runs = Runs(catalogue, database, hosting, self.quotas)
+        self.records = Records(database)
+        self.quotas = Quotas(database)
+        self.runs = Runs(catalogue, database, self.records, hosting)
         self._hosting = hosting
         self._keys = keys
         self._alive: WeakValueDictionary[str, Search] = WeakValueDictionary()
-        self._beginning = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for owner, charge in await self.database.charges():
-            self.quotas.charge(owner, charge)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.runs)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            for upkeep in (self._forget_old(), self._end_revoked()):
+            left = await self.records.running()
+            for upkeep in (self._go_on(left), self._forget_old(), self._end_revoked()):
                 stack.callback(tasks.create_task(upkeep).cancel)
-            for record in await self.database.running():
-                search = self._alive.setdefault(record.id, Search.from_record(record))
-                await self._go_on(search)
             self._stack = stack.pop_all()
         return self
 
@@ -90,11 +92,11 @@ class Searches:
         identity = uuid4().hex
         if idempotency is not None:
             identity = sha256_of(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
-        graph = self._graph(request, share=key.name if self.quotas.may_waste(key) else None)
+        plan = plan_search(request, self.catalogue, self._hosting)
         known = self._alive.get(identity)
         if known is not None and known.task is not None and known.task.cancelling():
             await asyncio.wait([known.task])  # it is being suspended just now
-        async with self._beginning:
+        async with self._turns.setdefault(identity, asyncio.Lock()):
             search = await self._find(identity) if idempotency is not None else None
             if search is not None and search.fingerprint != fingerprint:
                 raise ApiError(
@@ -105,27 +107,34 @@ class Searches:
                 )
             if search is not None and search.state in ("running", "done"):
                 return search
-            self._admit(key)
+            self._check_room(key)
+            if search is None:
+                search = Search(
+                    id=identity,
+                    owner=key.name,
+                    created=time.time(),
+                    request=request,
+                    fingerprint=fingerprint,
+                    state="suspended",
+                    idempotent=idempotency is not None,
+                )
+            search.key = key.sha256  # the same name may have a new key by now
+            search.background = background
+            search.run = uuid4().hex
+            error, search.error = search.error, None
             try:
-                if search is None:
-                    search = Search(
-                        id=identity,
-                        owner=key.name,
-                        key=key.sha256,
-                        created=time.time(),
-                        request=request,
-                        fingerprint=fingerprint,
-                    )
-                    self._alive[identity] = search
-                search.key = key.sha256  # the same name may have a new key by now
-                search.background = background
-                search.error = None
-                search.become("running")
-                await self.database.save(search.record())
-            except BaseException:
-                self.quotas.release(key.name)
+                grant = await self.quotas.admit(key, search.record(), estimate=plan.estimate)
+            except ApiError as refused:
+                search.error = error
+                self.runs.metrics.refused(key.name, refused.detail.code)
                 raise
-            self.runs.start(search, graph)
+            self._alive[identity] = search
+            search.state = "running"
+            search.announce()
+            share = key.name if grant.may_waste else None
+            graph = plan.graph(self.database.saver, share=share, tokens=grant.tokens)
+            search.limit = plan.limit(grant.tokens)
+            self.runs.start(search, graph, storage=key.storage)
             return search
 
     async def find(self, key: Key, identity: str) -> Search:
@@ -148,8 +157,9 @@ class Searches:
 
     async def latest(self, key: Key, limit: int) -> list[Search]:
         """The searches of `key`, the latest first."""
-        records = await self.database.of_owner(key.name, limit)
-        return [self._alive.get(record.id) or Search.from_record(record) for record in records]
+        records = await self.records.of_owner(key.name, limit)
+        found = [self._alive.get(one.id) or await self._read(one) for one in records]
+        return [search for search in found if search is not None]
 
     async def forget(self, key: Key, identity: str) -> None:
         """End a search of `key`'s if it runs, and forget it.
@@ -159,63 +169,98 @@ class Searches:
         """
         search = await self.find(key, identity)
         if search.task is not None and not search.task.done():
-            search.cancel()
+            search.cancel(_forgotten())
             await asyncio.wait([search.task])
         self._alive.pop(identity, None)
-        await self.database.forget(identity)
+        await self.records.forget(identity)
 
-    def _graph(self, request: ChatRequest, *, share: str | None) -> AnyGraph:
-        saver = self.database.saver
-        return search_graph(request, self.catalogue, self._hosting, saver, share=share)
-
-    def _admit(self, key: Key) -> None:
+    def _check_room(self, key: Key) -> None:
         if self.runs.draining:
             raise stopping()
-        try:
-            self.quotas.admit(key)
-        except ApiError as error:
-            self.runs.metrics.refused(key.name, error.detail.code)
-            raise
+        if self.runs.full:
+            self.runs.metrics.refused(key.name, "overloaded")
+            raise ApiError(
+                503,
+                f"{self._hosting.searches} searches are running, as many as this gateway takes",
+                kind="server_error",
+                code="overloaded",
+                retry_after=SOON,
+            )
 
     async def _find(self, identity: str) -> Search | None:
         if (search := self._alive.get(identity)) is not None:
             return search
-        if (record := await self.database.find(identity)) is None:
+        record = await self.records.find(identity)
+        if record is None or (search := await self._read(record)) is None:
             return None
-        search = Search.from_record(record)
         if search.state == "suspended":
             search.recall(await self.database.checkpoint(identity) or {})
         return self._alive.setdefault(identity, search)
 
-    async def _go_on(self, search: Search) -> None:
-        """Go on with a search that the last process left, if there is still who and what for."""
-        search.background = True  # its clients' connections ended with the last process
+    async def _read(self, record: Record) -> Search | None:
+        """The search of a record; one that cannot be read is set aside, and told of once."""
+        if record.state == UNREADABLE:
+            return None
         try:
+            return Search.from_record(record)
+        except UnreadableRecord as error:
+            cause = type(error.__cause__).__name__
+            logger.error("cannot read a search", extra={"search": record.id, "cause": cause})
+            await self.records.set_aside(record.id)
+            return None
+
+    async def _go_on(self, left: Sequence[Record]) -> None:
+        """Go on with what the last process left, as there is room."""
+        for record in left:
+            try:
+                if (search := await self._read(record)) is not None:
+                    await self._go_on_with(self._alive.setdefault(record.id, search), record)
+            except Exception:
+                logger.exception("cannot go on", extra={"search": record.id})
+
+    async def _go_on_with(self, search: Search, record: Record) -> None:
+        """Go on with a search, if there is still who and what for."""
+        nobody = not search.background and not search.idempotent
+        search.background = True  # its clients' connections ended with the last process
+        plan = None
+        try:
+            if record.attempts >= MOST_ATTEMPTS:
+                raise _deadly(record.attempts)
             if not self._keys.holds(search.owner, search.key):
                 raise _revoked(search)
-            graph = self._graph(search.request, share=search.owner)
-        except (ApiError, SettingsError) as error:  # an engine or a limit is not there any more
+            plan = plan_search(search.request, self.catalogue, self._hosting)
+        except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
-            await self.database.save(search.record())
+        if plan is None or nobody:
+            if plan is not None:
+                search.state = "suspended"
+            await self.records.settle(search.record(), Charge(time.time(), 0, 0))
+            search.announce()
             return
-        self.quotas.running[search.owner] += 1
-        search.become("running")
-        self.runs.start(search, graph)
+        while self.runs.full:
+            await asyncio.wait(
+                [one.task for one in self.runs.searches if one.task is not None],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        search.run = uuid4().hex
+        if not await self.records.claim(record, search.run):
+            return
+        granted = record.reserved or None
+        graph = plan.graph(self.database.saver, share=search.owner, tokens=granted)
+        search.limit = plan.limit(granted)
+        self.runs.start(search, graph, storage=STORAGE)
 
     async def _end_revoked(self) -> None:
         while True:
             await asyncio.sleep(REVOKE_SECONDS)
-            try:
-                for search in self.runs.searches:
-                    if not self._keys.holds(search.owner, search.key):
-                        search.cancel(_revoked(search))
-            except Exception:  # such as a file of keys that is being edited
-                logger.exception("cannot tell which keys are revoked")
+            for search in self.runs.searches:
+                if not self._keys.holds(search.owner, search.key):
+                    search.cancel(_revoked(search))
 
     async def _forget_old(self) -> None:
         while True:
             try:
-                await self.database.forget_before(time.time() - self._hosting.keep_seconds)
+                await self.records.forget_before(time.time() - self._hosting.keep_seconds)
             except Exception:
                 logger.exception("cannot forget old searches")
             await asyncio.sleep(SWEEP_SECONDS)
@@ -226,4 +271,17 @@ def _revoked(search: Search) -> ApiError:
         401,
         f"the key {search.owner!r} was revoked: its searches have ended",
         code="key_revoked",
+    )
+
+
+def _forgotten() -> ApiError:
+    return ApiError(404, "the search was deleted while it ran", code="search_deleted")
+
+
+def _deadly(attempts: int) -> ApiError:
+    return ApiError(
+        500,
+        f"the gateway has died {attempts} times with this search running: it is not tried again",
+        kind="server_error",
+        code="search_killed",
     )

@@ -43,7 +43,7 @@ class Hosting:
         most_width: Largest width and number of rollouts that a request may ask for.
         most_depth: Largest depth.
         most_tokens: Tokens of a search's committed thoughts after which it decides no further.
-        searches: Searches that run at a time, of all keys together.
+        searches: Searches that run at a time in this process, of all keys together.
         search_seconds: Time for one search.
         hosts: Names by which it may be addressed (``Host``); empty for any.
         body_bytes: Size of a request's body.

@@ -1,0 +1,77 @@
+"""A PostgreSQL of a test's own, where its programs are installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PLACES = os.pathsep.join(
+    [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """Running; `url` reaches it by a socket in its directory."""
+
+    url: str
+    directory: str
+    become: str | None
+
+    def control(self, *what: str) -> None:
+        """Run pg_ctl on it."""
+        pg_ctl = shutil.which("pg_ctl", path=PLACES)
+        self.run(pg_ctl or "pg_ctl", "--pgdata", f"{self.directory}/data", "--wait", *what)
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.directory}'"
+        self.control("--log", f"{self.directory}/log", "--options", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self.control("--mode", mode, "stop")
+
+    def run(self, *command: str) -> None:
+        subprocess.run(
+            command,
+            check=True,
+            cwd=self.directory,
+            user=self.become,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def _owner() -> str | None:
+    """Who may run a server: never root."""
+    names = [entry.pw_name for entry in pwd.getpwall()]
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return "postgres" if "postgres" in names else None
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Start one, or skip the test."""
+    initdb = shutil.which("initdb", path=PLACES)
+    if initdb is None or (user := _owner()) is None:
+        pytest.skip("needs PostgreSQL's initdb and pg_ctl, and a user to run them")
+    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
+        shutil.chown(directory, user)
+        become = user if os.geteuid() == 0 else None
+        url = f"postgresql://spex@/postgres?host={directory}"
+        server = Postgres(url, directory, become)
+        server.run(initdb, "--pgdata", f"{directory}/data", "--auth", "trust", "--username", "spex")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
