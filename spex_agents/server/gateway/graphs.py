@@ -29,6 +29,9 @@ from spex_agents.speculation.config import Speculation
 
 AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
+MOST_WASTE = 10.0
+"""What is held back for waste, for each useful token, where waste has no bound."""
+
 _IN_SPEX = ("width", "rollouts", "step_tokens", "path_tokens", "reward", "aggregate", "vote")
 _PLACES: Mapping[str, str] = {
     **{name: f"spex.{name}" for name in _IN_SPEX},
@@ -42,11 +45,13 @@ class Plan:
     """A request that is valid: what is left to say is how much its search may use.
 
     Attributes:
-        estimate: Tokens that it may decode, about; what is begun early included.
+        estimate: Tokens that it may decode, about, if it does not run ahead.
+        ahead: The same if it does.
         most: Committed tokens after which it decides no further.
     """
 
     estimate: int
+    ahead: int
     most: int
     _agent: Agent
     _engine: Any
@@ -138,9 +143,12 @@ def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) ->
                 aggregate=asked.aggregate or "last",
             )
         most = int(min(request.token_limit, hosting.most_tokens))
+        estimate = min(most, _size(model, sizes, limits))
+        waste = 0.0 if asked.speculation is False else min(hosting.speculation.waste, MOST_WASTE)
         plan = Plan(
             most=most,
-            estimate=min(most, _size(model, sizes, limits)),
+            estimate=estimate,
+            ahead=int(estimate * (1 + waste)),
             _agent=agent,
             _engine=engine,
             _search=search,

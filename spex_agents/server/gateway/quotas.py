@@ -30,7 +30,7 @@ class Grant:
 
     Attributes:
         tokens: Tokens decoded; None for no limit.
-        may_waste: Whether it may run ahead, for all that its key has wasted.
+        may_waste: Whether it may run ahead, for all that its key has wasted, and has left.
     """
 
     tokens: int | None
@@ -52,13 +52,14 @@ class Quotas:
         self._database = database
         self._clock = clock
 
-    async def admit(self, key: Key, record: Record, *, estimate: int) -> Grant:
+    async def admit(self, key: Key, record: Record, *, estimate: int, ahead: int) -> Grant:
         """Let the run that `record` names begin, and save it as running.
 
         Args:
             key: Whose.
             record: Of the search.
             estimate: Tokens that it may take: as many as are left are held back from its key.
+            ahead: The same if it runs ahead; where they are not left, it may not.
 
         Raises:
             ApiError: A limit of the key is reached; 429.
@@ -77,12 +78,14 @@ class Quotas:
             charges: list[Charge] = []
             if key.tokens is not None or key.waste is not None:
                 charges = await self._charges(connection, key)
+            may_waste = key.waste is None or sum(one.wasted for one in charges) < key.waste
             left = None
             if key.tokens is not None:
                 left = self._left(key, key.tokens, charges, reserved)
-            await _save(connection, record, estimate if left is None else min(estimate, left))
-            wasted = sum(charge.wasted for charge in charges)
-            return Grant(left, key.waste is None or wasted < key.waste)
+                may_waste = may_waste and ahead <= left
+            held = ahead if may_waste else estimate
+            await _save(connection, record, held if left is None else min(held, left))
+            return Grant(left, may_waste)
 
         return await self._database.transact(work)
 

@@ -123,7 +123,9 @@ class Searches:
             search.run = uuid4().hex
             error, search.error = search.error, None
             try:
-                grant = await self.quotas.admit(key, search.record(), estimate=plan.estimate)
+                grant = await self.quotas.admit(
+                    key, search.record(), estimate=plan.estimate, ahead=plan.ahead
+                )
             except ApiError as refused:
                 search.error = error
                 self.runs.metrics.refused(key.name, refused.detail.code)
