@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from spex_agents import rewards
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.embedded.engine import EmbeddedEngine
-from spex_agents.engines.functions import Proposer
+from spex_agents.engines.given import as_engine, chat_model
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.hardware import HARDWARE
@@ -25,9 +25,13 @@ from spex_agents.speculation.config import SearchConfig, Speculation
 T = TypeVar("T")
 
 if TYPE_CHECKING:
+    from spex_agents.engines.chat_model import ChatModelEngine
+    from spex_agents.engines.functions import Proposer
     from spex_agents.engines.openai.engine import OpenAIEngine
 
-    AnyEngine: TypeAlias = EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
+    AnyEngine: TypeAlias = (
+        ChatModelEngine | EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
+    )
 
 
 Maker: TypeAlias = Callable[[Engine, Sampling, Limits], rewards.Reward]
@@ -63,7 +67,7 @@ own."""
 def make_engine(
     name: str, model: str | None = None, api_key: str | None = None, *, draft_tokens: int = 0
 ) -> AnyEngine:
-    """The engine of that name, of the server at that address, or of a function of one's own.
+    """The engine of that name, of the server at that address, of a chat model, or of one's own.
 
     It is not opened yet.
 
@@ -85,13 +89,28 @@ def make_engine(
 
         return engine_at(name, model=model, api_key=api_key)
     if ":" in name:
-        found = load_named("engine", name)
-        return found if isinstance(found, Proposer) else Proposer(found)
+        return cast("AnyEngine", as_engine(_function_or_chat_model(name)))
     raise SettingsError(
         f"engine={name!r}: must be embedded, simulated, the address of an OpenAI-compatible server "
-        "with its version (http://127.0.0.1:30000/v1), or module:function for an async function "
-        "(question, steps, seed) -> str of your own"
+        "with its version (http://127.0.0.1:30000/v1), provider:model for a LangChain chat model "
+        "(openai:gpt-5-mini), or module:function for an async function (question, steps, seed) -> "
+        "str, an engine or a chat model of your own"
     )
+
+
+def _function_or_chat_model(name: str) -> Any:
+    """What ``module:attribute`` names, if there is such a thing, else the chat model of that name.
+
+    Raises:
+        SettingsError: There is neither.
+    """
+    try:
+        return load_named("engine", name)
+    except SettingsError as error:
+        try:
+            return chat_model(name)
+        except SettingsError as other:
+            raise SettingsError(f"{error}; nor is it a chat model: {other}") from other
 
 
 def run_with(engine: AnyEngine, work: Coroutine[Any, Any, T]) -> T:
@@ -153,6 +172,8 @@ def measured_config(
 def _named(
     name: str | None, engine: AnyEngine, *, sampling: Sampling, limits: Limits
 ) -> rewards.Reward:
+    if name is None and engine.features.messages:
+        return rewards.as_reward(None, engine)
     if name is None:
         name = "simulated" if engine.name.startswith("simulated/") else "confidence"
     if (make := REWARDS.get(name)) is not None:

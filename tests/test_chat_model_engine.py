@@ -16,8 +16,8 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 
 from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.chat_model import ChatModelEngine
-from spex_agents.engines.prompts import NEXT_STEP, Message, Prompt
+from spex_agents.engines.chat_model import GO_ON, ChatModelEngine
+from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
@@ -87,11 +87,12 @@ async def write(
     )
 
 
-async def test_answer_is_a_step_with_the_models_own_count() -> None:
+async def test_answer_is_a_whole_path_with_the_models_own_count() -> None:
     asked = request()
     model = Scripted(chunks=pieces("It is", " 4.", usage_metadata=usage(5)))
     async with ChatModelEngine(model) as engine:
-        assert await write(engine, asked) == Thought(text="It is 4.", tokens=5)
+        whole = Thought(text="It is 4.", tokens=5, finish="stop", ends=True)
+        assert await write(engine, asked) == whole
         assert engine.name == "chat-model/Scripted"
     assert (asked.tokens, asked.prompt_tokens) == (5, 9)
 
@@ -103,8 +104,8 @@ async def test_reply_is_shown_and_the_next_step_is_asked_for() -> None:
     await write(ChatModelEngine(model))
     shown = [[(turn.type, turn.content) for turn in turns] for turns, _ in model.calls]
     asked = [("system", "Be brief."), ("human", "2 + 2?")]
-    begun = [*asked, ("ai", "Two and two.\n")]
-    assert shown == [[*begun, ("human", NEXT_STEP)], [*begun, ("human", "Next.")], asked]
+    begun = [*asked, ("ai", "Two and two.")]
+    assert shown == [[*begun, ("human", GO_ON)], [*begun, ("human", "Next.")], asked]
 
 
 async def test_only_what_the_model_is_said_to_take_is_passed() -> None:
@@ -119,8 +120,8 @@ async def test_only_what_the_model_is_said_to_take_is_passed() -> None:
         )
     )
     assert [keywords for _, keywords in model.calls] == [
-        {"stop": ["\n"], "temperature": 0.8, "max_tokens": 16},
-        {"stop": ["\n"], "num_predict": 16, "seed": 7},
+        {"stop": None, "temperature": 0.8, "max_tokens": 16},
+        {"stop": None, "num_predict": 16, "seed": 7},
     ]
 
 
@@ -144,7 +145,7 @@ async def test_model_without_streaming_answers_at_once() -> None:
         _stream = BaseChatModel._stream
 
     thought = await write(ChatModelEngine(WholeAnswers(messages=replies())))
-    assert thought == Thought(text="It is 4.", tokens=5)
+    assert thought == Thought(text="It is 4.", tokens=5, finish="stop", ends=True)
 
 
 async def test_empty_answer_ends_the_path() -> None:
@@ -201,13 +202,6 @@ async def test_other_or_lasting_failure_is_one_clear_error(failures: list[Except
     with pytest.raises(EngineError, match=r"chat-model/Scripted failed: .*retry_on="):
         await write(ChatModelEngine(model, retries=2, retry_wait=0))
     assert not model.failures
-
-
-async def test_score_says_what_to_take_instead() -> None:
-    engine = ChatModelEngine(Scripted())
-    assert not engine.features.labels
-    with pytest.raises(EngineError, match="take OpenAIEngine"):
-        await engine.score(PROMPT, request(), labels=("+", "-"))
 
 
 async def test_cancelling_ends_the_call_and_keeps_the_count() -> None:

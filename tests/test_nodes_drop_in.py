@@ -25,7 +25,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes import create_tot_node
-from spex_agents.nodes.node import question_in
+from spex_agents.nodes.conversation import question_in
 from spex_agents.nodes.told import NO_ANSWER
 from spex_agents.search import Rstar
 from spex_agents.search.tree import Thought
@@ -62,7 +62,7 @@ def test_earlier_turns_are_context() -> None:
         "Conversation so far:\nSystem: Be brief.\nUser: Hello\nAssistant: Hi!\n\nQuestion:\n?"
     )
     assert question_in([HumanMessage("?")]) == "?"
-    assert question_in([HumanMessage("?"), AIMessage("!")]) == "?"
+    assert question_in([HumanMessage("?"), AIMessage("!")]) == "?\n\nSince then:\nAssistant: !"
     assert question_in([HumanMessage([{"type": "text", "text": "blocks"}])]) == "blocks"
     with pytest.raises(SettingsError, match="no question among 1 messages"):
         question_in([AIMessage("!")])
@@ -89,7 +89,7 @@ def test_without_an_answer_it_says_so() -> None:
             return Thought(text="Hm, quality 0.500000.", tokens=5, finish="stop", ends=True)
 
     async def main() -> None:
-        result = await chat(SimulatedEngine(Aimless()), **settings()).ainvoke(ASKED)
+        result = await chat(SimulatedEngine(Aimless()), **settings(free_text=False)).ainvoke(ASKED)
         reply = result["messages"][-1]
         assert reply.content == NO_ANSWER
         assert reply.response_metadata["spex"]["answer"] is None

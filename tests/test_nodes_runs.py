@@ -310,19 +310,19 @@ def begun(**more: Any) -> Mapping[str, Any]:
 
 async def test_a_run_that_has_ended_opens_no_session() -> None:
     async with Run(config(SimulatedEngine())) as run:
-        session = await run.session(begun(), None)
-        assert await run.session(begun(), None) is session
+        session = await run.session(begun(), {}, None)
+        assert await run.session(begun(), {}, None) is session
     with pytest.raises(SessionClosed, match="has ended"):
-        await run.session(begun(), None)
+        await run.session(begun(), {}, None)
 
 
 async def test_a_session_that_disagrees_with_the_state_is_replaced() -> None:
     engine = fast_engine()
     async with Run(config(engine)) as run:
-        session = await run.session(begun(), None)
+        session = await run.session(begun(), {}, None)
         decision = await session.decide()
         await session.expand(decision.paths)  # type: ignore[union-attr]
-        other = await run.session(begun(), None)
+        other = await run.session(begun(), {}, None)
         assert other is not session
         assert len(other.tree) == 0
         with pytest.raises(SessionClosed):

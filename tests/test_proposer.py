@@ -17,7 +17,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from spex_agents import create_tot_graph, create_tot_node, create_tot_tool
 from spex_agents._functions import check_async
 from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.functions import Proposer, as_engine
+from spex_agents.engines.functions import Proposer
+from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -241,7 +242,7 @@ class Blocking:
         (Blocking(), "propose=Blocking: .* is not async"),
         (partial(blocking), "propose=blocking: .* is not async"),
         (SimulatedEngine, "engine=SimulatedEngine: .*is a class"),
-        ("embedded", "engine='embedded': must be an engine, or an async function"),
+        ("embedded", r"(?s)engine='embedded': .*provider:model"),
         (None, "engine=None: must be an engine"),
     ],
 )

@@ -50,6 +50,9 @@ def test_its_schema_asks_for_the_question_alone() -> None:
 
 async def test_a_search_without_an_answer_says_so() -> None:
     tool = create_tot_tool(
-        SimulatedEngine(speed=1000), policy=Rebase(width=2), extract=lambda text: None
+        SimulatedEngine(speed=1000),
+        policy=Rebase(width=2),
+        extract=lambda text: None,
+        free_text=False,
     )
     assert await tool.ainvoke({"question": "What is 5 + 7?"}) == "No answer found."

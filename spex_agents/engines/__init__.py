@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     )
     from spex_agents.engines.chat_model import ChatModelEngine
     from spex_agents.engines.embedded import EmbeddedEngine
-    from spex_agents.engines.functions import Proposer, as_engine
+    from spex_agents.engines.functions import Proposer
+    from spex_agents.engines.given import as_engine
     from spex_agents.engines.openai import OpenAIEngine
     from spex_agents.engines.prompts import Message, Prompt, PromptTemplate, Role
     from spex_agents.engines.sglang import SGLangEngine, engine_at
@@ -69,7 +70,7 @@ __getattr__, __dir__ = lazy(
         "Sampling": "base",
         "SimulatedEngine": "simulated",
         "SimulatedFleet": "simulated",
-        "as_engine": "functions",
+        "as_engine": "given",
         "engine_at": "sglang",
         "run_virtual": "simulated",
     },

@@ -89,6 +89,7 @@ class Features:
         tokens_per_minute: Likewise, of prompts and thoughts together.
         pure: Free of side effects: may be asked for thoughts that the search may never demand.
             Without it a search begins nothing early.
+        messages: Takes messages as they are: `Message.source`.
     """
 
     exactness: Exactness
@@ -99,6 +100,7 @@ class Features:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     pure: bool = True
+    messages: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
-from spex_agents.engines.calls.cut import cut, estimated_tokens, tokens_of_step
+from spex_agents.engines.calls.cut import cut, estimated_tokens
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
-from spex_agents.engines.prompts import NEXT_STEP, Prompt
+from spex_agents.engines.chat_replies import (
+    END_MARK,
+    as_message,
+    is_cut_off,
+    label_chances,
+    logprobs_of,
+    reasoning_in,
+    refused,
+    spoken,
+)
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
-from spex_agents.search.tree import Finish, Thought
+from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import Runnable
 
+logger = logging.getLogger(__name__)
+
+GO_ON = (
+    "Go on from exactly where your reply ends, without repeating what is there. "
+    f"If it is complete already, reply with {END_MARK} and nothing else."
+)
 STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
     {"temperature": "temperature", "max_tokens": "max_tokens"}
 )
+_PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop")
 _TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
-_CUT_OFF = {"length", "max_tokens"}
+_ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
 
 
 class ChatModelEngine(Closing):
     """Writes thoughts with a LangChain chat model.
 
-    Chat interfaces do not continue a partial reply as it is. The steps so far are shown as the
-    assistant's turn, and `instruction` asks for the next one; the end of the model's answer is
-    then the end of a step, so only an empty answer ends a path. The stop strings are passed on
-    and applied here as well, for models that ignore them. White space before a step is removed.
+    Messages go to the model as they are: system message, turns, tool calls and results, images and
+    files. The thoughts so far are shown as the assistant's turn, and `instruction` asks to go on.
 
-    Tokens are the model's own count (`usage_metadata`). Without one they are counted by the
-    model's `custom_get_token_ids` if set, else estimated: the chunks, or a token to four
-    characters if that is more. Nothing is downloaded to count.
+    Where the model's reply ends, the path ends. A reply is cut at the first step delimiter, and its
+    stream is closed there: providers do not tell a stop string from the end of a reply, and some
+    take no stop strings at all. A model that is to be sent them all the same (`parameters` with
+    "stop") ends its steps by itself, and then only an empty answer ends a path. White space before
+    a step is removed. Reasoning, in blocks of its own or between ``<think>`` marks, is counted, and
+    is no part of a thought.
+
+    Tokens are the model's own count (`usage_metadata`). Without one, as in a stream that was
+    closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: the
+    chunks, or a token to four characters if that is more. Nothing is downloaded to count.
+
+    A parameter that the model refuses, with an error that names it, is left out from then on.
 
     Calls carry the tag ``nostream``: their tokens stay out of LangGraph's message stream.
 
     Args:
-        model: Called through `astream`.
-        instruction: Asks for the next step.
-        parameters: The model's keywords for `temperature`, `top_p`, `top_k`, `max_tokens`
-            and `logprobs`; what is not named here is left as the model was configured.
+        model: A chat model, or one with tools, structured output, retries or fallbacks bound to it;
+            called through `astream`.
+        instruction: Asks to go on.
+        parameters: The model's keywords for `temperature`, `top_p`, `top_k`, `max_tokens`,
+            `logprobs` and `stop`; what is not named here is left as the model was configured. None
+            for `temperature` and `max_tokens`, as far as the model has none of its own.
         seed_parameter: The model's keyword for a seed; None sends none.
         exactness: What a seed is worth.
         max_concurrency: Calls in flight at most, demanded ones first; None for no limit.
@@ -73,10 +100,10 @@ class ChatModelEngine(Closing):
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: Runnable[Any, Any],
         *,
-        instruction: str = NEXT_STEP,
-        parameters: Mapping[str, str] = STANDARD_PARAMETERS,
+        instruction: str = GO_ON,
+        parameters: Mapping[str, str] | None = None,
         seed_parameter: str | None = None,
         exactness: Exactness = "unseeded",
         max_concurrency: int | None = None,
@@ -84,12 +111,16 @@ class ChatModelEngine(Closing):
         retries: int = 3,
         retry_wait: float = 0.5,
     ) -> None:
-        allowed = {"temperature", "top_p", "top_k", "max_tokens", "logprobs"}
-        if unknown := set(parameters) - allowed:
-            raise SettingsError(f"parameters name {sorted(unknown)}: allowed are {sorted(allowed)}")
+        self._inner: Any = _chat_model_in(model)
+        if parameters is None:
+            open_ones = (name for name in STANDARD_PARAMETERS if not _configured(self._inner, name))
+            parameters = {name: STANDARD_PARAMETERS[name] for name in open_ones}
+        if unknown := set(parameters) - set(_PARAMETERS):
+            allowed = sorted(_PARAMETERS)
+            raise SettingsError(f"parameters name {sorted(unknown)}: allowed are {allowed}")
         if exactness != "unseeded" and seed_parameter is None:
             raise SettingsError(f"exactness={exactness!r}: needs seed_parameter=")
-        self._model = model
+        self._model: Any = model
         self._instruction = instruction
         self._parameters = dict(parameters)
         self._seed_parameter = seed_parameter
@@ -97,59 +128,58 @@ class ChatModelEngine(Closing):
         self._gate = Gate(max_concurrency)
         self._retry_on = retry_on
         self._retries = Retries(times=retries, wait=retry_wait)
+        self._refused: set[str] = set()
 
     @property
     def name(self) -> str:
-        model: object = self._model
-        name = getattr(model, "model_name", None) or getattr(model, "model", None)
-        return f"chat-model/{name or type(model).__name__}"
+        name = getattr(self._inner, "model_name", None) or getattr(self._inner, "model", None)
+        return f"chat-model/{name or type(self._inner).__name__}"
 
     @property
     def features(self) -> Features:
         return Features(
             exactness=self._exactness,
             logprobs="logprobs" in self._parameters,
+            labels=True,
             promotion=self._gate.places is not None,
             slots=self._gate.places,
+            messages=True,
         )
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
     ) -> Thought:
-        """Ask for the step after `prompt.reply`; see `Engine.generate`.
+        """Ask for the thought after `prompt.reply`; see `Engine.generate`.
 
         Raises:
-            EngineError: The model failed, after all tries, or sent no log-probabilities though
-                `parameters` names its keyword for them.
+            EngineError: The model failed, after all tries, sent nothing but reasoning, or no
+                log-probabilities though `parameters` names its keyword for them.
         """
         messages = self._messages(prompt)
         keywords = self._keywords(request, sampling, max_tokens)
         async with self._gate.place(request):
-            ask = partial(self._try, messages, request, sampling.stop, keywords)
-            try:
-                return await in_own_task(
-                    partial(self._retries.run, ask, transient=self._is_transient)
-                )
-            except EngineError:
-                raise
-            except Exception as error:
-                raise EngineError(
-                    f"{self.name} failed: {type(error).__name__}: {error}; if another try may "
-                    "help, name the exception in retry_on="
-                ) from error
+            ask = partial(self._try, messages, request, sampling.stop)
+            thought: Thought = await self._asked(ask, keywords)
+        return thought
 
     async def score(
         self, prompt: Prompt, request: Request, *, labels: Sequence[str]
     ) -> Mapping[str, float]:
-        """Chat models give no label probabilities.
+        """The probability of each label as the reply's first token, where the model tells it.
+
+        Of any other model the reply is read: the one label that it names first has probability 1;
+        all have the same if it names none.
 
         Raises:
-            EngineError: Always.
+            EngineError: The model failed, after all tries.
         """
-        raise EngineError(
-            f"{self.name} cannot read the probabilities of {list(labels)}: take OpenAIEngine or "
-            "an embedded engine for this reward, or a reward that reads text"
-        )
+        messages = self._messages(prompt)
+        keywords: dict[str, Any] = {}
+        if hasattr(self._inner, "top_logprobs"):
+            keywords = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
+        async with self._gate.place(request):
+            said = await self._asked(partial(self._read, messages, request, ()), keywords)
+        return label_chances(said, labels)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
@@ -161,6 +191,33 @@ class ChatModelEngine(Closing):
     async def aclose(self) -> None:
         """Nothing to close: the model is its owner's."""
 
+    async def _asked(self, ask: Any, keywords: dict[str, Any]) -> Any:
+        """Ask until the model takes the parameters and answers."""
+
+        async def attempt(_: int) -> Any:
+            while True:
+                sent = {key: keywords[key] for key in keywords.keys() - self._refused}
+                try:
+                    return await ask(sent)
+                except Exception as error:
+                    keyword = refused(error, sent.keys() - {self._seed_parameter})
+                    if keyword is None:
+                        raise
+                    logger.info("%s takes no %s: left out from now on", self.name, keyword)
+                    self._refused.add(keyword)
+
+        try:
+            return await in_own_task(
+                partial(self._retries.run, attempt, transient=self._is_transient)
+            )
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(
+                f"{self.name} failed: {type(error).__name__}: {error}; if another try may "
+                "help, name the exception in retry_on="
+            ) from error
+
     def _is_transient(self, error: BaseException) -> bool:
         return isinstance(error, self._retry_on)
 
@@ -170,51 +227,81 @@ class ChatModelEngine(Closing):
         request: Request,
         stop: tuple[str, ...],
         keywords: Mapping[str, Any],
-        _: int,
     ) -> Thought:
         before = request.tokens
-        whole: AIMessageChunk | None = None
-        text, chunks, at_delimiter = "", 0, False
-        stream: Any = self._model.astream(
-            list(messages), {"tags": list(_TAGS)}, stop=list(stop) or None, **keywords
-        )
-        async with aclosing(stream):
-            async for chunk in stream:
-                whole = chunk if whole is None else whole + chunk
-                chunks += bool(chunk.text)
-                text, at_delimiter = cut(str(whole.text).lstrip(), stop)
-                request.tokens = before + chunks
-                if at_delimiter:
-                    break
-        if whole is None:
-            raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
-        tokens = self._tokens(whole, chunks)
-        request.tokens = before + tokens
-        if whole.usage_metadata:
-            request.prompt_tokens = whole.usage_metadata["input_tokens"]
-        logprobs = _logprobs(whole, stop)
+        said = await self._read(messages, request, stop, keywords)
+        text, at_delimiter = cut(spoken(said).lstrip(), stop)
+        tokens = request.tokens - before
+        logprobs = logprobs_of(said, stop)
         if text and logprobs is None and self._parameters.get("logprobs") in keywords:
             raise EngineError(
                 f"{self.name} sent no log-probabilities though asked: set "
                 "Sampling(logprobs=False), or take 'logprobs' out of parameters="
             )
-        if not text and not at_delimiter:
-            return Thought(text="", tokens=tokens, finish="stop", ends=True, logprobs=logprobs)
-        cut_off = _finish_reason(whole) in _CUT_OFF and not at_delimiter
-        finish: Finish = "length" if cut_off else "step"
-        return Thought(text=text, tokens=tokens, finish=finish, logprobs=logprobs)
+        if not text and not at_delimiter and is_cut_off(said) and tokens:
+            raise EngineError(
+                f"{self.name} sent nothing but reasoning, {tokens} tokens of it: raise "
+                "Limits(step_tokens=..., path_tokens=...), or let the model reason less"
+            )
+        marked = text.rstrip().endswith(END_MARK)
+        if marked:
+            text = text.rstrip().removesuffix(END_MARK).rstrip()
+        if at_delimiter:
+            ended = not _after(spoken(said).lstrip(), text, stop)
+        else:
+            ended = not is_cut_off(said) and self._parameters.get("stop") not in keywords
+        if marked or ended or not (text or at_delimiter):
+            return Thought(text=text, tokens=tokens, finish="stop", ends=True, logprobs=logprobs)
+        cut_off = is_cut_off(said) and not at_delimiter
+        return Thought(
+            text=text, tokens=tokens, finish="length" if cut_off else "step", logprobs=logprobs
+        )
+
+    async def _read(
+        self,
+        messages: Sequence[BaseMessage],
+        request: Request,
+        stop: tuple[str, ...],
+        keywords: Mapping[str, Any],
+    ) -> BaseMessage:
+        """What the model says, up to where the next step begins; its tokens are counted."""
+        asked = sum(estimated_tokens(str(message.text)) for message in messages)
+        before, sent = request.tokens, request.prompt_tokens
+        request.prompt_tokens += asked  # until the model tells, if it does
+        whole: Any = None
+        chunks = 0
+        stream: Any = self._model.astream(list(messages), _call_config(request), **keywords)
+        async with aclosing(stream):
+            async for chunk in stream:
+                said = as_message(chunk)
+                chunks += bool(said.text)
+                whole = whole + said if said is chunk and whole is not None else said
+                request.tokens = before + chunks
+                text, at_delimiter = cut(spoken(whole).lstrip(), stop)
+                if at_delimiter and _after(spoken(whole).lstrip(), text, stop):
+                    break  # the next step has begun
+        if whole is None:
+            raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
+        message: BaseMessage = whole
+        if usage := getattr(message, "usage_metadata", None):
+            request.prompt_tokens = sent + (usage["input_tokens"] or asked)
+        request.tokens = before + self._tokens(message, chunks)
+        return message
 
     def _messages(self, prompt: Prompt) -> list[BaseMessage]:
         from langchain_core.messages import AIMessage, HumanMessage, SystemMessage  # noqa: PLC0415
 
-        kinds: dict[str, Callable[[str], BaseMessage]] = {
+        kinds: dict[str, Any] = {
             "system": SystemMessage,
             "user": HumanMessage,
             "assistant": AIMessage,
         }
-        messages = [kinds[turn.role](turn.content) for turn in prompt.messages]
-        if prompt.reply:
-            messages += [AIMessage(prompt.reply), HumanMessage(self._instruction)]
+        messages: list[BaseMessage] = [
+            kinds[turn.role](turn.content) if turn.source is None else turn.source
+            for turn in prompt.messages
+        ]
+        if reply := prompt.reply.rstrip():  # Anthropic refuses a turn that ends in white space
+            messages += [AIMessage(reply), HumanMessage(self._instruction)]
         return messages
 
     def _keywords(self, request: Request, sampling: Sampling, max_tokens: int) -> dict[str, Any]:
@@ -224,6 +311,7 @@ class ChatModelEngine(Closing):
             "top_k": sampling.top_k or None,
             "max_tokens": max_tokens,
             "logprobs": sampling.logprobs or None,
+            "stop": list(sampling.stop) or None,
         }
         keywords: dict[str, Any] = {
             keyword: value
@@ -234,29 +322,42 @@ class ChatModelEngine(Closing):
             keywords[self._seed_parameter] = request.seed
         return keywords
 
-    def _tokens(self, message: AIMessageChunk, chunks: int) -> int:
-        if message.usage_metadata:
-            return message.usage_metadata["output_tokens"]
+    def _tokens(self, message: BaseMessage, chunks: int) -> int:
+        if usage := getattr(message, "usage_metadata", None):
+            return int(usage["output_tokens"])
         text = str(message.text)
-        if count := self._model.custom_get_token_ids:
+        if count := getattr(self._inner, "custom_get_token_ids", None):
             return len(count(text))
-        return max(chunks, estimated_tokens(text))
+        return max(chunks, estimated_tokens(text) + estimated_tokens(reasoning_in(message)))
 
 
-def _finish_reason(message: AIMessageChunk) -> str:
-    given = message.response_metadata
-    return str(
-        given.get("finish_reason") or given.get("stop_reason") or given.get("done_reason")
-    ).lower()
+def _after(whole: str, text: str, stop: Sequence[str]) -> str:
+    """What follows `text` and its delimiter in the whole of a reply, but for white space."""
+    rest = whole[len(text) :]
+    delimiter = max((mark for mark in stop if rest.startswith(mark)), key=len, default="")
+    return rest.removeprefix(delimiter).strip()
 
 
-def _logprobs(message: AIMessageChunk, stop: Sequence[str]) -> tuple[float, ...] | None:
-    found = message.response_metadata.get("logprobs")
-    entries = found.get("content") if isinstance(found, Mapping) else None
-    if not entries:
-        return None
-    tokens = [entry["token"] for entry in entries]
-    blank = next((at for at, token in enumerate(tokens) if token.strip()), len(tokens))
-    tokens[: blank + 1] = [token.lstrip() for token in tokens[: blank + 1]]  # as in the text
-    step = entries[: tokens_of_step(tokens, stop)]
-    return tuple(float(entry["logprob"]) for entry in step)
+def _call_config(request: Request) -> dict[str, Any]:
+    """How a call is named in traces."""
+    _, path, purpose = (*request.id.split("/"), "", "")[:3]
+    early = "" if request.demanded else ", begun early"
+    name = f"{purpose.partition('-')[0] or 'thought'} {path}{early}"
+    metadata = {"spex_request": request.id, "spex_speculative": not request.demanded}
+    return {"run_name": name, "tags": list(_TAGS), "metadata": metadata}
+
+
+def _chat_model_in(model: Any) -> Any:
+    """The chat model below what is bound to it."""
+    while True:
+        for part in ("bound", "runnable", "first"):
+            if (inner := getattr(model, part, None)) is not None:
+                model = inner
+                break
+        else:
+            return model
+
+
+def _configured(model: Any, parameter: str) -> bool:
+    """Whether the model has a value of its own for a parameter, which it keeps."""
+    return getattr(model, parameter, None) is not None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from spex_agents._functions import called, check_async
-from spex_agents.engines.base import Closing, Engine, Exactness, Features, Load, Request, Sampling
+from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
 from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.prompts import Prompt
@@ -137,26 +137,4 @@ def _thought(found: object, *, whole: bool) -> Thought | None:
     ends = whole or not found
     return Thought(
         text=found, tokens=estimated_tokens(found), finish="stop" if ends else "step", ends=ends
-    )
-
-
-def as_engine(engine: Engine | ProposeFunction) -> Engine:
-    """Return the engine that `engine` stands for.
-
-    Args:
-        engine: An engine; or an async function ``(question, steps, seed) -> str | Thought``, taken
-            to have side effects (else wrap it: ``Proposer(function, pure=True)``).
-
-    Raises:
-        SettingsError: It is neither.
-    """
-    if isinstance(engine, type):
-        raise SettingsError(f"engine={engine.__name__}: is a class, pass an instance of it")
-    if hasattr(engine, "generate"):
-        return cast(Engine, engine)
-    if callable(engine):
-        return Proposer(engine)
-    raise SettingsError(
-        f"engine={engine!r}: must be an engine, or an async function (question, steps, seed) -> "
-        "str | Thought"
     )

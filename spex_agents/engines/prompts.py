@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from spex_agents.search.action import STEP, Action
 from spex_agents.search.tree import Thought
@@ -21,10 +21,41 @@ Role: TypeAlias = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """A turn of a conversation.
+
+    Attributes:
+        role: Whose it is.
+        content: What it says, for engines that take text.
+        source: The message that it stands for, for engines that take messages as they are
+            (`Features.messages`): tool calls and results, images and files.
+    """
 
     role: Role
     content: str
+    source: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The turns that a question stands for.
+
+    Attributes:
+        question: The question at the root of the tree, which tells them in words.
+        turns: They themselves, one of the user's among them.
+    """
+
+    question: str
+    turns: tuple[Message, ...]
+
+    @property
+    def asked(self) -> int:
+        """Which turn asks: the user's last, but for results of tools."""
+        turns = enumerate(self.turns)
+        return max(
+            index
+            for index, turn in turns
+            if turn.role == "user" and getattr(turn.source, "type", "human") != "tool"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +90,9 @@ class PromptTemplate:
         examples: Solved examples, shown as earlier turns.
         user: The user's turn; ``{question}`` stands for the question.
         delimiter: Put back between steps; the first of `Sampling.stop` as a rule.
+        close: Ends the system message, also where the conversation has one of its own.
+        conversation: The turns that its question stands for, in place of `user`; a system message
+            among them takes the place of `system`. A run in a state of messages sets it.
 
     Example:
         >>> template = PromptTemplate(system="Be brief.")
@@ -73,6 +107,8 @@ class PromptTemplate:
     examples: tuple[tuple[str, str], ...] = field(default=())
     user: str = "{question}"
     delimiter: str = "\n"
+    close: str = ""
+    conversation: Conversation | None = None
 
     def prompt(
         self,
@@ -89,22 +125,39 @@ class PromptTemplate:
             action: How the thought is asked for.
             elders: Its elder siblings, if it continues their list.
         """
-        turns = [Message("system", self.system)] if self.system else []
-        for asked, answered in self.examples:
-            user = fill(self.user, question=asked)
-            turns += [Message("user", user), Message("assistant", answered)]
         steps = "".join(
             thought.text + (self.delimiter if thought.finish == "step" else "")
             for thought in thoughts
         )
-        asked = fill(action.user or self.user, question=question, steps=steps)
-        turns.append(Message("user", asked))
+        asked = self._asked(action.user or self.user, question, steps)
+        turns = [turn for turn in asked if turn.role == "system"]
+        if not turns and self.system:
+            turns = [Message("system", self.system)]
+        if self.close:
+            said = [turn.content for turn in turns]
+            turns = [Message("system", "\n\n".join([*said, self.close]))]
+        for example, answered in self.examples:
+            user = fill(self.user, question=example)
+            turns += [Message("user", user), Message("assistant", answered)]
+        turns += [turn for turn in asked if turn.role != "system"]
         reply = "" if "{steps}" in action.user else steps
         entries = "".join(elder.text + self.delimiter for elder in elders)
         begun = reply + entries + action.cue
         reasoned = () if "{steps}" in action.user else thoughts
         reasoning = "\n\n".join(thought.reasoning for thought in reasoned if thought.reasoning)
         return Prompt(tuple(turns), begun, reasoning, question=question, steps=tuple(thoughts))
+
+    def _asked(self, form: str, question: str, steps: str) -> Sequence[Message]:
+        """The turns that ask: one, or the conversation with its last question in that form."""
+        if (conversation := self.conversation) is None:
+            return [Message("user", fill(form, question=question, steps=steps))]
+        turns = conversation.turns
+        if question == conversation.question:
+            if form == "{question}":
+                return turns
+            question = turns[conversation.asked].content
+        asked = Message("user", fill(form, question=question, steps=steps))
+        return [*turns[: conversation.asked], asked, *turns[conversation.asked + 1 :]]
 
 
 def fill(text: str, **values: str) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, TypeAlias, Unpack
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START
 
-from spex_agents.engines.base import Engine
-from spex_agents.engines.functions import ProposeFunction
+from spex_agents.engines.given import EngineLike
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.compiled import SearchBuilder
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.run import LISTENER, Run, run_of, tell_ledger
+from spex_agents.nodes.schema import AnswerSchema, schema_settings
 from spex_agents.nodes.settings import SearchSettings, search_config
 from spex_agents.nodes.state import (
     SearchState,
@@ -26,7 +27,7 @@ from spex_agents.nodes.state import (
     reward_rows,
     thought_rows,
 )
-from spex_agents.nodes.told import new_id, tell, voice_of
+from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.reporting.events import Listener
@@ -38,7 +39,7 @@ Step: TypeAlias = Callable[[State, Run, RunnableConfig], Awaitable[Update]]
 
 
 def create_tot_graph(
-    engine: Engine | ProposeFunction,
+    engine: EngineLike,
     *,
     seed: int = 0,
     question_key: str = "question",
@@ -65,9 +66,10 @@ def create_tot_graph(
     Nothing else shows the thoughts that nobody demanded: no message, no state.
 
     Args:
-        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
-            that returns the next step. It runs ahead only if it is declared free of side effects,
-            as ``Proposer(function, pure=True)``.
+        engine: Who writes thoughts: a LangChain chat model or its name (``"provider:model"``), an
+            engine, or an async function ``(question, steps, seed)`` that returns the next step;
+            a function runs ahead only if it is declared free of side effects, as
+            ``Proposer(function, pure=True)``.
         seed: Decides the run where the state has no `seed` of its own.
         question_key: The state's key of the question.
         answer_key: The state's key of the answer; None if no leaf has one.
@@ -83,7 +85,13 @@ def create_tot_graph(
         >>> graph.invoke({"question": "What is 5 + 7?"})["answer"]
         '12'
     """
+    schema = None
+    if (form := search.get("answer_schema")) is not None:
+        schema = AnswerSchema(form)
+        search = schema_settings(search, schema)
     setup = search_config(engine, search)
+    if schema is not None:
+        setup = replace(setup, template=replace(setup.template, close=schema.asks))
     keys = (question_key, answer_key)
     if len({*keys, *SearchState.__annotations__}) < 2 + len(SearchState.__annotations__):
         raise SettingsError(
@@ -105,9 +113,9 @@ def create_tot_graph(
                 answer_key: None,
             }
             start = {"subject": subject, "policy_state": plain(setup.policy.start())}
-            session = await run.session(start, listener_of(config))
+            session = await run.session(start, config, listener_of(config))
         else:
-            session = await run.session(state, listener_of(config))
+            session = await run.session(state, config, listener_of(config))
             if not _carried_out(paths_of(state["demanded"]), session):
                 return {"demanded": state["demanded"]}
         decision = await session.decide()
@@ -122,17 +130,22 @@ def create_tot_graph(
         }
 
     async def expand(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, listener_of(config))
+        session = await run.session(state, config, listener_of(config))
         return {"thoughts": thought_rows(await session.expand(paths_of(state["demanded"])))}
 
     async def evaluate(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, listener_of(config))
+        session = await run.session(state, config, listener_of(config))
         return {"rewards": reward_rows(await session.evaluate(paths_of(state["demanded"])))}
 
     async def answer(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, listener_of(config))
-        elected = await session.answer()
-        path = await session.accepted(tuple(state["told"]["path"]))
+        session = await run.session(state, config, listener_of(config))
+        told_path = tuple(state["told"]["path"])
+        path = await session.accepted(told_path)
+        elected: Any = await session.answer()
+        if schema is not None and (found := schema.elect(await session.ballots(), setup.vote)):
+            elected, path = found
+        if is_free_text(session, path, elected) and not told_path:
+            path = told_path  # its thoughts are the answer, and no reasoning before it
         await session.close()  # what still runs is waste, and counted as such
         tell_ledger(session)
         ended = {"ledger": session.ledger.report(), "tree_sha256": session.tree.sha256()}

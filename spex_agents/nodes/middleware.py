@@ -17,6 +17,7 @@ from spex_agents.answers.votes import Ballot, elect
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
+from spex_agents.nodes.calls import Calls
 from spex_agents.nodes.graph import listener_of
 from spex_agents.nodes.messages import Candidates, Handler, MessageReward, OfMessages
 from spex_agents.nodes.portal import portal
@@ -146,9 +147,15 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             speculation=speculation,
         )
         tree = Tree(str(request.messages[-1].text) or "?", self._seed)
-        session = Session(config, tree, run=uuid4().hex, listener=listener_of({}))
-        async with session:
-            await run_to_end(session)  # its answer is None: messages have no answers to find
+        calls = Calls(ensure_config(), None)
+        session = calls.context().run(
+            Session, config, tree, run=uuid4().hex, listener=listener_of({})
+        )
+        try:
+            async with session:
+                await run_to_end(session)  # its answer is None: messages have no answers to find
+        finally:
+            await calls.end(session.tree)
         response = writer.responses[self._elect(session)]
         chosen = next(message for message in response.result if isinstance(message, AIMessage))
         chosen.response_metadata["spex"] = {

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Unpack
 
-from langchain_core.messages import BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from spex_agents.engines.base import Engine
-from spex_agents.engines.functions import ProposeFunction
+from spex_agents.engines.given import EngineLike
 from spex_agents.errors import SettingsError
+from spex_agents.nodes.conversation import conversation_in
 from spex_agents.nodes.graph import create_tot_graph, listener_of
-from spex_agents.nodes.run import LISTENER, STEPS, patched
+from spex_agents.nodes.run import CONVERSATION, LISTENER, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.nodes.told import VOICE, Voice, reply
 from spex_agents.speculation.reporting.events import Listener
 
 
 def create_tot_node(
-    engine: Engine | ProposeFunction,
+    engine: EngineLike,
     *,
     seed: int = 0,
     messages_key: str = "messages",
@@ -29,13 +29,17 @@ def create_tot_node(
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """Build a node that answers by tree-of-thought search, for ``graph.add_node("think", node)``.
 
-    In a state of messages the question is the last human message. Where turns came before it, the
-    question is ``Conversation so far:``, these turns, each after its speaker's name, and
-    ``Question:`` with the message. The reply is one `AIMessage`: its content is the answer, or
-    ``No answer found.`` if no leaf has one; its reasoning (``reasoning_content`` in its
-    `additional_kwargs`, a block of its `content_blocks`) are the thoughts on the answer's path; and
-    ``response_metadata["spex"]`` is ``{"answer", "tree_sha256", "stopped", "ledger"}``.
-    ``stream_mode="messages"`` carries it in pieces, as told in `create_tot_graph`.
+    In a state of messages the engine is shown the whole conversation: a system message, which takes
+    the place of the template's, all turns, tool calls and their results. A chat model gets the
+    messages as they are, images and files too; any other engine gets them in words, and messages
+    with content that is no text are refused. Rewards get the conversation in words.
+
+    The reply is one `AIMessage`: its content is the answer, or ``No answer found.`` if no leaf says
+    anything; its reasoning (``reasoning_content`` in its `additional_kwargs`, a block of its
+    `content_blocks`) are the thoughts on the answer's path, unless these are the answer;
+    `usage_metadata` is what the search has spent; and ``response_metadata["spex"]`` is
+    ``{"answer", "tree_sha256", "stopped", "ledger"}``. ``stream_mode="messages"`` carries it in
+    pieces, as told in `create_tot_graph`.
 
     In a state of your own the node reads `question_key` and writes `answer_key`.
 
@@ -45,9 +49,10 @@ def create_tot_node(
     or more than once, await its run through `apart`.
 
     Args:
-        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
-            that returns the next step. It runs ahead only if it is declared free of side effects,
-            as ``Proposer(function, pure=True)``.
+        engine: Who writes thoughts: a LangChain chat model or its name (``"provider:model"``), an
+            engine, or an async function ``(question, steps, seed)`` that returns the next step;
+            a function runs ahead only if it is declared free of side effects, as
+            ``Proposer(function, pure=True)``.
         seed: Decides the run.
         messages_key: The state's key of its messages.
         question_key: The state's key of the question, in place of messages.
@@ -74,10 +79,12 @@ def create_tot_node(
         )
     graph = create_tot_graph(engine, seed=seed, **search).compile(name="tree of thoughts")
 
-    def question(state: Any) -> dict[str, str]:
-        if question_key is None:
-            return {"question": question_in(_get(state, messages_key))}
-        return {"question": _get(state, question_key)}
+    def asked(state: Any, config: RunnableConfig) -> tuple[dict[str, str], RunnableConfig]:
+        inside = inner_config(config)
+        if question_key is not None:
+            return {"question": _get(state, question_key)}, inside
+        conversation = conversation_in(_get(state, messages_key), graph.search.engine)
+        return {"question": conversation.question}, patched(inside, {CONVERSATION: conversation})
 
     def update(result: Mapping[str, Any]) -> dict[str, Any]:
         if answer_key is None:
@@ -85,27 +92,43 @@ def create_tot_node(
         return {answer_key: result["answer"]}
 
     async def asynchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        return update(await graph.ainvoke(question(state), inner_config(config)))
+        return update(await graph.ainvoke(*asked(state, config)))
 
     def synchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        return update(graph.invoke(question(state), inner_config(config)))
+        return update(graph.invoke(*asked(state, config)))
 
-    return RunnableLambda(synchronous, asynchronous, name="tot")
+    made = partial(
+        create_tot_node,
+        engine,
+        seed=seed,
+        messages_key=messages_key,
+        question_key=question_key,
+        answer_key=answer_key,
+        **search,
+    )
+    return TotNode(synchronous, asynchronous, made)
 
 
-def question_in(messages: Sequence[BaseMessage]) -> str:
-    """The last human message, after the turns before it if there are any.
+class TotNode(RunnableLambda[Any, dict[str, Any]]):
+    """A node that is pickled as what it was made of, if that can be.
 
-    Raises:
-        SettingsError: There is no human message.
+    Args:
+        synchronous: Called by `invoke`.
+        asynchronous: Called by `ainvoke`.
+        made: Makes it anew.
     """
-    for index in reversed(range(len(messages))):
-        if isinstance(message := messages[index], HumanMessage):
-            if index == 0:
-                return message.text
-            before = get_buffer_string(messages[:index], human_prefix="User", ai_prefix="Assistant")
-            return f"Conversation so far:\n{before}\n\nQuestion:\n{message.text}"
-    raise SettingsError(f"no question among {len(messages)} messages: add a human message")
+
+    def __init__(
+        self,
+        synchronous: Callable[..., dict[str, Any]],
+        asynchronous: Callable[..., Coroutine[Any, Any, dict[str, Any]]],
+        made: Callable[[], RunnableLambda[Any, dict[str, Any]]],
+    ) -> None:
+        super().__init__(synchronous, asynchronous, name="tot")
+        self._made = made
+
+    def __reduce__(self) -> tuple[Callable[[], RunnableLambda[Any, dict[str, Any]]], tuple[()]]:
+        return self._made, ()
 
 
 def inner_config(
@@ -123,4 +146,6 @@ def inner_config(
 
 
 def _get(state: Any, key: str) -> Any:
+    if isinstance(state, str):  # asked by hand
+        return state
     return state[key] if isinstance(state, Mapping) else getattr(state, key)

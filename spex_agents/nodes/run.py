@@ -21,6 +21,7 @@ from uuid import uuid4
 from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SessionClosed
+from spex_agents.nodes.calls import Calls, SearchRun
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
+CONVERSATION: Final = "__spex_conversation"
 LISTENER: Final = "__spex_listener"
 
 END_SECONDS: Final = 3 * CLOSE_SECONDS
@@ -54,8 +56,10 @@ class Run:
     """
 
     def __init__(self, config: SearchConfig) -> None:
+        self.traced = SearchRun()
         self._config = config
         self._session: Session | None = None
+        self._calls: Calls | None = None
         self._closed = False
 
     async def __aenter__(self) -> Run:
@@ -67,20 +71,28 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {'closed' if self._closed else self._session}>"
 
-    async def session(self, state: Mapping[str, Any], listener: Listener | None) -> Session:
+    async def session(
+        self, state: Mapping[str, Any], config: RunnableConfig, listener: Listener | None
+    ) -> Session:
         """The session that stands where `state` does.
+
+        Args:
+            state: The graph's.
+            config: Of the node that asks: what a session that it opens makes its calls in.
+            listener: Told what happens in a session that it opens.
 
         Raises:
             SessionClosed: The run has ended.
         """
         if self._session is not None and not _agree(self._session, state):
-            stale, self._session = self._session, None
-            await _close(stale)
+            await self._leave()
         if self._closed:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
         if self._session is None:
             demanded = paths_of(state.get("demanded", ()))
-            self._session = Session(
+            self._calls = Calls(config, self.traced.id)
+            self._session = self._calls.context().run(
+                Session,
                 self._config,
                 tree_of(state),
                 run=uuid4().hex,
@@ -93,15 +105,18 @@ class Run:
     async def close(self) -> None:
         """End the run's session, if it has one, and refuse others."""
         self._closed = True
-        if self._session is not None:
-            await _close(self._session)
+        await self._leave()
 
-
-async def _close(session: Session) -> None:
-    try:
-        await session.close()
-    finally:
-        tell_ledger(session)
+    async def _leave(self) -> None:
+        session, calls = self._session, self._calls
+        if session is None or calls is None:
+            return
+        try:
+            await session.close()
+        finally:
+            tell_ledger(session)
+            await calls.end(session.tree)
+        self._session = self._calls = None
 
 
 def tell_ledger(session: Session) -> None:

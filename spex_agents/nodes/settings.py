@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, Final, TypedDict
 
 from spex_agents.answers.equivalence import Canonical
 from spex_agents.answers.extract import Extract
 from spex_agents.answers.termination import Stop
 from spex_agents.answers.votes import Vote
-from spex_agents.engines.base import Engine, Sampling
-from spex_agents.engines.functions import ProposeFunction, as_engine
+from spex_agents.engines.base import Sampling
+from spex_agents.engines.given import EngineLike, as_engine
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.rewards import Reward, RewardFunction, as_reward
 from spex_agents.search.limits import Limits
@@ -17,28 +17,58 @@ from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
 from spex_agents.speculation.config import SearchConfig, Speculation
 
+TEXT: Final[dict[str, Any]] = {
+    "template": PromptTemplate(
+        system=(
+            "Reason step by step where that helps, one short step a line. "
+            "If there is a definite answer, end with a line that gives it in \\boxed{}."
+        )
+    )
+}
+"""How models that continue a text are asked, where nothing else is said: a step is a line."""
+
+CHAT: Final[dict[str, Any]] = {
+    "template": PromptTemplate(
+        system=(
+            "Reason step by step where that helps, in short paragraphs. "
+            'If there is a definite answer, end with a line that begins with "Answer:".'
+        ),
+        delimiter="\n\n",
+    ),
+    "sampling": Sampling(stop=("\n\n",)),
+    "limits": Limits(step_tokens=4096, path_tokens=16384, depth=12),
+}
+"""How chat models are asked: a step is a paragraph, and there is room for a model that reasons."""
+
 
 class SearchSettings(TypedDict, total=False):
-    """Keywords of a search; what is left out is as in `SearchConfig`.
+    """Keywords of a search; what is left out is as in `SearchConfig`, but for what is told here.
 
     Attributes:
-        policy: What to expand; `Rebase()` by default.
+        policy: What to expand: a policy or the name of one (``"rebase"``); `Rebase()` by default.
         reward: How good a thought is: a `Reward`, or an async function of the question and the
             texts of the steps that returns a number in [0, 1]; None for the engine's own
-            log-probabilities. A function runs ahead only if it is declared free of side effects,
-            as ``Verifier(function, pure=True)``.
-        limits: Caps on thoughts and paths.
-        sampling: How tokens are drawn.
-        template: How the question becomes a conversation.
+            log-probabilities, or a chat model's own opinion (`Judge`). A function runs ahead only
+            if it is declared free of side effects, as ``Verifier(function, pure=True)``.
+        limits: Caps on thoughts and paths; wider ones for chat models by default.
+        sampling: How tokens are drawn; a step of a chat model is a paragraph by default.
+        template: How the question becomes a conversation; by default it asks for steps where they
+            help, and for a marked answer if there is a definite one.
         extract: Finds an answer in a path's text.
         canonical: Brings it to the form in which answers are counted, and which is the answer;
             called in a thread.
         vote: How the answers of the leaves are counted.
+        free_text: Whether the text of the elected leaf is the answer where no leaf has one that
+            `extract` finds; so by default.
+        answer_schema: The answer's form: a Pydantic model, a dataclass, a TypedDict or a JSON
+            schema. The model is told to end with such an object; those that fit are voted on field
+            by field, and the answer is a dictionary. It takes the place of `extract`, `canonical`
+            and `free_text`, and no rule ends the search early unless `stop` is given.
         stop: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all. The result is the same.
     """
 
-    policy: Policy
+    policy: Policy | str
     reward: Reward | RewardFunction | None
     limits: Limits
     sampling: Sampling
@@ -46,16 +76,21 @@ class SearchSettings(TypedDict, total=False):
     extract: Extract
     canonical: Canonical
     vote: Vote
+    free_text: bool
+    answer_schema: Any
     stop: Stop | None
     speculation: Speculation | None
 
 
-def search_config(engine: Engine | ProposeFunction, settings: SearchSettings) -> SearchConfig:
-    """The search that `settings` describe.
+def search_config(engine: EngineLike, settings: SearchSettings) -> SearchConfig:
+    """The search that `settings` describe, but for `answer_schema`.
 
     Raises:
         SettingsError: The parts do not fit together.
     """
     writer = as_engine(engine)
-    given = {"policy": Rebase(), **settings, "reward": as_reward(settings.get("reward"), writer)}
-    return SearchConfig(engine=writer, **given)  # type: ignore[arg-type]
+    usual = CHAT if writer.features.messages else TEXT
+    given: dict[str, Any] = {"policy": Rebase(), "free_text": True, **usual, **settings}
+    given.pop("answer_schema", None)
+    given["reward"] = as_reward(settings.get("reward"), writer)
+    return SearchConfig(engine=writer, **given)

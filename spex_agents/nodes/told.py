@@ -6,6 +6,7 @@ Any other callback of LangChain hears it as well, and nothing private is needed 
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +14,12 @@ from operator import add
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from langchain_core.callbacks import (
+    BaseCallbackHandler,
+    BaseCallbackManager,
+    Callbacks,
+    UsageMetadataCallbackHandler,
+)
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import (
@@ -21,9 +28,12 @@ from langchain_core.messages import (
     BaseMessageChunk,
     message_chunk_to_message,
 )
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers import BaseTracer
 from langchain_core.utils.utils import LC_ID_PREFIX
+from langsmith import tracing_context
 
 from spex_agents.errors import PolicyError
 from spex_agents.nodes.state import Told, tree_of
@@ -72,7 +82,26 @@ async def say(
     identity = str(chunks[-1].id).removeprefix(f"{LC_ID_PREFIX}-")
     ended = chunks[-1].model_copy(update={"chunk_position": "last"})
     speaker = ChatSpex(chunks=[*chunks[:-1], ended], cache=False)
-    await speaker.ainvoke([], {**config, "run_id": UUID(identity) if to_end else None})
+    heard = _heard(config.get("callbacks"))
+    named = UUID(identity) if to_end else None
+    with tracing_context(enabled=False):
+        await speaker.ainvoke([], {**config, "callbacks": heard, "run_id": named})
+
+
+def _heard(callbacks: Callbacks) -> Callbacks:
+    """The handlers that are told, without those that trace or count: it is no call of a model."""
+    if not isinstance(callbacks, BaseCallbackManager):
+        return [handler for handler in callbacks or () if not _counts(handler)]
+    heard = callbacks.copy()
+    for handler in heard.handlers.copy():
+        if _counts(handler):
+            heard.remove_handler(handler)
+    return heard
+
+
+def _counts(handler: BaseCallbackHandler) -> bool:
+    streams = hasattr(handler, "tap_output_aiter")  # as `astream_events` and `astream_log` do
+    return not streams and isinstance(handler, BaseTracer | UsageMetadataCallbackHandler)
 
 
 async def tell(
@@ -130,9 +159,30 @@ def _thoughts(
 
 def _conclusion(result: Mapping[str, Any], *, identity: str) -> AIMessageChunk:
     """The answer as the last piece of a message."""
-    content = NO_ANSWER if result["answer"] is None else result["answer"]
-    metadata = {"spex": report_of(result)}
-    return AIMessageChunk(content=content, id=identity, response_metadata=metadata)
+    answer = result["answer"]
+    content = NO_ANSWER if answer is None else words(answer)
+    return AIMessageChunk(
+        content=content,
+        id=identity,
+        response_metadata={"spex": report_of(result)},
+        usage_metadata=usage_of(result["ledger"]),
+    )
+
+
+def usage_of(ledger: Mapping[str, float]) -> UsageMetadata:
+    """All that a search has spent, as a chat model tells it of one call."""
+    sent, decoded = int(ledger["sent_tokens"]), int(ledger["decoded_tokens"])
+    return UsageMetadata(input_tokens=sent, output_tokens=decoded, total_tokens=sent + decoded)
+
+
+def words(answer: str | Mapping[str, Any]) -> str:
+    """An answer as text: one that has fields as JSON."""
+    return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+def is_free_text(session: Session, path: Path, answer: object) -> bool:
+    """Whether the answer is what the thoughts on its path say as a whole."""
+    return session.config.free_text and answer == session.text(path)
 
 
 class ChatSpex(BaseChatModel):

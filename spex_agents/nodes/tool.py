@@ -7,12 +7,11 @@ from typing import Annotated, Any, Unpack
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
-from spex_agents.engines.base import Engine
-from spex_agents.engines.functions import ProposeFunction
+from spex_agents.engines.given import EngineLike
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.settings import SearchSettings
-from spex_agents.nodes.told import NO_ANSWER, report_of
+from spex_agents.nodes.told import NO_ANSWER, report_of, words
 
 DESCRIPTION = (
     "Solves a hard problem that has a definite answer, such as one of mathematics or logic, by "
@@ -21,7 +20,7 @@ DESCRIPTION = (
 
 
 def create_tot_tool(
-    engine: Engine | ProposeFunction,
+    engine: EngineLike,
     *,
     name: str = "think",
     description: str = DESCRIPTION,
@@ -37,9 +36,10 @@ def create_tot_tool(
     without content, from the node that calls the tool.
 
     Args:
-        engine: Who writes thoughts: an engine, or an async function ``(question, steps, seed)``
-            that returns the next step. It runs ahead only if it is declared free of side effects,
-            as ``Proposer(function, pure=True)``.
+        engine: Who writes thoughts: a LangChain chat model or its name (``"provider:model"``), an
+            engine, or an async function ``(question, steps, seed)`` that returns the next step;
+            a function runs ahead only if it is declared free of side effects, as
+            ``Proposer(function, pure=True)``.
         name: The tool's name.
         description: Tells the agent's model when to call it.
         seed: Decides the run.
@@ -79,4 +79,4 @@ def create_tot_tool(
 
 def _found(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     report = report_of(result)
-    return (NO_ANSWER if report["answer"] is None else report["answer"]), report
+    return (NO_ANSWER if report["answer"] is None else words(report["answer"])), report

@@ -64,11 +64,11 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
     Args:
         reward: A reward; an async function ``(question, steps) -> float``, taken to have side
             effects (else wrap it: ``Verifier(function, pure=True)``); or None for the engine's own
-            log-probabilities.
+            log-probabilities, and for its own opinion (`Judge`) of a chat model, which gives none.
         engine: The search's engine.
 
     Raises:
-        SettingsError: It is none of these, or None and the engine gives no log-probabilities.
+        SettingsError: It is none of these, or None and the engine can give neither.
 
     Example:
         >>> from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -78,6 +78,8 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
     if reward is None:
         if engine.features.logprobs:
             return Confidence()
+        if engine.features.messages and engine.features.labels:
+            return Judge(engine)
         raise SettingsError(
             f"reward=None: {engine.name} gives no log-probabilities to score thoughts by; pass a "
             "reward: an async function (question, steps) -> float, a Judge or a VoteConfidence"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeGuard, cast
 
+from spex_agents._functions import check_async
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, SettingsError
 from spex_agents.search.tree import Thought
@@ -85,7 +86,10 @@ def check_members(reward: object) -> Reward:
     wanted = ("name", "needs_logprobs", "pure", "score")
     if missing := [name for name in wanted if not hasattr(reward, name)]:
         raise SettingsError(f"reward={reward!r}: has no {', '.join(missing)}; see Reward")
-    return cast(Reward, reward)
+    checked = cast(Reward, reward)
+    arguments = ("question", "thoughts", "request")
+    check_async("reward.score", checked.score, *arguments, returns="float")
+    return checked
 
 
 def check_single(reward: object) -> Reward:

@@ -83,6 +83,27 @@ def make_policy(name: str, **given: int | None) -> Policy:
     return _maker(name)(**chosen)
 
 
+def as_policy(policy: Policy | str) -> Policy:
+    """Return the policy that `policy` stands for: itself, or the one of that name.
+
+    Raises:
+        SettingsError: It is neither.
+
+    Example:
+        >>> as_policy("rebase")
+        Rebase(width=16, temperature=0.2)
+    """
+    if isinstance(policy, str):
+        return make_policy(policy)
+    if isinstance(policy, type):
+        raise SettingsError(f"policy={policy.__name__}: is a class, pass {policy.__name__}()")
+    if not callable(getattr(policy, "decide", None)):
+        raise SettingsError(
+            f"policy={policy!r}: must be a Policy, or the name of one: {', '.join(POLICIES)}"
+        )
+    return policy
+
+
 def _maker(name: str) -> Callable[..., Policy]:
     if name not in POLICIES:
         raise SettingsError(f"policy={name!r}: must be one of {', '.join(POLICIES)}")

@@ -16,6 +16,7 @@ from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.base import Reward
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
+from spex_agents.search.registry import as_policy
 from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.slots.budget import Budget
 
@@ -100,6 +101,8 @@ class SearchConfig:
         extract: Finds an answer in a path's text.
         canonical: Brings it to the form in which answers are counted; called in a thread.
         vote: How the answers of the leaves are counted.
+        free_text: Where no leaf has an answer that `extract` finds, the text of the elected leaf
+            is the answer; texts that agree but for case and white space are one answer.
         stop: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all, as with an engine that is not
             `pure`.
@@ -117,10 +120,12 @@ class SearchConfig:
     extract: Extract = extract_answer
     canonical: Canonical = canonical
     vote: Vote = "weighted"
+    free_text: bool = False
     stop: Stop | None = field(default_factory=ExactStop)
     speculation: Speculation | None = field(default_factory=Speculation)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", as_policy(self.policy))
         check_vote(self.vote)
         if not self.engine.features.pure:
             object.__setattr__(self, "speculation", None)

@@ -135,8 +135,24 @@ class Session:
         return rewards
 
     async def ballots(self) -> list[Ballot]:
-        """The votes of the committed leaves that have an answer, in the order of commitment."""
-        return await self._ballots(self.state)
+        """The votes of the committed leaves that have an answer, in the order of commitment.
+
+        With `SearchConfig.free_text`, and without any such leaf, those of their texts.
+        """
+        ballots = await self._ballots(self.state)
+        if ballots or not self.config.free_text:
+            return ballots
+        first: dict[str, str] = {}
+        for path in voters(self.config.policy, self.state, self.tree):
+            if text := self.text(path):
+                said = first.setdefault(" ".join(text.casefold().split()), text)
+                ballots.append(Ballot(said, self.tree.rewards.get(path, 0.0), path))
+        return ballots
+
+    def text(self, path: Path) -> str:
+        """What a path says as a whole, as its template tells it."""
+        told = self.config.template.prompt(self.tree.question, self.tree.chain(path))
+        return told.reply.strip()
 
     async def _ballots(self, state: State) -> list[Ballot]:
         ballots = []

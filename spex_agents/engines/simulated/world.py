@@ -101,7 +101,8 @@ class SyntheticWorld:
         )
 
     def _root(self, prompt: Prompt) -> float:
-        question = prompt.messages[-1].content if prompt.messages else ""
+        # Earlier turns count as well; a system message does not.
+        question = "\n".join(turn.content for turn in prompt.messages if turn.role != "system")
         digest = hashlib.sha256(question.encode()).digest()
         return Random(int.from_bytes(digest[:8], "big")).gauss(self.root_mean, self.root_spread)
 

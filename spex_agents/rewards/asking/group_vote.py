@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spex_agents.engines.base import Engine, Request, Sampling
+from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import RewardError, at_least_one
 from spex_agents.rewards.asking.prompts import fill
@@ -77,6 +78,7 @@ class GroupVote:
     pure: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", as_engine(self.engine))
         at_least_one(samples=self.samples, max_tokens=self.max_tokens)
         check_otherwise(self.otherwise)
 

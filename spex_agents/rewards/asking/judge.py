@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spex_agents.engines.base import Engine, Request
+from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import RewardError, SettingsError
 from spex_agents.rewards.asking.prompts import filled
@@ -57,6 +58,7 @@ class Judge:
     seeded: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", as_engine(self.engine))
         if not self.engine.features.labels:
             raise SettingsError(
                 f"{self.engine.name} cannot read label probabilities, which a judge needs: pass "

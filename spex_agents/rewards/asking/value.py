@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from spex_agents.engines.base import Engine, Request, Sampling
+from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import RewardError, SettingsError, at_least_one
 from spex_agents.rewards.asking.prompts import filled
@@ -91,6 +92,7 @@ class Value:
     pure: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", as_engine(self.engine))
         at_least_one(samples=self.samples, max_tokens=self.max_tokens)
         if self.expected and not self.engine.features.labels:
             raise SettingsError(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from spex_agents.answers.equivalence import canonical, plain_form
 from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Engine, Request, Sampling
+from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards.parts import in_parts
@@ -62,6 +63,7 @@ class VoteConfidence:
     seeded: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", as_engine(self.engine))
         at_least_one(samples=self.samples, max_tokens=self.max_tokens)
         if self.sampling.temperature == 0:
             raise SettingsError("temperature=0: completions would all be the same; raise it")

@@ -24,7 +24,7 @@ from spex_agents.answers.votes import Vote
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS
-from spex_agents.nodes.node import question_in
+from spex_agents.nodes.conversation import question_in
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
 

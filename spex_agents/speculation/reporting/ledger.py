@@ -20,6 +20,8 @@ class Ledger:
         thought_calls: Thoughts asked for, on demand or before.
         reward_calls: Rewards asked for likewise; one call may compare several thoughts.
         prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
+        calls: Requests for thoughts and rewards, whatever became of them.
+        sent_tokens: Of the prompts of all of them; as far as the engine tells.
         useful_tokens: Decoded for thoughts and rewards that the search took.
         hit_tokens: Those of them that hits had, begun early.
         wasted_tokens: Decoded for anything else.
@@ -41,6 +43,8 @@ class Ledger:
     thought_calls: int = 0
     reward_calls: int = 0
     prompt_tokens: int = 0
+    calls: int = 0
+    sent_tokens: int = 0
     useful_tokens: int = 0
     hit_tokens: int = 0
     wasted_tokens: int = 0

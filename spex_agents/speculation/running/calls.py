@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeAlias
 
 from spex_agents.answers.extract import found_in
 from spex_agents.answers.reasoning import open_tag
@@ -16,6 +18,12 @@ from spex_agents.search.action import Action, told
 from spex_agents.search.policy import Policy
 from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import SearchConfig
+
+Around: TypeAlias = Callable[[Request], AbstractAsyncContextManager[None]]
+"""What each call for a thought or a reward runs within."""
+
+AROUND: ContextVar[Around] = ContextVar("spex_around", default=lambda request: nullcontext())
+"""Set, by who runs a search, in the context in which it is opened: to bound or to trace calls."""
 
 
 def elders_of(policy: Policy, path: Path) -> list[Path]:
@@ -53,12 +61,13 @@ async def write_thought(
         EngineError: None came.
     """
     try:
-        thought = await config.engine.generate(
-            prompt,
-            request,
-            sampling=replace(config.sampling, stop=()) if action.to_end else config.sampling,
-            max_tokens=config.limits.room(before, to_end=action.to_end),
-        )
+        async with AROUND.get()(request):
+            thought = await config.engine.generate(
+                prompt,
+                request,
+                sampling=replace(config.sampling, stop=()) if action.to_end else config.sampling,
+                max_tokens=config.limits.room(before, to_end=action.to_end),
+            )
     except SpexError:
         raise
     except Exception as error:
@@ -91,7 +100,8 @@ async def score_thought(
         RewardError: It failed, or is out of range.
     """
     with _failing(reward):
-        value = await reward.score(question, thoughts, request)
+        async with AROUND.get()(request):
+            value = await reward.score(question, thoughts, request)
     return check_reward(value, reward.name)
 
 
@@ -104,7 +114,8 @@ async def score_group(
         RewardError: It failed, one is out of range, or they are not one for each path.
     """
     with _failing(reward):
-        values = await reward.score_group(question, group, request)
+        async with AROUND.get()(request):
+            values = await reward.score_group(question, group, request)
     if len(values) != len(group):
         raise RewardError(
             f"reward {reward.name!r} returned {len(values)} numbers for {len(group)} thoughts: "

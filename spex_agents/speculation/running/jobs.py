@@ -67,6 +67,7 @@ class Jobs:
         self._seed = seed
         self._attempts: Counter[Path] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._context = contextvars.copy_context()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -121,8 +122,8 @@ class Jobs:
         if self.closed:
             work.close()
             raise SessionClosed(f"session {self._run} takes no more work: open another session")
-        # An empty context: nothing of the node that happened to ask leaks into what outlives it.
-        task = asyncio.create_task(work, context=contextvars.Context())
+        # The context that the search was opened in: not that of the node that happens to ask.
+        task = asyncio.create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._disown)
         return task

@@ -66,6 +66,8 @@ class Observer:
     def ended(self, job: Job[Any]) -> None:
         """A thought or a reward is under way no longer, however it went."""
         assert job.ended is not None  # noqa: S101 (narrowing)
+        self.ledger.calls += 1
+        self.ledger.sent_tokens += job.request.prompt_tokens
         self.ledger.wasted_tokens += job.request.tokens  # until the search takes what they gave
         if job.cancelled is not None:
             self.ledger.abort(job.ended - job.cancelled)

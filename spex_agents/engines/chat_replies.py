@@ -1,0 +1,129 @@
+"""What comes back from chat models: text, reasoning, usage, and what a provider refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from spex_agents.engines.calls.cut import tokens_of_step
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+END_MARK = "<end>"
+"""What a model is asked to say where its reply is complete."""
+
+_THINK = re.compile(r"\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
+_CUT_OFF = {"length", "max_tokens", "max_output_tokens"}
+
+
+def as_message(said: object) -> BaseMessage:
+    """What a runnable has returned, as a message: structured output is told as JSON."""
+    from langchain_core.messages import AIMessage, BaseMessage  # noqa: PLC0415 (half a second)
+
+    if isinstance(said, BaseMessage):
+        return said
+    dump = getattr(said, "model_dump_json", None)
+    if dump is not None:
+        return AIMessage(str(dump()))
+    return AIMessage(said if isinstance(said, str) else json.dumps(said, default=str))
+
+
+def spoken(message: BaseMessage) -> str:
+    """The text of a message without any reasoning, be it in blocks or in ``<think>`` marks."""
+    return _THINK.sub("", str(message.text), count=1)
+
+
+def reasoning_in(message: BaseMessage) -> str:
+    """The reasoning that came with a message, as far as it is told."""
+    blocks = "".join(str(block.get("reasoning") or "") for block in message.content_blocks)
+    told = blocks or str(message.additional_kwargs.get("reasoning_content") or "")
+    marked = _THINK.match(str(message.text))
+    return told + (marked[0] if marked else "")
+
+
+def is_cut_off(message: BaseMessage) -> bool:
+    """Whether the reply ended at its cap of tokens."""
+    told = message.response_metadata
+    details = told.get("incomplete_details")
+    reasons = (
+        told.get("finish_reason"),
+        told.get("stop_reason"),
+        told.get("done_reason"),
+        details.get("reason") if isinstance(details, Mapping) else None,
+    )
+    return any(str(reason).lower() in _CUT_OFF for reason in reasons)
+
+
+def logprob_entries(message: BaseMessage) -> Sequence[Mapping[str, Any]]:
+    """The log-probabilities of a reply's tokens, as OpenAI tells them; none if it does not."""
+    found = message.response_metadata.get("logprobs")
+    entries = found.get("content") if isinstance(found, Mapping) else None
+    return entries or ()
+
+
+def logprobs_of(message: BaseMessage, stop: Sequence[str]) -> tuple[float, ...] | None:
+    """Those of the tokens of a step; None if the model sent none."""
+    if not (entries := logprob_entries(message)):
+        return None
+    tokens = [entry["token"] for entry in entries]
+    blank = next((at for at, token in enumerate(tokens) if token.strip()), len(tokens))
+    tokens[: blank + 1] = [token.lstrip() for token in tokens[: blank + 1]]  # as in the text
+    step = entries[: tokens_of_step(tokens, stop)]
+    return tuple(float(entry["logprob"]) for entry in step)
+
+
+def label_chances(message: BaseMessage, labels: Sequence[str]) -> Mapping[str, float]:
+    """The probabilities of labels as a reply's first token; read off its text if it has none."""
+    first = next((entry for entry in logprob_entries(message) if entry["token"].strip()), None)
+    chances = dict.fromkeys(labels, 0.0)
+    for entry in first.get("top_logprobs") or (first,) if first else ():
+        for label in labels:
+            if entry["token"].strip().casefold() == label.casefold():
+                chances[label] += math.exp(entry["logprob"])
+    if any(chances.values()):
+        return chances
+    text = spoken(message)
+    places = {
+        label: found.start()
+        for label in labels
+        if (found := re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE))
+    }
+    if not places:
+        return dict.fromkeys(labels, 1 / len(labels))
+    return {**chances, min(places, key=lambda label: places[label]): 1.0}
+
+
+def refused(error: BaseException, sent: Collection[str]) -> str | None:
+    """Which of the keywords that were sent an error says the model does not take.
+
+    A provider answers 400 and names the parameter; a class that lacks the keyword raises TypeError.
+    """
+    if isinstance(error, TypeError) and "keyword argument" in str(error):
+        named = str(error)
+    elif _status(error) in (400, 422):
+        named = f"{getattr(error, 'param', None) or ''} {error}"
+    else:
+        return None
+    for keyword in sorted(sent, key=len, reverse=True):
+        if any(re.search(rf"(?<!\w){word}(?!\w)", named) for word in _names(keyword)):
+            return keyword
+    return None
+
+
+def _names(keyword: str) -> Iterator[str]:
+    """How providers call a keyword in their errors."""
+    yield keyword
+    if keyword == "stop":
+        yield from ("stop_sequences", "stopSequences")
+    if keyword == "max_tokens":
+        yield from ("max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    return status if isinstance(status, int) else getattr(error, "code", None)

@@ -1,0 +1,140 @@
+"""The caller's run, as the calls of its search see it.
+
+A search outlives the node that happens to ask it: so its calls run in a context of their own, with
+all that the caller's run has: callbacks, tags, metadata, store, context variables. In a trace they
+are children of the search. Only the message stream is kept from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from typing import Any, Final
+from uuid import UUID
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    BaseCallbackHandler,
+    BaseCallbackManager,
+)
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import (
+    get_async_callback_manager_for_config,
+    var_child_runnable_config,
+)
+
+from spex_agents.engines.base import Request
+from spex_agents.engines.calls.gate import Gate
+from spex_agents.search.tree import Tree
+from spex_agents.speculation.running.calls import AROUND
+
+NOSTREAM: Final = "nostream"
+"""LangGraph's tag for calls that its message stream leaves out."""
+
+_OWN: Final = "__spex_"
+_LANGGRAPHS: Final = "__pregel_"
+_RUNTIME: Final = "__pregel_runtime"
+"""Where LangGraph keeps the store, the run's context and the stream's writer."""
+
+
+class SearchRun(BaseCallbackHandler):
+    """Notes the id that a run of a search graph has in traces: its own is the first it hears."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.id: UUID | None = None
+
+    def on_chain_start(
+        self, serialized: dict[str, Any], inputs: dict[str, Any], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        self.id = self.id or run_id
+
+
+def heard_by(config: RunnableConfig, handler: BaseCallbackHandler) -> RunnableConfig:
+    """`config` with one more handler, after those that it has or inherits."""
+    inherited = var_child_runnable_config.get() or {}
+    callbacks = config.get("callbacks") or inherited.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(handler)
+        return {**config, "callbacks": callbacks}
+    return {**config, "callbacks": [*(callbacks or ()), handler]}
+
+
+class Calls:
+    """What the calls of one session run within.
+
+    At most `max_concurrency` of the run's configuration are in flight, the demanded ones first.
+    Each thought is a run of its own in the trace, with the calls for it below; it ends when what
+    has become of it is known: "demanded", "hit", "retracted", "wasted", "cancelled" or "failed".
+
+    Args:
+        config: That of the node which opens the session.
+        search: The id of the search in the trace; None for that of the node.
+    """
+
+    def __init__(self, config: RunnableConfig, search: UUID | None) -> None:
+        self._manager = get_async_callback_manager_for_config(config)
+        self._manager.add_tags([NOSTREAM])
+        if search is not None:
+            self._manager.parent_run_id = search
+        self._config: RunnableConfig = {
+            **config,
+            "callbacks": self._manager,
+            "configurable": _theirs(config.get("configurable", {})),
+        }
+        self._gate = Gate(config.get("max_concurrency"))
+        self._ahead: dict[str, AsyncCallbackManagerForChainRun] = {}
+
+    def context(self) -> Context:
+        """The caller's context, for a session that is opened in it."""
+        context = copy_context()
+        context.run(var_child_runnable_config.set, self._config)
+        context.run(AROUND.set, self._around)
+        return context
+
+    @asynccontextmanager
+    async def _around(self, request: Request) -> AsyncIterator[None]:
+        async with self._gate.place(request):
+            _, path, purpose = request.id.split("/")
+            if not purpose.startswith("thought"):
+                yield
+                return
+            early = not request.demanded
+            run = await self._manager.on_chain_start(
+                None,
+                {"path": path, "begun_early": early},
+                name=f"thought {path}{', begun early' if early else ''}",
+            )
+            var_child_runnable_config.set({**self._config, "callbacks": run.get_child()})
+            try:
+                yield
+            except Exception as error:
+                await run.on_chain_error(error)
+                raise
+            except BaseException:
+                outcome = "cancelled" if request.demanded else "retracted"
+                await run.on_chain_end({"outcome": outcome})
+                raise
+            if request.demanded:
+                await run.on_chain_end({"outcome": "hit" if early else "demanded"})
+            else:
+                self._ahead[path] = run
+
+    async def end(self, tree: Tree) -> None:
+        """Tell what has become of the thoughts that were written early."""
+        paths = {".".join(map(str, path)) for path in tree.thoughts}
+        while self._ahead:
+            path, run = self._ahead.popitem()
+            await run.on_chain_end({"outcome": "hit" if path in paths else "wasted"})
+
+
+def _theirs(configurable: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's own keys: a graph that a call runs is no part of this one's checkpoints."""
+    return {
+        key: value
+        for key, value in configurable.items()
+        if key == _RUNTIME or not key.startswith((_OWN, _LANGGRAPHS))
+    }

@@ -1,0 +1,240 @@
+"""A search within its caller's run: context, traces, usage and limits reach its calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+from unittest.mock import MagicMock
+from uuid import UUID
+
+import pytest
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    BaseCallbackHandler,
+    UsageMetadataCallbackHandler,
+)
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.tracers import LangChainTracer
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_config, get_store
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.memory import InMemoryStore
+from langsmith import Client
+from node_runs import thread
+from pydantic import Field
+
+from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
+from spex_agents.rewards import Verifier
+from spex_agents.search import BestOfN, Rebase
+
+USER: ContextVar[str] = ContextVar("user", default="nobody")
+CHAT: Any = {"messages": [("user", "5 + 7?")]}
+
+
+class Thinks(BaseChatModel):
+    """Takes a moment; goes on for three steps; says what it has used."""
+
+    seconds: float = 0.01
+    live: int = 0
+    peak: int = 0
+    calls: int = 0
+    users: set[str] = Field(default_factory=set)
+
+    @property
+    def _llm_type(self) -> str:
+        return "thinks"
+
+    def _generate(self, *_: Any, **__: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.users.add(USER.get())
+        self.calls += 1
+        number = self.calls
+        self.live += 1
+        self.peak = max(self.peak, self.live)
+        try:
+            await asyncio.sleep(self.seconds * (1 + number % 3))
+        finally:
+            self.live -= 1
+        begun = messages[-2].text if len(messages) > 1 and messages[-2].type == "ai" else ""
+        last = begun.count("Step") == 2
+        text = f"Answer: {number % 2}" if last else f"Step {number}.\n\nAnd so on."
+        message = AIMessageChunk(
+            content=text,
+            usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
+            response_metadata={"model_name": "thinks-1"},
+        )
+        yield ChatGenerationChunk(message=message)
+
+
+async def by_length(question: str, steps: Sequence[str]) -> float:
+    await asyncio.sleep(0.01)
+    return (len("".join(steps)) * 7 % 10) / 10
+
+
+def chat(model: Any, saver: Any = None, store: Any = None, **search: Any) -> Any:
+    pure = Verifier(by_length, pure=True)
+    node = create_tot_node(model, **{"policy": Rebase(width=4), "reward": pure, **search})
+    graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
+    return graph.compile(checkpointer=saver, store=store, name="agent")
+
+
+class Heard(BaseCallbackHandler):
+    """Notes who called whom, and with which tags and metadata."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.names: dict[UUID, str] = {}
+        self.parents: dict[UUID, UUID | None] = {}
+        self.models: list[tuple[UUID, list[str], dict[str, Any]]] = []
+        self.outcomes: Counter[str] = Counter()
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **told: Any) -> None:
+        self.names[run_id] = told.get("name") or ""
+        self.parents[run_id] = told.get("parent_run_id")
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, **told: Any
+    ) -> None:
+        self.on_chain_start(serialized, messages, run_id=run_id, **told)
+        self.models.append((run_id, told["tags"], told["metadata"]))
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **told: Any) -> None:
+        if isinstance(outputs, dict) and "outcome" in outputs:
+            self.outcomes[outputs["outcome"]] += 1
+
+    def above(self, run: UUID) -> list[str]:
+        names, parent = [], self.parents[run]
+        while parent is not None:
+            names.append(self.names[parent])
+            parent = self.parents[parent]
+        return names
+
+
+async def test_every_call_is_a_child_of_its_search_and_says_what_became_of_it() -> None:
+    model, heard = Thinks(), Heard()
+    config: Any = {"callbacks": [heard], "tags": ["mine"], "metadata": {"ticket": 7}}
+    result = await chat(model).ainvoke(CHAT, config)
+    thoughts = [run for run in heard.models if "spex_request" in run[2]]
+    assert len(thoughts) >= model.calls > 0  # one may be given up before it has begun
+    for run, tags, metadata in thoughts:
+        above = heard.above(run)
+        assert above[0].startswith("thought ")
+        assert above[1] == "tree of thoughts"
+        assert above[-1] == "agent"
+        assert {"nostream", "mine"} <= set(tags)
+        assert metadata["ticket"] == 7
+        assert metadata["spex_speculative"] == ("begun early" in above[0])
+    ledger = result["messages"][-1].response_metadata["spex"]["ledger"]
+    assert ledger["launched"] > 0
+    assert heard.outcomes["hit"] == ledger["hits"]
+    assert heard.outcomes.total() >= len(thoughts)
+
+
+class Traced(Client):
+    """LangSmith's client, which keeps to itself what it is to send."""
+
+    def __init__(self) -> None:
+        super().__init__(api_key="none", auto_batch_tracing=False, info={}, session=MagicMock())
+        self.kept: dict[UUID, dict[str, Any]] = {}
+
+    def create_run(self, name: str, inputs: Any, run_type: Any, **told: Any) -> None:
+        run = {"name": name, "inputs": inputs, "run_type": run_type, **told}
+        self.kept[told["id"]] = {**self.kept.get(told["id"], {}), **run}
+
+    def update_run(self, run_id: Any, **told: Any) -> None:
+        self.kept[run_id] = {**self.kept.get(run_id, {}), **told}
+
+
+async def test_langsmith_sees_one_tree_without_orphans_or_made_up_calls() -> None:
+    client = Traced()
+    await chat(Thinks()).ainvoke(CHAT, {"callbacks": [LangChainTracer(client=client)]})
+    runs = client.kept
+    roots = [run for run in runs.values() if run.get("parent_run_id") is None]
+    assert [root["name"] for root in roots] == ["agent"]
+    assert all(run["parent_run_id"] in runs for run in runs.values() if run not in roots)
+    assert all(run.get("end_time") is not None for run in runs.values())
+    called = [run for run in runs.values() if run["run_type"] == "llm"]
+    assert called
+    assert all(run["inputs"].get("messages") for run in called)
+    assert {run["name"].split()[0] for run in called} == {"thought"}
+
+
+async def test_usage_counters_count_and_the_reply_sums_it_up() -> None:
+    counter, model = UsageMetadataCallbackHandler(), Thinks()
+    result = await chat(model, speculation=None, policy=BestOfN(width=3)).ainvoke(
+        CHAT, {"callbacks": [counter]}
+    )
+    counted = counter.usage_metadata["thinks-1"]
+    assert counted["input_tokens"] == 10 * model.calls
+    reply = result["messages"][-1]
+    assert reply.usage_metadata["input_tokens"] == 10 * model.calls
+    assert reply.usage_metadata["output_tokens"] == 5 * model.calls
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_no_more_calls_run_at_once_than_the_configuration_allows(most: int) -> None:
+    model = Thinks()
+    await chat(model).ainvoke(CHAT, {"max_concurrency": most})
+    assert model.peak == most
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_context_variables_store_and_configuration_are_the_callers(sync: bool) -> None:
+    model, store = Thinks(), InMemoryStore()
+    store.put(("memory",), "k", {"v": 1})
+    seen: set[Any] = set()
+
+    async def reward(question: str, steps: Sequence[str]) -> float:
+        found = get_store().get(("memory",), "k")
+        seen.add((USER.get(), found and found.value["v"], get_config()["configurable"]["tenant"]))
+        return 0.5
+
+    graph = chat(model, store=store, reward=reward)
+    config: Any = {"configurable": {"tenant": "a"}}
+    token = USER.set("somebody")
+    try:
+        if sync:
+            await asyncio.to_thread(graph.invoke, CHAT, config)
+        else:
+            await graph.ainvoke(CHAT, config)
+    finally:
+        USER.reset(token)
+    assert model.users == {"somebody"}
+    assert seen == {("somebody", 1, "a")}
+
+
+async def test_a_graph_that_a_function_calls_leaves_nothing_in_the_checkpoints() -> None:
+    inner = create_tot_graph(Thinks(), policy=BestOfN(width=1), reward=by_length).compile()
+
+    async def propose(question: str, steps: Sequence[str], seed: int) -> str:
+        await inner.ainvoke({"question": question})
+        return "Answer: 1"
+
+    saver = InMemorySaver()
+    graph = chat(propose, saver, policy=BestOfN(width=2), reward=by_length)
+    parts = [part async for part in graph.astream(CHAT, thread(), stream_mode="messages")]
+    assert {part[0].content for part in parts} == {"", "1"}
+    spaces = {saved.config["configurable"]["checkpoint_ns"] for saved in saver.list(None)}
+    assert {space.count("|") for space in spaces} == {0}
+
+
+async def test_a_tool_runs_within_its_agents_run() -> None:
+    heard, model = Heard(), Thinks()
+    tool = create_tot_tool(model, policy=BestOfN(width=2), reward=by_length)
+    await tool.ainvoke({"question": "5 + 7?"}, {"callbacks": [heard], "tags": ["mine"]})
+    assert len(heard.models) == model.calls > 0
+    assert all("mine" in tags for _, tags, _ in heard.models)
