@@ -97,9 +97,8 @@ def create_coder(
     if rounds < 1:
         raise SettingsError(f"rounds={rounds!r}: must be a whole number of at least 1")
     tests = tests or shared_tests()
-    searching = create_tot_graph(
-        engine, **settings(**{"reward": tests, "canonical": without_trailing_space, **search})
-    ).compile(name="search")
+    own = {"reward": tests, "canonical": without_trailing_space, "free_text": False}
+    searching = create_tot_graph(engine, **settings(**{**own, **search})).compile(name="search")
 
     async def plan(state: CoderState) -> CoderState:
         question = state.get("question") or question_in(state.get("messages", []))

@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from examples.math_tutor.checks import Check
 from examples.math_tutor.nodes import Lesson, Tutor
 from spex_agents import create_tot_graph
-from spex_agents.engines import Engine
+from spex_agents.engines import Engine, PromptTemplate
 from spex_agents.nodes import SearchSettings
 
 
@@ -33,8 +33,9 @@ def create_math_tutor(
     Raises:
         SettingsError: The parts do not fit together.
     """
-    search["reward"] = check.reward
-    solve = create_tot_graph(engine, seed=seed, **search)
+    chosen: SearchSettings = {"template": PromptTemplate(), "free_text": False}
+    chosen |= search | {"reward": check.reward}
+    solve = create_tot_graph(engine, seed=seed, **chosen)
     tutor = Tutor(check)
 
     def asks_or(end: str) -> Any:
