@@ -1,4 +1,4 @@
-"""Trying again: exponential waits, no jitter, so that a run repeats."""
+"""Trying again: exponential waits, spread by the request's id, so that a run repeats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 from typing import TypeVar, cast
+from zlib import crc32
 
 from tenacity import (
     AsyncRetrying,
@@ -19,6 +20,9 @@ from tenacity import (
 from spex_agents.errors import SettingsError
 
 T = TypeVar("T")
+
+JITTER = 0.25
+"""Share by which a wait may be shorter: who failed together does not come back together."""
 
 LOOK_AGAIN = 2.0
 """Longest wait, in seconds, before the next look for a server that is away."""
@@ -55,6 +59,8 @@ class Retries:
         *,
         transient: Callable[[BaseException], bool],
         away: Callable[[BaseException], bool] = lambda _: False,
+        paused: Callable[[BaseException], bool] = lambda _: False,
+        key: str = "",
     ) -> T:
         """Call `attempt(0)`, `attempt(1)` ... until one returns.
 
@@ -65,6 +71,8 @@ class Retries:
             attempt: Called with the number of the try.
             transient: Whether another try may go better.
             away: Whether a transient exception says that there is no server just now.
+            paused: Whether the next attempt waits by itself.
+            key: Whose waits these are: all wait differently, and the same each time.
         """
         numbers = count()
         failures = 0
@@ -76,9 +84,11 @@ class Retries:
 
         def wait(state: RetryCallState) -> float:
             error = _error(state)
-            if isinstance(error, TryAgain):
+            if isinstance(error, TryAgain) or paused(error):
                 return 0.0
-            return min(growing(state) or LOOK_AGAIN, LOOK_AGAIN) if away(error) else growing(state)
+            spread = 1 - JITTER * spread_of(f"{key}~{state.attempt_number}")
+            seconds = growing(state)
+            return spread * (min(seconds or LOOK_AGAIN, LOOK_AGAIN) if away(error) else seconds)
 
         def stop(state: RetryCallState) -> bool:
             nonlocal failures, gone
@@ -101,6 +111,11 @@ class Retries:
 def _error(state: RetryCallState) -> BaseException:
     """Why the last try failed."""
     return cast(BaseException, state.outcome and state.outcome.exception())
+
+
+def spread_of(key: str) -> float:
+    """A number from 0 to 1, the same for the same key."""
+    return crc32(key.encode()) / 2**32
 
 
 def attempt_id(request_id: str, number: int) -> str:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
+from spex_agents.engines.base import Request
+from spex_agents.engines.calls.pace import Pace, retry_after
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.openai.stream import (
@@ -17,6 +19,7 @@ from spex_agents.engines.openai.stream import (
     Patience,
     explain,
     is_away,
+    is_limit,
     is_transient,
     refuses_connections,
 )
@@ -57,6 +60,7 @@ class Client:
         timeout: Seconds to wait for an answer's first token.
         retries: How often, and how patiently.
         token_timeout: Seconds to wait between tokens; None: as long as for the first.
+        pace: What the provider allows; None for what its answers tell.
 
     Raises:
         SettingsError: A number is outside its range.
@@ -70,6 +74,7 @@ class Client:
         timeout: float,
         retries: Retries,
         token_timeout: float | None = None,
+        pace: Pace | None = None,
     ) -> None:
         between = timeout if token_timeout is None else token_timeout
         above_zero(timeout=timeout, token_timeout=between)
@@ -80,8 +85,10 @@ class Client:
         self._timeout = timeout
         self.patience = Patience(timeout, between)
         self._http: openai.AsyncOpenAI | None = None
+        self.pace = pace or Pace()
         self._answered = False
         self._away = False
+        self._refused = 0
 
     @property
     def http(self) -> openai.AsyncOpenAI:
@@ -108,38 +115,86 @@ class Client:
             EngineError: It does not answer.
         """
         try:
-            await self.http.models.list()
+            await self.http.get("/models", cast_to=object)
         except openai.APIStatusError as error:
             if error.status_code >= 500:
-                raise explain(error, self.url, tries=1) from error
+                raise explain(error, self.shown, tries=1) from error
         except openai.OpenAIError as error:
-            raise explain(error, self.url, tries=1) from error
+            raise explain(error, self.shown, tries=1) from error
 
-    async def run(self, attempt: Callable[[int], Awaitable[T]]) -> T:
+    async def run(
+        self,
+        attempt: Callable[[int], Awaitable[T]],
+        *,
+        request: Request | None = None,
+        tokens: int = 0,
+    ) -> T:
         """Call `attempt` with 0, 1 ... until it returns, in a task of its own.
+
+        Where the server limits its callers, all calls wait together.
+
+        Args:
+            attempt: One try.
+            request: Whose, if it counts for what the provider allows in a minute.
+            tokens: That it takes of that, about.
 
         Raises:
             EngineError: It failed too often, the server was away too long, or refused.
         """
 
         async def once(number: int) -> T:
-            result = await attempt(number)
-            self._answered, self._away = True, False
+            await self.pace.turn(request, tokens)
+            try:
+                result = await attempt(number)
+            except openai.APIStatusError as error:
+                self._heed(error)
+                raise
+            self._answered, self._away, self._refused = True, False, 0
             return result
 
+        calling = partial(
+            self.retries.run,
+            once,
+            transient=self._is_transient,
+            away=self._is_away,
+            paused=lambda _: self.pace.paused,
+            key=request.id if request else self.url,
+        )
         try:
-            return await in_own_task(
-                partial(self.retries.run, once, transient=is_transient, away=self._is_away)
-            )
+            return await in_own_task(calling)
         except (openai.OpenAIError, BrokenReply) as error:
-            if self.retries.patience and self._is_away(error):
+            if self.retries.patience and is_away(error) and self._is_away(error):
                 raise EngineError(
                     f"{self.shown} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
                 ) from error
-            raise explain(error, self.shown, tries=self.retries.times + 1) from error
+            explained = explain(error, self.shown, tries=self.retries.times + 1)
+            if self._api_key and self._api_key in f"{explained}{error}":  # servers quote it
+                hidden = str(explained).replace(self._api_key, "[the key]")
+                raise type(explained)(hidden) from None
+            raise explained from error
+
+    def _heed(self, error: openai.APIStatusError) -> None:
+        """Pause for a server that wants fewer requests."""
+        self.pace.hear(error.response.headers)
+        if not is_limit(error):
+            return
+        if (seconds := retry_after(error.response.headers)) is not None:
+            self.pace.pause(min(seconds, self.retries.patience))
+        elif not self.pace.paused:
+            growing = self.retries.wait * 2**self._refused
+            self._refused += 1
+            self.pace.pause(min(growing, self.retries.longest))
+
+    def _is_transient(self, error: BaseException) -> bool:
+        """Whether another try may go better, and is not asked for too late."""
+        if isinstance(error, openai.APIStatusError) and is_limit(error):
+            return (retry_after(error.response.headers) or 0) <= self.retries.patience
+        return is_transient(error)
 
     def _is_away(self, error: BaseException) -> bool:
+        if isinstance(error, openai.APIStatusError) and is_limit(error):
+            return retry_after(error.response.headers) is not None
         if not is_away(error) or (refuses_connections(error) and not self._answered):
             return False
         if not self._away and self.retries.patience:

@@ -12,6 +12,7 @@ from tenacity import TryAgain
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.continuation import COUNTING, judge_continuation
@@ -58,6 +59,9 @@ class OpenAIEngine(Closing):
             started to take it: ``(1, 0)`` for SGLang, ``(0, 1)`` for vLLM. None sends none.
         exactness: What a seed is worth on this server; None for what it tells, or its kind.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
+        requests_per_minute: That the provider allows; None for what its answers tell. Half of a
+            minute's is kept for demanded requests.
+        tokens_per_minute: Likewise, of prompts and replies together.
         timeout: Seconds to wait for the first token.
         token_timeout: Seconds to wait between tokens; None: as long as for the first. Comments that
             keep a connection alive are no tokens.
@@ -89,6 +93,8 @@ class OpenAIEngine(Closing):
         priorities: tuple[int, int] | None = None,
         exactness: Exactness | None = None,
         max_concurrency: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         timeout: float = 300.0,
         token_timeout: float | None = None,
         retries: int = 3,
@@ -111,6 +117,7 @@ class OpenAIEngine(Closing):
             api_key=api_key,
             timeout=timeout,
             token_timeout=token_timeout,
+            pace=Pace(requests_per_minute, tokens_per_minute),
             retries=Retries(times=retries, wait=retry_wait, patience=patience),
         )
         self._refusals = Refusals(self._client.shown)
@@ -135,6 +142,8 @@ class OpenAIEngine(Closing):
             labels=True,
             promotion=self._gate.places is not None,
             slots=self._gate.places,
+            requests_per_minute=self._client.pace.per_minute("requests"),
+            tokens_per_minute=self._client.pace.per_minute("tokens"),
         )
 
     def _seeds_are_worth(self) -> Exactness:
@@ -214,7 +223,9 @@ class OpenAIEngine(Closing):
             served = await self._find_served()
             self._check(served.dialect, call.sampling)
             writer = await self._find_writer(served, call)
-            return await self._client.run(partial(self._try, call, served, writer))
+            return await self._client.run(
+                partial(self._try, call, served, writer), request=call.request, tokens=call.cost
+            )
 
     async def _try(
         self, call: Call, served: Served, writer: PromptWriter, number: int
@@ -263,6 +274,7 @@ class OpenAIEngine(Closing):
                 headers={"X-Request-Id": own_id},
                 hang_up_at=call.sampling.stop if call.own_stops else (),
                 most_tokens=call.max_tokens,
+                heard=self._client.pace.hear,
             )
 
     def _thinks(self, dialect: Dialect) -> Thinking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.openai.dialects import Dialect, Fields
 from spex_agents.engines.prompts import Prompt
 
@@ -30,6 +31,12 @@ class Call:
     alternatives: int | None = None
     reasons: bool = False
     own_stops: bool = False
+
+    @property
+    def cost(self) -> int:
+        """About how many tokens of a minute's a provider counts for it."""
+        turns = "".join(turn.content for turn in self.prompt.messages)
+        return estimated_tokens(turns + self.prompt.reply) + self.max_tokens
 
     def sampling_fields(self, dialect: Dialect) -> Fields:
         """The fields that say how tokens are drawn and where a reply ends."""

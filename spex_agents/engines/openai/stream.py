@@ -14,6 +14,7 @@ import openai
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.cut import cut
+from spex_agents.engines.calls.pace import retry_after
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.errors import EngineError, PromptTooLong
 
@@ -183,13 +184,25 @@ def _raise_sent(chunk: object, response: Any) -> None:
 def is_transient(error: BaseException) -> bool:
     """Whether another try may go better."""
     if isinstance(error, openai.APIStatusError):
-        return error.status_code == 429 or error.status_code >= 500
+        if is_limit(error):
+            return True
+        return error.status_code in (408, 425) or error.status_code >= 500
     if isinstance(error, openai.APIConnectionError | BrokenReply):
         return True
     if isinstance(error, openai.APIError):  # sent inside a stream, its code a status or a word
         code = str(error.code)
         return code == "429" or not code.startswith("4")
     return False
+
+
+def is_limit(error: openai.APIStatusError) -> bool:
+    """Whether the server wants fewer requests, and will take more later."""
+    return error.status_code in (429, 529) and not is_quota(error)
+
+
+def is_quota(error: openai.APIStatusError) -> bool:
+    """Whether what has been paid for is used up, which no wait changes."""
+    return error.status_code == 402 or "insufficient_quota" in (error.code, error.type)
 
 
 def is_away(error: BaseException) -> bool:
@@ -216,7 +229,11 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
             404: "base_url must end where the protocol begins, mostly in /v1, and model= be served",
             429: f"refused {tries} times: lower max_concurrency= or raise retries=",
         }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
-        if error.status_code >= 500:
+        if is_quota(error):
+            remedy = "what the key may spend is used up: see the provider's billing"
+        elif is_limit(error) and (seconds := retry_after(error.response.headers)):
+            remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
+        elif error.status_code >= 500:
             remedy = f"failed {tries} times: see the server's log"
         return EngineError(f"{url} answered {error.status_code} ({error.message}); {remedy}")
     if isinstance(error, openai.APITimeoutError):
