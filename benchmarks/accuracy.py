@@ -104,7 +104,9 @@ async def vote(tree: Tree, reward: Reward | None) -> str | None:
 async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> list[Row]:
     """Greedy decoding, the search, and best-of-n with n such that it decodes as many tokens."""
     confidence = Confidence()
-    search = replace(demo.config(engine), policy=Rebase(width=width), stop=None, speculation=None)
+    search = replace(
+        demo.config(engine), policy=Rebase(width=width), termination=None, speculation=None
+    )
     once = replace(
         search, policy=BestOfN(width=1), sampling=replace(search.sampling, temperature=0)
     )

@@ -161,8 +161,8 @@ def ablation() -> Figure:
             "3 termination, 8 queries",
             (
                 ("none", lambda case: case),
-                ("exact", lambda case: replace(case, stop=ExactStop())),
-                ("margin: lossy", lambda case: replace(case, stop=MarginStop())),
+                ("exact", lambda case: replace(case, termination=ExactStop())),
+                ("margin: lossy", lambda case: replace(case, termination=MarginStop())),
             ),
         ),
     )
@@ -175,7 +175,7 @@ def ablation() -> Figure:
                 notes = [f"{row.full_s / row.on_s:.2f}"]
                 if title.startswith("2"):
                     notes.append(f"slowed\n{row.demanded_slowdown:.0%}")
-                if row.stop != "none":
+                if row.termination != "none":
                     notes.append(f"{row.same_answer:.1%}\nsame")
                 place_note = (at, row.full_s / row.on_s + 0.08)
                 axes.text(*place_note, "\n".join(notes), ha="center", size=8)

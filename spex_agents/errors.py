@@ -60,3 +60,13 @@ def at_least_one(**settings: int) -> None:
     for name, value in settings.items():
         if value < 1:
             raise SettingsError(f"{name}={value!r}: must be a whole number of at least 1")
+
+
+def one_of(name: str, value: str, *allowed: str) -> None:
+    """Check a setting that is one of a few words.
+
+    Raises:
+        SettingsError: It is none of them.
+    """
+    if value not in allowed:
+        raise SettingsError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")

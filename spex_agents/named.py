@@ -154,7 +154,7 @@ def measured_config(
     *,
     aggregate: str = "last",
 ) -> SearchConfig:
-    """What a search is made of that is measured or recorded: no stopping rule cuts it short.
+    """What a search is made of that is measured or recorded: no termination rule cuts it short.
 
     Raises:
         SettingsError: As of `make_reward`.
@@ -164,7 +164,7 @@ def measured_config(
         policy=policy,
         reward=make_reward(reward, engine, sampling=Sampling(), limits=limits, aggregate=aggregate),
         limits=limits,
-        stop=None,
+        termination=None,
         speculation=speculation,
     )
 

@@ -95,7 +95,7 @@ def config(
         reward=reward or Confidence(),
         limits=Limits(depth=3, step_tokens=step_tokens, path_tokens=4 * step_tokens),
         speculation=Speculation() if ahead else None,
-        stop=None,
+        termination=None,
     )
 
 

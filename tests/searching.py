@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spex_agents.answers.votes import Ballot
 from spex_agents.engines.base import Features, Load, Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.clock import run_virtual
@@ -141,6 +142,7 @@ class Outcome:
 
     tree: Tree
     answer: str | None
+    ballots: list[Ballot]
     ledger: Ledger
     decoded: int
     seconds: float
@@ -208,11 +210,13 @@ def run_search(
         loop = asyncio.get_running_loop()
         async with Session(made, Tree(QUESTION, seed), run=f"run{seed}") as session:
             answer, decisions = await search(session, retries=retries)
+            ballots = await session.ballots()
             seconds = loop.time()
         check_idle(engine)
         return Outcome(
             session.tree,
             answer,
+            ballots,
             session.ledger,
             engine.inner.decoded_tokens - before,
             seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from spex_agents.answers import symbolic
 from spex_agents.answers.equivalence import canonical, plain_form
-from spex_agents.answers.votes import Ballot, Vote, check_vote, elect, tally
+from spex_agents.answers.votes import Ballot, Vote, check_vote, elect, tally, winner
 from spex_agents.errors import SettingsError
 
 
@@ -107,21 +108,21 @@ def test_a_fraction_is_its_own_form(value: object) -> None:
 
 
 def ballots(*votes: tuple[str, float]) -> list[Ballot]:
-    return [Ballot(answer, reward) for answer, reward in votes]
+    return [Ballot(answer, reward, (place,), place) for place, (answer, reward) in enumerate(votes)]
 
 
 @pytest.mark.parametrize(
-    ("method", "scores", "winner"),
+    ("method", "scores", "elected"),
     [
         ("majority", {"a": 2.0, "b": 1.0}, "a"),
         ("weighted", {"a": 0.5, "b": 0.75}, "b"),
         ("best", {"a": 0.25, "b": 0.75}, "b"),
     ],
 )
-def test_votes(method: Vote, scores: dict[str, float], winner: str) -> None:
+def test_votes(method: Vote, scores: dict[str, float], elected: str) -> None:
     votes = ballots(("a", 0.25), ("b", 0.75), ("a", 0.25))
     assert tally(votes, method) == scores
-    assert elect(votes, method) == winner
+    assert elect(votes, method) == elected
 
 
 @pytest.mark.parametrize("method", ["majority", "weighted", "best"])
@@ -131,6 +132,21 @@ def test_on_a_tie_the_first_given_wins(method: Vote) -> None:
 
 def test_the_best_leaf_is_the_first_of_the_highest_reward() -> None:
     assert elect(ballots(("a", 0.5), ("b", 1.0), ("a", 1.0)), "best") == "b"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0]))),
+    st.booleans(),
+    st.sampled_from(["majority", "weighted", "best"]),
+    st.randoms(use_true_random=False),
+)
+def test_a_vote_does_not_depend_on_the_order_of_its_ballots(
+    votes: list[tuple[str, float]], placed: bool, method: Vote, random: Random
+) -> None:
+    cast = ballots(*votes) if placed else [Ballot(answer, reward) for answer, reward in votes]
+    shuffled = random.sample(cast, len(cast))
+    assert list(tally(shuffled, method).items()) == list(tally(cast, method).items())
+    assert winner(shuffled, method) == winner(cast, method)
 
 
 @pytest.mark.parametrize("method", ["majority", "weighted", "best"])

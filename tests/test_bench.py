@@ -108,9 +108,9 @@ def test_without_options_the_targets_are_measured() -> None:
 
 
 def test_a_lossy_stop_is_named_as_such() -> None:
-    report = sim(*SMALL, "--stop", "margin")
+    report = sim(*SMALL, "--termination", "margin")
     assert report["lossy"] is True
-    assert "MarginStop" in report["rows"][0]["stop"]
+    assert "MarginStop" in report["rows"][0]["termination"]
     assert sim(*SMALL, "--stop", "exact")["lossy"] is False
     assert "lossy" in spex("bench", "sim", *SMALL, "--stop", "margin").stdout
     assert "lossy" not in spex("bench", "sim", *SMALL, "--stop", "exact").stdout
@@ -213,7 +213,7 @@ def searching(engine: Any, **settings: Any) -> SearchConfig:
         policy=Rebase(width=4),
         reward=SimulatedReward(),
         limits=Limits(depth=5),
-        stop=None,
+        termination=None,
         **settings,
     )
 
@@ -238,7 +238,7 @@ def test_a_trace_replays_the_search_it_was_recorded_from(tmp_path: Path) -> None
                 policy=Rebase(width=4),
                 reward=TraceReward(world=world),
                 limits=Limits(depth=5),
-                stop=None,
+                termination=None,
             )
             async with Session(config, Tree(QUESTION), run="replay") as session:
                 return (await run_to_end(session)).tree

@@ -54,7 +54,7 @@ def measured(reward: Any = None, count: int = 4, journal: Journal | None = None)
                 policy=POLICY["rebase"],
                 reward=reward or SimulatedReward(),
                 limits=Limits(depth=6, step_tokens=1024, path_tokens=6000),
-                stop=None,
+                termination=None,
             )
             kept = journal or Journal(None, {})
             return await compare(config, problems(count), POLICY, lambda: kept)

@@ -81,7 +81,9 @@ def test_state_and_checkpoints_hold_plain_data_only() -> None:
 
 def test_the_rule_that_stops_a_search_is_named() -> None:
     async def main() -> None:
-        graph = create_tot_graph(SimulatedEngine(), **settings(stop=MaxTokens(300))).compile()
+        graph = create_tot_graph(
+            SimulatedEngine(), **settings(termination=MaxTokens(300))
+        ).compile()
         assert (await graph.ainvoke(ASKED))["stopped"] == "MaxTokens(limit=300)"
 
     run_virtual(main())

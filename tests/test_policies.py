@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,7 +39,6 @@ from spex_agents.search.policy import (
     State,
     check,
     check_state,
-    children,
     settled,
     voters,
 )
@@ -154,18 +154,18 @@ def test_beam_keeps_the_best_and_refills_the_layer() -> None:
     # 4 / 2 = 2 are kept; (1,) and (2,) tie for the second place: the smaller path wins.
     tree = commit(tree, {(0,): 0.1, (1,): 0.5, (2,): 0.5, (3,): 0.9})
     state, decision = policy.decide(state, tree)
-    assert demanded(decision) == ((3, 0), (3, 1), (1, 0), (1, 1))
+    assert demanded(decision) == ((1, 0), (3, 0), (1, 1), (3, 1))
     # Two end, of the two that live both are kept.
     tree = commit(tree, {(3, 0): 1.0, (3, 1): 0.2, (1, 0): 1.0, (1, 1): 0.3}, ends=((3, 0), (1, 0)))
     state, decision = policy.decide(state, tree)
-    assert demanded(decision) == ((1, 1, 0), (1, 1, 1), (3, 1, 0), (3, 1, 1))
+    assert demanded(decision) == ((1, 1, 0), (3, 1, 0), (1, 1, 1), (3, 1, 1))
     # Only one lives, and takes all four; three have ended by now and two before: five, the end.
     ends = ((1, 1, 0), (1, 1, 1), (3, 1, 0))
     tree = commit(tree, dict.fromkeys(demanded(decision), 0.5), ends=ends)
     assert policy.decide(state, tree)[1] == Finish()
 
 
-def test_beam_expands_fewer_paths_more_often_the_best_first() -> None:
+def test_beam_expands_fewer_paths_more_often_the_first_of_the_layer_once_more() -> None:
     policy = Beam(beams=8, width=2)
     tree = Tree("q")
     state, decision = policy.decide(policy.start(), tree)
@@ -173,7 +173,11 @@ def test_beam_expands_fewer_paths_more_often_the_best_first() -> None:
     rewards = {path: path[0] / 10 for path in demanded(decision)}
     tree = commit(tree, rewards, ends=tuple((index,) for index in range(5)))
     _, decision = policy.decide(state, tree)
-    assert demanded(decision) == children((7,), 3) + children((6,), 3) + children((5,), 2)
+    assert demanded(decision) == (
+        *((5, 0), (6, 0), (7, 0)),
+        *((5, 1), (6, 1), (7, 1)),
+        *((5, 2), (6, 2)),
+    )
 
 
 def test_beam_ends_when_none_lives() -> None:
@@ -198,7 +202,7 @@ def test_beam_with_lookahead_judges_by_the_end_of_the_roll_out() -> None:
     # own. Their children are new, and the answer of the roll-out (1, 4) does not vote.
     tree = commit(tree, {(0, 4, 4): 0.3, (2, 4, 4): 0.7})
     state, decision = policy.decide(state, tree)
-    assert demanded(decision) == ((1, 0), (1, 1), (2, 0), (2, 1))
+    assert demanded(decision) == ((1, 0), (2, 0), (1, 1), (2, 1))
     assert policy.voters(state, tree) == ((3,),)
     ends = ((1, 0), (1, 1), (2, 1))
     tree = commit(tree, dict.fromkeys(demanded(decision), 0.5), ends=ends)
@@ -290,10 +294,10 @@ def test_dvts_keeps_the_best_of_each_subtree_whatever_the_others_say() -> None:
     tree = commit(tree, {(0, 0): 0.5, (0, 1): 0.5, (3, 0): 0.3, (3, 1): 0.9}, ends=((0, 0), (3, 0)))
     state, decision = policy.decide(state, tree)
     # The first subtree has kept (0, 0), which has ended; the second goes on below (3, 1), and the
-    # leaf (3, 0), which it did not keep, does not vote.
+    # leaf (3, 0) of a layer that is not its last does not vote.
     assert demanded(decision) == ((3, 1, 0), (3, 1, 1))
     assert policy.voters(state, tree) == ((0, 0),)
-    assert policy.remaining(state, tree) == 1
+    assert policy.remaining(state, tree) == 2
 
 
 def test_tot_keeps_the_best_of_a_layer_and_samples_by_weight() -> None:
@@ -321,7 +325,7 @@ def test_tot_depth_first_follows_the_best_child_and_goes_back_where_none_is_good
 
 
 def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
-    policy = Rap(rollouts=2, width=2, exploration=1.0)
+    policy = Rap(rollouts=2, width=2, exploration=1.0, back_up="sum", value="mean")
     rewards = {(0,): 0.6, (1,): 0.5, (0, 0): 0.9, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.1}
     asked, state = walk(policy, rewards, ends=((0, 0), (0, 1), (1, 0), (1, 1)))
     # Rollout 1: (0,), then (0, 0); its return at (0,) is 0.6 + 0.9 = 1.5. Rollout 2: N = 1 at the
@@ -448,13 +452,33 @@ POLICIES = st.one_of(
         select=st.sampled_from(["greedy", "sample"]),
         generate=st.sampled_from(["sample", "propose"]),
     ),
-    st.builds(RstarActions, rollouts=st.integers(1, 12), width=st.integers(1, 2)),
+    st.builds(
+        RstarActions,
+        rollouts=st.integers(1, 12),
+        width=st.integers(1, 2),
+        create=st.sampled_from(["walked", "all"]),
+    ),
+    st.builds(BestOfN, width=st.integers(1, 9), batch=st.integers(1, 4)),
+    st.builds(Beam, beams=st.just(4), width=st.just(2), counted=st.just("ended")),
+    st.builds(Dvts, beams=st.just(6), width=st.just(3), counted=st.just("kept")),
+    st.builds(TotBfs, width=st.integers(1, 3), keep=st.just(2), counted=st.just("ended")),
+    st.builds(RestMcts, rollouts=st.integers(1, 6), counted=st.just("ended")),
+    st.builds(RestMcts, rollouts=st.integers(1, 6), gate=st.none()),
+    st.builds(
+        Rap,
+        rollouts=st.integers(1, 8),
+        width=st.integers(1, 3),
+        back_up=st.sampled_from(["mean", "sum"]),
+        value=st.sampled_from(["max", "mean"]),
+        counted=st.sampled_from(["walked", "ended"]),
+    ),
     st.builds(
         TotDfs,
         width=st.integers(1, 3),
         threshold=st.sampled_from([0.0, 0.5, 0.9]),
         steps=st.integers(1, 20),
         solutions=st.integers(1, 3),
+        order=st.sampled_from(["reward", "proposed"]),
     ),
 )
 LIMITS = st.builds(
@@ -529,23 +553,27 @@ def test_a_state_from_a_checkpoint_decides_the_same(
 def test_no_more_votes_come_than_the_policy_said(policy: Policy, seed: int, limits: Limits) -> None:
     steps = grow(policy, seed, limits)
 
-    def votes(step: Step) -> int:
-        voters = policy.voters(step.after, step.tree)
-        return len(list(step.tree.leaves() if voters is None else voters))
+    def votes(step: Step) -> Counter[Path]:
+        return Counter(voters(policy, step.after, step.tree))
 
+    last = votes(steps[-1])
     for step in steps:
-        remaining = policy.remaining(step.after, step.tree)
-        assert remaining is None or votes(steps[-1]) - votes(step) <= remaining
+        remaining, now = policy.remaining(step.after, step.tree), votes(step)
+        # A vote that is lost counts as two: one less, and another one more.
+        assert remaining is None or (last - now).total() + (now - last).total() <= remaining
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)
 def test_voters_are_ended_paths_and_stay_voters(policy: Policy, seed: int, limits: Limits) -> None:
-    before: set[Path] = set()
+    before: tuple[Path, ...] = ()
     for step in grow(policy, seed, limits):
-        voters = policy.voters(step.after, step.tree)
-        leaves = set(step.tree.leaves())
-        assert voters is None or before <= set(voters) <= leaves
-        before = set(voters or ())
+        named = policy.voters(step.after, step.tree)
+        assert set(named or ()) <= set(step.tree.leaves())
+        if not isinstance(policy, TotBfs) and policy.remaining(step.after, step.tree) is not None:
+            # In their places: a later vote does not win a tie.
+            now = voters(policy, step.after, step.tree)
+            assert now[: len(before)] == before
+            before = now
 
 
 @given(POLICIES, st.integers(0, 10**6), LIMITS)

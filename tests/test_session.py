@@ -519,11 +519,17 @@ def test_a_search_that_its_rule_has_ended_stays_ended() -> None:
         before = session.tree, session.state
         assert await session.decide() == Finish()
         assert (session.tree, session.state) == before
-        other = Session(session.config, session.tree, run="other", state=session.state)
+        other = Session(
+            session.config,
+            session.tree,
+            run="other",
+            state=session.state,
+            stopped=session.stopped,
+        )
         assert await other.decide() == Finish()
         await other.close()
 
-    on_session(body, policy=Rebase(width=4), stop=MaxTokens(300))
+    on_session(body, policy=Rebase(width=4), termination=MaxTokens(300))
 
 
 def test_an_empty_question_is_refused_before_any_call() -> None:

@@ -147,7 +147,7 @@ def test_the_tree_is_the_same_and_every_token_accounted_for(examples: int) -> No
         speculation=SPECULATIONS,
         fails=st.sampled_from(sorted(FAILS)),
         fails_at_once=st.booleans(),
-        stop=st.sampled_from([ExactStop(), MarginStop(min_answers=2), None]),
+        termination=st.sampled_from([ExactStop(), MarginStop(min_answers=2), None]),
     )
     def holds(
         *,
@@ -159,19 +159,21 @@ def test_the_tree_is_the_same_and_every_token_accounted_for(examples: int) -> No
         speculation: Speculation,
         fails: str,
         fails_at_once: bool,
-        stop: ExactStop | None,
+        termination: ExactStop | None,
     ) -> None:
         def watched(kind: str) -> WatchedEngine:
             inner = SimulatedEngine(world, hardware)
             return WatchedEngine(inner, fails=FAILS[kind], fails_at_once=fails_at_once)
 
-        off = run_search(policy, seed=seed, reward=reward, stop=stop, engine=watched("none"))
+        off = run_search(
+            policy, seed=seed, reward=reward, termination=termination, engine=watched("none")
+        )
         engine = watched(fails)
         on = run_search(
             policy,
             seed=seed,
             reward=reward,
-            stop=stop,
+            termination=termination,
             engine=engine,
             speculation=speculation,
             retries=1,

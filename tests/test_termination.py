@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
 from spex_agents.answers.termination import (
+    Deadline,
     ExactStop,
     MarginStop,
+    MaxSeconds,
     MaxTokens,
     Standing,
-    Stop,
+    TerminationRule,
 )
 from spex_agents.answers.votes import Ballot, Vote, elect
 from spex_agents.errors import SettingsError
@@ -26,7 +31,7 @@ BALLOTS = st.builds(Ballot, st.sampled_from("abc"), REWARDS)
 def standing(
     *votes: tuple[str, float], vote: Vote = "weighted", remaining: int | None = 0, tokens: int = 0
 ) -> Standing:
-    ballots = [Ballot(answer, reward) for answer, reward in votes]
+    ballots = [Ballot(answer, reward, (), place) for place, (answer, reward) in enumerate(votes)]
     return Standing(ballots=ballots, vote=vote, remaining=remaining, tokens=tokens)
 
 
@@ -45,13 +50,15 @@ def test_once_the_exact_stop_fires_nothing_that_may_come_changes_the_winner(
         st.lists(BALLOTS, max_size=6),
     )
     def holds(vote: Vote, ballots: list[Ballot], remaining: int, later: list[Ballot]) -> None:
+        ballots = [replace(ballot, place=place) for place, ballot in enumerate(ballots)]
         now = Standing(ballots=ballots, vote=vote, remaining=remaining, tokens=0)
         if not ExactStop()(now):
             return
         winner = elect(ballots, vote)
         worst = [[Ballot(answer, 1.0)] * remaining for answer in "abcd"]
         for completion in ([], later[:remaining], *worst):
-            assert elect([*ballots, *completion], vote) == winner
+            placed = [replace(ballot, place=len(ballots)) for ballot in completion]
+            assert elect([*ballots, *placed], vote) == winner
 
     holds()
 
@@ -65,8 +72,7 @@ def test_the_exact_stop_never_fires_while_the_rest_is_unknown(
 
 
 def test_a_rounded_sum_does_not_pass_for_a_lead() -> None:
-    # The lead exceeds what one leaf can give by the last digit of a double, and adding that leaf's
-    # 1 rounds the digit away: a tie, which the answer given first wins.
+    # The lead exceeds what one leaf can give by the last digit of a double, no more.
     votes = [("b", 1.0), ("b", 0.1649010266898052)]
     votes += [("a", 1.0), ("a", 1.0), ("a", 0.1649010266898054)]
     now = standing(*votes, remaining=1)
@@ -74,7 +80,6 @@ def test_a_rounded_sum_does_not_pass_for_a_lead() -> None:
     assert leaders is not None
     assert leaders[0][0] == "a"
     assert leaders[0][1] - leaders[1][1] > 1
-    assert elect([*now.ballots, Ballot("b", 1.0)], "weighted") == "b"
     assert not ExactStop()(now)
 
 
@@ -141,7 +146,7 @@ def test_max_tokens_stops_at_its_limit() -> None:
 # Composition
 
 
-class Fixed(Stop):
+class Fixed(TerminationRule):
     def __init__(self, *, fires: bool, lossy: bool) -> None:
         self.fires = fires
         self.lossy = lossy
@@ -180,6 +185,99 @@ def test_a_composed_rule_names_its_parts() -> None:
         (lambda: MaxTokens(0), "limit=0: must be a whole number of at least 1"),
     ],
 )
-def test_settings_outside_their_range_are_refused(make: type[Stop], message: str) -> None:
+def test_settings_outside_their_range_are_refused(
+    make: type[TerminationRule], message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         make()
+
+
+# Adaptive self-consistency
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ends"),
+    [
+        # P(p > 1/2) for Beta(v1 + 1, v2 + 1): 1 - 2^-(v1 + 1) without another answer.
+        (3, 0, False),  # 0.9375
+        (4, 0, True),  # 0.96875
+        (5, 1, False),  # 1 - 8 / 128 = 0.9375
+        (6, 1, True),  # 1 - 9 / 256 = 0.965
+        (5, 5, False),
+    ],
+)
+def test_adaptive_stop_by_hand(first: int, second: int, *, ends: bool) -> None:
+    votes = [("a", 0.1)] * first + [("b", 0.1)] * second
+    assert AdaptiveStop()(standing(*votes, vote="majority", remaining=None)) is ends
+
+
+def test_adaptive_stop_asks_whether_the_answer_that_leads_has_the_votes() -> None:
+    # Weighted, b leads by one leaf; most leaves say a.
+    votes = [("a", 0.1)] * 5 + [("b", 0.9)]
+    assert AdaptiveStop()(standing(*votes, vote="majority")) is False
+    assert not AdaptiveStop()(standing(*votes, ("a", 0.1), vote="weighted"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "ends"),
+    [
+        ("aaaa", False),
+        ("aaaaa", True),
+        ("baaaaa", False),
+        ("babababbbbb", False),
+        ("babaxbbbbb", True),
+    ],
+)
+def test_window_stop_by_hand(answers: str, *, ends: bool) -> None:
+    votes = [(answer, 0.5) for answer in answers]
+    assert WindowStop(size=5)(standing(*votes, remaining=None)) is ends
+
+
+# Budgets
+
+
+def test_max_tokens_counts_what_was_decoded_or_what_was_committed() -> None:
+    now = Standing(ballots=[], vote="best", remaining=None, tokens=9, decoded=50)
+    assert MaxTokens(50)(now)
+    assert not MaxTokens(51)(now)
+    assert not MaxTokens(10, waste=False)(now)
+    assert (MaxTokens(1).timed, MaxTokens(1, waste=False).timed) == (True, False)
+
+
+def test_time_is_up_when_it_is_and_says_when_to_ask_again() -> None:
+    now = Standing(ballots=[], vote="best", remaining=None, tokens=0, seconds=2.0, time=1000.0)
+    at = datetime.fromtimestamp(1001, UTC)
+    assert not MaxSeconds(3)(now)
+    assert not Deadline(at)(now)
+    later = replace(now, seconds=3.0, time=1001.0)
+    assert MaxSeconds(3)(later)
+    assert Deadline(at)(later)
+    assert MaxSeconds(3).due(now) == 1.0
+    assert (MaxSeconds(9) | Deadline(at)).due(now) == 1.0
+    assert (ExactStop() & MarginStop()).due(now) is None
+    with pytest.raises(SettingsError, match="must have a time zone"):
+        Deadline(datetime(2030, 1, 1))
+    with pytest.raises(SettingsError, match="limit=0: must be above 0"):
+        MaxSeconds(0)
+
+
+# Within a decision
+
+
+def test_only_eager_rules_are_asked_within_a_decision() -> None:
+    votes = [Ballot("a", 1.0, (), place) for place in range(9)]
+    within = Standing(ballots=votes, vote="majority", remaining=7, tokens=0, within=True)
+    assert ExactStop().fired(within) is None
+    assert ExactStop().fired(replace(within, within=False)) == ExactStop()
+    eager = ExactStop(eager=True)
+    assert eager.fired(within) is eager
+    assert (ExactStop() | eager).fired(within) is eager
+    assert (ExactStop() & eager).fired(within) is None
+    assert str((MaxTokens(5) | eager).fired(within)) == "ExactStop(eager=True)"
+
+
+def test_a_perfect_leaf_waits_for_those_that_may_be_placed_before_it() -> None:
+    votes = [Ballot("a", 0.5, (0,), 0), Ballot("b", 1.0, (2,), 1)]
+    within = Standing(ballots=votes, vote="best", remaining=2, tokens=0, within=True, fixed=1)
+    assert ExactStop(eager=True).fired(within) is None
+    assert ExactStop(eager=True).fired(replace(within, fixed=2)) is not None

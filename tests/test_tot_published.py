@@ -52,15 +52,14 @@ def published_bfs(script: Script, value: Worth, *, depth: int, width: int, keep:
 def published_dfs(
     script: Script, value: Worth, *, depth: int, width: int, threshold: float, text: str = ""
 ) -> list[str]:
-    """All that is visited, in order: candidates by value, those above the threshold alone."""
-    if len(text) == depth:
+    """All that is visited, in order: candidates by value, and on from those above the threshold."""
+    if len(text) == depth or (text and value(text) <= threshold):
         return [text]
     candidates = list(dict.fromkeys(text + script(text, index) for index in range(width)))
     below = partial(published_dfs, script, value, depth=depth, width=width, threshold=threshold)
     return [text] + [
         visited
         for candidate in sorted(candidates, key=value, reverse=True)
-        if value(candidate) > threshold
         for visited in below(text=candidate)
     ]
 
@@ -111,12 +110,18 @@ def test_depth_first_visits_what_is_published(
     policy = TotDfs(width=width, threshold=threshold, steps=10**6, solutions=10**6)
     expanded, state, text = walk(policy, script, value, depth)
     visited = published_dfs(script, value, depth=depth, width=width, threshold=threshold)
-    assert expanded == [place for place in visited if len(place) < depth]
+
+    def hopeful(places: list[str]) -> list[str]:
+        return [place for place in places if not place or value(place) > threshold]
+
+    assert expanded == [place for place in hopeful(visited) if len(place) < depth]
     assert {text(path) for path in policy.voters(state, Tree("q"))} == {
-        place for place in visited if len(place) == depth
+        place for place in hopeful(visited) if len(place) == depth
     }
+    # The question is no step; what is given up is one.
     limited = TotDfs(width=width, threshold=threshold, steps=steps, solutions=10**6)
-    assert walk(limited, script, value, depth)[0] == expanded[:steps]
+    whole = [place for place in hopeful(visited[: steps + 1]) if len(place) < depth]
+    assert walk(limited, script, value, depth)[0] == whole
 
 
 def test_a_layer_by_hand() -> None:
@@ -206,6 +211,7 @@ def test_the_game_of_24_is_played_with_its_own_prompts() -> None:
         made = module["settings"](engine)
         # The simulated engine knows no words of judgement: its own serve.
         made["reward"] = replace(made["reward"], values={"quality": 1, "no": 0})
+        made["termination"] = None
         return run_search(made.pop("policy"), engine=engine, speculation=speculation, **made).tree
 
     on = run(Speculation())

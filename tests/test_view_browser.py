@@ -51,7 +51,7 @@ def _run(width: int, *, ahead: bool, depth: int) -> dict[str, Any]:
         policy=Rebase(width=width),
         reward=SimulatedReward(latency=0.5),
         limits=Limits(depth=depth),
-        stop=None,
+        termination=None,
         speculation=Speculation() if ahead else None,
     )
     result = run_virtual(solve(config, "What is 5 + 7?", listener=events.append))

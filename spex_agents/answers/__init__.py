@@ -13,19 +13,32 @@ from spex_agents.answers.ready import (
     python_block,
     whole_text,
 )
-from spex_agents.answers.termination import ExactStop, MarginStop, MaxTokens, Standing, Stop
+from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
+from spex_agents.answers.termination import (
+    Deadline,
+    ExactStop,
+    MarginStop,
+    MaxSeconds,
+    MaxTokens,
+    Standing,
+    TerminationRule,
+)
 from spex_agents.answers.votes import Ballot, Vote, elect, tally, winner
 
 __all__ = [
+    "AdaptiveStop",
     "Ballot",
     "Canonical",
+    "Deadline",
     "ExactStop",
     "Extract",
     "MarginStop",
+    "MaxSeconds",
     "MaxTokens",
     "Standing",
-    "Stop",
+    "TerminationRule",
     "Vote",
+    "WindowStop",
     "at_end",
     "boxed",
     "canonical",

@@ -4,38 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from spex_agents.answers.votes import Ballot, Vote, tally
-from spex_agents.errors import at_least_one, at_least_zero
+from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a search stands between two decisions: committed leaves only, whatever runs ahead.
+    """How a search stands: committed leaves only, whatever runs ahead.
+
+    Between two decisions, or within one: then some of what it demanded is not there yet.
 
     Attributes:
-        ballots: The votes of the leaves so far, in the order of their commitment.
+        ballots: The votes of the leaves so far, in the order of their places.
         vote: How they are counted.
         remaining: At most how many more leaves will vote, or None where the policy cannot say.
         tokens: Tokens of the committed thoughts.
+        decoded: Tokens decoded for the search so far: thoughts, rewards, and what was wasted.
+        seconds: Since the search began, on the clock of the running loop.
+        time: Now, in seconds since the epoch.
+        within: Whether a decision is being carried out.
+        fixed: How many of the ballots, from the first on, no vote to come will be placed before;
+            None for all.
     """
 
     ballots: Sequence[Ballot]
     vote: Vote
     remaining: int | None
     tokens: int
+    decoded: int = 0
+    seconds: float = 0.0
+    time: float = 0.0
+    within: bool = False
+    fixed: int | None = None
 
     def leaders(self) -> tuple[tuple[str, float], tuple[str, float]] | None:
         """The two leading answers and their scores (the second may be nobody, with 0)."""
-        scores = sorted(tally(self.ballots, self.vote).items(), key=lambda item: -item[1])
+        scores = [*tally(self.ballots, self.vote).items()]
         return (scores[0], scores[1] if len(scores) > 1 else ("", 0.0)) if scores else None
 
 
-class Stop:
+class TerminationRule:
     """A rule that may end a search; subclass it and write `__call__`.
 
     Attributes:
         lossy: Whether the answer may differ from that of the whole search.
+        eager: Whether it is asked within a decision too, whenever a thought or a reward arrives.
+            What that decision still waits for is then cancelled: the tree depends on timing.
+        timed: Whether what it goes by depends on timing, even between two decisions.
 
     Example:
         >>> rule = MarginStop(alpha=0.5, min_answers=4) | MaxTokens(2000)
@@ -44,44 +61,69 @@ class Stop:
     """
 
     lossy: bool = True
+    eager: bool = False
+    timed: bool = False
 
     def __call__(self, standing: Standing) -> bool:
         raise NotImplementedError
 
-    def __or__(self, other: Stop) -> Stop:
+    def due(self, standing: Standing) -> float | None:
+        """In how many seconds it is to be asked again, though nothing arrives; None for never."""
+        return None
+
+    def fired(self, standing: Standing) -> TerminationRule | None:
+        """The part of this rule that ends the search now, if one does."""
+        return self if (self.eager or not standing.within) and self(standing) else None
+
+    def __or__(self, other: TerminationRule) -> TerminationRule:
         return _Any(self, other)
 
-    def __and__(self, other: Stop) -> Stop:
+    def __and__(self, other: TerminationRule) -> TerminationRule:
         return _All(self, other)
 
 
 @dataclass(frozen=True)
-class _Any(Stop):
-    one: Stop
-    other: Stop
+class _Both(TerminationRule):
+    one: TerminationRule
+    other: TerminationRule
 
+    @property
+    def eager(self) -> bool:  # type: ignore[override]
+        return self.one.eager or self.other.eager
+
+    @property
+    def timed(self) -> bool:  # type: ignore[override]
+        return self.one.timed or self.other.timed
+
+    def __call__(self, standing: Standing) -> bool:
+        return self.fired(standing) is not None
+
+    def due(self, standing: Standing) -> float | None:
+        waits = (self.one.due(standing), self.other.due(standing))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+
+@dataclass(frozen=True)
+class _Any(_Both):
     @property
     def lossy(self) -> bool:  # type: ignore[override]
         return self.one.lossy or self.other.lossy
 
-    def __call__(self, standing: Standing) -> bool:
-        return self.one(standing) or self.other(standing)
+    def fired(self, standing: Standing) -> TerminationRule | None:
+        return self.one.fired(standing) or self.other.fired(standing)
 
     def __str__(self) -> str:
         return f"{self.one} | {self.other}"
 
 
 @dataclass(frozen=True)
-class _All(Stop):
-    one: Stop
-    other: Stop
-
+class _All(_Both):
     @property
     def lossy(self) -> bool:  # type: ignore[override]
         return self.one.lossy and self.other.lossy
 
-    def __call__(self, standing: Standing) -> bool:
-        return self.one(standing) and self.other(standing)
+    def fired(self, standing: Standing) -> TerminationRule | None:
+        return self if self.one.fired(standing) and self.other.fired(standing) else None
 
     def __str__(self) -> str:
         return f"({self.one} & {self.other})"
@@ -91,30 +133,41 @@ _ROUNDING = 1e-9
 """More than adding rewards can be off by rounding: a lead this small may still become a tie."""
 
 
-@dataclass(frozen=True)
-class ExactStop(Stop):
-    """Stop once the winner cannot change, whatever the remaining leaves say: lossless.
+@dataclass(frozen=True, repr=False)
+class ExactStop(TerminationRule):
+    """End once the winner cannot change, whatever the remaining leaves say: lossless.
 
     A remaining leaf adds at most 1 to an answer: one vote, or a reward of at most 1. Under
-    ``vote="best"`` only a leader with the reward 1 is out of reach.
+    ``vote="best"`` only a leader with the reward 1 is out of reach, for an equal one that comes
+    later does not displace it.
+
+    Attributes:
+        eager: End within a decision too: with 9 of 16 equal answers there, the other 7 are
+            cancelled. The answer is the same, but the tree then depends on timing, and the result
+            says so.
     """
 
+    eager: bool = False
     lossy = False
 
     def __call__(self, standing: Standing) -> bool:
         if (leaders := standing.leaders()) is None or standing.remaining is None:
             return False
-        (_, first), (_, second) = leaders
+        (answer, first), (_, second) = leaders
         if standing.vote == "best":
-            return first >= 1
+            fixed = standing.ballots[: standing.fixed]
+            return any(ballot.answer == answer and ballot.reward >= 1 for ballot in fixed)
         return first - second > standing.remaining + _ROUNDING
+
+    def __repr__(self) -> str:
+        return "ExactStop(eager=True)" if self.eager else "ExactStop()"
 
 
 @dataclass(frozen=True)
-class MarginStop(Stop):
-    """The rule of SPEX: stop once the runner-up is unlikely to catch up. Lossy.
+class MarginStop(TerminationRule):
+    """The rule of SPEX: end once the runner-up is unlikely to catch up. Lossy.
 
-    Stops when at least `min_answers` leaves have voted and
+    Ends the search when at least `min_answers` leaves have voted and
     first - second > alpha * remaining * (mean reward of the runner-up's leaves).
 
     Attributes:
@@ -147,17 +200,95 @@ class MarginStop(Stop):
 
 
 @dataclass(frozen=True)
-class MaxTokens(Stop):
-    """Stop once the committed thoughts hold `limit` tokens or more. Lossy.
+class MaxTokens(TerminationRule):
+    """End once `limit` tokens or more have been decoded. Lossy.
+
+    Everything counts that was decoded for the search: thoughts, rewards, and what ran ahead and was
+    not used. That is what is paid for, but how much is wasted depends on timing, and so do the
+    decision after which the search ends and its tree; the result says so. With ``waste=False`` the
+    tokens of the committed thoughts count, and nothing else: the tree then depends on the seed
+    alone, as ever. Asked between two decisions, so a decision may exceed it.
+
+    Attributes:
+        limit: Tokens.
+        waste: Whether all counts, or the committed thoughts alone.
 
     Raises:
         SettingsError: `limit` is below 1.
     """
 
     limit: int
+    waste: bool = True
 
     def __post_init__(self) -> None:
         at_least_one(limit=self.limit)
 
+    @property
+    def timed(self) -> bool:  # type: ignore[override]
+        return bool(self.waste)
+
     def __call__(self, standing: Standing) -> bool:
-        return standing.tokens >= self.limit
+        spent = max(standing.tokens, standing.decoded) if self.waste else standing.tokens
+        return spent >= self.limit
+
+    def __repr__(self) -> str:
+        return f"MaxTokens(limit={self.limit}{'' if self.waste else ', waste=False'})"
+
+
+@dataclass(frozen=True)
+class MaxSeconds(TerminationRule):
+    """End `limit` seconds after the search began, whatever is under way then. Lossy.
+
+    The tree depends on timing, and the result says so. A search that goes on from a checkpoint
+    begins to count anew.
+
+    Raises:
+        SettingsError: `limit` is not above 0.
+    """
+
+    limit: float
+    eager = True
+    timed = True
+
+    def __post_init__(self) -> None:
+        above_zero(limit=self.limit)
+
+    def __call__(self, standing: Standing) -> bool:
+        return standing.seconds >= self.limit
+
+    def due(self, standing: Standing) -> float:
+        return max(0.0, self.limit - standing.seconds)
+
+
+@dataclass(frozen=True)
+class Deadline(TerminationRule):
+    """End at a moment, whatever is under way then. Lossy.
+
+    The tree depends on timing, and the result says so.
+
+    Attributes:
+        at: With its time zone.
+
+    Raises:
+        SettingsError: `at` has no time zone.
+
+    Example:
+        >>> from datetime import UTC
+        >>> rule = Deadline(datetime(2030, 1, 1, tzinfo=UTC))
+        >>> rule(Standing(ballots=[], vote="best", remaining=None, tokens=0, time=2e9))
+        True
+    """
+
+    at: datetime
+    eager = True
+    timed = True
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None:
+            raise SettingsError(f"at={self.at!r}: must have a time zone, as datetime.now(UTC) has")
+
+    def __call__(self, standing: Standing) -> bool:
+        return standing.time >= self.at.timestamp()
+
+    def due(self, standing: Standing) -> float:
+        return max(0.0, self.at.timestamp() - standing.time)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -14,11 +15,19 @@ Vote: TypeAlias = Literal["majority", "weighted", "best"]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One leaf's vote: its answer in canonical form, its reward, and its path."""
+    """One leaf's vote.
+
+    Attributes:
+        answer: In canonical form.
+        reward: Its weight, in [0, 1].
+        path: Of the leaf.
+        place: Among the votes: of equal answers the one that was given first wins.
+    """
 
     answer: str
     reward: float
     path: tuple[int, ...] = ()
+    place: int = 0
 
 
 def check_vote(method: str) -> Vote:
@@ -34,39 +43,49 @@ def check_vote(method: str) -> Vote:
 
 
 def tally(ballots: Iterable[Ballot], method: Vote) -> dict[str, float]:
-    """Return the score of each answer, in the order in which the answers were first given.
+    """Return the score of each answer, the winner first, whatever the order of the ballots.
 
-    Under "best" the leaf that gave an answer its score counts as the first.
+    Of equal scores the answer of the smallest place goes first: under "best" the place of the leaf
+    that gave the answer its score. Where places do not tell, the larger sum of rewards does, then
+    the number of leaves, then the alphabet.
+
+    Example:
+        >>> tally([Ballot("4", 0.2), Ballot("5", 0.9), Ballot("4", 0.3)], "majority")
+        {'4': 2.0, '5': 1.0}
     """
-    scores: dict[str, float] = {}
+    given: dict[str, list[Ballot]] = {}
     for ballot in ballots:
-        before = scores.get(ballot.answer)
-        if method != "best":
-            scores[ballot.answer] = (before or 0.0) + (
-                1.0 if method == "majority" else ballot.reward
-            )
-        elif before is None or ballot.reward > before:
-            scores.pop(ballot.answer, None)
-            scores[ballot.answer] = ballot.reward
-    return scores
+        given.setdefault(ballot.answer, []).append(ballot)
+    ranked = []
+    for answer, votes in given.items():
+        total = math.fsum(ballot.reward for ballot in votes)  # the same in any order
+        score, counted = total, votes
+        if method == "majority":
+            score = float(len(votes))
+        elif method == "best":
+            score = max(ballot.reward for ballot in votes)
+            counted = [ballot for ballot in votes if ballot.reward == score]
+        place = min(ballot.place for ballot in counted)
+        ranked.append((-score, place, -total, -len(votes), answer))
+    return {answer: -score for score, *_, answer in sorted(ranked)}
 
 
 def elect(ballots: Iterable[Ballot], method: Vote) -> str | None:
-    """Return the winning answer, the first given one on a tie, or None without a ballot.
+    """Return the winning answer, as told in `tally`, or None without a ballot.
 
     Example:
         >>> elect([Ballot("4", 0.2), Ballot("5", 0.9), Ballot("4", 0.3)], "weighted")
         '5'
     """
-    scores = tally(ballots, method)
-    return max(scores, key=lambda answer: scores[answer], default=None)
+    return next(iter(tally(ballots, method)), None)
 
 
-def winner(ballots: Sequence[Ballot], method: Vote) -> Ballot | None:
+def winner(ballots: Iterable[Ballot], method: Vote) -> Ballot | None:
     """Return the ballot that the answer is taken from, or None without one.
 
     Of those for the winning answer it is the one of the highest reward, the first on a tie.
     """
+    ballots = tuple(ballots)
     answer = elect(ballots, method)
     given = (ballot for ballot in ballots if ballot.answer == answer)
-    return max(given, key=lambda ballot: ballot.reward, default=None)
+    return min(given, key=lambda ballot: (-ballot.reward, ballot.place, ballot.path), default=None)

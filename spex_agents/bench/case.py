@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from spex_agents.answers.termination import Stop
+from spex_agents.answers.termination import TerminationRule
 from spex_agents.bench.deliberate import Deliberate
 from spex_agents.bench.trace import TraceReward
 from spex_agents.engines.base import Engine
@@ -58,7 +58,7 @@ class Case:
         capacity: Of the budget: requests in flight, "slots" for as many as the hardware runs, or
             "online" to find it.
         allocation: Of the budget.
-        stop: When searches end early, on, off and with the oracle alike.
+        termination: When searches end early, on, off and with the oracle alike.
         world: Who writes the thoughts; None for the synthetic process.
         replicas: Devices that share the requests evenly, as one large one.
         routing: How requests get to the devices if each is a server of its own, with its own cache
@@ -85,7 +85,7 @@ class Case:
     speculation: Speculation = field(default_factory=Speculation)
     capacity: int | Literal["slots", "online"] = "slots"
     allocation: Allocation = "benefit"
-    stop: Stop | None = None
+    termination: TerminationRule | None = None
     world: World | None = None
     replicas: int = 1
     routing: Routing | None = None
@@ -177,7 +177,7 @@ class Case:
             policy=Deliberate(self.policy, deciding) if deciding else self.policy,
             reward=reward or self.reward(engine),
             limits=Limits(depth=self.depth, step_tokens=1024, path_tokens=1024 * self.depth),
-            stop=self.stop,
+            termination=self.termination,
             speculation=speculation,
         )
 

@@ -22,16 +22,16 @@ PIPE_WIDTH = 150  # columns where no terminal tells
 
 
 def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
-    """Rows of `spex bench sim`; a lossy stopping rule is named as such."""
+    """Rows of `spex bench sim`; a lossy termination rule is named as such."""
     first = rows[0]
     title = f"{first.preset}, {first.seeds} seeds"
-    if first.stop != "none":
-        title += f", {first.stop}" + (" (lossy: answers may change)" if first.lossy else "")
+    if first.termination != "none":
+        title += f", {first.termination}" + (" (lossy: answers may change)" if first.lossy else "")
     table = _table(title)
     heads = ["search", "queries", "reward s", "off s", "on s", "oracle s", "speed-up"]
     heads += ["goal"] if goals else []
     heads += ["of oracle", "hits", "waste", "slowed", "fair", "same tree"]
-    heads += ["same answer"] if first.stop != "none" else []
+    heads += ["same answer"] if first.termination != "none" else []
     heads += ["resampled"] if any(row.synthesised for row in rows) else []
     for head in heads:
         table.add_column(head, justify="left" if head == "search" else "right")
@@ -55,7 +55,7 @@ def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
             f"{row.fairness:.3f}",
             f"{row.same_tree}/{row.seeds}",
         ]
-        cells += [f"{row.same_answer:.0%}"] if first.stop != "none" else []
+        cells += [f"{row.same_answer:.0%}"] if first.termination != "none" else []
         cells += [f"{row.synthesised:.0%}"] if "resampled" in heads else []
         table.add_row(*cells)
     return table

@@ -24,7 +24,7 @@ class Row:
     """What a case came to: means over seeds; times in seconds on the virtual clock.
 
     Attributes:
-        stop: The stopping rule, on, off and with the oracle alike.
+        termination: The rule, on, off and with the oracle alike.
         lossy: Whether it may change the answer.
         speedup: off_s / on_s, where a run of several queries ends with its last.
         query_speedup: The same of the mean seconds of a query.
@@ -35,7 +35,7 @@ class Row:
         predictor_ms_per_event: Mean computing time; the one figure that differs between runs.
         fairness: Jain's index of the queries' speed-ups: 1 where all gain alike.
         same_tree: Seeds where the trees of off, on and oracle have equal hashes.
-        full_s: Seconds with neither speculation nor stopping rule.
+        full_s: Seconds with neither speculation nor termination rule.
         same_answer: Share of searches whose answer is that of the full search.
         synthesised: Share of the off trees' thoughts that a recorded trace lacked.
     """
@@ -47,7 +47,7 @@ class Row:
     queries: int
     reward_latency: float
     seeds: int
-    stop: str
+    termination: str
     lossy: bool
     off_s: float
     on_s: float
@@ -103,8 +103,8 @@ def run(case: Case) -> Row:
             ],
         )
         whole = plain
-        if case.stop is not None:
-            whole = searches(replace(case, stop=None), seed, [None] * case.queries)
+        if case.termination is not None:
+            whole = searches(replace(case, termination=None), seed, [None] * case.queries)
         same_tree += plain.hashes() == ahead.hashes() == perfect.hashes()
         same_answers += sum(
             one.answer == other.answer
@@ -128,8 +128,8 @@ def run(case: Case) -> Row:
         queries=case.queries,
         reward_latency=case.reward_latency,
         seeds=case.seeds,
-        stop="none" if case.stop is None else str(case.stop),
-        lossy=case.stop is not None and case.stop.lossy,
+        termination="none" if case.termination is None else str(case.termination),
+        lossy=case.termination is not None and case.termination.lossy,
         off_s=fmean(off),
         on_s=fmean(on),
         oracle_s=fmean(oracle),

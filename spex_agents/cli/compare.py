@@ -155,7 +155,7 @@ def compare_command(
             extract=kind.extract,
             canonical=kind.canonical,
             vote=check_vote(vote),
-            stop=None,
+            termination=None,
             speculation=Speculation(),
         )
 

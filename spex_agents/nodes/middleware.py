@@ -143,7 +143,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             limits=self._limits,
             template=_TEMPLATE,
             extract=lambda text: None,
-            stop=None,
+            termination=None,
             speculation=speculation,
         )
         tree = Tree(str(request.messages[-1].text) or "?", self._seed)
@@ -175,7 +175,10 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         if not leaves:
             raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
         first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}
-        ballots = [Ballot(first[leaf], tree.rewards.get(leaf, 0.0)) for leaf in leaves]
+        ballots = [
+            Ballot(first[leaf], tree.rewards.get(leaf, 0.0), leaf, place)
+            for place, leaf in enumerate(leaves)
+        ]
         elected = elect(ballots, "majority" if self._reward is None else "best")
         assert elected is not None  # noqa: S101 (there is a ballot)
         return elected

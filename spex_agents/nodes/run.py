@@ -97,6 +97,7 @@ class Run:
                 tree_of(state),
                 run=uuid4().hex,
                 decision=Expand(demanded) if demanded else Finish(),
+                stopped=state.get("stopped"),
                 listener=listener,
             )
             self._session.state = policy_state_of(state)

@@ -85,7 +85,7 @@ def schema_settings(settings: SearchSettings, schema: AnswerSchema) -> SearchSet
     if clash := [name for name in ("extract", "canonical", "free_text") if name in settings]:
         raise SettingsError(f"answer_schema=, {clash[0]}=: the schema says both; leave one out")
     own: SearchSettings = {"extract": schema.extract, "canonical": str, "free_text": False}
-    return {"stop": None, **settings, **own}
+    return {"termination": None, **settings, **own}
 
 
 def _canonical(value: Any) -> str:

@@ -6,12 +6,13 @@ from typing import Any, Final, TypedDict
 
 from spex_agents.answers.equivalence import Canonical
 from spex_agents.answers.extract import Extract
-from spex_agents.answers.termination import Stop
+from spex_agents.answers.termination import TerminationRule
 from spex_agents.answers.votes import Vote
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.given import EngineLike, as_engine
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.rewards import Reward, RewardFunction, as_reward
+from spex_agents.rewards.combining.aggregate import By
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
@@ -63,8 +64,9 @@ class SearchSettings(TypedDict, total=False):
         answer_schema: The answer's form: a Pydantic model, a dataclass, a TypedDict or a JSON
             schema. The model is told to end with such an object; those that fit are voted on field
             by field, and the answer is a dictionary. It takes the place of `extract`, `canonical`
-            and `free_text`, and no rule ends the search early unless `stop` is given.
-        stop: When to end before the policy does; None for never.
+            and `free_text`, and no rule ends the search early unless `termination` is.
+        weight: What the rewards of a path's steps make of its vote: "last", "min", "prod", "mean".
+        termination: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all. The result is the same.
     """
 
@@ -78,7 +80,8 @@ class SearchSettings(TypedDict, total=False):
     vote: Vote
     free_text: bool
     answer_schema: Any
-    stop: Stop | None
+    weight: By
+    termination: TerminationRule | None
     speculation: Speculation | None
 
 

@@ -58,7 +58,7 @@ class SearchState(TypedDict, total=False):
         rewards: Their rewards, likewise.
         policy_state: The policy's state, its tuples as lists.
         demanded: The paths of the last decision; none once the policy has finished.
-        stopped: The stopping rule that ended the search, or None.
+        stopped: The termination rule that ended the search, or None.
         ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
         tree_sha256: The hash of the whole tree; None before the search has ended.
         told: The message that is streamed: its id, and the path up to which its thoughts have been.

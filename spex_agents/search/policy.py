@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -71,10 +71,12 @@ class Policy(Protocol):
         """How the thought at `path` is asked for."""
         return STEP
 
-    def remaining(self, state: State, tree: TreeView, /) -> int | None:
-        """At most how many more votes there will be after the decision that led to `state`.
+    def remaining(self, state: State, tree: Tree, /) -> int | None:
+        """At most how many more votes there will be than `voters`, after the decision of `state`.
 
-        None where that is unknown; a search then never stops early for certain.
+        A voter that may lose its vote again counts twice, and must have a reward below 1. `tree`
+        may hold a part of what that decision demanded. None where the bound is unknown; a search
+        then never stops early for certain.
         """
         return None
 
@@ -82,8 +84,13 @@ class Policy(Protocol):
         """How many decisions up to `state` were made by a simpler rule than the policy's own."""
         return 0
 
-    def voters(self, state: State, tree: TreeView, /) -> tuple[Path, ...] | None:
-        """The ended paths whose answers are counted, or None for all of them."""
+    def voters(self, state: State, tree: Tree, /) -> tuple[Path, ...] | None:
+        """The ended paths whose answers are counted, or None for all of them.
+
+        Of equal answers the voter that is named first wins, so later ones come after those before.
+        A path that is named twice votes twice. Where there is none yet and the search is cut short,
+        all ended paths vote.
+        """
         return None
 
     def frontier(self, state: State, tree: TreeView, /) -> tuple[Path, ...] | None:
@@ -153,7 +160,9 @@ def _fault(path: Path, tree: TreeView, limits: Limits, seen: Collection[Path]) -
 def voters(policy: Policy, state: State, tree: Tree) -> tuple[Path, ...]:
     """The ended paths whose answers are counted."""
     chosen = policy.voters(state, tree)
-    return tuple(tree.leaves()) if chosen is None else chosen
+    if chosen is None:
+        return tuple(tree.leaves())
+    return tuple(path for path in chosen if tree.thought(path).failed is None)
 
 
 def settled(policy: Policy, state: State, tree: Tree) -> Path:
@@ -197,3 +206,14 @@ def check_state(state: object) -> State:
 def children(path: Path, count: int, first: int = 0) -> tuple[Path, ...]:
     """`count` child paths of `path`, from index `first` on."""
     return tuple((*path, index) for index in range(first, first + count))
+
+
+def present(paths: Iterable[Path], tree: TreeView) -> tuple[Path, ...]:
+    """`paths` without those that are lost: what a search goes on with."""
+    return tuple(path for path in paths if not tree.lost(path))
+
+
+def best_of(paths: Iterable[Path], tree: TreeView) -> Path | None:
+    """The path of the highest reward, the smallest of equal ones, that is not lost."""
+    left = present(paths, tree)
+    return min(left, key=lambda path: (-tree.reward(path), path), default=None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from operator import itemgetter
 from random import Random
 from typing import Literal, Protocol, TypeAlias
 
@@ -33,6 +34,7 @@ class Thought:
         reasoning: What the model reasoned before it wrote `text`, if that was kept. No answer and
             no stop string is looked for in it.
         reasoning_tokens: Those of `tokens` that are reasoning; they do not count for `Limits`.
+        failed: Why the path failed here, or None: such a path has ended, and has no answer.
     """
 
     text: str
@@ -42,6 +44,7 @@ class Thought:
     logprobs: tuple[float, ...] | None = None
     reasoning: str = ""
     reasoning_tokens: int = 0
+    failed: str | None = None
 
 
 def shared(one: Path, other: Path) -> Path:
@@ -66,6 +69,10 @@ class TreeView(Protocol):
     def thought(self, path: Path, /) -> Thought: ...
     def reward(self, path: Path, /) -> float:
         """The reward of a thought; ``KeyError`` where it has none."""
+        ...
+
+    def lost(self, path: Path, /) -> bool:
+        """Whether the thought failed and has no reward: a search goes on as if it never was."""
         ...
 
 
@@ -97,9 +104,24 @@ class Tree:
     def reward(self, path: Path) -> float:
         return self.rewards[path]
 
+    def lost(self, path: Path) -> bool:
+        return self.thoughts[path].failed is not None and path not in self.rewards
+
     def leaves(self) -> Iterator[Path]:
-        """The paths that have ended, in the order of their commitment."""
-        return (path for path, thought in self.thoughts.items() if thought.ends)
+        """The paths that have ended and not failed, in the order of their commitment."""
+        return (
+            path
+            for path, thought in self.thoughts.items()
+            if thought.ends and thought.failed is None
+        )
+
+    def failures(self) -> dict[Path, str]:
+        """The paths that have failed, each with its reason."""
+        return {
+            path: thought.failed
+            for path, thought in self.thoughts.items()
+            if thought.failed is not None
+        }
 
     def chain(self, path: Path) -> tuple[Thought, ...]:
         """The thoughts from the question to `path`, both ends of the path included."""
@@ -107,6 +129,16 @@ class Tree:
 
     def with_thoughts(self, thoughts: Mapping[Path, Thought]) -> Tree:
         return Tree(self.question, self.seed, {**self.thoughts, **thoughts}, self.rewards)
+
+    def with_failures(self, failures: Mapping[Path, str]) -> Tree:
+        """The tree in which these paths have failed, whether or not they have a thought."""
+        nothing = Thought(text="", tokens=0)
+        return self.with_thoughts(
+            {
+                path: replace(self.thoughts.get(path, nothing), ends=True, failed=reason)
+                for path, reason in failures.items()
+            }
+        )
 
     def with_rewards(self, rewards: Mapping[Path, float]) -> Tree:
         return Tree(self.question, self.seed, self.thoughts, {**self.rewards, **rewards})
@@ -127,8 +159,12 @@ class Tree:
     def sha256(self) -> str:
         """A canonical hash over paths, texts and rewards; equal trees have equal hashes."""
         rows = [
-            [list(path), *texts_of(self.thoughts[path]), self.rewards.get(path)]
-            for path in sorted(self.thoughts)
+            [
+                list(path),
+                *((None,) if thought.failed else texts_of(thought)),
+                self.rewards.get(path),
+            ]
+            for path, thought in sorted(self.thoughts.items(), key=itemgetter(0))
         ]
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
 

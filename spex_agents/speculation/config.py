@@ -8,12 +8,13 @@ from typing import Literal, TypeAlias, get_args
 
 from spex_agents.answers.equivalence import Canonical, canonical
 from spex_agents.answers.extract import Extract, extract_answer
-from spex_agents.answers.termination import ExactStop, Stop
+from spex_agents.answers.termination import ExactStop, TerminationRule
 from spex_agents.answers.votes import Vote, check_vote
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, at_least_one, one_of
 from spex_agents.rewards.base import Reward
+from spex_agents.rewards.combining.aggregate import WAYS, By
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
 from spex_agents.search.registry import as_policy
@@ -103,7 +104,9 @@ class SearchConfig:
         vote: How the answers of the leaves are counted.
         free_text: Where no leaf has an answer that `extract` finds, the text of the elected leaf
             is the answer; texts that agree but for case and white space are one answer.
-        stop: When to end before the policy does; None for never.
+        weight: What the rewards of a path's steps make of its vote: the "last" of them, as the
+            search itself goes by, the "min", their product ("prod") or their "mean".
+        termination: When to end before the policy does; None for never.
         speculation: How far to run ahead; None for not at all, as with an engine that is not
             `pure`.
 
@@ -121,12 +124,14 @@ class SearchConfig:
     canonical: Canonical = canonical
     vote: Vote = "weighted"
     free_text: bool = False
-    stop: Stop | None = field(default_factory=ExactStop)
+    weight: By = "last"
+    termination: TerminationRule | None = field(default_factory=ExactStop)
     speculation: Speculation | None = field(default_factory=Speculation)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policy", as_policy(self.policy))
         check_vote(self.vote)
+        one_of("weight", self.weight, *WAYS)
         if not self.engine.features.pure:
             object.__setattr__(self, "speculation", None)
         if self.reward.needs_logprobs:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from typing import Self
 
 from spex_agents.answers.equivalence import canonical, plain_form
 from spex_agents.answers.termination import Standing
 from spex_agents.answers.votes import Ballot, elect, winner
+from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask, voters
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
@@ -31,6 +33,7 @@ class Session:
         tree: The committed tree to go on from; one without thoughts begins a search.
         state: The policy's state that belongs to `tree`; None for its start.
         decision: The decision that came with `state`; None before the first.
+        stopped: The termination rule that has ended the search, if one has.
         run: First part of all request ids; every session needs its own.
         listener: Called with every event.
     """
@@ -43,6 +46,7 @@ class Session:
         run: str,
         state: State = None,
         decision: Decision | None = None,
+        stopped: str | None = None,
         listener: Listener | None = None,
     ) -> None:
         self.config = config
@@ -51,10 +55,12 @@ class Session:
         self.ledger = self.memo.ledger
         self.tree = tree
         self.state = config.policy.start() if state is None else state
-        self.stopped: str | None = None
-        """The stopping rule that ended the search, if one did."""
+        self.stopped = stopped
+        """The termination rule that ended the search, if one did."""
         self._decision = decision
         self._answers: dict[Path, str | None] = {}
+        self._began = asyncio.get_running_loop().time()
+        self._before = sum(thought.tokens for thought in tree.thoughts.values())
         self.planner: Planner | None = None
         if config.speculation is not None:
             self.planner = run_ahead(self.memo, config.speculation, self._known)
@@ -75,27 +81,24 @@ class Session:
         await self.memo.close()
 
     async def decide(self) -> Decision:
-        """Ask the policy, then the stopping rule, what comes next.
+        """Ask the policy, then the termination rule, what comes next.
 
         Raises:
             PolicyError: The policy broke its contract.
         """
+        if self.stopped is not None:
+            return Finish()
         policy = self.config.policy
         asked = (policy, self.state, self.tree, self.config.limits)
         state, decision = (
             await self.memo.jobs.aside(ask, *asked) if policy.blocking else ask(*asked)
         )
         stopped = None
-        if isinstance(decision, Expand) and (stop := self.config.stop) is not None:
-            standing = Standing(
-                ballots=await self._ballots(state),
-                vote=self.config.vote,
-                remaining=policy.remaining(state, self.tree),
-                tokens=sum(thought.tokens for thought in self.tree.thoughts.values()),
-            )
-            if stop(standing):
-                # The policy's own decision is dropped, and the state that belongs to it.
-                state, stopped, decision = self.state, str(stop), Finish()
+        if isinstance(decision, Expand) and (rule := self.config.termination) is not None:
+            fired = rule.fired(await self._standing(state, self.tree))
+            if fired is not None:
+                # The policy's own decision is dropped; its state is kept, and who votes by that.
+                stopped, decision = str(fired), Finish()
         # All at once, and after the last await: a plan made meanwhile, or a cancellation, meets the
         # state and the decision that belong together.
         if (fallbacks := policy.fallbacks(state) - policy.fallbacks(self.state)) > 0:
@@ -135,18 +138,22 @@ class Session:
         return rewards
 
     async def ballots(self) -> list[Ballot]:
-        """The votes of the committed leaves that have an answer, in the order of commitment.
+        """The votes of the committed leaves that have an answer, in the order of their places.
 
-        With `SearchConfig.free_text`, and without any such leaf, those of their texts.
+        Where a rule has ended the search before anyone voted, all ended paths vote. With
+        `SearchConfig.free_text`, and without any leaf that has an answer, their texts do.
         """
-        ballots = await self._ballots(self.state)
+        tree, leaves = self.tree, voters(self.config.policy, self.state, self.tree)
+        if not leaves and self.stopped is not None:
+            leaves = tuple(tree.leaves())
+        ballots = await self._ballots(leaves, tree)
         if ballots or not self.config.free_text:
             return ballots
         first: dict[str, str] = {}
-        for path in voters(self.config.policy, self.state, self.tree):
+        for place, path in enumerate(leaves):
             if text := self.text(path):
                 said = first.setdefault(" ".join(text.casefold().split()), text)
-                ballots.append(Ballot(said, self.tree.rewards.get(path, 0.0), path))
+                ballots.append(Ballot(said, self._weight(path, tree), path, place))
         return ballots
 
     def text(self, path: Path) -> str:
@@ -154,14 +161,32 @@ class Session:
         told = self.config.template.prompt(self.tree.question, self.tree.chain(path))
         return told.reply.strip()
 
-    async def _ballots(self, state: State) -> list[Ballot]:
+    async def _ballots(self, leaves: Iterable[Path], tree: Tree) -> list[Ballot]:
         ballots = []
-        for path in voters(self.config.policy, state, self.tree):
+        for place, path in enumerate(leaves):
             if path not in self._answers:
-                self._answers[path] = await self._answer(path)
+                self._answers[path] = await self._answer(path, tree)
             if (answer := self._answers[path]) is not None:
-                ballots.append(Ballot(answer, self.tree.rewards.get(path, 0.0), path))
+                ballots.append(Ballot(answer, self._weight(path, tree), path, place))
         return ballots
+
+    def _weight(self, leaf: Path, tree: Tree) -> float:
+        """What the rewards on the path of `leaf` make of its vote."""
+        path = (leaf[: depth + 1] for depth in range(len(leaf)))
+        rewards = [tree.rewards[step] for step in path if step in tree.rewards]
+        return WAYS[self.config.weight](rewards) if leaf in tree.rewards else 0.0
+
+    async def _standing(self, state: State, tree: Tree) -> Standing:
+        policy = self.config.policy
+        return Standing(
+            ballots=await self._ballots(voters(policy, state, tree), tree),
+            vote=self.config.vote,
+            remaining=policy.remaining(state, tree),
+            tokens=sum(thought.tokens for thought in tree.thoughts.values()),
+            decoded=self._before + self.memo.decoded(),
+            seconds=asyncio.get_running_loop().time() - self._began,
+            time=time.time(),
+        )
 
     async def answer(self) -> str | None:
         """The answer that the committed leaves elect; None if none of them has one."""
@@ -177,8 +202,8 @@ class Session:
         leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
         return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
-    async def _answer(self, path: Path) -> str | None:
-        if (answer := stated(self.config, self.tree, path)) is None:
+    async def _answer(self, path: Path, tree: Tree) -> str | None:
+        if (answer := stated(self.config, tree, path)) is None:
             return None
         form = self.config.canonical
         if form is canonical and (easy := plain_form(answer)) is not None:

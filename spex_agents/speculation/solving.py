@@ -22,7 +22,7 @@ class Result:
         path: Of the leaf it is taken from; None without an answer.
         tree: The committed tree.
         ledger: What it cost.
-        stopped: The stopping rule that ended it, or None if the policy did.
+        stopped: The termination rule that ended it, or None if the policy did.
     """
 
     answer: str | None

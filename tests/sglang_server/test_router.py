@@ -121,7 +121,7 @@ def config(engine: SGLangEngine, *, ahead: bool, step_tokens: int = 12) -> Searc
         reward=Confidence(),
         limits=Limits(depth=3, step_tokens=step_tokens, path_tokens=4 * step_tokens),
         speculation=Speculation() if ahead else None,
-        stop=None,
+        termination=None,
     )
 
 

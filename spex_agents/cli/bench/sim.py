@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spex_agents.answers.termination import ExactStop, MarginStop, Stop
+from spex_agents.answers.termination import ExactStop, MarginStop, TerminationRule
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
@@ -26,7 +26,11 @@ from spex_agents.errors import SettingsError
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import Speculation
 
-STOPS: dict[str, Stop | None] = {"none": None, "exact": ExactStop(), "margin": MarginStop()}
+RULES: dict[str, TerminationRule | None] = {
+    "none": None,
+    "exact": ExactStop(),
+    "margin": MarginStop(),
+}
 
 
 def sim(
@@ -54,9 +58,11 @@ def sim(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each case.", rich_help_panel=SEARCH)] = 20,
-    stop: Annotated[
+    termination: Annotated[
         str,
         typer.Option(
+            "--termination",
+            "--stop",
             help="End searches early: none, exact (lossless) or margin (SPEX's rule: lossy).",
             rich_help_panel=SEARCH,
         ),
@@ -120,8 +126,8 @@ def sim(
     with exit_codes():
         from spex_agents.bench.report import show, sim_table  # noqa: PLC0415 (--help needs none)
 
-        if stop not in STOPS:
-            raise SettingsError(f"stop={stop!r}: must be one of {', '.join(STOPS)}")
+        if termination not in RULES:
+            raise SettingsError(f"termination={termination!r}: must be one of {', '.join(RULES)}")
         names = policy or ["rebase"]
         policies = sized_policies(names, width=width, rollouts=rollouts)
         base = Case(
@@ -139,7 +145,7 @@ def sim(
             ),
             capacity=int(capacity) if capacity.isdecimal() else capacity,  # type: ignore[arg-type]
             allocation=allocation,  # type: ignore[arg-type]
-            stop=STOPS[stop],
+            termination=RULES[termination],
             world=_world(world),
             replicas=replicas,
             acceptance_length=acceptance_length,
@@ -179,7 +185,7 @@ def sim(
                 "draws": draws,
                 "allocation": allocation,
                 "capacity": capacity,
-                "stop": rows[0].stop,
+                "termination": rows[0].termination,
                 "lossy": rows[0].lossy,
                 "acceptance_length": acceptance_length,
                 "reward_spread": reward_spread,

@@ -8,32 +8,41 @@ from typing import ClassVar
 from spex_agents.errors import at_least_one
 from spex_agents.search.action import WHOLE, Action
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfN(Policy):
-    """Sample `width` whole answers at once; nothing is decided by a reward until the vote.
+    """Sample `width` whole answers; nothing is decided by a reward until the vote.
 
     Attributes:
         width: How many answers.
+        batch: How many to ask for at a time, so that a termination rule may end the search in
+            between; None for all at once.
 
     Raises:
-        SettingsError: `width` is below 1.
+        SettingsError: `width` or `batch` is below 1.
     """
 
     leaves_only: ClassVar[bool] = True
 
     width: int = 16
+    batch: int | None = None
 
     def __post_init__(self) -> None:
-        at_least_one(width=self.width)
+        at_least_one(width=self.width, batch=self.width if self.batch is None else self.batch)
 
     def start(self) -> State:
-        return False
+        return 0
 
     def action(self, path: Path) -> Action:
         return WHOLE
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
-        return True, Finish() if state else Expand(children(ROOT, self.width))
+        if (left := self.width - state) < 1:
+            return state, Finish()
+        size = min(left, self.batch or left)
+        return state + size, Expand(children(ROOT, size, state))
+
+    def remaining(self, state: State, tree: Tree) -> int:
+        return self.width - sum(path in tree for path in children(ROOT, self.width))

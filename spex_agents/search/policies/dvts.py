@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from spex_agents.errors import one_of
 from spex_agents.search.policies.beam_sizes import BeamSizes
-from spex_agents.search.policy import Decision, Expand, Finish, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.policy import Decision, Expand, Finish, State, best_of, children, present
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 _Group = tuple[Path, ...]
 
@@ -16,16 +18,25 @@ class Dvts(BeamSizes):
     """`beams` / `width` subtrees that never compete: each keeps its best thought and expands that.
 
     The subtrees share no reward, so none ever waits for another: as soon as one has its rewards,
-    its next thoughts are certain, and begun early. The path that a subtree has kept to its end
-    votes; its other leaves do not.
+    its next thoughts are certain, and begun early. A subtree ends when the path that it keeps has
+    ended.
 
     Attributes:
         beams: Thoughts in a layer, over all subtrees.
         width: Children of a kept thought.
+        counted: "layer" as in the source: all paths that end in the last layer of their subtree
+            vote. "kept": only the one that the subtree has kept.
 
     Raises:
-        SettingsError: `beams` or `width` is below 1, or `width` does not divide `beams`.
+        SettingsError: `beams` or `width` is below 1, `width` does not divide `beams`, or `counted`
+            is none of the two.
     """
+
+    counted: Literal["layer", "kept"] = "layer"
+
+    def __post_init__(self) -> None:
+        BeamSizes.__post_init__(self)
+        one_of("counted", self.counted, "layer", "kept")
 
     def start(self) -> State:
         return ()
@@ -40,22 +51,30 @@ class Dvts(BeamSizes):
         due = tuple(path for group in groups for path in group if path not in tree)
         return groups, Expand(due) if due else Finish()
 
-    def voters(self, state: State, tree: TreeView) -> tuple[Path, ...]:
+    def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
+        done = [group for group in state if self._done(group, tree)]
+        done.sort(key=lambda group: len(group[0]))  # in the order in which they have ended
+        if self.counted == "kept":
+            kept = (best_of(group, tree) for group in done)
+            return tuple(path for path in kept if path is not None)
         return tuple(
-            self._best(group, tree)
-            for group in state
-            if all(path in tree for path in group) and tree.thought(self._best(group, tree)).ends
+            path for group in done for path in present(group, tree) if tree.thought(path).ends
         )
 
     def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
         return tuple(path for group in state for path in group)
 
-    def remaining(self, state: State, tree: TreeView) -> int:
-        return len(state) - len(self.voters(state, tree))
+    def remaining(self, state: State, tree: Tree) -> int:
+        groups = state or (None,) * (self.beams // self.width)
+        open_groups = sum(group is None or not self._done(group, tree) for group in groups)
+        return open_groups * (self.width if self.counted == "layer" else 1)
+
+    def _done(self, group: _Group, tree: Tree) -> bool:
+        known = all(path in tree.rewards or (path in tree and tree.lost(path)) for path in group)
+        return known and self._next(group, tree) == group
 
     def _next(self, group: _Group, tree: TreeView) -> _Group:
-        best = self._best(group, tree)
-        return group if tree.thought(best).ends else children(best, self.width)
-
-    def _best(self, group: _Group, tree: TreeView) -> Path:
-        return min(group, key=lambda path: (-tree.reward(path), path))
+        best = best_of(group, tree)
+        if best is None or tree.thought(best).ends:
+            return group
+        return children(best, self.width)

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from spex_agents.errors import at_least_one, at_least_zero
+from spex_agents.errors import at_least_one, at_least_zero, one_of
 from spex_agents.search.action import STEP, Action
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.policy import (
+    Decision,
+    Expand,
+    Finish,
+    Policy,
+    State,
+    best_of,
+    children,
+    present,
+)
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 
 class _State(NamedTuple):
@@ -26,30 +35,45 @@ class _State(NamedTuple):
 class Rap(Policy):
     """Rollouts that expand `width` children at a time and go on with the most promising one.
 
-    A rollout walks down by the largest Q + w * sqrt(ln N_parent / max(1, N)), where Q is the mean
-    return of the visits, or the thought's own reward before the first; from the first thought that
-    has no children it expands, and follows the child with the best reward, until the path ends.
-    The return of a visit is the sum of the rewards from that thought to the leaf.
+    A rollout walks down by the largest Q + w * sqrt(ln N_parent / max(1, N)), where Q is the
+    largest return of the visits, or the thought's own reward before the first; from the first
+    thought that has no children it expands, and follows the child with the best reward, until the
+    path ends. The return of a visit is the mean of the rewards from that thought to the leaf. That
+    is how the source runs its mathematics; its class adds the rewards up, and takes their mean.
+
+    The source answers with the path of the best return: search with ``vote="best"`` and
+    ``weight="mean"`` for that.
 
     Attributes:
         rollouts: Paths walked to their end; a rollout may end at a leaf met before.
         width: Children of an expanded thought.
         exploration: w of the rule.
+        back_up: What the return of a visit is of the rewards: their "mean" or their "sum".
+        value: What Q is of the returns: their "max" or their "mean".
+        counted: "walked" as in the source: the leaves of rollouts vote. "ended": all ended paths,
+            siblings that no rollout has walked to included.
         step: How a thought is asked for. RAP's mathematics uses sub-questions and their answers,
             which [`SUBQUESTION`][spex_agents.search.prompts.SUBQUESTION] asks for in one line.
 
     Raises:
-        SettingsError: `rollouts` or `width` is below 1, or `exploration` is negative.
+        SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `back_up`,
+            `value` or `counted` is none of the two.
     """
 
     rollouts: int = 10
     width: int = 4
     exploration: float = 1.0
     step: Action = STEP
+    back_up: Literal["mean", "sum"] = "mean"
+    value: Literal["max", "mean"] = "max"
+    counted: Literal["walked", "ended"] = "walked"
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
         at_least_zero(exploration=self.exploration)
+        one_of("back_up", self.back_up, "mean", "sum")
+        one_of("value", self.value, "max", "mean")
+        one_of("counted", self.counted, "walked", "ended")
 
     def start(self) -> State:
         return _State((), ROOT)
@@ -63,36 +87,52 @@ class Rap(Policy):
             return _State(leaves, ROOT), Finish()
         if (*node, 0) not in tree:
             return _State(leaves, node), Expand(children(node, self.width))
-        node = min(children(node, self.width), key=lambda path: (-tree.reward(path), path))
-        while tree.thought(node).ends:
+        node = best_of(children(node, self.width), tree) or node
+        while self._ends(node, tree):
             leaves = (*leaves, node)
             if len(leaves) == self.rollouts:
                 return _State(leaves, ROOT), Finish()
             node = self._descend(leaves, tree)
         return _State(leaves, node), Expand(children(node, self.width))
 
-    def remaining(self, state: State, tree: TreeView) -> None:
-        """Unknown: siblings of a followed child may end as well, and vote."""
+    def voters(self, state: State, tree: Tree) -> tuple[Path, ...] | None:
+        if self.counted == "ended":
+            return None
+        return tuple(leaf for leaf in dict.fromkeys(state[0]) if leaf and tree.thought(leaf).ends)
+
+    def remaining(self, state: State, tree: Tree) -> int | None:
+        left = self.rollouts - len(state[0])
+        return left if self.counted == "walked" or not left else None
+
+    def _ends(self, node: Path, tree: TreeView) -> bool:
+        """Whether a rollout ends there: nothing is below, or all that is there was lost."""
+        if node and tree.thought(node).ends:
+            return True
+        return (*node, 0) in tree and not present(children(node, self.width), tree)
 
     def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
-        """Walk down to the first thought without children, or to a leaf."""
+        """Walk down to the first thought without children, or to where a rollout ends."""
         visits: dict[Path, list[float]] = {}
         for leaf in leaves:
-            gain = 0.0
+            total = 0.0
             for depth in range(len(leaf), 0, -1):
-                gain += tree.reward(leaf[:depth])
-                visits.setdefault(leaf[:depth], []).append(gain)
+                total += tree.reward(leaf[:depth])
+                count = len(leaf) - depth + 1 if self.back_up == "mean" else 1
+                visits.setdefault(leaf[:depth], []).append(total / count)
 
         path, parent_visits = ROOT, len(leaves)
-        while (*path, 0) in tree:
+        while (*path, 0) in tree and not self._ends(path, tree):
             log_visits = math.log(parent_visits) if parent_visits else 0.0
 
             def rank(child: Path, log_visits: float = log_visits) -> tuple[float, Path]:
                 returns = visits.get(child, ())
-                value = sum(returns) / len(returns) if returns else tree.reward(child)
+                if not returns:
+                    value = tree.reward(child)
+                else:
+                    value = max(returns) if self.value == "max" else sum(returns) / len(returns)
                 explore = math.sqrt(log_visits / max(1, len(returns)))
                 return -(value + self.exploration * explore), child
 
-            path = min(children(path, self.width), key=rank)
+            path = min(present(children(path, self.width), tree), key=rank)
             parent_visits = len(visits.get(path, ()))
         return path

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spex_agents.errors import above_zero, at_least_one
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children, present
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 _UNIT = 1 << 40
 """Weights are whole multiples of 1/_UNIT: exact to add and divide, and coarse enough to hide a
@@ -66,14 +66,15 @@ class Rebase(Policy):
             first = children(ROOT, width)
             return _State(width, first), Expand(first)
         live = ranked(layer, tree)
-        width -= len(layer) - len(live)
+        width -= len(present(layer, tree)) - len(live)
         if not live or width < 1:
-            return _State(max(width, 0), ()), Finish()
+            return _State(0, ()), Finish()
         layer = below(live, self.allocate(width, [tree.reward(path) for path in live]))
         return _State(width, layer), Expand(layer)
 
-    def remaining(self, state: State, tree: TreeView) -> int:
-        return int(state[0])
+    def remaining(self, state: State, tree: Tree) -> int:
+        width, layer, *_ = state
+        return int(width) - sum(path in tree and tree.thought(path).ends for path in layer)
 
     def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
         return tuple(state[1])
@@ -95,8 +96,8 @@ class Rebase(Policy):
 
 
 def ranked(layer: Sequence[Path], tree: TreeView) -> list[Path]:
-    """The thoughts of `layer` that have not ended, by falling reward, then by path."""
-    live = [path for path in layer if not tree.thought(path).ends]
+    """The thoughts of `layer` that live, by falling reward, then by path."""
+    live = [path for path in present(layer, tree) if not tree.thought(path).ends]
     return sorted(live, key=lambda path: (-tree.reward(path), path))
 
 

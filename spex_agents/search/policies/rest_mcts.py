@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from spex_agents.errors import SettingsError, at_least_one, at_least_zero
-from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
-
-_UNVISITED = 1.0
-"""Added to the value of a thought that no round has visited, in place of the exploration term."""
+from spex_agents.errors import SettingsError, at_least_one, at_least_zero, one_of
+from spex_agents.search.policy import (
+    Decision,
+    Expand,
+    Finish,
+    Policy,
+    State,
+    best_of,
+    children,
+    present,
+)
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 _Values = dict[Path, tuple[int, float]]
 """Visits and value V by path."""
@@ -34,20 +40,23 @@ class _State(NamedTuple):
 class RestMcts(Policy):
     """Rounds of selection, expansion, a roll-out below the best child, and backpropagation.
 
-    A round walks down by the largest V + c * sqrt(2 ln N_parent / N), or V + 1 where N is 0, to a
+    A round walks down by the largest V + c * sqrt(2 ln N_parent / N), or V + u where N is 0, to a
     thought that has no children yet, and gives it `width`. The V of a new thought is its reward.
     From the best of the new children it rolls out `steps` thoughts, and blends the highest reward
     among them into the child's value: V = (1 - b) V + b max V. Then every expanded thought of the
     path gets the mean of its children's V, weighted by their visits. A selected thought whose V is
-    at least `gate` is the solution; if its path has not ended, it is written to its end, and its
-    answer alone counts. If the rounds run out instead, all ended paths vote.
+    at least `gate` is the solution, and if the rounds run out, the thought of the highest V is. If
+    its path has not ended, it is written to its end, and its answer alone counts.
 
     Where this differs from the source: the source asks the model whether a thought has solved the
     problem and for a summary with the answer, here the path's end says so; it draws between equal
-    scores, here the first child is taken, itself a random one; it merges children of equal text; it
-    answers from the thought of highest V when the rounds run out. As in the source a roll-out is
-    one chain that only lends its values: its thoughts are children of index `width`, which no
-    expansion reaches, and selection never walks there.
+    scores, here the first child is taken, itself a random one; it merges children of equal text;
+    without a step in a roll-out it lowers V to (1 - b) V, here V stays. As in the source a
+    roll-out is one chain that only lends its values: its thoughts are children of index `width`,
+    which no expansion reaches, and selection never walks there.
+
+    The gate takes a reward for the value of a solution. Where a reward of 1 says no more than
+    "this step holds", the first step that holds would be the solution: search with ``gate=None``.
 
     Attributes:
         rollouts: Rounds, at most.
@@ -55,11 +64,14 @@ class RestMcts(Policy):
         exploration: c of the rule.
         steps: Thoughts in a roll-out; it may end before.
         blend: b of the rule.
-        gate: A value that ends the search.
+        gate: A value that ends the search; None for none.
+        unvisited: u of the rule.
+        counted: "best": the solution votes alone. "ended": if the rounds run out, all ended paths
+            vote, those of roll-outs included.
 
     Raises:
-        SettingsError: `rollouts` or `width` is below 1, `exploration` or `steps` is negative, or
-            `blend` or `gate` is not in [0, 1].
+        SettingsError: `rollouts` or `width` is below 1, `exploration`, `steps` or `unvisited` is
+            negative, `blend` or `gate` is not in [0, 1], or `counted` is none of the two.
     """
 
     rollouts: int = 10
@@ -67,14 +79,18 @@ class RestMcts(Policy):
     exploration: float = 0.7
     steps: int = 3
     blend: float = 0.5
-    gate: float = 0.9
+    gate: float | None = 0.9
+    unvisited: float = 1.0
+    counted: Literal["best", "ended"] = "best"
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
-        at_least_zero(exploration=self.exploration, steps=self.steps)
+        at_least_zero(exploration=self.exploration, steps=self.steps, unvisited=self.unvisited)
+        one_of("counted", self.counted, "best", "ended")
         for name in ("blend", "gate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}={getattr(self, name)!r}: must lie in [0, 1]")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise SettingsError(f"{name}={value!r}: must lie in [0, 1]")
 
     def start(self) -> State:
         return _State(0, ROOT, False, ())
@@ -89,18 +105,38 @@ class RestMcts(Policy):
             rounds += 1
             if rounds < self.rollouts:
                 node = self._select(values)
-                passed = values[node][1] >= self.gate
+                passed = self.gate is not None and values[node][1] >= self.gate
+            elif self.counted == "best":
+                node = self._highest(values)
             rows = tuple((path, visits, value) for path, (visits, value) in values.items())
             state = _State(rounds, node, passed, rows)
-        if passed and (tip := self._tip(node, tree)) not in tree:
+        if self._solved(state) and (tip := self._tip(node, tree)) not in tree and node:
             return state, Expand((tip,))
         return state, Finish()
 
-    def voters(self, state: State, tree: TreeView) -> tuple[Path, ...] | None:
-        _, node, passed, _ = state
-        if not passed or (tip := self._tip(node, tree)) not in tree:
+    def voters(self, state: State, tree: Tree) -> tuple[Path, ...] | None:
+        if self.counted == "ended" and not state[2]:
             return None
-        return (tip,)
+        tip = self._tip(state[1], tree)
+        return (tip,) if self._solved(state) and tip in tree and tree.thought(tip).ends else ()
+
+    def remaining(self, state: State, tree: Tree) -> int | None:
+        if self.counted == "ended" and not self._solved(state):
+            return None  # all that vote lose their votes to a solution
+        return 1 - len(self.voters(state, tree) or ())
+
+    def _solved(self, state: State) -> bool:
+        """Whether the node in `state` is the solution."""
+        rounds, _, passed, _ = state
+        return bool(passed or (self.counted == "best" and rounds >= self.rollouts))
+
+    def _highest(self, values: _Values) -> Path:
+        """The thought of the highest V, the deepest of equal ones; the question if there is none.
+
+        As in the source, in which a child of equal value takes its parent's place.
+        """
+        found = [path for path in values if path]
+        return min(found, key=lambda path: (-values[path][1], -len(path), path), default=ROOT)
 
     def _simulate(self, node: Path, values: _Values, tree: TreeView) -> tuple[Path, ...]:
         """Give `node` children and the best of them its roll-out; the thoughts that takes first."""
@@ -109,15 +145,16 @@ class RestMcts(Policy):
         new = children(node, self.width)
         if new[0] not in tree:
             return new
-        best = min(new, key=lambda path: (-tree.reward(path), path))
+        values.setdefault(node, (0, 0.0))
+        if (best := best_of(new, tree)) is None:
+            return ()
         tip = self._tip(best, tree, self.steps)
         if tip not in tree:
             return (tip,)
         value = tree.reward(best)
         rolled = [tree.reward(tip[:depth]) for depth in range(len(best) + 1, len(tip) + 1)]
         highest = max(rolled, default=value)
-        values.setdefault(node, (0, 0.0))
-        values.update({path: (0, tree.reward(path)) for path in new})
+        values.update({path: (0, tree.reward(path)) for path in present(new, tree)})
         values[best] = 1, (1 - self.blend) * value + self.blend * highest
         return ()
 
@@ -125,7 +162,10 @@ class RestMcts(Policy):
         """Where the roll-out below `path` ends, or the thought of it to write next."""
         first = len(path)
         while path in tree and not tree.thought(path).ends and len(path) - first != steps:
-            path = (*path, self.width)
+            below = (*path, self.width)
+            if below in tree and tree.lost(below):
+                break
+            path = below
         return path
 
     def _backpropagate(self, node: Path, values: _Values) -> None:
@@ -139,14 +179,14 @@ class RestMcts(Policy):
 
     def _select(self, values: _Values) -> Path:
         path = ROOT
-        while (*path, 0) in values:
+        while below := [child for child in children(path, self.width) if child in values]:
             log_visits = math.log(values[path][0])
 
             def score(child: Path, log_visits: float = log_visits) -> float:
                 visits, value = values[child]
                 if not visits:
-                    return value + _UNVISITED
+                    return value + self.unvisited
                 return value + self.exploration * math.sqrt(2 * log_visits / visits)
 
-            path = min(children(path, self.width), key=lambda child: (-score(child), child))
+            path = min(below, key=lambda child: (-score(child), child))
         return path

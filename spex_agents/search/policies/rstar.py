@@ -7,12 +7,13 @@ the same next step in place of rStar's five actions.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
-from spex_agents.search.tree import ROOT, Path, TreeView
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
 
 class _State(NamedTuple):
@@ -58,19 +59,22 @@ class Rstar(Policy):
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, chain = state
-        if chain and self.terminal(chain, tree):
-            leaves, chain = (*leaves, chain), ROOT
+        path = chain
+        if chain and tree.lost(chain):
+            path = chain[:-1]  # on from there, as if there had never been such a child
         while len(leaves) < self.rollouts:
-            if not chain:
-                chain = self._descend(leaves, tree)
-                if chain in tree and self.terminal(chain, tree):
-                    leaves, chain = (*leaves, chain), ROOT
-                    continue
-            child = self.unexplored(chain, tree)
-            return _State(leaves, child), Expand((child,))
+            path, child = self._walk(path, leaves, tree)
+            if child is None and not path:
+                break  # nothing is left below the question
+            if child is None:
+                leaves, path = (*leaves, path), ROOT
+            elif child in tree:
+                path = child
+            else:
+                return _State(leaves, child), Expand(self.created(path, child, tree))
         return _State(leaves, ROOT), Finish()
 
-    def remaining(self, state: State, tree: TreeView) -> int:
+    def remaining(self, state: State, tree: Tree) -> int:
         return self.rollouts - len(state[0])
 
     # What a variant of the search does in its own way.
@@ -79,9 +83,13 @@ class Rstar(Policy):
         """How many children a thought has."""
         return self.width
 
-    def unexplored(self, path: Path, tree: TreeView) -> Path:
-        """The child to explore next of a thought that has an unexplored one."""
-        return next(child for child in children(path, self.width) if child not in tree)
+    def chosen(self, path: Path, left: Sequence[Path], tree: TreeView) -> Path:
+        """The child to explore next, of those that are `left` to explore."""
+        return left[0]
+
+    def created(self, path: Path, child: Path, tree: TreeView) -> tuple[Path, ...]:
+        """What is demanded with a child of `path` that is to be explored."""
+        return (child,)
 
     def terminal(self, path: Path, tree: TreeView) -> bool:
         """Whether a rollout ends there."""
@@ -89,29 +97,35 @@ class Rstar(Policy):
 
     def outcome(self, leaf: Path, tree: TreeView) -> float:
         """What a rollout that ends there brings."""
-        return tree.reward(leaf)
+        return tree.reward(leaf) if tree.thought(leaf).ends else 0.0
 
-    def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
-        """Walk by UCT to the first thought that has an unexplored child, or to a leaf."""
-        path = ROOT
-        below = [(leaf, self.outcome(leaf, tree)) for leaf in leaves]
+    def _walk(
+        self, path: Path, leaves: tuple[Path, ...], tree: TreeView
+    ) -> tuple[Path, Path | None]:
+        """Walk on by UCT to the first thought that has an unexplored child, and that child.
+
+        Without a child it is where a rollout ends: a leaf, or a thought whose children are lost.
+        """
+        below = [(leaf, self.outcome(leaf, tree)) for leaf in leaves if leaf[: len(path)] == path]
         while True:
+            if path and self.terminal(path, tree):
+                return path, None
             depth = len(path)
-            branches = self.branches(path)
-            visits = [0] * branches
-            values = [0.0] * branches
+            there = children(path, self.branches(path))
+            there = tuple(child for child in there if child not in tree or not tree.lost(child))
+            returns: dict[Path, list[float]] = {child: [] for child in there}
             for leaf, reward in below:
-                visits[leaf[depth]] += 1
-                values[leaf[depth]] += reward
-            if 0 in visits:
-                return path
+                if len(leaf) > depth:
+                    returns[leaf[: depth + 1]].append(reward)
+            if left := [child for child, rewards in returns.items() if not rewards]:
+                return path, self.chosen(path, left, tree)
+            if not there:
+                return path, None
             log_visits = math.log(len(below))
             scores = [
-                value / count + self.exploration * math.sqrt(log_visits / count)
-                for value, count in zip(values, visits, strict=True)
+                sum(rewards) / len(rewards)
+                + self.exploration * math.sqrt(log_visits / len(rewards))
+                for rewards in returns.values()
             ]
-            best = scores.index(max(scores))
-            path = (*path, best)
-            if self.terminal(path, tree):
-                return path
-            below = [(leaf, reward) for leaf, reward in below if leaf[depth] == best]
+            path = there[scores.index(max(scores))]
+            below = [(leaf, reward) for leaf, reward in below if leaf[: depth + 1] == path]

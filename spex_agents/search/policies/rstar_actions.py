@@ -6,14 +6,16 @@ which action may follow which, and the defaults.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from spex_agents.errors import at_least_one
+from spex_agents.errors import at_least_one, one_of
 from spex_agents.search.action import WHOLE, Action
 from spex_agents.search.policies.rstar import Rstar
-from spex_agents.search.policy import children
+from spex_agents.search.policy import State, children
 from spex_agents.search.prompts import ONE_STEP, REANSWER, REPHRASE, SUBQUESTION
-from spex_agents.search.tree import Path, TreeView, draw
+from spex_agents.search.tree import Path, Tree, TreeView, draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,10 @@ class RstarActions(Rstar):
     A path ends with any thought in which an answer is found. In the original A2 ends it, or an A3
     whose sub-question is the question; an A1 that states the answer goes on.
 
+    rStar creates all children of a thought that it explores, walks to one of them, and counts the
+    answers of the others too. Here a child is created when a rollout walks to it, which takes less
+    than half of the thoughts for the same rollouts; ``create="all"`` does as rStar does.
+
     Attributes:
         width: Children by A1, and by A3.
         depth: Thoughts in a path.
@@ -46,9 +52,12 @@ class RstarActions(Rstar):
         subquestion: How A3 asks.
         reanswer: How A4 asks.
         rephrase: How A5 asks.
+        create: Which children of an explored thought are demanded: those that are "walked" to, or
+            "all" of them, whose answers vote as well.
 
     Raises:
-        SettingsError: `rollouts`, `width` or `depth` is below 1, or `exploration` is negative.
+        SettingsError: `rollouts`, `width` or `depth` is below 1, `exploration` is negative, or
+            `create` is none of the two.
 
     Example:
         >>> policy = RstarActions(width=1)
@@ -65,10 +74,12 @@ class RstarActions(Rstar):
     subquestion: Action = SUBQUESTION
     reanswer: Action = REANSWER
     rephrase: Action = REPHRASE
+    create: Literal["walked", "all"] = "walked"
 
     def __post_init__(self) -> None:
         Rstar.__post_init__(self)
         at_least_one(depth=self.depth)
+        one_of("create", self.create, "walked", "all")
 
     def action(self, path: Path) -> Action:
         index = path[-1]
@@ -86,12 +97,22 @@ class RstarActions(Rstar):
             return self.width + 1
         return 2 * self.width + (2 if index <= 2 * self.width else 1)
 
-    def unexplored(self, path: Path, tree: TreeView) -> Path:
-        left = [child for child in children(path, self.branches(path)) if child not in tree]
+    def chosen(self, path: Path, left: Sequence[Path], tree: TreeView) -> Path:
         return draw(tree.seed, path, f"explore-{len(left)}").choice(left)
+
+    def created(self, path: Path, child: Path, tree: TreeView) -> tuple[Path, ...]:
+        if self.create == "walked":
+            return (child,)
+        return tuple(each for each in children(path, self.branches(path)) if each not in tree)
+
+    def remaining(self, state: State, tree: Tree) -> int:
+        walks = Rstar.remaining(self, state, tree)
+        each = 1 if self.create == "walked" else self.depth * (2 * self.width + 2)
+        return walks * each
 
     def terminal(self, path: Path, tree: TreeView) -> bool:
         return len(path) >= self.depth or tree.thought(path).ends
 
     def outcome(self, leaf: Path, tree: TreeView) -> float:
-        return tree.reward(leaf) if tree.thought(leaf).ends else 0.0
+        thought = tree.thought(leaf)
+        return tree.reward(leaf) if thought.ends and not tree.lost(leaf) else 0.0

@@ -77,7 +77,7 @@ class Plan:
             speculation = replace(self._speculation, share=share)
         search: SearchSettings = {
             **self._search,
-            "stop": ExactStop() | MaxTokens(self.limit(tokens)),
+            "termination": ExactStop() | MaxTokens(self.limit(tokens), waste=False),
             "speculation": speculation,
         }
         return self._agent.create(self._engine, **search).compile(checkpointer=saver)

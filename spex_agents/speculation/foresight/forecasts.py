@@ -82,6 +82,11 @@ class _Drawn:
             return thought
         return _ENDED if self._forecast.ends(path, self._draw) else _OPEN
 
+    def lost(self, path: Path) -> bool:
+        thought = self._known.thoughts.get(path)
+        failed = thought is not None and thought.failed is not None
+        return failed and path not in self._known.rewards
+
     def reward(self, path: Path) -> float:
         self.work += 1
         if (reward := self._known.rewards.get(path)) is not None:

@@ -124,6 +124,12 @@ class Memo:
         elif path not in self.thoughts and path not in self.writing:
             self._write(path)
 
+    def decoded(self) -> int:
+        """Tokens decoded for the search so far, those of what is under way included."""
+        running = [job.request for job in self.writing.values()]
+        running += [job.request for job in self.scoring.values()]
+        return self.ledger.decoded_tokens + sum(request.tokens for request in running)
+
     def may_launch(self, path: Path) -> bool:
         """Whether a guess at `path`, below a written parent, makes sense, or is under way."""
         return (
