@@ -25,8 +25,14 @@ from spex_agents.server.gateway.serve import Server, listen
 from spex_agents.server.gateway.settings import Agent, Hosting
 
 QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
-SMALL = {"depth": 4, "step_tokens": 64}
-ASKED: dict[str, Any] = {"model": "spex/rebase-4", "messages": QUESTION, "spex": SMALL}
+SIZE = {"depth": 4, "step_tokens": 64}
+SMALL = {**SIZE, "seed": 0}
+ASKED: dict[str, Any] = {
+    "model": "spex/rebase-4",
+    "messages": QUESTION,
+    "seed": 0,
+    "spex": SIZE,
+}
 
 
 @dataclass(frozen=True, slots=True)

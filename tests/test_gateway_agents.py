@@ -39,7 +39,7 @@ def shouting(engine: Any, **search: Any) -> Any:
 async def test_an_agent_is_a_model_with_settings_of_its_own() -> None:
     async with gateway(agents={"plain": PLAIN}) as running, running.client() as client:
         models = [model.id async for model in client.models.list()]
-        asked: Any = {"messages": QUESTION}
+        asked: Any = {"messages": QUESTION, "seed": 0}
         own = await client.chat.completions.create(model="spex/plain", **asked)
         sized = await client.chat.completions.create(model="spex/plain/rebase-4", **asked)
         other = await client.chat.completions.create(model="spex/plain/rebase-2", **asked)
@@ -60,7 +60,7 @@ async def test_a_request_s_settings_go_before_the_agent_s() -> None:
 async def test_a_search_may_be_a_step_of_the_agent() -> None:
     agents = {"loud": Agent(shouting, PLAIN.search)}
     async with gateway(agents=agents) as running, running.client() as client:
-        done = await client.chat.completions.create(model="spex/loud", messages=QUESTION)
+        done = await client.chat.completions.create(model="spex/loud", messages=QUESTION, seed=0)
         assert done.choices[0].message.content == "12!"
 
 

@@ -137,7 +137,7 @@ def test_the_pages_own_script_and_style_alone_are_allowed() -> None:
 
 async def test_the_seconds_of_a_search_that_was_suspended_go_on_where_they_were() -> None:
     asked = ChatRequest.model_validate(ASKED)
-    search = Search(id="one", owner="me", created=0.0, request=asked, fingerprint="", seconds=5.0)
+    search = Search(id="one", owner="me", created=0.0, request=asked, seconds=5.0)
     begun: ThoughtEvent = {
         "type": "thought",
         "id": "0",

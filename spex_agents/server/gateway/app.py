@@ -10,15 +10,17 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from spex_agents.engines.base import Engine
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway import access, chat, errors, routes
+from spex_agents.server.gateway import access, chat, errors, responses, routes, texts
 from spex_agents.server.gateway.access import OPERATOR, Gateway, Parts
+from spex_agents.server.gateway.answering import SEARCH_ID
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import MEMORY, open_database
-from spex_agents.server.gateway.guard import Guard
+from spex_agents.server.gateway.guard import REQUEST_ID, Guard
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.offences import Offences
 from spex_agents.server.gateway.readiness import Checks, Readiness
@@ -144,8 +146,16 @@ def create_gateway(
         body_seconds=hosting.body_seconds,
         offences=Offences(hosting.refusals),
     )
+    if hosting.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=hosting.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID, SEARCH_ID, "Retry-After"],
+        )
     app.add_middleware(Watch, metrics=lambda: app.state.parts.searches.runs.metrics)
     errors.install(app)
-    for router in (chat.router, routes.router, health):
+    for router in (chat.router, texts.router, responses.router, routes.router, health):
         app.include_router(router)
     return app

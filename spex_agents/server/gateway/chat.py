@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
+from spex_agents.server.gateway.answering import answer
 from spex_agents.server.gateway.bodies import JsonRoute
-from spex_agents.server.gateway.completions import Completion, chunks, completion_of, failure
+from spex_agents.server.gateway.completions import Completion, chunks, completion_of
 from spex_agents.server.gateway.requests import ChatRequest
-from spex_agents.server.gateway.streaming import EventStream, gone, while_there
-
-SEARCH_ID = "X-Spex-Search-Id"
+from spex_agents.server.gateway.search import Search
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -74,22 +74,23 @@ async def complete(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Search for the answer; a client that goes away suspends the search."""
-    search = await gateway.searches.begin(key, body, idempotency=idempotency_key)
-    request.state.search = search.id
-    headers = {SEARCH_ID: search.id}
-    if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventStream(
-            lambda: chunks(search, usage=usage, ping_seconds=gateway.hosting.ping_seconds),
-            attended=search.attended(),
-            headers=headers,
+    hosting = gateway.hosting
+
+    def pieces(searches: Sequence[Search]) -> AsyncIterator[str]:
+        progress = body.spex.progress
+        return chunks(
+            searches,
+            usage=body.stream_options is not None and body.stream_options.include_usage,
+            progress=hosting.progress if progress is None else progress,
+            ping_seconds=hosting.ping_seconds,
         )
-    with search.attended():
-        if not await while_there(request, search.events.over):
-            return gone()
-    if (error := failure(search)) is not None:
-        response = error.response()
-    else:
-        response = JSONResponse((await completion_of(search)).model_dump())
-    response.headers.update(headers)
-    return response
+
+    return await answer(
+        request,
+        gateway,
+        key,
+        body,
+        idempotency=idempotency_key,
+        whole=completion_of,
+        pieces=pieces,
+    )

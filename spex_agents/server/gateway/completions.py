@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from spex_agents.engines.calls.cut import estimated_tokens
-from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.server.gateway.errors import ApiError, stopping
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
+from spex_agents.server.gateway.usage import Usage, usage_of
 
 
 class AssistantMessage(BaseModel):
+    """OpenAI's; what was thought is told by both names that clients know."""
+
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     reasoning_content: str
-    refusal: None = None
+    reasoning: str
+    refusal: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
 
 
 class Choice(BaseModel):
     index: int = 0
     message: AssistantMessage
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     logprobs: None = None
 
 
-class PromptDetails(BaseModel):
-    estimated: bool = Field(
-        default=False, description="The engine does not count them: a token for four characters."
-    )
-
-
-class CompletionDetails(BaseModel):
-    reasoning_tokens: int
-    accepted_prediction_tokens: int = Field(description="Begun early, and asked for later.")
-    rejected_prediction_tokens: int = Field(
-        description="Decoded for nothing; not among the completion's."
-    )
-
-
-class Usage(BaseModel):
-    """OpenAI's: the question's prompt, once, and all tokens that the search took."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
-    completion_tokens_details: CompletionDetails
-
-
 class Completion(BaseModel):
-    """OpenAI's, and under `spex` what else is known of the search."""
+    """OpenAI's, and under `spex` what else is known of the (first) search."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -61,6 +40,7 @@ class Completion(BaseModel):
     model: str
     choices: list[Choice]
     usage: Usage
+    system_fingerprint: None = None
     spex: dict[str, Any]
 
 
@@ -71,87 +51,98 @@ def failure(search: Search) -> ApiError | None:
     return search.error
 
 
-async def completion_of(search: Search) -> Completion:
-    """The answer of a search that is done, its accepted thoughts as reasoning."""
-    result = search.result or {}
-    reasoning = [
-        _line(told[1])
-        async for told in search.events.follow(ping_seconds=60)
-        if told is not None and told[1].get("status") == "accepted"
-    ]
-    return Completion(
-        id=f"chatcmpl-{search.id}",
-        created=int(search.created),
-        model=search.request.model,
-        choices=[
-            Choice(
-                message=AssistantMessage(
-                    content=result["content"], reasoning_content="".join(reasoning)
-                ),
-                finish_reason=result["finish_reason"],
-            )
-        ],
-        usage=usage_of(search),
-        spex=search.summary(),
+def said_by(search: Search) -> tuple[dict[str, Any], Any]:
+    """What a message says of a search that is done, and its finish reason."""
+    finish = (search.result or {})["finish_reason"]
+    if search.misses_its_form:
+        return {"refusal": "no thought had an answer of the form that was asked for"}, finish
+    if (name := search.request.called) is not None:
+        function = {"name": name, "arguments": search.content}
+        call = {"index": 0, "id": f"call_{search.id}", "type": "function", "function": function}
+        return {"tool_calls": [call]}, "tool_calls"
+    return {"content": search.content}, finish
+
+
+async def reasoning_of(search: Search) -> str:
+    """The accepted thoughts of a search that is done."""
+    return "".join(
+        [
+            line_of(told[1])
+            async for told in search.events.follow(ping_seconds=60)
+            if told is not None and told[1].get("status") == "accepted"
+        ]
     )
 
 
-async def chunks(search: Search, *, usage: bool, ping_seconds: float) -> AsyncIterator[str]:
-    """The same in pieces, while it runs."""
+async def completion_of(searches: Sequence[Search]) -> Completion:
+    """The answers of searches that are done, their accepted thoughts as reasoning."""
+    choices = []
+    for index, search in enumerate(searches):
+        thought = await reasoning_of(search)
+        said, reason = said_by(search)
+        message = AssistantMessage(
+            **{"content": None, **said}, reasoning_content=thought, reasoning=thought
+        )
+        choices.append(Choice(index=index, message=message, finish_reason=reason))
+    first = searches[0]
+    return Completion(
+        id=f"chatcmpl-{first.id}",
+        created=int(first.created),
+        model=first.request.model,
+        choices=choices,
+        usage=usage_of(searches),
+        spex=first.summary(),
+    )
 
-    def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+
+async def chunks(
+    searches: Sequence[Search], *, usage: bool, progress: bool, ping_seconds: float
+) -> AsyncIterator[str]:
+    """The same in pieces, while they run: one choice after the other."""
+    first = searches[0]
+
+    def chunk(choices: list[dict[str, Any]], **more: Any) -> str:
         whole = {
-            "id": f"chatcmpl-{search.id}",
+            "id": f"chatcmpl-{first.id}",
             "object": "chat.completion.chunk",
-            "created": int(search.created),
-            "model": search.request.model,
-            "choices": [] if delta is None else [choice],
+            "created": int(first.created),
+            "model": first.request.model,
+            "choices": choices,
             **({"usage": None} if usage else {}),
             **more,
         }
         return sent_event(whole)
 
-    yield chunk({"role": "assistant", "content": ""})
-    async for told in search.events.follow(ping_seconds=ping_seconds):
-        if told is None:
-            yield PING
-        elif told[1].get("status") == "accepted":
-            yield chunk({"reasoning_content": _line(told[1])})
-    if (error := failure(search)) is not None:
-        yield sent_event(error.body())
-        return
-    result = search.result or {}
-    yield chunk({"content": result["content"]})
-    yield chunk({}, result["finish_reason"], spex=search.summary())
+    for index, search in enumerate(searches):
+
+        def delta(
+            part: dict[str, Any], finish: str | None = None, index: int = index
+        ) -> list[dict[str, Any]]:
+            return [{"index": index, "delta": part, "finish_reason": finish, "logprobs": None}]
+
+        yield chunk(delta({"role": "assistant", "content": ""}))
+        if progress:
+            yield chunk(delta({"content": "<think>\n"}))
+        async for told in search.events.follow(ping_seconds=ping_seconds):
+            if told is None:
+                yield PING
+            elif told[1].get("status") == "accepted":
+                line = line_of(told[1])
+                shown = {"content": line} if progress else {}
+                yield chunk(delta({"reasoning_content": line, "reasoning": line, **shown}))
+        if (error := failure(search)) is not None:
+            yield sent_event(error.body())
+            return
+        said, finish = said_by(search)
+        if progress:
+            yield chunk(delta({"content": "</think>\n\n"}))
+        yield chunk(delta(said))
+        yield chunk(delta({}, finish), spex=search.summary())
     if usage:
-        yield chunk(None, usage=usage_of(search).model_dump())
+        yield chunk([], usage=usage_of(searches).model_dump())
     yield sent_event("[DONE]")
 
 
-def usage_of(search: Search) -> Usage:
-    """What a search has cost, as OpenAI tells it."""
-    spent = search.spent
-    asked = search.request.asked
-    prompt, details = spent.prompt_tokens, PromptDetails()
-    if not prompt:
-        text = "".join(
-            turn.content
-            for turn in asked.told_by(PromptTemplate()).prompt(asked.question, ()).messages
-        )
-        prompt, details = estimated_tokens(text), PromptDetails(estimated=True)
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=spent.useful_tokens,
-        total_tokens=prompt + spent.useful_tokens,
-        prompt_tokens_details=details,
-        completion_tokens_details=CompletionDetails(
-            reasoning_tokens=spent.useful_tokens,
-            accepted_prediction_tokens=spent.hit_tokens,
-            rejected_prediction_tokens=spent.wasted_tokens,
-        ),
-    )
-
-
-def _line(event: Any) -> str:
+def line_of(event: Any) -> str:
+    """An accepted thought as a line of reasoning."""
     return f"[{event['id']}] {event['text']}\n"

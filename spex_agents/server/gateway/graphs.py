@@ -36,6 +36,7 @@ _IN_SPEX = ("width", "rollouts", "step_tokens", "path_tokens", "reward", "aggreg
 _PLACES: Mapping[str, str] = {
     **{name: f"spex.{name}" for name in _IN_SPEX},
     **{name: name for name in ("temperature", "top_p")},
+    "answer_schema": "response_format",
 }
 """Where a request has a setting, by the setting's name."""
 
@@ -72,12 +73,13 @@ class Plan:
             share: Whose slots it may take to run ahead; None for it not to.
             tokens: What it was granted; None for no limit.
         """
+        stop = MaxTokens(self.limit(tokens), waste=False)
         speculation = None
         if share is not None and self._speculation is not None:
             speculation = replace(self._speculation, share=share)
         search: SearchSettings = {
             **self._search,
-            "termination": ExactStop() | MaxTokens(self.limit(tokens), waste=False),
+            "termination": stop if "answer_schema" in self._search else ExactStop() | stop,
             "speculation": speculation,
         }
         return self._agent.create(self._engine, **search).compile(checkpointer=saver)
@@ -94,6 +96,8 @@ def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) ->
     Raises:
         ApiError: The request is not valid.
     """
+    if hosting.strict:
+        request.check_strictly()
     asked = request.spex
     model = catalogue.find(request.model)
     engine: Any = model.engine
@@ -114,6 +118,11 @@ def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) ->
             depth=asked.depth or min(usual.depth, hosting.most_depth),
             **_given(step_tokens=asked.step_tokens, path_tokens=asked.path_tokens),
         )
+        if request.token_limit < limits.path_tokens:
+            longest = int(request.token_limit)
+            limits = replace(
+                limits, path_tokens=longest, step_tokens=min(limits.step_tokens, longest)
+            )
         sampling = replace(
             hosting.sampling,
             stop=own.get("sampling", hosting.sampling).stop,
@@ -132,6 +141,8 @@ def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) ->
                 f"{next(iter(sizes))}={next(iter(sizes.values()))}: model {request.model} has a "
                 f"policy of its own; name one to size it: {request.model}/rebase-8"
             )
+        if (schema := request.schema_wanted) is not None:
+            search["answer_schema"] = schema
         if asked.vote is not None:
             search["vote"] = asked.vote
         if model.agent is None or asked.reward is not None or asked.aggregate is not None:

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from spex_agents.answers.votes import Vote
-from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS
-from spex_agents.nodes.conversation import question_in
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
+from spex_agents.server.gateway.keys import sha256_of
+from spex_agents.server.gateway.messages import MOST_MESSAGES, Asked, ChatMessage, Text, asked_in
 
-MOST_MESSAGES = 1000
-MOST_PARTS = 1000
+MOST_CHOICES = 16
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-Nothing = Annotated[float, Field(ge=0, le=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-
-
-def _written(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        half = True
-    else:
-        half = False
-    if half or "\0" in text:
-        raise PydanticCustomError("no_text", "must be text: no NUL, and no half of a character")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_written)]
-"""What databases can keep, and engines can read."""
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 
 
 class SearchSettings(BaseModel):
@@ -67,37 +36,35 @@ class SearchSettings(BaseModel):
         default=None, description="How the rewards of a path's steps become its reward."
     )
     vote: Vote | None = Field(default=None, description="How the answers are counted.")
-    seed: Seed | None = Field(default=None, description="Decides the search, with all the above.")
+    seed: Seed | None = Field(
+        default=None,
+        description="Decides the search, with all the above; negative for a new one each time.",
+    )
     speculation: bool | None = Field(
         default=None, description="false: begin nothing early; the answer is the same.", strict=True
     )
-
-
-class TextPart(BaseModel):
-    type: Literal["text"]
-    text: Text
-
-
-class ChatMessage(BaseModel):
-    """A turn; of its content, text alone is taken."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(max_length=MOST_PARTS, fail_fast=True)]
-    name: Text | None = None
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+    progress: bool | None = Field(
+        default=None,
+        description="Stream the thoughts as content, too, in <think> tags before the answer: for "
+        "clients that do not show reasoning.",
+        strict=True,
+    )
 
 
 class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class TextFormat(BaseModel):
-    type: Literal["text"]
+class JsonSchema(BaseModel):
+    name: Text = "answer"
+    description: Text | None = None
+    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class ChatRequest(BaseModel):
@@ -109,39 +76,40 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: Seed | None = None
+    seed: Seed | None = Field(
+        default=None, description="Decides the search; absent or negative for a new one each time."
+    )
     max_completion_tokens: Count | None = Field(
         default=None,
-        description="Tokens of committed thoughts after which nothing more is decided.",
+        description="Tokens of the longest path, and of committed thoughts after which nothing "
+        "more is decided.",
     )
     max_tokens: Count | None = Field(default=None, description="The same, by its older name.")
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = Field(
+        default=None, description="So many searches, of seeds that follow each other."
+    )
+    stop: Text | Annotated[list[Text], Field(max_length=16)] | None = Field(
+        default=None, description="The answer ends before the first of these."
+    )
+    response_format: ResponseFormat | None = None
     spex: SearchSettings = SearchSettings()
 
-    # What would change the answer and is not done here is refused, not passed over.
-    stop: None = None
-    tools: list[Any] | None = Field(default=None, max_length=0)
-    functions: list[Any] | None = Field(default=None, max_length=0)
-    logprobs: Literal[False] | None = None
-    logit_bias: dict[str, Any] | None = Field(default=None, max_length=0)
-    frequency_penalty: Nothing | None = None
-    presence_penalty: Nothing | None = None
-    response_format: TextFormat | None = None
-    audio: None = None
-
-    @field_validator(
-        *("stop", "tools", "functions", "logprobs", "logit_bias"),
-        *("frequency_penalty", "presence_penalty", "audio"),
-        mode="wrap",
+    # What would change the answer and is not done here is passed over, or refused by `--strict`.
+    tools: list[Any] | None = Field(
+        default=None, description="Taken if `tool_choice` says which one: its arguments are searched."
     )
-    @classmethod
-    def _refuse(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return check(value)
-        except ValidationError as error:
-            raise PydanticCustomError(
-                "not_done", "a search does not do this, and the answer would differ: leave it out"
-            ) from error
+    tool_choice: Any = None
+    functions: list[Any] | None = None
+    function_call: Any = None
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, Any] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    modalities: list[Any] | None = None
+    audio: Any = None
+    prediction: Any = None
+    web_search_options: Any = None
 
     @cached_property
     def asked(self) -> Asked:
@@ -150,47 +118,105 @@ class ChatRequest(BaseModel):
         Raises:
             ApiError: There is no user message, or it is empty.
         """
-        return _asked(self.messages)
+        return asked_in(self.messages)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells it from others of the same Idempotency-Key."""
+        return sha256_of(self.model_dump_json(exclude={"stream", "stream_options"}))
 
     @property
-    def search_seed(self) -> int:
-        return self.spex.seed if self.spex.seed is not None else self.seed or 0
+    def given_seed(self) -> int | None:
+        """What decides the search; None for a seed that is drawn."""
+        seed = self.spex.seed if self.spex.seed is not None else self.seed
+        return None if seed is None or seed < 0 else seed
 
     @property
     def token_limit(self) -> float:
         return self.max_completion_tokens or self.max_tokens or math.inf
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(one for one in given if one)
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a conversation comes to: a question, and what the system message says besides."""
+    @cached_property
+    def called(self) -> str | None:
+        """The one tool that must be called."""
+        return None if (tool := self._forced()) is None else tool["name"]
 
-    question: str
-    system: str
+    @property
+    def schema_wanted(self) -> dict[str, Any] | None:
+        """The JSON schema that the answer must fit.
 
-    def told_by(self, template: PromptTemplate) -> PromptTemplate:
-        """A search's own template, with what the system message says."""
-        if not self.system:
-            return template
-        return replace(template, system=f"{template.system}\n\n{self.system}")
+        Raises:
+            ApiError: It names another place, or has patterns: these may take for ever.
+        """
+        wanted: Any = None
+        if (tool := self._forced()) is not None:
+            wanted, where = tool.get("parameters") or {}, "tools"
+        elif self.response_format is not None and self.response_format.type != "text":
+            given, where = self.response_format.json_schema, "response_format"
+            wanted = {} if given is None else given.schema_
+        if wanted is None:
+            return None
+        if not isinstance(wanted, dict):
+            raise ApiError(400, f"{where}: the schema must be an object", param=where)
+        check_schema(wanted, where)
+        return {"type": "object", **wanted}
+
+    def _forced(self) -> dict[str, Any] | None:
+        tools = [tool.get("function") for tool in self.tools or () if isinstance(tool, dict)]
+        named = [tool for tool in tools if isinstance(tool, dict) and "name" in tool]
+        if self.tool_choice in ("required", "any") and len(named) == 1:
+            return named[0]
+        if isinstance(self.tool_choice, dict):
+            wanted = self.tool_choice.get("function")
+            name = wanted.get("name") if isinstance(wanted, dict) else self.tool_choice.get("name")
+            return next((tool for tool in named if tool["name"] == name), None)
+        return None
+
+    def check_strictly(self) -> None:
+        """Refuse what would be passed over.
+
+        Raises:
+            ApiError: Something is given that is not done here.
+        """
+        forced = ("tools", "tool_choice") if self.called is not None else ()
+        for name in _PASSED_OVER:
+            if name in forced:
+                continue
+            value = getattr(self, name)
+            if value and value not in ("none", "auto", ["text"]):
+                raise ApiError(
+                    400,
+                    f"{name}: a search does not do this, and the answer would differ: leave it "
+                    "out, or let the gateway's owner run it without --strict",
+                    param=name,
+                )
 
 
-def _asked(messages: Sequence[ChatMessage]) -> Asked:
-    system = "\n\n".join(
-        message.text for message in messages if message.role in ("system", "developer")
-    )
-    turns: list[BaseMessage] = [
-        HumanMessage(message.text) if message.role == "user" else AIMessage(message.text)
-        for message in messages
-        if message.role in ("user", "assistant")
-    ]
-    if not any(isinstance(turn, HumanMessage) and turn.text.strip() for turn in turns[-1:]):
-        raise ApiError(
-            400,
-            "messages: the last one besides system messages must be the user's, and not empty",
-            param="messages",
-        )
-    try:
-        return Asked(question_in(turns), system)
-    except SettingsError as error:
-        raise ApiError(400, str(error), param="messages") from error
+def check_schema(schema: Any, where: str) -> None:
+    """Refuse a schema that would make its reader fetch something, or compute for ever.
+
+    Raises:
+        ApiError: It does.
+    """
+    for value in [schema, *schema.values()] if isinstance(schema, dict) else schema:
+        if isinstance(value, dict):
+            reference = value.get("$ref", value.get("$dynamicRef", "#"))
+            if not (isinstance(reference, str) and reference.startswith("#")):
+                raise ApiError(400, f"{where}: $ref must be within the schema: #/...", param=where)
+            if isinstance(value.get("pattern"), str) or "patternProperties" in value:
+                raise ApiError(
+                    400, f"{where}: patterns are not matched here: leave them out", param=where
+                )
+        if isinstance(value, (dict, list)) and value is not schema:
+            check_schema(value, where)
+
+
+_PASSED_OVER = (
+    *("tools", "tool_choice", "functions", "function_call", "logprobs", "top_logprobs"),
+    *("logit_bias", "frequency_penalty", "presence_penalty", "modalities", "audio"),
+    *("prediction", "web_search_options"),
+)

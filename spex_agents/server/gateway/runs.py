@@ -123,7 +123,7 @@ class Runs:
         config: Any = {"configurable": {"thread_id": search.id}}
         asked: dict[str, Any] | None = {
             "question": search.request.asked.question,
-            "seed": search.request.search_seed,
+            "seed": search.seed,
         }
         if (saved := await self._database.checkpoint(search.id)) is not None and "subject" in saved:
             search.recall(saved)

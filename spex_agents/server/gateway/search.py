@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,8 @@ class Search:
         key: The hash of the key that it runs for.
         created: Seconds since the epoch.
         request: What was asked.
-        fingerprint: Of the request, to tell it from others of the same Idempotency-Key.
         background: Whether it runs on without clients.
+        seed: Decides it: the request's, or one that was drawn.
         idempotent: Whether it can be asked for again by its Idempotency-Key.
         run: Of its runs the one that may save it.
         state: What has become of it.
@@ -54,8 +55,8 @@ class Search:
     key: str = ""
     created: float
     request: ChatRequest
-    fingerprint: str
     background: bool = False
+    seed: int = 0
     idempotent: bool = True
     run: str = ""
     state: State = "running"
@@ -98,6 +99,8 @@ class Search:
         tree = tree_of(values)
         tokens = sum(thought.tokens for thought in tree.thoughts.values())
         answer = values.get("answer")
+        if answer is not None and not isinstance(answer, str):
+            answer = json.dumps(answer)
         self.result = {
             "answer": answer,
             "content": _best_reply(tree) if answer is None else answer,
@@ -137,6 +140,19 @@ class Search:
             self.error = why
             self.task.cancel()
 
+    @property
+    def content(self) -> str:
+        """The answer as text, which ends before the first of the request's stops."""
+        text = str((self.result or {})["content"])
+        for stop in self.request.stops:
+            text = text.partition(stop)[0]
+        return text
+
+    @property
+    def misses_its_form(self) -> bool:
+        """Whether it was to have an answer of a certain form, and found none."""
+        return (self.result or {})["answer"] is None and self.request.schema_wanted is not None
+
     # What it is, as plain data.
 
     def summary(self) -> dict[str, Any]:
@@ -157,10 +173,10 @@ class Search:
     def record(self) -> Record:
         """What the database keeps."""
         body = {
-            "request": self.request.model_dump(exclude_none=True),
+            "request": self.request.model_dump(exclude_none=True, by_alias=True),
             "key": self.key,
-            "fingerprint": self.fingerprint,
             "background": self.background,
+            "seed": self.seed,
             "idempotent": self.idempotent,
             "result": self.result,
             "error": None if self.error is None else self.error.saved(),
@@ -184,20 +200,21 @@ class Search:
         Raises:
             UnreadableRecord: It has none that this release understands.
         """
-        known = ("key", "fingerprint", "background", "idempotent", "result", "seconds", "rows")
         body = record.body
         try:
             error = body["error"]
+            request = ChatRequest.model_validate(body["request"])
+            old = {"seed": request.given_seed or 0}  # which earlier releases did not keep
             search = cls(
                 id=record.id,
                 owner=record.owner,
                 created=record.created,
                 state=cast(State, record.state),
                 run=record.run,
-                request=ChatRequest.model_validate(body["request"]),
+                request=request,
                 error=None if error is None else ApiError.from_saved(error),
                 spent=Ledger.of(body["spent"]),
-                **{name: body[name] for name in known if name in body},
+                **old | {name: body[name] for name in _KEPT if name in body},
             )
             search.recall(search.rows)
             if search.state != "running":
@@ -205,6 +222,12 @@ class Search:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableRecord(record.id) from error
         return search
+
+
+_KEPT = (
+    *("key", "background", "seed", "idempotent"),
+    *("result", "seconds", "rows"),
+)
 
 
 class UnreadableRecord(Exception):

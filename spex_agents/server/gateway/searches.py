@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -80,15 +81,27 @@ class Searches:
         await self._stack.aclose()
 
     async def begin(
-        self, key: Key, request: ChatRequest, *, idempotency: str | None, background: bool = False
+        self,
+        key: Key,
+        request: ChatRequest,
+        *,
+        idempotency: str | None,
+        background: bool = False,
+        index: int = 0,
     ) -> Search:
         """Begin a search, or go on with the one of the same key and Idempotency-Key.
+
+        Args:
+            key: Whose.
+            request: What is asked.
+            idempotency: Its Idempotency-Key.
+            background: Whether it runs on without clients.
+            index: Of the request's searches which: it has the seed that many further.
 
         Raises:
             ApiError: It is refused: the request is not valid, a limit is reached, or the gateway
                 is about to stop.
         """
-        fingerprint = sha256_of(request.model_dump_json(exclude={"stream", "stream_options"}))
         identity = uuid4().hex
         if idempotency is not None:
             identity = sha256_of(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
@@ -98,7 +111,7 @@ class Searches:
             await asyncio.wait([known.task])  # it is being suspended just now
         async with self._turns.setdefault(identity, asyncio.Lock()):
             search = await self._find(identity) if idempotency is not None else None
-            if search is not None and search.fingerprint != fingerprint:
+            if search is not None and search.request.fingerprint != request.fingerprint:
                 raise ApiError(
                     422,
                     f"Idempotency-Key {idempotency!r} belongs to another request; "
@@ -114,8 +127,8 @@ class Searches:
                     owner=key.name,
                     created=time.time(),
                     request=request,
-                    fingerprint=fingerprint,
                     state="suspended",
+                    seed=_seed(request) + index,
                     idempotent=idempotency is not None,
                 )
             search.key = key.sha256  # the same name may have a new key by now
@@ -266,6 +279,11 @@ class Searches:
             except Exception:
                 logger.exception("cannot forget old searches")
             await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _seed(request: ChatRequest) -> int:
+    given = request.given_seed
+    return secrets.randbits(48) if given is None else given
 
 
 def _revoked(search: Search) -> ApiError:

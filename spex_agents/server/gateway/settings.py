@@ -56,6 +56,11 @@ class Hosting:
         drain_seconds: Time for the running searches to end after SIGTERM.
         ping_seconds: Silence after which a stream is sent a comment.
         keep_seconds: Age at which an ended search is forgotten, its question and tree included.
+        strict: Whether what would change an answer and is not done here is refused, instead of
+            passed over.
+        progress: Whether streams have the thoughts as content, too, in ``<think>`` tags, where a
+            request does not say.
+        origins: Of pages that a browser lets read the answers (CORS); ``*`` for any.
         open_metrics: Whether ``/metrics`` needs no key, though there are keys.
         log_prompts: Whether the log has the questions, too.
 
@@ -80,6 +85,9 @@ class Hosting:
     drain_seconds: float = 30.0
     ping_seconds: float = 15.0
     keep_seconds: float = 7 * 86_400.0
+    strict: bool = False
+    progress: bool = False
+    origins: tuple[str, ...] = ()
     open_metrics: bool = False
     log_prompts: bool = False
 
