@@ -125,6 +125,32 @@ def run(
             rich_help_panel=LIMITS,
         ),
     ] = 50,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse what would change an answer and is not done here, instead of passing it "
+            "over.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    progress: Annotated[
+        bool,
+        typer.Option(
+            "--progress",
+            help="Stream thoughts as content, too, in <think> tags, for clients that do not show "
+            "reasoning.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose pages may ask from a browser: https://chat.example. Repeatable.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(rich_help_panel=RUN)] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 8080,
     drain: Annotated[
@@ -168,6 +194,9 @@ def run(
             unready_seconds=unready,
             drain_seconds=drain,
             keep_seconds=keep_days * 86_400,
+            strict=strict,
+            progress=progress,
+            origins=tuple(cors_origin or ()),
             open_metrics=open_metrics,
             log_prompts=log_prompts,
         )

@@ -96,7 +96,8 @@ class ChatRequest(BaseModel):
 
     # What would change the answer and is not done here is passed over, or refused by `--strict`.
     tools: list[Any] | None = Field(
-        default=None, description="Taken if `tool_choice` says which one: its arguments are searched."
+        default=None,
+        description="Taken if `tool_choice` says which one: its arguments are searched.",
     )
     tool_choice: Any = None
     functions: list[Any] | None = None
