@@ -65,7 +65,7 @@ def sandboxed(ancestor: int | None = None) -> list[str]:
         with suppress(OSError):
             for children in process.glob("task/*/children"):
                 below += children.read_text().split()
-            if b"/code/program.py" in (process / "cmdline").read_bytes():
+            if b"/code/testing.py" in (process / "cmdline").read_bytes():
                 found.append(process.name)
     return found
 
@@ -175,7 +175,7 @@ async def test_what_does_not_work_or_cheats_scores_nothing(tests: UnitTests, pro
         pytest.param(
             "def double(x):\n    while True: pass", "an endless loop", marks=pytest.mark.slow
         ),
-        ("import os\nwhile True: os.fork()", "processes"),
+        ("import os\nfor _ in range(7): os.fork()\nimport time; time.sleep(9)", "processes"),
         ("x = [b'x' * (1 << 28) for _ in range(9)]", ""),
     ],
 )

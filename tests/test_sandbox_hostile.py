@@ -20,7 +20,7 @@ WALLS: tuple[Isolation, ...] = ("bubblewrap", "namespaces")
 ANOTHER = 12345
 
 
-@pytest.fixture(params=WALLS)
+@pytest.fixture(params=[WALLS[0], pytest.param(WALLS[1], marks=pytest.mark.slow)])
 def wall(request: pytest.FixtureRequest) -> Isolation:
     if (fault := why_not(request.param)) is not None:
         pytest.skip(f"{request.param}: {fault}")

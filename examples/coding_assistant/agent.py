@@ -13,7 +13,7 @@ from langgraph.graph.message import add_messages
 
 from examples.coding_assistant.search import FENCE, settings, without_trailing_space
 from examples.coding_assistant.task import Task
-from examples.coding_assistant.testing import Report, UnitTests, shared_tests
+from examples.coding_assistant.testing import UnitTests, shared_tests
 from spex_agents import create_tot_graph
 from spex_agents.engines import Engine
 from spex_agents.errors import SettingsError
@@ -28,6 +28,7 @@ from spex_agents.nodes import (
     question_in,
     tree_of,
 )
+from spex_agents.sandbox import Verdict
 from spex_agents.speculation import Ledger, Listener, ThoughtEvent
 from spex_agents.speculation.reporting.events import thought_event
 
@@ -140,7 +141,7 @@ def create_coder(
 
     async def test(state: CoderState) -> CoderState:
         if state["program"] is None:
-            report = Report(passed=0, total=1, failures=("no whole program was written",))
+            report = Verdict(passed=0, total=1, failures=("no whole program was written",))
         else:
             report = await tests.report(Task.of(state["task"]), state["program"])
         return {
@@ -184,7 +185,7 @@ def create_coder(
 
 
 def _reply(state: CoderState) -> str:
-    report = Report(**state["report"])
+    report = Verdict(**state["report"])
     if state["program"] is None:
         return "No whole program was written: try again with another seed, or more rollouts."
     said = [f"{FENCE}python\n{state['program']}\n{FENCE}", f"{report}."]

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import json
-import secrets
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from examples.coding_assistant.task import Task
 from spex_agents.engines import Request
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.rewards import Cached
-from spex_agents.sandbox import Isolation, SandboxLimits, run
+from spex_agents.sandbox import Isolation, SandboxLimits, Verdict, judge
 from spex_agents.sandbox.run import chosen
 from spex_agents.search import Thought
 
-LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=2, memory=512 << 20, processes=8)
+LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=2, memory=512 << 20, processes=16)
 """Computing time is what ends an endless loop: unlike the clock it does not depend on the load."""
 
 PLACES = 8
 """Runs at a time: more than there are processors, for tests that wait as well as for those that do
 not, whose computing time is limited each by itself."""
 
-HARNESS = Path(__file__).with_name("harness.py").read_text(encoding="utf-8")
-
-_OVER = {
-    "time": "the time limit: an endless loop?",
-    "memory": "the memory limit",
-    "processes": "the limit of processes",
-    "output": "the limit of output",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What the tests said: how many of them passed, and the first that did not."""
-
-    passed: int
-    total: int
-    failures: tuple[str, ...] = ()
-
-    @property
-    def share(self) -> float:
-        return self.passed / self.total
-
-    @property
-    def ok(self) -> bool:
-        return self.passed == self.total
-
-    def __str__(self) -> str:
-        return f"{self.passed} of {self.total} tests passed"
+_CALLS = re.compile(r"\b(\w+)\(")
 
 
 class UnitTests:
@@ -95,14 +66,14 @@ class UnitTests:
         program = program_in(TEMPLATE.prompt(question, thoughts).reply)
         return await self._share(Task.of(question), program or "", request)
 
-    async def report(self, task: Task, program: str) -> Report:
+    async def report(self, task: Task, program: str) -> Verdict:
         """What a task's tests say of a program; known already where the search has scored it."""
         await self._share(task, program, Request(id="report", seed=0))
-        return self._runs.reports[_whole(task, program), task.tests]
+        return self._runs.reports[_whole(task, program), _tested(task)]
 
     async def _share(self, task: Task, program: str, request: Request) -> float:
         content = [Thought(text=_whole(task, program), tokens=0)]
-        return await self._known.score(task.tests, content, request)
+        return await self._known.score(_tested(task), content, request)
 
 
 @cache
@@ -115,14 +86,20 @@ def _whole(task: Task, program: str) -> str:
     return f"{task.given}\n\n{program}" if task.given else program
 
 
+def _tested(task: Task) -> str:
+    """The tests, and the functions that they are about, as the question of a reward."""
+    functions = sorted(set(_CALLS.findall(f"{task.request}\n{task.opening}")))
+    return json.dumps({"tests": task.tests, "functions": functions})
+
+
 class _Runs:
-    """Runs a program with the tests that are the question; `Cached` sees to it that it is once."""
+    """Judges a program by the question's tests; `Cached` sees to it that it does so once."""
 
     name = UnitTests.name
     needs_logprobs, pure, seeded = False, True, False
 
     def __init__(self, limits: SandboxLimits, gate: Gate, isolation: Isolation) -> None:
-        self.reports: dict[tuple[str, str], Report] = {}
+        self.reports: dict[tuple[str, str], Verdict] = {}
         self._limits = limits
         self._gate = gate
         self._isolation = isolation
@@ -130,19 +107,8 @@ class _Runs:
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         program = thoughts[0].text
         async with self._gate.place(request):
-            report = await self._run(program, question)
+            report = await judge(
+                program, limits=self._limits, isolation=self._isolation, **json.loads(question)
+            )
         self.reports[program, question] = report
         return report.share
-
-    async def _run(self, program: str, tests: str) -> Report:
-        secret = secrets.token_hex(16)
-        given = json.dumps({"secret": secret, "program": program, "tests": tests})
-        outcome = await run(HARNESS, given, self._limits, isolation=self._isolation)
-        *_, last = outcome.stdout.rstrip("\n").rpartition("\n")
-        if outcome.ok and last.startswith(secret):
-            found = json.loads(last.removeprefix(secret))
-            return Report(
-                passed=found["passed"], total=found["total"], failures=tuple(found["failures"])
-            )
-        why = _OVER.get(outcome.status, "it ended before its tests did")
-        return Report(passed=0, total=1, failures=(f"the program was stopped: {why}",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from spex_agents.answers.extract import Extract
 from spex_agents.answers.ready import python_block
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
-from spex_agents.sandbox import Isolation, SandboxLimits, run
+from spex_agents.sandbox import Isolation, SandboxLimits, judge
 
 LIMITS = SandboxLimits(seconds=15.0)
 
@@ -69,25 +68,28 @@ class Coding:
         return self.prompt
 
     async def right(self, answer: str) -> bool:
-        """Whether the tests ran to their end: leaving early is no pass."""
-        passed = secrets.token_hex(16)
-        outcome = await run(
-            f"{self.program(answer)}\nprint('\\n' + input())\n",
-            passed,
+        """Whether the tests run to their end, and all assertions hold.
+
+        The program is in a process of its own, and cannot reach them.
+        """
+        calls = self.entry_point and re.search(r"^def check\(", self.tests, re.MULTILINE)
+        check = f"\ncheck({self.entry_point})" if calls else ""
+        verdict = await judge(
+            self.program(answer),
+            self.tests + check,
             LIMITS,
+            functions=[self.entry_point],
             isolation=self.isolation,
         )
-        return outcome.ok and outcome.stdout.rstrip().endswith(f"\n{passed}")
+        return verdict.ok
 
     def program(self, code: str) -> str:
-        """What runs: the prompt's own beginning, the answer, the tests."""
+        """What is tested: the prompt's own beginning, and the answer."""
         begins = -1
         if self.entry_point:
             defined = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{self.entry_point}\b", re.M)
             if (stated := defined.search(self.prompt)) is not None:
                 begins = stated.start() if defined.search(code) else len(self.prompt)
         before = self.prompt[:begins] if begins > 0 else ""
-        calls = self.entry_point and re.search(r"^def check\(", self.tests, re.MULTILINE)
-        check = f"check({self.entry_point})" if calls else ""
         joint = "" if begins == len(self.prompt) else "\n\n"
-        return f"{before}{joint}{code}\n\n{self.tests}\n{check}\n"
+        return f"{before}{joint}{code}\n"

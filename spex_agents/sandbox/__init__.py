@@ -6,7 +6,8 @@ all that it started ends with it.
 """
 
 from spex_agents.sandbox.isolation import Isolation
+from spex_agents.sandbox.judging import Verdict, judge
 from spex_agents.sandbox.limits import Outcome, SandboxLimits
 from spex_agents.sandbox.run import run
 
-__all__ = ["Isolation", "Outcome", "SandboxLimits", "run"]
+__all__ = ["Isolation", "Outcome", "SandboxLimits", "Verdict", "judge", "run"]
