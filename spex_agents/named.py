@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.chat_model import ChatModelEngine
     from spex_agents.engines.functions import Proposer
     from spex_agents.engines.openai.engine import OpenAIEngine
+    from spex_agents.engines.openai.settings import ServerSettings
 
     AnyEngine: TypeAlias = (
         ChatModelEngine | EmbeddedEngine | OpenAIEngine | Proposer | SimulatedEngine
@@ -65,13 +66,18 @@ own."""
 
 
 def make_engine(
-    name: str, model: str | None = None, api_key: str | None = None, *, draft_tokens: int = 0
+    name: str,
+    model: str | None = None,
+    api_key: str | None = None,
+    *,
+    draft_tokens: int = 0,
+    server: ServerSettings | None = None,
 ) -> AnyEngine:
     """The engine of that name, of the server at that address, of a chat model, or of one's own.
 
     It is not opened yet.
 
-    `draft_tokens` is of the embedded engine.
+    `draft_tokens` is of the embedded engine; `server` says how one at an address is spoken to.
 
     Raises:
         SettingsError: There is no such engine or model.
@@ -87,7 +93,7 @@ def make_engine(
     if name.startswith(("http://", "https://")):
         from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)
 
-        return engine_at(name, model=model, api_key=api_key)
+        return engine_at(name, model=model, api_key=api_key, settings=server)
     if ":" in name:
         return cast("AnyEngine", as_engine(_function_or_chat_model(name)))
     raise SettingsError(

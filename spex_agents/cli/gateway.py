@@ -12,12 +12,14 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
+from spex_agents.cli.servers import server_settings
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.named import load_named, make_engine
 
 if TYPE_CHECKING:
+    from spex_agents.engines.openai.settings import ServerSettings
     from spex_agents.named import AnyEngine
     from spex_agents.server.gateway.settings import Agent
 
@@ -48,6 +50,12 @@ def run(
         typer.Option(help="As of spex solve; for one engine.", rich_help_panel=ENGINE),
     ] = None,
     api_key: options.ApiKey = None,
+    dialect: options.Dialect = None,
+    template: options.TemplateName = None,
+    thinking: options.ThinkingMode = "auto",
+    special_tokens: options.SpecialTokensMode = "escape",
+    extra_body: options.ExtraBody = None,
+    priorities: options.Priorities = None,
     speed: Annotated[
         float, typer.Option(help="Of the simulated engine: times as fast.", rich_help_panel=ENGINE)
     ] = 1.0,
@@ -200,7 +208,15 @@ def run(
             open_metrics=open_metrics,
             log_prompts=log_prompts,
         )
-        engines = _engines(engine or ["embedded"], model, api_key, speed)
+        server = server_settings(
+            dialect=dialect,
+            template=template,
+            thinking=thinking,
+            special_tokens=special_tokens,
+            extra_body=extra_body,
+            priorities=priorities,
+        )
+        engines = _engines(engine or ["embedded"], model, api_key, speed, server)
         app = create_gateway(
             engines,
             agents=_agents(agent or []),
@@ -240,7 +256,11 @@ def _agents(given: list[str]) -> Mapping[str, Agent]:
 
 
 def _engines(
-    given: list[str], model: str | None, api_key: str | None, speed: float
+    given: list[str],
+    model: str | None,
+    api_key: str | None,
+    speed: float,
+    server: ServerSettings,
 ) -> Mapping[str, AnyEngine]:
     if model is not None and len(given) > 1:
         raise SettingsError(f"model={model!r}: goes with one engine, and there are {len(given)}")
@@ -251,7 +271,7 @@ def _engines(
             name, address = "spex", one
         if name in engines:
             raise SettingsError(f"engine={one!r}: {name!r} is another's name; write NAME={address}")
-        made = make_engine(address, model, api_key)
+        made = make_engine(address, model, api_key, server=server)
         if isinstance(made, SimulatedEngine):
             made = SimulatedEngine(hardware=made.hardware, speed=speed)
         engines[name] = made

@@ -11,6 +11,7 @@ from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.search.registry import POLICIES, defaults
 
 SEARCH, ENGINE, SPECULATION, WORLD = "Search", "Engine", "Speculation", "Hardware and world"
+SERVER = "Server"
 """Panels of ``--help``."""
 
 Questions: TypeAlias = Annotated[
@@ -92,6 +93,55 @@ ApiKey: TypeAlias = Annotated[
     str | None,
     typer.Option(
         help="Bearer token for the server.", envvar="SPEX_API_KEY", rich_help_panel=ENGINE
+    ),
+]
+Dialect: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a server that is not recognised, as behind a gateway: vllm, llamacpp, ollama ...",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]
+TemplateName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        help="Writes prompts here, for /completions: chatml, or module:function of your own.",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]
+ThinkingMode: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--thinking",
+        help="A model's reasoning: auto, off or keep.",
+        rich_help_panel=SERVER,
+    ),
+]
+ExtraBody: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="JSON object: further fields of every request to the server.",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]
+Priorities: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Of demanded and of speculative requests, where a server takes them: 0,1 for vLLM.",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]
+SpecialTokensMode: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--special-tokens",
+        help="In questions and thoughts: escape, refuse or keep.",
+        rich_help_panel=SERVER,
     ),
 ]
 Temperature: TypeAlias = Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)]

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,12 @@ from rich.text import Text
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.servers import server_settings, show_findings
 from spex_agents.server.launch.settings import Serving
+
+if TYPE_CHECKING:
+    from spex_agents.engines.openai.examination import Finding
+    from spex_agents.engines.openai.settings import ServerSettings
 
 model = typer.Typer(help="Models for SGLang.", no_args_is_help=True)
 
@@ -149,9 +154,36 @@ def doctor(
     reward: Annotated[str | None, typer.Option(help="And at this.", show_default=False)] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The policy's.")] = 30000,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Try what a search needs at the server at this address instead.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The server's.", show_default=False)] = None,
+    api_key: options.ApiKey = None,
+    dialect: options.Dialect = None,
+    template: options.TemplateName = None,
+    thinking: options.ThinkingMode = "auto",
+    special_tokens: options.SpecialTokensMode = "escape",
+    extra_body: options.ExtraBody = None,
+    priorities: options.Priorities = None,
     json: options.Json = False,
 ) -> None:
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
+    if engine is not None:
+        with exit_codes():
+            settings = server_settings(
+                dialect=dialect,
+                template=template,
+                thinking=thinking,
+                special_tokens=special_tokens,
+                extra_body=extra_body,
+                priorities=priorities,
+            )
+            show_findings(asyncio.run(_examine(engine, model, api_key, settings)), json=json)
+        return
     from spex_agents.server.launch.doctor import examine  # noqa: PLC0415 (only here)
 
     checks = examine(policy=policy, reward=reward, host=host, port=port)
@@ -175,6 +207,19 @@ def doctor(
                 table.add_row("", "", Text(check.remedy, "bold"))
         Console().print(table)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+async def _examine(
+    url: str, model: str | None, api_key: str | None, settings: ServerSettings
+) -> list[Finding]:
+    from spex_agents.engines.openai.examination import examine_server  # noqa: PLC0415 (only here)
+    from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415
+
+    opened = await asyncio.to_thread(
+        engine_at, url, model=model, api_key=api_key, settings=settings
+    )
+    async with opened:
+        return await examine_server(opened)
 
 
 @model.command()

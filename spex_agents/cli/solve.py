@@ -10,6 +10,7 @@ import typer
 from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.servers import server_settings
 from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_reward
 from spex_agents.search.limits import Limits
@@ -37,6 +38,12 @@ def solve(
     engine: options.EngineName = "embedded",
     model: options.Model = None,
     api_key: options.ApiKey = None,
+    dialect: options.Dialect = None,
+    template: options.TemplateName = None,
+    thinking: options.ThinkingMode = "auto",
+    special_tokens: options.SpecialTokensMode = "escape",
+    extra_body: options.ExtraBody = None,
+    priorities: options.Priorities = None,
     temperature: options.Temperature = Sampling().temperature,
     top_p: options.TopP = Sampling().top_p,
     top_k: options.TopK = Sampling().top_k,
@@ -52,7 +59,15 @@ def solve(
         chosen = make_policy(policy, width=width, rollouts=rollouts)
         limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
-        opened = make_engine(engine, model, api_key)
+        server = server_settings(
+            dialect=dialect,
+            template=template,
+            thinking=thinking,
+            special_tokens=special_tokens,
+            extra_body=extra_body,
+            priorities=priorities,
+        )
+        opened = make_engine(engine, model, api_key, server=server)
         config = SearchConfig(
             engine=opened,
             policy=chosen,

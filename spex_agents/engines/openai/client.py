@@ -89,6 +89,7 @@ class Client:
         self._answered = False
         self._away = False
         self._refused = 0
+        self._warned: set[str] = set()
 
     @property
     def http(self) -> openai.AsyncOpenAI:
@@ -101,6 +102,12 @@ class Client:
                 timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
             )
         return self._http
+
+    def warn(self, what: str) -> None:
+        """Log something about the server, once for what is before its first colon."""
+        if (topic := what.partition(":")[0]) not in self._warned:
+            self._warned.add(topic)
+            logger.warning("%s: %s", self.shown, what)
 
     async def aclose(self) -> None:
         """Close all connections; the next call opens them anew."""

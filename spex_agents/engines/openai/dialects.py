@@ -68,6 +68,14 @@ class Dialect:
     thinking: Thinking = "keep"
     exactness: Exactness = "seeded"
 
+    def thinks(self, thinking: Thinking) -> Thinking:
+        """What `thinking` comes to here."""
+        return self.thinking if thinking == "auto" else thinking
+
+    def thinking_fields(self, thinking: Thinking) -> Fields:
+        """The fields that do what `thinking` says."""
+        return dict(self.thinking_off) if self.thinks(thinking) == "off" else {}
+
 
 ANY = Dialect(name="any")
 """Nothing but the protocol: for servers that refuse fields they do not know."""

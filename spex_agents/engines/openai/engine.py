@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
@@ -11,12 +10,17 @@ import anyio
 from tenacity import TryAgain
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
+from spex_agents.engines.calls.control import (
+    SpecialTokens,
+    check_special_tokens,
+    without_control,
+)
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.continuation import COUNTING, judge_continuation
-from spex_agents.engines.openai.dialects import Dialect, Fields, Partial, dialect_named
+from spex_agents.engines.openai.continuation import find_partial
+from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_named
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served, find_served
 from spex_agents.engines.openai.prompts import PromptWriter, Written
@@ -29,8 +33,6 @@ from spex_agents.engines.openai.thoughts import ended_in_lead, said_tokens, thou
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, at_least_zero
 from spex_agents.search.tree import Thought
-
-logger = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20
 
@@ -54,6 +56,8 @@ class OpenAIEngine(Closing):
             (counted, shown, never searched for answers or stops), or "auto", which is off on
             servers of one's own that have a means, and else as the model has it.
         thinking_tokens: Of reasoning, beyond a thought's own cap.
+        special_tokens: What becomes of a model's special tokens in questions and thoughts:
+            "escape" breaks them, "refuse" is an error, "keep" lets them be control.
         extra_body: Further fields of every request; they win over the engine's.
         priorities: `priority` of demanded and of speculative requests, where the server was
             started to take it: ``(1, 0)`` for SGLang, ``(0, 1)`` for vLLM. None sends none.
@@ -89,6 +93,7 @@ class OpenAIEngine(Closing):
         template: Template | str | None = None,
         thinking: Thinking = "auto",
         thinking_tokens: int = 4096,
+        special_tokens: SpecialTokens = "escape",
         extra_body: Mapping[str, object] | None = None,
         priorities: tuple[int, int] | None = None,
         exactness: Exactness | None = None,
@@ -108,6 +113,7 @@ class OpenAIEngine(Closing):
         self._template = template_named(template)
         self._thinking = check_thinking(thinking)
         self._thinking_tokens = thinking_tokens
+        self._special_tokens = check_special_tokens(special_tokens)
         self._extra_body = dict(extra_body or {})
         self._priorities = priorities
         self._exactness = exactness
@@ -120,16 +126,15 @@ class OpenAIEngine(Closing):
             pace=Pace(requests_per_minute, tokens_per_minute),
             retries=Retries(times=retries, wait=retry_wait, patience=patience),
         )
-        self._refusals = Refusals(self._client.shown)
-        self._served: Served | None = None
-        self._writer: PromptWriter | None = None
+        self.refusals = Refusals(self._client.shown)
+        self.served: Served | None = None
+        self.writer: PromptWriter | None = None
         self._reasons = False
-        self._warned: set[str] = set()
         self._asking = anyio.Lock()
 
     @property
     def name(self) -> str:
-        model = self._served.model if self._served else self._model
+        model = self.served.model if self.served else self._model
         if model and model.startswith("/"):  # llama.cpp's server names its file
             model = PurePath(model).stem
         return f"openai/{model or self._client.shown}"
@@ -147,9 +152,9 @@ class OpenAIEngine(Closing):
         )
 
     def _seeds_are_worth(self) -> Exactness:
-        if self._exactness or not self._served:
+        if self._exactness or not self.served:
             return self._exactness or "seeded"
-        return "unseeded" if "seed" in self._refusals else self._served.exactness
+        return "unseeded" if "seed" in self.refusals else self.served.exactness
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
@@ -159,13 +164,13 @@ class OpenAIEngine(Closing):
         Raises:
             EngineError: No thought came after all tries, or the server sent no log-probabilities
                 though asked.
-            SettingsError: `sampling.top_k` is set and the server does not take it.
         """
-        call = Call(prompt=prompt, request=request, sampling=sampling, max_tokens=max_tokens)
+        told = without_control(prompt, self._special_tokens)
+        call = Call(prompt=told, request=request, sampling=sampling, max_tokens=max_tokens)
         reply, written = await self._ask(call)
         thought = thought_of(reply, sampling, asked=written.asked, url=self._client.shown)
         if thought.finish == "reasoning":
-            self._warn(
+            self._client.warn(
                 f"{self.name} reasoned for {thought.tokens} tokens and said nothing: raise "
                 "thinking_tokens=, or set thinking='off'"
             )
@@ -184,7 +189,7 @@ class OpenAIEngine(Closing):
         """
         sampling = Sampling(temperature=0, top_p=1, top_k=0, stop=(), logprobs=True)
         call = Call(
-            prompt=prompt,
+            prompt=without_control(prompt, self._special_tokens),
             request=request,
             sampling=sampling,
             max_tokens=1,
@@ -220,7 +225,7 @@ class OpenAIEngine(Closing):
 
     async def _ask(self, call: Call) -> tuple[Reply, Written]:
         async with self._gate.place(call.request):
-            served = await self._find_served()
+            served = await self.find_served()
             self._check(served.dialect, call.sampling)
             writer = await self._find_writer(served, call)
             return await self._client.run(
@@ -230,7 +235,7 @@ class OpenAIEngine(Closing):
     async def _try(
         self, call: Call, served: Served, writer: PromptWriter, number: int
     ) -> tuple[Reply, Written]:
-        dialect, refusals = served.dialect, self._refusals
+        dialect, refusals = served.dialect, self.refusals
         call.reasons = self._reasons or self._thinking == "keep"
         call.own_stops = call.own_stops or (
             not dialect.keep_delimiter or call.reasons or refusals.trims or "stop" in refusals
@@ -262,8 +267,8 @@ class OpenAIEngine(Closing):
             fields[dialect.request_id] = own_id
         if self._priorities:
             fields["priority"] = self._priorities[0 if call.request.demanded else 1]
-        body = self._refusals.apply({**fields, **self._thinking_fields(dialect)})
-        with self._refusals.learning(body):
+        body = self.refusals.apply({**fields, **self._thinking_fields(dialect)})
+        with self.refusals.learning(body):
             return await stream_reply(
                 self._client.http,
                 "/completions" if "prompt" in body else "/chat/completions",
@@ -277,64 +282,52 @@ class OpenAIEngine(Closing):
                 heard=self._client.pace.hear,
             )
 
-    def _thinks(self, dialect: Dialect) -> Thinking:
-        return dialect.thinking if self._thinking == "auto" else self._thinking
-
     def _thinking_fields(self, dialect: Dialect) -> Fields:
         """The fields that switch reasoning off, and those of the user, which win."""
-        off = dialect.thinking_off if self._thinks(dialect) == "off" else {}
-        return {**off, **self._extra_body}
+        return {**dialect.thinking_fields(self._thinking), **self._extra_body}
 
     def _check(self, dialect: Dialect, sampling: Sampling) -> None:
         """Say what the server cannot do of what is wanted."""
         if sampling.top_k and not dialect.top_k and "top_k" not in self._extra_body:
-            self._warn(
+            self._client.warn(
                 f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; name the "
                 "server's dialect= if it takes it, or set Sampling(top_k=0)"
             )
         if self._thinking == "off" and not (dialect.thinking_off or self._extra_body):
-            self._warn(
-                "no means is known to switch reasoning off: pass the server's in extra_body="
-            )
+            self._client.warn("no means is known to switch reasoning off: give it in extra_body=")
 
-    def _warn(self, what: str) -> None:
-        """Log something about the server once."""
-        if what.partition(":")[0] not in self._warned:
-            self._warned.add(what.partition(":")[0])
-            logger.warning("%s: %s", self._client.shown, what)
+    async def find_served(self) -> Served:
+        """What the server is asked for, and how; asked of it once.
 
-    async def _find_served(self) -> Served:
+        Raises:
+            EngineError: It does not say.
+        """
         async with self._asking:
-            if self._served is None:
-                self._served = await find_served(self._client, self._model, self._dialect)
-            return self._served
+            if self.served is None:
+                self.served = await find_served(self._client, self._model, self._dialect)
+            return self.served
 
     async def _find_writer(self, served: Served, call: Call) -> PromptWriter:
         """What writes the prompts; with the first partial reply it is found out how."""
         async with self._asking:
-            if self._writer is None:
-                self._writer = PromptWriter(
+            if self.writer is None:
+                self.writer = PromptWriter(
                     self._client,
                     served,
-                    self._refusals,
+                    self.refusals,
                     self._template,
                     self._thinking_fields(served.dialect),
                 )
-            if call.prompt.reply and self._writer.partial is None and not self._template:
-                self._writer.partial = await self._find_partial(served, self._writer, call.request)
-            return self._writer
+            writer = self.writer
+            if call.prompt.reply and writer.partial is None and not self._template:
 
-    async def _find_partial(
-        self, served: Served, writer: PromptWriter, request: Request
-    ) -> Partial:
-        """Ask for the end of a list once: what comes shows what became of its beginning."""
-        asked = Request(id=f"{request.id}/continues", seed=request.seed)
-        greedy = Sampling(temperature=0, top_p=1, top_k=0, stop=())
-        probe = Call(prompt=COUNTING, request=asked, sampling=greedy, max_tokens=8)
-        writer.partial = "continue"
-        try:
-            reply, _ = await self._client.run(partial(self._try, probe, served, writer))
-        finally:
-            writer.partial = None
-            request.tokens += asked.tokens
-        return judge_continuation(reply.split.text, self._refusals)
+                async def ask(probe: Call) -> Reply:
+                    return (await self._client.run(partial(self._try, probe, served, writer)))[0]
+
+                writer.partial = "continue"
+                try:
+                    writer.partial = await find_partial(ask, call.request, self.refusals)
+                except BaseException:
+                    writer.partial = None
+                    raise
+            return writer

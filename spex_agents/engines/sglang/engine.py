@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import openai
 
 from spex_agents.engines.base import Features, Load, Request
+from spex_agents.engines.calls.control import SpecialTokens, without_control
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.openai.client import QuietOpenAI
 from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
@@ -17,6 +19,8 @@ from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served
 from spex_agents.engines.openai.reasoning import CLOSE, Thinking
 from spex_agents.engines.openai.reply import Reply
+from spex_agents.engines.openai.settings import ServerSettings
+from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.sglang.client import SGLangClient, id_of
@@ -45,6 +49,8 @@ class SGLangEngine(OpenAIEngine):
         template: Writes the prompt in place of the model's own: `chatml`, or one of yours.
         thinking: What becomes of a model's reasoning: "off" ("auto" here), or "keep".
         thinking_tokens: Of reasoning, beyond a thought's own cap.
+        special_tokens: What becomes of a model's special tokens in questions and thoughts:
+            "escape" breaks them, "refuse" is an error, "keep" lets them be control.
         extra_body: Further fields of every ``/generate`` for a thought.
         workers: Behind the router at `base_url`, if that does not tell them; None to ask it.
         max_concurrency: Requests in flight at most, demanded ones first; None for no limit.
@@ -74,6 +80,7 @@ class SGLangEngine(OpenAIEngine):
         template: Template | str | None = None,
         thinking: Thinking = "auto",
         thinking_tokens: int = 4096,
+        special_tokens: SpecialTokens = "escape",
         extra_body: Mapping[str, object] | None = None,
         workers: Sequence[str] | None = None,
         max_concurrency: int | None = None,
@@ -92,6 +99,7 @@ class SGLangEngine(OpenAIEngine):
             template=template,
             thinking=thinking,
             thinking_tokens=thinking_tokens,
+            special_tokens=special_tokens,
             extra_body=extra_body,
             priorities=(DEMANDED, SPECULATIVE),
             max_concurrency=max_concurrency,
@@ -154,7 +162,8 @@ class SGLangEngine(OpenAIEngine):
             EngineError: No answer came after all tries, or a label is not one token.
         """
         async with self._gate.place(request):
-            served = await self._find_served()
+            served = await self.find_served()
+            prompt = without_control(prompt, self._special_tokens)
             extra = self._thinking_fields(served.dialect)
             if self._template:
                 fields: Fields = {"prompt": self._template(prompt)}
@@ -189,9 +198,9 @@ class SGLangEngine(OpenAIEngine):
         await self.server.aclose()
         await self.reward_server.aclose()
 
-    async def _find_served(self) -> Served:
+    async def find_served(self) -> Served:
         await self.server.info()
-        return await super()._find_served()
+        return await super().find_served()
 
     async def _send(
         self, call: Call, dialect: Dialect, fields: Fields, reply: Reply, number: int
@@ -216,23 +225,38 @@ class SGLangEngine(OpenAIEngine):
         return generated
 
 
-def engine_at(url: str, *, model: str | None = None, api_key: str | None = None) -> OpenAIEngine:
+def engine_at(
+    url: str,
+    *,
+    model: str | None = None,
+    api_key: str | None = None,
+    settings: ServerSettings | None = None,
+) -> OpenAIEngine:
     """The engine for the server at `url`: SGLang's if its own endpoints are there, or its router's.
 
-    A server that cannot be asked gets an `OpenAIEngine`, whose first call says why.
+    A server that cannot be asked gets an `OpenAIEngine`, whose first call says why; so does one
+    whose dialect is named in `settings`.
     """
-    kind: type[OpenAIEngine] = OpenAIEngine
+    settings = settings or ServerSettings()
+    named: dict[str, Any] = {"model": model, "api_key": api_key}
+    if settings.dialect is None and _is_sglang(url, api_key):
+        return SGLangEngine(url, **named, **settings.keywords(own_endpoints=True))
+    return OpenAIEngine(url, **named, **settings.keywords(own_endpoints=False))
+
+
+def _is_sglang(url: str, api_key: str | None) -> bool:
+    """Whether SGLang's own endpoints are there, or a router of its workers."""
     root = url.rstrip("/").removesuffix("/v1")
     with (
-        suppress(openai.OpenAIError, AttributeError, TypeError, ValueError),
+        suppress(openai.OpenAIError, BrokenReply, AttributeError, TypeError, ValueError),
         QuietOpenAI(base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0) as client,
     ):
         owners = {served.owned_by for served in client.models.list().data or ()}
-        if ("sglang" in owners and _answers(client, f"{root}/server_info")) or (
-            read_workers(_answers(client, f"{root}/workers"), root)  # a router does not say SGLang
-        ):
-            kind = SGLangEngine
-    return kind(url, model=model, api_key=api_key)
+        if "sglang" in owners and _answers(client, f"{root}/server_info"):
+            return True
+        # a router does not name SGLang
+        return bool(read_workers(_answers(client, f"{root}/workers"), root))
+    return False
 
 
 def _answers(client: QuietOpenAI, url: str) -> object:

@@ -1,0 +1,100 @@
+"""``spex doctor --engine``: what a server can do, tried on it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+from scripted_server import Answer, scripted_server
+from typer.testing import CliRunner
+
+from spex_agents.cli import app
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.examination import examine_server
+
+RUN = CliRunner()
+
+
+async def test_a_server_is_tried_feature_by_feature() -> None:
+    async with scripted_server() as server, OpenAIEngine(server.url, dialect="any") as engine:
+        server.script.append(Answer(tokens=("A", " river", " flows", ".")))
+        server.script.append(Answer(tokens=("5", "\n", "6")))  # asked whether it continues
+        server.script.append(Answer(tokens=("5", "\n", "6")))
+        server.script.extend(Answer(tokens=(text,)) for text in ("one", "one", "two"))
+        server.script.append(Answer(tokens=("5", "\n", "6", "\n7")))
+        server.script.append(Answer(tokens=("A", " river")))
+        server.script.append(Answer(tokens=("Yes",), top={"Yes": -0.1}))
+        found = {one.feature: one for one in await examine_server(engine)}
+    assert found["server"].found == "any, model tiny"
+    assert found["partial replies"].ok
+    assert found["seeds"].ok
+    assert found["stop strings"].found.startswith("applied here")
+    assert found["log-probabilities"].found == "2 for 2 tokens"
+    assert "Yes 0.90, No 0.00" in found["labels"].found
+    assert not found["top_k"].ok
+    assert found["limits"].found == "none told"
+
+
+async def test_what_a_server_cannot_do_is_told_with_a_remedy() -> None:
+    async with scripted_server() as server, OpenAIEngine(server.url, dialect="any") as engine:
+        server.default = Answer(logprobs=False)
+        found = {one.feature: one for one in await examine_server(engine)}
+    assert "each step is asked for" in found["partial replies"].found
+    assert "every seed gave the same thought" in found["seeds"].found
+    assert "does not read" in found["log-probabilities"].remedy
+    assert "does not read" in found["labels"].remedy
+
+
+async def run(*arguments: str) -> Any:
+    return await anyio.to_thread.run_sync(lambda: RUN.invoke(app, list(arguments)))
+
+
+async def test_the_command_prints_a_table_or_json() -> None:
+    async with scripted_server() as server:
+        server.models = [("tiny", "somebody")]
+        shown = await run("doctor", "--engine", server.url)
+        assert shown.exit_code == 0
+        assert "partial replies" in shown.stdout
+        told = await run("doctor", "--engine", server.url, "--dialect", "vllm", "--json")
+    rows = {row["feature"]: row for row in json.loads(told.stdout)}
+    assert rows["server"]["found"] == "vllm, model tiny"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--dialect", "vlm"), "dialect='vlm': must be one of"),
+        (("--extra-body", "{"), "extra_body='{': must be a JSON object"),
+        (("--extra-body", "3"), "extra_body='3': must be a JSON object"),
+        (("--priorities", "high"), "priorities='high': must be two whole numbers"),
+        (("--thinking", "no"), "thinking='no': must be one of auto, off, keep"),
+        (("--special-tokens", "no"), "special_tokens='no': must be one of"),
+        (("--template", "jinja"), "template='jinja': must be one of chatml"),
+    ],
+)
+@pytest.mark.parametrize("command", [("doctor",), ("solve", "2 + 2?")])
+def test_an_option_that_cannot_be_read_is_one_line(
+    command: tuple[str, ...], arguments: tuple[str, ...], said: str
+) -> None:
+    result = RUN.invoke(app, [*command, "--engine", "http://127.0.0.1:9/v1", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+async def test_options_of_a_server_reach_it() -> None:
+    async with scripted_server() as server:
+        server.default = Answer(tokens=("The answer is \\boxed{4}.",))
+        result = await run(
+            *("solve", "2 + 2?", "--engine", server.url, "--model", "tiny", "--json"),
+            *("--dialect", "vllm", "--extra-body", '{"cache_salt": "a"}', "--priorities", "0,1"),
+            *("--thinking", "keep", "--template", "chatml", "--policy", "best-of-n"),
+            *("--width", "2"),
+        )
+    assert result.exit_code == 0, result.stderr
+    for body in server.bodies:
+        assert body["cache_salt"] == "a"
+        assert body["priority"] in (0, 1)
+        assert body["prompt"].startswith("<|im_start|>")
+        assert "chat_template_kwargs" not in body
