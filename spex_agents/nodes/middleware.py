@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from anyio.to_thread import run_sync
@@ -13,18 +14,27 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import ensure_config
 
 from spex_agents._functions import check_async
-from spex_agents.answers.votes import Ballot, elect
+from spex_agents.answers.votes import Ballot, winner
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
 from spex_agents.nodes.graph import listener_of
-from spex_agents.nodes.messages import Candidates, Handler, MessageReward, OfMessages
+from spex_agents.nodes.messages import (
+    Candidates,
+    Handler,
+    MessageReward,
+    OfMessages,
+    Said,
+    check_tools,
+    contents,
+)
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.told import new_id, say
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy, voters
+from spex_agents.search.registry import as_policy
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
@@ -43,18 +53,28 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     and the message after them is a thought of its own. No other tool is called by the search; the
     agent calls the tools of the message that was chosen, as ever.
 
-    What is streamed, checkpointed and returned is the chosen message alone. It carries the report
-    ``{"tree_sha256", "candidates", "ledger"}`` under ``response_metadata["spex"]``.
+    What is streamed, checkpointed and returned is the chosen message alone, as the model sent it:
+    ids of tool calls, content blocks, signatures of reasoning. It carries the report
+    ``{"tree_sha256", "candidates", "repeated", "dropped", "ledger"}`` under
+    ``response_metadata["spex"]``. Candidates that say the same count as one, in the report and for
+    the reward; one that says nothing, or whose call fails, is dropped. A tool that fails is told to
+    the model, as its agent would.
+
+    Put it before middleware that wraps model calls to try again or to fall back to another model:
+    each candidate is then called through them.
 
     Candidates differ as far as the model's own sampling lets them: give it a temperature.
 
     Args:
-        policy: What to expand; `Rebase(width=4)` by default: four candidates.
+        policy: What to expand, a policy or the name of one; `Rebase(width=4)` by default: four
+            candidates.
         reward: How good a conversation that ends with a candidate is; None to take the candidate
             that was written most often.
         pure: The reward is free of side effects: it may be asked about messages begun early.
         free_of_side_effects: Names of the tools that may be called to look ahead. Tools that take
             injected arguments cannot.
+        ignored_arguments: Arguments of tool calls that do not tell candidates apart in a vote, by
+            their names; "all" for all of them.
         depth: Messages looked ahead, the next one included.
         speculation: How far to run ahead; None for not at all. The chosen message is the same.
         seed: Decides the run, as far as the model takes seeds.
@@ -62,7 +82,9 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         max_concurrency: Model calls in flight at most, over all runs of the agent.
 
     Raises:
-        SettingsError: A number is below 1, or the reward is no async function of messages.
+        SettingsError: A number is below 1, there is no such policy, or the reward is no async
+            function of messages. At the first call: `free_of_side_effects` names what is no tool
+            that can be called, or two tools have one name.
 
     Example:
         >>> from langchain.agents import create_agent
@@ -76,10 +98,11 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     def __init__(
         self,
         *,
-        policy: Policy = Rebase(width=4),
+        policy: Policy | str = Rebase(width=4),
         reward: MessageReward | None = None,
         pure: bool = False,
         free_of_side_effects: Collection[str] = (),
+        ignored_arguments: Collection[str] | Literal["all"] = (),
         depth: int = 1,
         speculation: Speculation | None = Speculation(),
         seed: int = 0,
@@ -94,7 +117,12 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             )
         if reward is not None:
             check_async("reward", reward, "messages", returns="float")
-        self._policy = policy
+        if isinstance(ignored_arguments, str) and ignored_arguments != "all":
+            raise SettingsError(
+                f"ignored_arguments={ignored_arguments!r}: must be a collection of names, or 'all'"
+            )
+        self._policy = as_policy(policy)
+        self._ignored = ignored_arguments
         self._reward = reward
         self._pure = pure
         self._free = frozenset(free_of_side_effects)
@@ -135,11 +163,12 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _search(
         self, request: ModelRequest[Any], handler: Handler, speculation: Speculation | None
     ) -> ModelResponse[Any]:
+        check_tools(request.tools, self._free)
         writer = Candidates(request, handler, self._free, self._gate, self._seed_parameter)
         config = SearchConfig(
             engine=writer,
             policy=self._policy,
-            reward=OfMessages(request.messages, self._reward, self._pure),
+            reward=OfMessages(request.messages, writer.said, self._reward, self._pure),
             limits=self._limits,
             template=_TEMPLATE,
             extract=lambda text: None,
@@ -156,29 +185,57 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
                 await run_to_end(session)  # its answer is None: messages have no answers to find
         finally:
             await calls.end(session.tree)
-        response = writer.responses[self._elect(session)]
+        response = self._elect(session, writer.said)
         chosen = next(message for message in response.result if isinstance(message, AIMessage))
-        chosen.response_metadata["spex"] = {
-            "tree_sha256": session.tree.sha256(),
-            "candidates": len(session.tree),
-            "ledger": session.ledger.report(),
-        }
+        chosen.response_metadata["spex"] = _report(session, writer.said)
         chosen.id = new_id()  # that of the run that says it
         pieces = AIMessageChunk(**{**chosen.model_dump(), "type": "AIMessageChunk"})
         await say([pieces], ensure_config())
         return response
 
-    def _elect(self, session: Session) -> str:
-        """The text of the thought at depth 1 that is chosen."""
+    def _elect(self, session: Session, said: Said) -> ModelResponse[Any]:
+        """The response at depth 1 that is chosen."""
         tree = session.tree
         leaves = voters(self._policy, session.state, tree)
+        first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}
+        standing = [leaf for leaf in leaves if tree.thought(leaf).text not in said.failures]
+        if leaves and not standing:
+            error = said.failures[tree.thought(leaves[0]).text]
+            raise EngineError(
+                f"none of {len(leaves)} candidates came to anything: {type(error).__name__}: "
+                f"{error}"
+            ) from error
         if not leaves:
             raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
-        first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}
         ballots = [
-            Ballot(first[leaf], tree.rewards.get(leaf, 0.0), leaf, place)
-            for place, leaf in enumerate(leaves)
+            Ballot(self._vote(said.first(first[leaf])), tree.rewards.get(leaf, 0.0), leaf, place)
+            for place, leaf in enumerate(standing)
         ]
-        elected = elect(ballots, "majority" if self._reward is None else "best")
+        elected = winner(ballots, "majority" if self._reward is None else "best")
         assert elected is not None  # noqa: S101 (there is a ballot)
-        return elected
+        return said.first(first[elected.path])
+
+    def _vote(self, response: ModelResponse[Any]) -> str:
+        """What a candidate says, but for the arguments that do not count."""
+        told = contents(response.result)
+        for message in told:
+            for call in message.get("calls", ()):
+                call["args"] = {
+                    name: value
+                    for name, value in call["args"].items()
+                    if self._ignored != "all" and name not in self._ignored
+                }
+        return json.dumps(told, sort_keys=True, default=str)
+
+
+def _report(session: Session, said: Said) -> dict[str, Any]:
+    tree = session.tree
+    told = [tuple(thought.text for thought in tree.chain(path)) for path in tree.thoughts]
+    standing = [texts for texts in told if texts[-1] not in said.failures]
+    return {
+        "tree_sha256": tree.sha256(),
+        "candidates": len(set(standing)),
+        "repeated": len(standing) - len(set(standing)),
+        "dropped": len(told) - len(standing),
+        "ledger": session.ledger.report(),
+    }
