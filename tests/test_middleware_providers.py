@@ -29,6 +29,7 @@ from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes.middleware import SpexMiddleware
 from spex_agents.search import BestOfN, Rebase
 
+make: Any = create_agent
 AHEAD: dict[str, Any] = {
     "policy": Rebase(width=3),
     "free_of_side_effects": ["look_up"],
@@ -64,29 +65,30 @@ def everybody(messages: Sequence[BaseMessage]) -> None:
     assert not waiting
 
 
+def blocks_of(message: BaseMessage) -> list[Any]:
+    return message.content if isinstance(message.content, list) else []
+
+
 def openai(messages: Sequence[BaseMessage]) -> None:
     assert all(len(call["id"]) <= 40 for call in calls_of(messages))
     for message in messages:
-        if isinstance(message, AIMessage) and isinstance(message.content, list):
-            items = {block["id"]: block for block in message.content if "call_id" in block}
-            assert {item["call_id"] for item in items.values()} == {
-                call["id"] for call in message.tool_calls
-            }
-            kinds = [block["type"] for block in message.content]
-            assert kinds == ["reasoning", "function_call"]
-            assert message.content[0]["encrypted_content"] == "gAAAA"
+        if isinstance(message, AIMessage) and (blocks := blocks_of(message)):
+            called = {block["call_id"] for block in blocks if "call_id" in block}
+            assert called == {call["id"] for call in message.tool_calls}
+            assert [block["type"] for block in blocks] == ["reasoning", "function_call"]
+            assert blocks[0]["encrypted_content"] == "gAAAA"
 
 
 def anthropic(messages: Sequence[BaseMessage]) -> None:
     for message in messages:
         assert message.content == "" or str(message.text).strip() or message.content
         if isinstance(message, AIMessage) and message.tool_calls:
-            assert isinstance(message.content, list)
-            used = [block["id"] for block in message.content if block["type"] == "tool_use"]
+            blocks = blocks_of(message)
+            used = [block["id"] for block in blocks if block["type"] == "tool_use"]
             assert used == [call["id"] for call in message.tool_calls]
             assert all(re.fullmatch("[a-zA-Z0-9_-]+", name) for name in used)
-            assert message.content[0] == THINKING
-            texts = [block["text"] for block in message.content if block["type"] == "text"]
+            assert blocks[0] == THINKING
+            texts = [block["text"] for block in blocks if block["type"] == "text"]
             assert all(text.strip() for text in texts)
 
 
@@ -165,7 +167,7 @@ async def test_what_is_sent_keeps_the_rules_at_any_depth(provider: str, unique: 
         return reply(form.format(number % 10 if unique else 7), ["apple", "pear"][seed % 2])
 
     model = Scripted(says=says)
-    agent = create_agent(model, [look_up], middleware=[SpexMiddleware(reward=done, **AHEAD)])
+    agent = make(model, [look_up], middleware=[SpexMiddleware(reward=done, **AHEAD)])
     result = await agent.ainvoke(QUESTION)
     for messages in [*sent, result["messages"]]:
         everybody(messages)
@@ -179,9 +181,7 @@ async def test_ids_that_are_unique_are_the_models_own() -> None:
             return AIMessage("done")
         return from_anthropic("toolu_01", "pear")
 
-    agent = create_agent(
-        Scripted(says=says), [look_up], middleware=[SpexMiddleware(reward=done, **AHEAD)]
-    )
+    agent = make(Scripted(says=says), [look_up], middleware=[SpexMiddleware(reward=done, **AHEAD)])
     chosen = (await agent.ainvoke(QUESTION))["messages"][1]
     assert chosen.tool_calls[0]["id"] == "toolu_01"
     assert chosen.content[0] == THINKING
@@ -191,7 +191,7 @@ async def test_a_turn_of_white_space_is_no_candidate() -> None:
     def says(messages: Sequence[BaseMessage], number: int) -> AIMessage:
         return AIMessage("\n" if number % 2 else "4")
 
-    agent = create_agent(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=4))])
+    agent = make(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=4))])
     chosen = (await agent.ainvoke(QUESTION))["messages"][-1]
     assert chosen.text == "4"
     assert chosen.response_metadata["spex"]["dropped"] == 2
@@ -203,9 +203,9 @@ async def test_a_candidate_that_fails_is_dropped_and_all_of_them_are_an_error() 
             raise ConnectionError("gone")
         return AIMessage("4")
 
-    agent = create_agent(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=4))])
+    agent = make(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=4))])
     assert (await agent.ainvoke(QUESTION))["messages"][-1].text == "4"
-    alone = create_agent(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=1))])
+    alone = make(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=1))])
     with pytest.raises(EngineError, match=r"none of 1 candidates .* ConnectionError: gone"):
         await alone.ainvoke(QUESTION)
 
@@ -233,7 +233,7 @@ async def test_votes_on_calls_can_leave_arguments_out(ignored: Any, chosen: str)
         return AIMessage("", tool_calls=[asked])
 
     spex = SpexMiddleware(policy=BestOfN(width=3), ignored_arguments=ignored)
-    agent = create_agent(Scripted(says=says), [fetch], middleware=[spex])
+    agent = make(Scripted(says=says), [fetch], middleware=[spex])
     result = await agent.ainvoke(QUESTION)
     assert result["messages"][1].tool_calls[0]["args"]["word"] == chosen
 
@@ -257,7 +257,7 @@ async def test_tools_that_cannot_be_called_are_refused(
     model = Scripted(says=lambda messages, number: AIMessage("4"))
     spex = SpexMiddleware(free_of_side_effects=free, depth=2)
     with pytest.raises(SettingsError, match=fault):
-        await create_agent(model, tools, middleware=[spex]).ainvoke(QUESTION)
+        await make(model, tools, middleware=[spex]).ainvoke(QUESTION)
     assert model.calls == 0
 
 
@@ -266,7 +266,7 @@ async def test_two_tools_of_one_name_are_refused() -> None:
     model = Scripted(says=lambda messages, number: AIMessage("4"))
     tools: list[Any] = [look_up, {"type": "function", "name": "look_up"}]
     with pytest.raises(SettingsError, match="'look_up' names two of them"):
-        await create_agent(model, tools, middleware=[SpexMiddleware()]).ainvoke(QUESTION)
+        await make(model, tools, middleware=[SpexMiddleware()]).ainvoke(QUESTION)
 
 
 # Beside LangChain's own
@@ -287,7 +287,7 @@ async def test_structured_output_is_that_of_the_chosen_candidate(strategy: Any) 
         asked = {"name": "Sum", "args": {"total": total}, "id": f"c{number}", "type": "tool_call"}
         return AIMessage("", tool_calls=[asked])
 
-    agent: Any = create_agent(
+    agent: Any = make(
         Scripted(says=says), middleware=[SpexMiddleware()], response_format=strategy(Sum)
     )
     result = await agent.ainvoke(QUESTION)
@@ -301,7 +301,7 @@ async def test_a_human_may_decide_on_the_chosen_call() -> None:
         return AIMessage("", tool_calls=[call(f"c{number}", ["apple", "pear", "pear"][number % 3])])
 
     human = HumanInTheLoopMiddleware(interrupt_on={"look_up": True})
-    agent: Any = create_agent(
+    agent: Any = make(
         Scripted(says=says),
         [look_up],
         middleware=[SpexMiddleware(policy=BestOfN(width=3)), human],
@@ -310,7 +310,7 @@ async def test_a_human_may_decide_on_the_chosen_call() -> None:
     asked = await agent.ainvoke(QUESTION, thread())
     request = asked["__interrupt__"][0].value["action_requests"][0]
     assert request["args"] == {"word": "pear"}
-    resumed = Command(resume={"decisions": [{"type": "approve"}]})
+    resumed: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
     result = await agent.ainvoke(resumed, thread())
     assert [message.text for message in result["messages"][2:]] == ["meaning of pear", "done"]
 
@@ -324,7 +324,7 @@ async def test_candidates_are_tried_again_and_fall_back() -> None:
         raise ConnectionError("gone")
 
     rescue = Scripted(says=lambda messages, number: AIMessage("4"))
-    agent = create_agent(
+    agent = make(
         Scripted(says=flaky),
         middleware=[
             SpexMiddleware(policy=BestOfN(width=2)),
@@ -348,7 +348,7 @@ async def test_a_conversation_is_summed_up_before_the_search() -> None:
         trigger=("messages", 6),
         keep=("messages", 2),
     )
-    agent: Any = create_agent(Scripted(says=says), middleware=[summing, SpexMiddleware()])
+    agent: Any = make(Scripted(says=says), middleware=[summing, SpexMiddleware()])
     talk = [("user" if turn % 2 == 0 else "ai", f"turn {turn}") for turn in range(7)]
     await agent.ainvoke({"messages": talk})
     assert set(seen) == {3}

@@ -97,7 +97,7 @@ class Candidates:
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
     ) -> Thought:
         path = tuple(prompt.reply.splitlines())
-        before = [*self._request.messages, *self.said.messages(path)]
+        before: list[Any] = [*self._request.messages, *self.said.messages(path)]
         asked = self._request.override(messages=before)
         if self._seed_parameter is not None:
             settings = {**asked.model_settings, self._seed_parameter: request.seed}
@@ -217,10 +217,12 @@ def _name(tool: Mapping[str, Any]) -> str:
 
 def _injected(tool: BaseTool) -> list[str]:
     """The arguments of a tool that its caller does not tell."""
-    told = tool.tool_call_schema
+    told: Any = tool.tool_call_schema
     if isinstance(told, dict):
         return []
-    return sorted(set(tool.get_input_schema().model_fields) - set(told.model_fields))
+    return sorted(
+        set(getattr(tool.get_input_schema(), "model_fields", ())) - set(told.model_fields)
+    )
 
 
 def contents(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
