@@ -162,7 +162,7 @@ def test_what_is_certain_is_said_while_the_search_goes_on() -> None:
 @pytest.mark.parametrize("subgraphs", [False, True])
 def test_a_node_says_it_under_its_own_name(subgraphs: bool) -> None:
     async def main() -> None:
-        graph = chat(SimulatedEngine(), **settings(policy=ONE))
+        graph = chat(SimulatedEngine(), **settings(policy=Rebase(width=6)))
         parts = await said(graph, CHAT, subgraphs=subgraphs)
         if subgraphs:
             assert {space for space, _ in parts} == {()}
@@ -398,12 +398,12 @@ class Agent(FakeMessagesListChatModel):
 async def test_a_tool_thinks_aloud_and_leaves_the_answer_to_its_agent() -> None:
     call = {"name": "think", "args": {"question": QUESTION}, "id": "1", "type": "tool_call"}
     model = Agent(responses=[AIMessage("", tool_calls=[call]), AIMessage("Twelve.")])
-    agent = create_agent(model, [create_tot_tool(fast_engine(), **fast(policy=ONE))])
+    agent = create_agent(model, [create_tot_tool(fast_engine(), **fast(policy=Rebase(width=6)))])
     parts = await said(agent, CHAT)
     thinking = [part for part in parts if isinstance(part[0], AIMessageChunk)]
     assert {meta["langgraph_node"] for _, meta in thinking} == {"tools"}
     assert whole(thinking).text == ""
-    result = await create_tot_graph(fast_engine(), **fast(policy=ONE)).compile().ainvoke(ASKED)
+    result = await create_tot_graph(fast_engine(), **fast(policy=Rebase(width=6))).compile().ainvoke(ASKED)
     assert reasoning(whole(thinking)) == path_text(result)
     others = [(type(part[0]).__name__, part[0].text) for part in parts if part not in thinking]
     assert others == [("AIMessage", ""), ("ToolMessage", "12"), ("AIMessage", "Twelve.")]
