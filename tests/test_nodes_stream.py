@@ -403,7 +403,8 @@ async def test_a_tool_thinks_aloud_and_leaves_the_answer_to_its_agent() -> None:
     thinking = [part for part in parts if isinstance(part[0], AIMessageChunk)]
     assert {meta["langgraph_node"] for _, meta in thinking} == {"tools"}
     assert whole(thinking).text == ""
-    result = await create_tot_graph(fast_engine(), **fast(policy=Rebase(width=6))).compile().ainvoke(ASKED)
+    graph = create_tot_graph(fast_engine(), **fast(policy=Rebase(width=6)))
+    result = await graph.compile().ainvoke(ASKED)
     assert reasoning(whole(thinking)) == path_text(result)
     others = [(type(part[0]).__name__, part[0].text) for part in parts if part not in thinking]
     assert others == [("AIMessage", ""), ("ToolMessage", "12"), ("AIMessage", "Twelve.")]
