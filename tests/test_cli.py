@@ -21,14 +21,14 @@ from typer.testing import CliRunner, Result
 from spex_agents.cli import app
 from spex_agents.cli.live import picture
 from spex_agents.cli.showcase import showcase
-from spex_agents.demo import PROBLEMS
+from spex_agents.demo import PROBLEM, UnitTests, isolation_here
+from spex_agents.engines import Request
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.problems import read_problems
-from spex_agents.problems.weekday_sums import weekday_sum
 from spex_agents.rewards import SimulatedReward
-from spex_agents.search import Rebase, Tree
+from spex_agents.search import Rebase, Thought, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import run_to_end
@@ -317,29 +317,38 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     assert b"Traceback" not in seen
 
 
-def test_the_demos_own_problems_are_the_first_of_the_file() -> None:
+def test_the_problem_of_the_demo_is_in_the_file() -> None:
     file = Path(__file__).parents[1] / "examples" / "data" / "weekday_sums.jsonl"
-    assert read_problems(file)[: len(PROBLEMS)] == PROBLEMS
-
-
-@pytest.mark.parametrize("text", [None, "[]", "4", '{"question": "2 + 2"}', "{"])
-def test_a_file_without_problems_is_bad_input(text: str | None, tmp_path: Path) -> None:
-    file = tmp_path / "problems.jsonl"
-    if text is not None:
-        file.write_text(text)
-    outcome = CliRunner().invoke(app, ["demo", "--problems", str(file)])
-    assert outcome.exit_code == 2
-    assert "problems.jsonl" in outcome.stderr
+    assert PROBLEM in read_problems(file)
 
 
 @pytest.mark.model
 @pytest.mark.slow
-async def test_the_demo_shows_greedy_decoding_beside_the_search() -> None:
+async def test_the_demo_shows_the_same_search_twice_and_one_that_greedy_decoding_gets_wrong() -> (
+    None
+):
     screen = Console(width=80, file=io.StringIO(), record=True)
-    waited, ahead = await showcase((weekday_sum(1, 1),), 0, screen)
-    assert waited.recording["ledger"]["launched"] == 0 < ahead.recording["ledger"]["launched"]
-    assert waited.recording["tree"] == ahead.recording["tree"]
-    shown = screen.export_text()
-    assert "Right: greedy decoding " in shown
-    assert "without: the same tree." in shown
-    assert "Start: 1, Monday: + 1" in shown
+    off, on = await showcase(0, screen, wait=0.1)
+    assert off.recording["ledger"]["launched"] == 0 < on.recording["ledger"]["hits"]
+    assert off.result.tree.sha256() == on.result.tree.sha256()
+    shown = " ".join(screen.export_text().split())
+    assert "The same tree of 28 thoughts" in shown
+    assert f"The search answers {PROBLEM.answer}, which is right." in shown
+    once = shown.partition("In one go, without a search,")[2].partition("The search")[0]
+    assert "which is wrong" in once
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.01])
+async def test_the_tests_of_the_demo_find_a_wrong_sum(wait: float) -> None:
+    tests = UnitTests(wait, await isolation_here())
+    question = "Start: 4\nMonday: + 3\nTuesday: + 3"
+    request = Request(id="run/0/reward-1", seed=0)
+
+    async def passes(*steps: str) -> float:
+        return await tests.score(
+            question, [Thought(text=step, tokens=1) for step in steps], request
+        )
+
+    assert await passes("Monday: 4 + 3 = 7", "Tuesday: 7 + 3 = 10") == 1
+    assert await passes("Monday: 4 + 3 = 8") == 0
+    assert await passes("Monday: 4 + 3 = 7", "Tuesday: 8 + 3 = 11") == 0

@@ -12,14 +12,11 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from spex_agents import demo
 from spex_agents.cli.live import live_view
 from spex_agents.cli.recordings import pair_in, writable, write_pair
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
-from spex_agents.errors import SettingsError
 from spex_agents.named import run_with
-from spex_agents.problems import Stated, read_problems
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
@@ -64,17 +61,12 @@ def run(
     return result.answer is not None
 
 
-def show_demo(file: Path | None, limit: int, seed: int, record: Path | None = None) -> None:
-    """Run the demonstration's problems, or those of a file, and print them on standard output."""
-    problems = demo.PROBLEMS
-    if file is not None:
-        problems = tuple(one for one in read_problems(file) if isinstance(one, Stated))
-        if not problems:
-            raise SettingsError(f"problems={str(file)!r}: must have lines of question and answer")
+def show_demo(seed: int, wait: float, record: Path | None = None) -> None:
+    """Run the demonstration, and print it on standard output."""
     with nullcontext() if record is None else pair_in(record) as files:
-        waited, ahead = asyncio.run(showcase(problems[:limit], seed, Console()))
+        off, on = asyncio.run(showcase(seed, Console(), wait))
         if files is not None:
-            write_pair(files, waited.recording, ahead.recording)
+            write_pair(files, off.recording, on.recording)
 
 
 async def timed(

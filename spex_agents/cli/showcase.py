@@ -1,4 +1,4 @@
-"""``spex demo``: greedy decoding beside the search, problem by problem."""
+"""``spex demo``: the same search without and with speculation, side by side."""
 
 from __future__ import annotations
 
@@ -6,108 +6,172 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
-from rich.console import Console, Group
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from spex_agents import demo
 from spex_agents.answers import canonical
+from spex_agents.cli.live import FRAME_SECONDS, picture
 from spex_agents.engines.embedded.engine import EmbeddedEngine
-from spex_agents.problems import Stated
-from spex_agents.search import BestOfN
+from spex_agents.problems.kinds import Stated
+from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import ThoughtEvent
-from spex_agents.speculation.solving import solve
+from spex_agents.speculation.session import Session
+from spex_agents.speculation.solving import Result, run_to_end
 from spex_agents.view import recording
+
+ROWS = 16
+"""Thoughts of each tree on the screen."""
+
+NEXT = """What next?
+  spex solve "What is 2 + 3?"   a question of yours, on the same small model
+  docs/quickstart/agent.md      a search in a LangGraph agent, with your model
+  docs/speculation.md           how it runs ahead, and why the tree is the same"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What one way to answer a problem came to."""
+class Run:
+    """One search, and how long it took.
 
-    answer: str | None
-    right: bool
-    tokens: int
+    Attributes:
+        seconds: On the clock of the loop.
+        recording: For `spex view`.
+    """
+
+    result: Result
     seconds: float
-    tree_sha256: str
     recording: Mapping[str, Any]
 
 
-async def showcase(
-    problems: tuple[Stated, ...], seed: int, console: Console
-) -> tuple[Attempt, Attempt]:
+class Screen:
+    """Two panels beside each other: each has its title, its clock and its tree.
+
+    Args:
+        console: Where to draw; nothing moves where it is no terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._titles = ("waiting for each check", "running ahead")
+        self._panels: list[RenderableType] = [Text("..."), Text("...")]
+        self._clocks = ["", ""]
+        self._live = Live(self._picture(), console=console, auto_refresh=False)
+        self._moves = console.is_terminal
+
+    def __enter__(self) -> Screen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._live.__exit__(*exc)
+
+    async def watch(self, place: int, session: Session) -> None:
+        """Redraw a panel until cancelled."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while self._moves:
+            self.show(place, session, loop.time() - begun)
+            await asyncio.sleep(FRAME_SECONDS)
+
+    def show(self, place: int, session: Session, seconds: float) -> None:
+        """Draw a session as it stands."""
+        self._panels[place] = picture(session, seconds, ROWS)
+        self._clocks[place] = f"{seconds:.1f} s"
+        self._live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        table = Table.grid(expand=True)
+        table.add_column(ratio=1)
+        table.add_column(ratio=1)
+        table.add_row(
+            *(
+                Panel(panel, title=f"{title}  {clock}".rstrip(), height=ROWS + 6)
+                for panel, title, clock in zip(
+                    self._panels, self._titles, self._clocks, strict=True
+                )
+            )
+        )
+        return table
+
+
+async def showcase(seed: int, console: Console, wait: float) -> tuple[Run, Run]:
     """Run the demonstration on the embedded engine, and print it as it goes.
 
+    Args:
+        seed: Of the searches.
+        console: Where to print.
+        wait: Seconds that the unit tests of a step wait besides.
+
     Returns:
-        The search of the first problem, without speculation and with it.
+        The search without speculation, and with it.
     """
-    table = Table("problem", expand=True)
-    for heading in ("answer", "greedy", "search", "tokens", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    tries: list[tuple[Attempt, Attempt]] = []
+    problem = demo.PROBLEM
+    tests = demo.UnitTests(wait, await demo.isolation_here())
+    console.print(
+        f"A small language model adds up: {' '.join(problem.question.split())}\n"
+        f"It writes one step at a time. Each step has to pass unit tests, which take {wait:g} s."
+    )
     async with EmbeddedEngine() as engine:
-        search = demo.config(engine)
-        waits = replace(search, speculation=None)
-        cold = replace(search.sampling, temperature=0)
-        greedy = replace(waits, policy=BestOfN(width=1), sampling=cold)
-        with Live(console=console, auto_refresh=False) as live:
-
-            def show(text: str) -> None:
-                live.update(Group(table, Text(text)), refresh=True)
-
-            for problem in problems:
-                show(f"{problem.title} ...")
-                one = await _attempt(greedy, problem, seed)
-                many = await _attempt(search, problem, seed)
-                tries.append((one, many))
-                table.add_row(*_row(problem, one, many))
-            show(f"{problems[0].title}, this time without running ahead ...")
-            waited = await _attempt(waits, problems[0], seed)
-            show(_summary(tries, waited))
-    return waited, tries[0][1]
+        config = demo.tested(engine, tests)
+        with Screen(console) as screen:
+            off = await _run(replace(config, speculation=None), problem, seed, screen, 0)
+            on = await _run(config, problem, seed, screen, 1)
+        console.print(_compared(off, on))
+        once = await _run(demo.greedy(engine), problem, seed)
+    console.print(_verdicts(once, on, problem))
+    console.print(NEXT, highlight=False, markup=False)
+    return off, on
 
 
-async def _attempt(config: SearchConfig, problem: Stated, seed: int) -> Attempt:
+async def _run(
+    config: SearchConfig, problem: Stated, seed: int, screen: Screen | None = None, place: int = 0
+) -> Run:
     clock = asyncio.get_running_loop().time
     begun = clock()
     events: list[ThoughtEvent] = []
-    result = await solve(config, problem.question, seed=seed, listener=events.append)
-    seconds = clock() - begun
-    return Attempt(
-        answer=result.answer,
-        right=result.answer == canonical(problem.answer),
-        tokens=result.ledger.decoded_tokens,
-        seconds=seconds,
-        tree_sha256=result.tree.sha256(),
-        recording=recording(config, "rebase", result, seconds, events),
-    )
+    tree = Tree(problem.question, seed)
+    async with Session(config, tree, run=uuid4().hex, listener=events.append) as session:
+        watching = None if screen is None else asyncio.create_task(screen.watch(place, session))
+        try:
+            result = await run_to_end(session)
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.wait([watching])
+        seconds = clock() - begun
+        if screen is not None:
+            screen.show(place, session, seconds)
+    run = recording(config, "rebase", result, seconds, events)
+    return Run(result=result, seconds=seconds, recording=run)
 
 
-def _row(problem: Stated, greedy: Attempt, search: Attempt) -> list[Text]:
-    return [
-        Text(problem.title, no_wrap=True, overflow="ellipsis"),
-        Text(problem.answer),
-        _verdict(greedy),
-        _verdict(search),
-        Text(f"{greedy.tokens} / {search.tokens}"),
-        Text(f"{greedy.seconds:.1f} / {search.seconds:.1f}"),
-    ]
-
-
-def _verdict(attempt: Attempt) -> Text:
-    verdict = "right" if attempt.right else "wrong"
-    return Text(f"{attempt.answer or 'none'} {verdict}", "green" if attempt.right else "red")
-
-
-def _summary(tries: list[tuple[Attempt, Attempt]], waited: Attempt) -> str:
-    greedy = sum(one.right for one, _ in tries)
-    search = sum(many.right for _, many in tries)
-    ahead = tries[0][1]
-    same = "the same tree" if ahead.tree_sha256 == waited.tree_sha256 else "another tree"
+def _compared(off: Run, on: Run) -> str:
+    ledger = on.result.ledger
+    same = off.result.tree.sha256() == on.result.tree.sha256()
+    ratio = off.seconds / on.seconds
+    times = f"{ratio:.1f} times as fast" if ratio >= 1.05 else "no faster, this time"
     return (
-        f"Right: greedy decoding {greedy} of {len(tries)}, search {search} of {len(tries)}.\n"
-        f"The first search took {ahead.seconds:.1f} s running ahead and {waited.seconds:.1f} s "
-        f"without: {same}."
+        f"\n{'The same' if same else 'ANOTHER'} tree of {len(on.result.tree)} thoughts, {times}: "
+        f"{on.seconds:.1f} s in place of {off.seconds:.1f} s.\n"
+        f"{ledger.hits} thoughts were begun before their turn, and needed. For others that were "
+        f"not needed the model wrote {ledger.wasted_tokens} tokens, beside "
+        f"{ledger.useful_tokens} for the tree."
     )
+
+
+def _verdicts(once: Run, on: Run, problem: Stated) -> str:
+    return (
+        f"\nIn one go, without a search, the model answers {once.result.answer}, which is "
+        f"{_verdict(once.result, problem)}. The search answers {on.result.answer}, which is "
+        f"{_verdict(on.result, problem)}.\n"
+    )
+
+
+def _verdict(result: Result, problem: Stated) -> str:
+    right = result.answer == canonical(problem.answer)
+    return "right" if right else "wrong"

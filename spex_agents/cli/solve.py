@@ -86,19 +86,14 @@ def solve(
 
 
 def demo(
-    problems: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSONL of running totals, with question and answer; four of our own by default.",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="How many, from the first on.", min=1)] = 4,
     seed: options.Seed = 0,
+    check_seconds: Annotated[
+        float, typer.Option(help="How long the unit tests of a step take.", min=0)
+    ] = 1.0,
     record: options.RecordPair = None,
 ) -> None:
-    """Greedy decoding beside the search: real problems, a small model in this process."""
+    """The same search without and with speculation: a small model in this process, real checks."""
     with exit_codes():
         from spex_agents.cli.run import show_demo  # noqa: PLC0415 (as above)
 
-        show_demo(problems, limit, seed, record)
+        show_demo(seed, check_seconds, record)
