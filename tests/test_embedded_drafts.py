@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import anyio
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spex_agents.engines.base import Load, Request, Sampling
 from spex_agents.engines.embedded.engine import EmbeddedEngine
-from spex_agents.engines.embedded.llama import Llama, bundled_model
+from spex_agents.engines.embedded.llama import Llama
 from spex_agents.engines.embedded.lookup import Lookup
+from spex_agents.engines.embedded.models import bundled_model
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import SettingsError
 from spex_agents.search.tree import Thought
@@ -192,17 +192,18 @@ async def test_cancelling_amid_drafts_settles_the_count_and_leaves_no_trace(
 def test_rejected_drafts_leave_the_cache() -> None:
     path = bundled_model()
     assert path is not None
-    llama = Llama(path, slots=2, context=256, threads=2, draft_tokens=4)
+    llama = Llama(path, slots=2, context=256, processors=2, draft_tokens=4)
     prompt = llama.tokens(QUESTIONS[1])
     llama.prefill(0, prompt, 0)
     llama.decode([(0, [prompt[1]], len(prompt))])
     llama.decode([(0, [prompt[2]], len(prompt) + 1)])
-    expected = llama.log_probabilities(0)
+    every = range(1000)
+    expected = llama.log_probabilities(0, every)
     llama.share(0, 0, len(prompt))
     llama.decode([(0, [prompt[1], prompt[5], prompt[6]], len(prompt))])
     llama.share(0, 0, len(prompt) + 1)
     llama.decode([(0, [prompt[2]], len(prompt) + 1)])
-    assert np.array_equal(llama.log_probabilities(0), expected)
+    assert llama.log_probabilities(0, every) == expected
     llama.close()
 
 
@@ -211,9 +212,9 @@ def test_a_cache_that_the_model_cannot_have_is_replaced(monkeypatch: pytest.Monk
     path = bundled_model()
     assert path is not None
     monkeypatch.setattr(
-        "spex_agents.engines.embedded.llama._CACHE_TYPES", (12, 30)
+        "spex_agents.engines.embedded.lanes._CACHE_TYPES", (12, 30)
     )  # blocks of 256
-    llama = Llama(path, slots=2, context=256, threads=2, draft_tokens=4)
+    llama = Llama(path, slots=2, context=256, processors=2, draft_tokens=4)
     assert llama.batch_invariant()
     llama.close()
 

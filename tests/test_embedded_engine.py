@@ -302,6 +302,13 @@ def test_a_model_that_is_not_there_is_named() -> None:
         EmbeddedEngine("/no/model.gguf")
 
 
+async def test_layers_for_a_gpu_that_is_not_there_are_refused() -> None:
+    engine = EmbeddedEngine(slots=1, context=256, gpu_layers=10)
+    with pytest.raises(EngineError, match=r"gpu_layers=10: llama\.cpp finds no GPU"):
+        await engine.generate(ask("Hi"), request(), sampling=FREE, max_tokens=2)
+    await engine.aclose()
+
+
 async def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"not a model")
@@ -315,7 +322,12 @@ async def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"slots": 0}, "slots=0"), ({"context": 1}, "context=1"), ({"threads": 0}, "threads=0")],
+    [
+        ({"slots": 0}, "slots=0"),
+        ({"context": 1}, "context=1"),
+        ({"threads": 0}, "threads=0"),
+        ({"gpu_layers": -1}, "gpu_layers=-1"),
+    ],
 )
 def test_settings_outside_their_range_are_named(settings: dict[str, int], named: str) -> None:
     with pytest.raises(SettingsError, match=named):

