@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import Any, TypeVar
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -64,16 +64,19 @@ async def in_thread(
         executor: Whose threads; the loop's default ones if None. Where all are busy, a caller that
             is cancelled does not wait for its turn.
     """
-    if executor is None:
-        work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    else:
-        begun = executor.submit(function, *arguments)
-        work = asyncio.wrap_future(begun)
+    turn: Future[None] = Future()
+
+    def run() -> T | None:
+        return function(*arguments) if turn.set_running_or_notify_cancel() else None
+
+    work = asyncio.get_running_loop().run_in_executor(executor, run)
     try:
-        return await asyncio.shield(work)
+        return cast(T, await asyncio.shield(work))
     except asyncio.CancelledError:
         if given_up is not None:
             given_up()
-        if executor is None or not begun.cancel():
+        if executor is not None and turn.cancel():
+            work.cancel()
+        else:
             await until_ended(work)
         raise

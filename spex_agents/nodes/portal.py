@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
-from contextlib import ExitStack
-from functools import cache
-from threading import Lock
+import os
+from concurrent.futures import Future
+from threading import Lock, Thread
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 
 def portal() -> BlockingPortal:
     """The event loop of all synchronous runs, in a thread that lives as long as the process.
 
     One for all, because searches on the same engine share its budget; and one that stays, because
-    an engine's connections belong to the loop that opened them.
+    an engine's connections belong to the loop that opened them. A forked process has none of its
+    parent's threads, and starts another.
     """
-    with _starting:
-        return _portal()
+    return _the_portal.get()
 
 
-_starting = Lock()
+class _Portal:
+    def __init__(self) -> None:
+        self._starting = Lock()
+        self._running: tuple[BlockingPortal, Thread] | None = None
+
+    def get(self) -> BlockingPortal:
+        with self._starting:
+            if self._running is None:
+                started: Future[BlockingPortal] = Future()
+                thread = Thread(
+                    target=asyncio.run, args=(_serve(started),), name="spex-agents", daemon=True
+                )
+                thread.start()
+                self._running = started.result(), thread
+            return self._running[0]
+
+    def close(self) -> None:
+        if self._running is not None:
+            portal, thread = self._running
+            portal.call(portal.stop, True)
+            thread.join()
+
+    def forget(self) -> None:
+        """After a fork: the thread is the parent's."""
+        self._starting, self._running = Lock(), None
 
 
-@cache
-def _portal() -> BlockingPortal:
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(start_blocking_portal(name="spex-agents"))
+async def _serve(started: Future[BlockingPortal]) -> None:
+    async with BlockingPortal() as portal:
+        started.set_result(portal)
+        await portal.sleep_until_stopped()
+
+
+_the_portal = _Portal()
+atexit.register(_the_portal.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_the_portal.forget)

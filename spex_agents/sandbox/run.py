@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from spex_agents.errors import SettingsError
+from spex_agents.loops import Threads
 from spex_agents.sandbox.isolation import CODE, Isolation, check_isolation, missing, walls
 from spex_agents.sandbox.limits import Outcome, SandboxLimits
 from spex_agents.sandbox.process import Job, WallFailed, perform, python
@@ -15,7 +15,7 @@ from spex_agents.waiting import in_thread
 _PROGRAM = "program.py"
 _PROBE_LIMITS = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16)
 _PLACES: Final = 32
-_RUNS = ThreadPoolExecutor(_PLACES, thread_name_prefix="spex-sandbox")
+_RUNS = Threads("spex-sandbox", _PLACES)
 """Runs at a time in this process; more wait for a place. Nothing else waits in these threads."""
 _STANDING: set[str] = set()
 """Walls that have stood. One that did not is tried again: what was wrong may have passed."""
@@ -102,7 +102,9 @@ async def performed(job: Job, isolation: Isolation) -> Outcome:
     """
     check_isolation(isolation)
     stopped = threading.Event()
-    return await in_thread(_perform, job, isolation, stopped, given_up=stopped.set, executor=_RUNS)
+    return await in_thread(
+        _perform, job, isolation, stopped, given_up=stopped.set, executor=_RUNS()
+    )
 
 
 def _perform(job: Job, isolation: Isolation, stopped: threading.Event) -> Outcome:

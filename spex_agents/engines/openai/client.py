@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -84,7 +86,8 @@ class Client:
         self._api_key = api_key
         self._timeout = timeout
         self.patience = Patience(timeout, between)
-        self._http: openai.AsyncOpenAI | None = None
+        self._process = os.getpid()
+        self._https: dict[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = {}
         self.pace = pace or Pace()
         self._answered = False
         self._away = False
@@ -93,15 +96,20 @@ class Client:
 
     @property
     def http(self) -> openai.AsyncOpenAI:
-        """What single tries go through; opened when it is needed."""
-        if self._http is None:
-            self._http = QuietAsyncOpenAI(
+        """What single tries go through; opened when it is needed, for each event loop anew."""
+        loop = asyncio.get_running_loop()
+        self._forget_the_parent_s()
+        if (http := self._https.get(loop)) is None:
+            for other in list(self._https):
+                if other.is_closed():
+                    self._https.pop(other, None)
+            http = self._https[loop] = QuietAsyncOpenAI(
                 base_url=self.url,
                 api_key=self._api_key or "none",
                 max_retries=0,
                 timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
             )
-        return self._http
+        return http
 
     def warn(self, what: str) -> None:
         """Log something about the server, once for what is before its first colon."""
@@ -111,9 +119,21 @@ class Client:
 
     async def aclose(self) -> None:
         """Close all connections; the next call opens them anew."""
-        if http := self._http:
-            self._http = None
-            await http.close()
+        here = asyncio.get_running_loop()
+        self._forget_the_parent_s()
+        for loop in list(self._https):
+            if (http := self._https.pop(loop, None)) is None:
+                continue
+            if loop is here:
+                await http.close()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(http.close(), loop)
+                await asyncio.wrap_future(closing)
+
+    def _forget_the_parent_s(self) -> None:
+        """After a fork: loops of the process that this one comes from are not run here."""
+        if self._process != os.getpid():
+            self._process, self._https = os.getpid(), {}
 
     async def check(self) -> None:
         """Ask for its models, once; one that does not know the question answers, too.

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 
-import anyio
 from tenacity import TryAgain
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
@@ -130,7 +129,7 @@ class OpenAIEngine(Closing):
         self.served: Served | None = None
         self.writer: PromptWriter | None = None
         self._reasons = False
-        self._asking = anyio.Lock()
+        self._asking = Gate(1)  # over all event loops
 
     @property
     def name(self) -> str:
@@ -302,14 +301,14 @@ class OpenAIEngine(Closing):
         Raises:
             EngineError: It does not say.
         """
-        async with self._asking:
+        async with self._asking.place(Request(id="asking", seed=0)):
             if self.served is None:
                 self.served = await find_served(self._client, self._model, self._dialect)
             return self.served
 
     async def _find_writer(self, served: Served, call: Call) -> PromptWriter:
         """What writes the prompts; with the first partial reply it is found out how."""
-        async with self._asking:
+        async with self._asking.place(Request(id="asking", seed=0)):
             if self.writer is None:
                 self.writer = PromptWriter(
                     self._client,

@@ -25,6 +25,7 @@ from spex_agents.engines.sglang.info import ServerInfo, read_info
 from spex_agents.engines.sglang.protocol import DEMANDED, END, SPECULATIVE, Message, Verb, owner_of
 from spex_agents.engines.sglang.workers import ASK_SECONDS, GenerateReply, Workers
 from spex_agents.errors import EngineError
+from spex_agents.loops import PerLoop
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class SGLangClient:
         )
         self._http = Connection(self._client)
         self.workers = Workers(self.url, workers, self._http.get)
-        self._asking = anyio.Lock()
+        self._asking = PerLoop(anyio.Lock)
         self._flying: dict[str, _Flight] = {}
         self._turns = count()
 
@@ -85,7 +86,7 @@ class SGLangClient:
 
         One that does not tell (behind a gateway, say) counts as plain.
         """
-        async with self._asking:
+        async with self._asking():
             if self.known is None:
                 self.known = read_info(await self.ask("/server_info"))
                 if losses := self.known.losses:

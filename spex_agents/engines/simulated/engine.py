@@ -7,6 +7,7 @@ one it is a dry run without a model.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -102,6 +103,7 @@ class SimulatedEngine(Closing):
         self._reading = 0.0  # seconds still to come in which nothing decodes
         self._updated = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     def __repr__(self) -> str:
         return f"<SimulatedEngine {self.name} running={self.running} waiting={self.waiting}>"
@@ -186,6 +188,7 @@ class SimulatedEngine(Closing):
         return True
 
     async def _decode(self, request: Request, tokens: int) -> None:
+        self._settle_in(asyncio.get_running_loop())
         if request.id in self._jobs:
             raise EngineError(f"request {request.id!r} is in flight already: ids must be unique")
         job = _Job(request, tokens, asyncio.get_running_loop().create_future())
@@ -199,6 +202,24 @@ class SimulatedEngine(Closing):
                 self._advance()
                 self._end(job)
                 self.update()
+
+    def _settle_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take `loop`'s clock from now on."""
+        home = self._loop
+        if home is None or (home[0] is not loop and not self._jobs):
+            self._timer, self._updated = None, loop.time()
+        elif home[1] != os.getpid() or home[0].is_closed():
+            self._jobs.clear()  # of the process that this one was forked from, or of no one
+            for queue in self._queues:
+                queue.clear()
+            self._finishing.clear()
+            self.running, self._timer, self._updated = 0, None, loop.time()
+        elif home[0] is not loop:
+            raise EngineError(
+                f"{self.name} has one clock, that of the event loop in which its requests run "
+                "now, and was called from another loop: give each loop an engine of its own"
+            )
+        self._loop = loop, os.getpid()
 
     def update(self) -> None:
         """Start what may start and set the timer for the next request to finish."""

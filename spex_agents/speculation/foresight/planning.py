@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from time import perf_counter
 
+from spex_agents.loops import Threads
 from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.config import Forecast, Known, Speculation
 from spex_agents.speculation.foresight.forecasts import forecast_of
@@ -18,6 +20,8 @@ from spex_agents.speculation.running.memo import Memo
 from spex_agents.waiting import in_thread
 
 logger = logging.getLogger(__name__)
+
+FORECASTING = Threads("spex-forecast", os.cpu_count() or 1)
 
 
 def run_ahead(memo: Memo, settings: Speculation, known: Callable[[], Known]) -> Planner:
@@ -112,7 +116,7 @@ class Planner:
                 self._changed_since = False
                 guesses = set(self._selection.guesses)
                 known = self._snapshot()
-                forecast = await in_thread(self._forecast, known)
+                forecast = await in_thread(self._forecast, known, executor=FORECASTING())
                 if not known.outdated():
                     self._select(*forecast, guesses)
         except Exception:

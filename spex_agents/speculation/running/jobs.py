@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SessionClosed
+from spex_agents.loops import Threads
 from spex_agents.search.tree import Path, Thought, derive_seed
 from spex_agents.speculation.reporting.events import path_id
 from spex_agents.waiting import in_thread
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
 """How long closing waits for the engine to confirm that everything was aborted."""
+
+DECIDING = Threads("spex-decision", 64)
+"""Of policies that block: a search waits for them, so nothing else is done there."""
 
 T = TypeVar("T")
 Value = TypeVar("Value", Thought, float)
@@ -129,12 +133,12 @@ class Jobs:
         return task
 
     async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run `function` in a worker thread. Who is cancelled meanwhile leaves it to `end`.
+        """Decide by `function` in a worker thread. Who is cancelled meanwhile leaves it to `end`.
 
         Raises:
             SessionClosed: The search was closed meanwhile.
         """
-        task = self.own(in_thread(function, *arguments))
+        task = self.own(in_thread(function, *arguments, executor=DECIDING()))
         await asyncio.wait([task])
         if task.cancelled():
             raise SessionClosed(f"session {self._run} was closed while its policy decided")

@@ -55,7 +55,7 @@ class Memo:
         self.writing: dict[Path, Job[Thought]] = {}
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
-        self.budget = own or budget_of(config.engine)
+        self.budget = budget_of(config.engine) if own is None else own.here()
         self.scores = Scores(
             config.reward,
             tree.question,

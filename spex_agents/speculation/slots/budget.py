@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import SettingsError, above_zero, at_least_zero
+from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.capacity import Headroom, StepTime
 from spex_agents.speculation.slots.turns import (
@@ -84,6 +86,12 @@ class Budget:
         self._guesses: dict[str, Flight] = {}
         self._leaving = 0
         self._useful = 0
+        same = partial(
+            Budget, capacity, slowdown=slowdown, allocation=allocation, temperature=temperature
+        )
+        self.here = PerLoop(same, self)
+        """Itself in one event loop, one of the same settings in each other: it calls back into
+        searches, which must happen in their loop."""
 
     @property
     def in_flight(self) -> int:
@@ -236,15 +244,21 @@ def _units(probability: float) -> int:
     return round(probability * UNIT)
 
 
-_budgets: WeakKeyDictionary[Engine, Budget] = WeakKeyDictionary()
+_budgets: WeakKeyDictionary[Engine, PerLoop[Budget]] = WeakKeyDictionary()
 
 
 def budget_of(engine: Engine) -> Budget:
-    """The budget that all searches on `engine` share, as wide as the engine if that says so."""
+    """The budget that all searches of this loop share on `engine`, as wide as that if it says so.
+
+    Searches in several loops do not count each other.
+    """
     try:
-        known = _budgets.get(engine)
+        known = ref(engine)
+        return _budgets.setdefault(engine, PerLoop(partial(_wide_as, known)))()
     except TypeError:  # an engine that cannot be a key shares nothing
         return Budget(engine.features.slots)
-    if known is None:
-        known = _budgets[engine] = Budget(engine.features.slots)
-    return known
+
+
+def _wide_as(known: ref[Engine]) -> Budget:
+    engine = known()
+    return Budget(None if engine is None else engine.features.slots)
