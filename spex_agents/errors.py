@@ -1,8 +1,17 @@
 """What can go wrong here, one flat class for each way (never an exception group)."""
 
+from typing import Any
+
 
 class SpexError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Attributes:
+        partial: Of an error that ended a search: the best so far, a
+            [`Result`][spex_agents.speculation.Result]; None where no search had begun.
+    """
+
+    partial: Any = None
 
 
 class SettingsError(SpexError, ValueError):
@@ -14,7 +23,21 @@ class PolicyError(SpexError):
 
 
 class EngineError(SpexError):
-    """An engine could not write or score a thought, after its retries."""
+    """An engine could not write or score a thought, after its retries.
+
+    It may be the fault of this prompt alone: a search marks its path as failed, and goes on.
+    """
+
+
+class EngineUnavailable(EngineError):
+    """No other prompt would fare better: the key is refused, the model unknown, the server away.
+
+    It ends a search at once.
+    """
+
+
+UNAVAILABLE = frozenset({401, 402, 403, 404, 405, 407, 429})
+"""HTTP statuses that a server gives whoever asks, whatever the prompt."""
 
 
 class PromptTooLong(EngineError):

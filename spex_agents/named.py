@@ -160,7 +160,7 @@ def measured_config(
     *,
     aggregate: str = "last",
 ) -> SearchConfig:
-    """What a search is made of that is measured or recorded: no termination rule cuts it short.
+    """What a search is made of that is measured or recorded: nothing cuts it short but a failure.
 
     Raises:
         SettingsError: As of `make_reward`.
@@ -171,6 +171,7 @@ def measured_config(
         reward=make_reward(reward, engine, sampling=Sampling(), limits=limits, aggregate=aggregate),
         limits=limits,
         termination=None,
+        failures=None,
         speculation=speculation,
     )
 

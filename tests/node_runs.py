@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineUnavailable
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.tree import Thought
@@ -60,7 +60,7 @@ class Breakable(SimulatedEngine):
     ) -> Thought:
         self.written += 1
         if self.fails_from is not None and self.written >= self.fails_from:
-            raise EngineError("the engine is broken: mend it")
+            raise EngineUnavailable("the engine is broken: mend it")
         return await super().generate(prompt, request, sampling=sampling, max_tokens=max_tokens)
 
 

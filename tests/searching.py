@@ -63,6 +63,7 @@ class WatchedEngine:
         self.fails = fails
         self.fails_at_once = fails_at_once
         self.abort_seconds = abort_seconds
+        self.fails_with: type[EngineError] = EngineError
         self.calls: dict[str, Call] = {}
         self.promoted: list[str] = []
 
@@ -84,12 +85,12 @@ class WatchedEngine:
         self.calls[request.id] = call
         try:
             if fails and self.fails_at_once:
-                raise EngineError(f"{request.id} fails at once")
+                raise self.fails_with(f"{request.id} fails at once")
             thought = await self.inner.generate(
                 prompt, request, sampling=sampling, max_tokens=max_tokens
             )
             if fails:
-                raise EngineError(f"{request.id} fails in the end")
+                raise self.fails_with(f"{request.id} fails in the end")
         except asyncio.CancelledError:
             call.outcome = "cancelled"
             until = loop.time() + self.abort_seconds
@@ -174,6 +175,7 @@ def config(engine: WatchedEngine, policy: Policy | None = None, **settings: Any)
             "policy": Rebase(width=4) if policy is None else policy,
             "reward": SimulatedReward(latency=0.5),
             "limits": LIMITS,
+            "failures": None,  # the first one ends the search
             **settings,
         },
     )

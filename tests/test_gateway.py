@@ -18,7 +18,7 @@ from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineUnavailable
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Rebase, Thought
 from spex_agents.speculation.config import SearchConfig
@@ -264,7 +264,7 @@ class Broken(SimulatedEngine):
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
     ) -> Thought:
         if self.broken and len(prompt.reply) > 30:
-            raise EngineError("the engine is broken: mend it")
+            raise EngineUnavailable("the engine is broken: mend it")
         return await super().generate(prompt, request, sampling=sampling, max_tokens=max_tokens)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineUnavailable
 from spex_agents.server.gateway import readiness
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.logs import JsonLines
@@ -25,7 +25,7 @@ PATH = "/v1/chat/completions"
 
 class Unreachable(SimulatedEngine):
     async def load(self) -> Any:
-        raise EngineError("nobody at http://10.0.0.5:30000")
+        raise EngineUnavailable("nobody at http://10.0.0.5:30000")
 
 
 async def test_health_and_readiness_and_draining() -> None:
@@ -153,7 +153,9 @@ async def test_an_access_log_has_client_key_and_ids_and_no_text(
 async def test_errors_have_no_addresses_of_what_is_inside() -> None:
     class Telling(SimulatedEngine):
         async def generate(self, *_: Any, **__: Any) -> Any:
-            raise EngineError("http://key@10.0.0.5:30000/v1 and gpu7:30000 refuse connections")
+            raise EngineUnavailable(
+                "http://key@10.0.0.5:30000/v1 and gpu7:30000 refuse connections"
+            )
 
     async with gateway(served=False, engine=Telling()) as running, running.http() as http:
         answer: httpx.Response = await http.post(PATH, json=ASKED)

@@ -23,7 +23,7 @@ from spex_agents.answers.termination import (
     Standing,
     TerminationRule,
 )
-from spex_agents.answers.votes import Ballot, Vote, elect, tally, winner
+from spex_agents.answers.votes import Ballot, Vote, agreement, elect, tally, winner
 
 __all__ = [
     "AdaptiveStop",
@@ -39,6 +39,7 @@ __all__ = [
     "TerminationRule",
     "Vote",
     "WindowStop",
+    "agreement",
     "at_end",
     "boxed",
     "canonical",

@@ -89,3 +89,20 @@ def winner(ballots: Iterable[Ballot], method: Vote) -> Ballot | None:
     answer = elect(ballots, method)
     given = (ballot for ballot in ballots if ballot.answer == answer)
     return min(given, key=lambda ballot: (-ballot.reward, ballot.place, ballot.path), default=None)
+
+
+def agreement(ballots: Iterable[Ballot], method: Vote) -> float | None:
+    """Return the winner's share of the vote, or None without a ballot.
+
+    Of the leaves, and under "weighted" of the sum of their rewards if that is above 0.
+
+    Example:
+        >>> agreement([Ballot("4", 0.2), Ballot("5", 0.9), Ballot("4", 0.3)], "majority")
+        0.6666666666666666
+    """
+    ballots = tuple(ballots)
+    answer = elect(ballots, method)
+    weights = tally(ballots, "weighted")
+    if method != "weighted" or not any(weights.values()):
+        weights = tally(ballots, "majority")
+    return None if answer is None else weights[answer] / math.fsum(weights.values())

@@ -178,6 +178,7 @@ class Case:
             reward=reward or self.reward(engine),
             limits=Limits(depth=self.depth, step_tokens=1024, path_tokens=1024 * self.depth),
             termination=self.termination,
+            failures=None,  # a figure of a tree with holes is none
             speculation=speculation,
         )
 

@@ -80,6 +80,7 @@ def measure(search: str, policy: Policy, depth: int, *, seed: int = 0) -> Cost:
                 reward=SimulatedReward(),
                 limits=Limits(depth=depth, step_tokens=1024, path_tokens=1024 * depth),
                 termination=None,
+                failures=None,
             )
             async with Session(config, Tree("question", seed), run=search) as session:
                 planner = session.planner

@@ -28,6 +28,10 @@ def as_json(config: SearchConfig, policy: str, result: Result, seconds: float) -
     }
 
 
+def _hash(result: Result) -> str:
+    return "depends on timing" if result.timed else result.tree_sha256[:12]
+
+
 def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> RenderableType:
     """The answer, the best reasoning that leads to it, and what it cost."""
     tree, ledger = result.tree, result.ledger
@@ -43,7 +47,7 @@ def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> 
     leaves = sum(1 for _ in tree.leaves())
     cost = Table.grid(padding=(0, 2))
     cost.add_row("search", f"{policy} on {config.engine.name}, seed {tree.seed}")
-    cost.add_row("tree", f"{len(tree)} thoughts, {leaves} paths ended, {tree.sha256()[:12]}")
+    cost.add_row("tree", f"{len(tree)} thoughts, {leaves} paths ended, {_hash(result)}")
     rate = ledger.decoded_tokens / seconds if seconds else 0.0
     cost.add_row("spent", f"{ledger.decoded_tokens} tokens in {seconds:.1f} s, {rate:.0f}/s")
     if config.speculation is not None:
@@ -52,6 +56,10 @@ def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> 
             f"{ledger.hits} of {ledger.launched} thoughts begun early were needed, "
             f"{ledger.wasted_tokens} tokens wasted",
         )
+    if result.agreement is not None:
+        cost.add_row("votes", f"{len(result.ballots)}, {result.agreement:.0%} for the answer")
+    if result.failures:
+        cost.add_row("failed", f"{len(result.failures)} paths, which the search went on without")
     if result.stopped is not None:
         cost.add_row("stopped", result.stopped)
     return Panel(Group(*body, cost), title=title, title_align="left")

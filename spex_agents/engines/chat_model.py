@@ -23,9 +23,10 @@ from spex_agents.engines.chat_replies import (
     reasoning_in,
     refused,
     spoken,
+    status_of,
 )
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, SettingsError
 from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
@@ -213,7 +214,9 @@ class ChatModelEngine(Closing):
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(
+            away = isinstance(error, ConnectionError)
+            kind = EngineUnavailable if away or status_of(error) in UNAVAILABLE else EngineError
+            raise kind(
                 f"{self.name} failed: {type(error).__name__}: {error}; if another try may "
                 "help, name the exception in retry_on="
             ) from error

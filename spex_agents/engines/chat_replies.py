@@ -104,7 +104,7 @@ def refused(error: BaseException, sent: Collection[str]) -> str | None:
     """
     if isinstance(error, TypeError) and "keyword argument" in str(error):
         named = str(error)
-    elif _status(error) in (400, 422):
+    elif status_of(error) in (400, 422):
         named = f"{getattr(error, 'param', None) or ''} {error}"
     else:
         return None
@@ -123,7 +123,7 @@ def _names(keyword: str) -> Iterator[str]:
         yield from ("max_completion_tokens", "max_output_tokens", "maxOutputTokens")
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     return status if isinstance(status, int) else getattr(error, "code", None)

@@ -22,6 +22,9 @@ from spex_agents.nodes.state import (
     SearchState,
     Subject,
     Told,
+    begin,
+    failed_since,
+    outcome_of,
     paths_of,
     plain,
     reward_rows,
@@ -103,20 +106,12 @@ def create_tot_graph(
         subject = _subject(state, question_key, seed)
         begun: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
-            begun = {
-                "subject": subject,
-                "thoughts": None,
-                "rewards": None,
-                "ledger": {},
-                "tree_sha256": None,
-                "told": Told(id=new_id(), path=[]),
-                answer_key: None,
-            }
+            begun = {**begin(subject), "told": Told(id=new_id(), path=[]), answer_key: None}
             start = {"subject": subject, "policy_state": plain(setup.policy.start())}
             session = await run.session(start, config, listener_of(config))
         else:
             session = await run.session(state, config, listener_of(config))
-            if not _carried_out(paths_of(state["demanded"]), session):
+            if not session.stopped and not _carried_out(paths_of(state["demanded"]), session):
                 return {"demanded": state["demanded"]}
         decision = await session.decide()
         paths = decision.paths if isinstance(decision, Expand) else ()
@@ -126,30 +121,30 @@ def create_tot_graph(
             "policy_state": plain(session.state),
             "demanded": [list(path) for path in paths],
             "stopped": session.stopped,
+            "timed": session.timed,
             "told": told,
         }
-
-    async def expand(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, config, listener_of(config))
-        return {"thoughts": thought_rows(await session.expand(paths_of(state["demanded"])))}
-
-    async def evaluate(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, config, listener_of(config))
-        return {"rewards": reward_rows(await session.evaluate(paths_of(state["demanded"])))}
 
     async def answer(state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
         told_path = tuple(state["told"]["path"])
         path = await session.accepted(told_path)
-        elected: Any = await session.answer()
-        if schema is not None and (found := schema.elect(await session.ballots(), setup.vote)):
+        came = await session.result()
+        elected: Any = came.answer
+        if schema is not None and (found := schema.elect(came.ballots, setup.vote)):
             elected, path = found
+        ended = outcome_of(came, path, answered=elected is not None)
         if is_free_text(session, path, elected) and not told_path:
             path = told_path  # its thoughts are the answer, and no reasoning before it
         await session.close()  # what still runs is waste, and counted as such
         tell_ledger(session)
-        ended = {"ledger": session.ledger.report(), "tree_sha256": session.tree.sha256()}
-        result = {**ended, "answer": elected, "stopped": session.stopped}
+        ended["ledger"] = session.ledger.report()
+        told_of = {
+            "answer": elected,
+            "stopped": came.stopped,
+            "failures": state.get("failures", []),
+        }
+        result = {**ended, **told_of}
         told = await tell(session, state["told"], path, voice_of(config), result)
         return {**ended, answer_key: elected, "told": told}
 
@@ -164,6 +159,20 @@ def create_tot_graph(
     return graph
 
 
+async def expand(state: State, run: Run, config: RunnableConfig) -> Update:
+    session = await run.session(state, config, listener_of(config))
+    before = session.tree
+    thoughts = await session.expand(paths_of(state["demanded"]))
+    return {"thoughts": thought_rows(thoughts), "failures": failed_since(before, session.tree)}
+
+
+async def evaluate(state: State, run: Run, config: RunnableConfig) -> Update:
+    session = await run.session(state, config, listener_of(config))
+    before = session.tree
+    rewards = await session.evaluate(paths_of(state["demanded"]))
+    return {"rewards": reward_rows(rewards), "failures": failed_since(before, session.tree)}
+
+
 def _subject(state: State, question_key: str, seed: int) -> Subject:
     question = state.get(question_key)
     if not isinstance(question, str):
@@ -175,8 +184,15 @@ def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> boo
     """Whether the last decision was: not if its run failed, and the same question is put again."""
     tree = session.tree
     leaves_only = session.config.policy.leaves_only
+    failures = session.config.failures
+    lost = failures is not None and failures.reward is None
     return all(
-        path in tree and (path in tree.rewards or (leaves_only and not tree.thought(path).ends))
+        path in tree
+        and (
+            path in tree.rewards
+            or (leaves_only and not tree.thought(path).ends)
+            or (lost and tree.lost(path))
+        )
         for path in demanded
     )
 
@@ -190,8 +206,9 @@ def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:
 
     async def asynchronous(state: State, config: RunnableConfig) -> Update:
         if (run := run_of(config)) is not None:
-            return await step(state, run, config)
-        async with Run(search) as own:
+            async with run.telling():
+                return await step(state, run, config)
+        async with Run(search) as own, own.telling():
             return await step(state, own, config)
 
     def synchronous(state: State, config: RunnableConfig) -> Update:

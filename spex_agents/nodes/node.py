@@ -38,8 +38,9 @@ def create_tot_node(
     anything; its reasoning (``reasoning_content`` in its `additional_kwargs`, a block of its
     `content_blocks`) are the thoughts on the answer's path, unless these are the answer;
     `usage_metadata` is what the search has spent; and ``response_metadata["spex"]`` is
-    ``{"answer", "tree_sha256", "stopped", "ledger"}``. ``stream_mode="messages"`` carries it in
-    pieces, as told in `create_tot_graph`.
+    the report: ``{"answer", "answer_path", "agreement", "ballots", "failures", "tree_sha256",
+    "stopped", "ledger"}``. ``stream_mode="messages"`` carries it in pieces, as told in
+    `create_tot_graph`.
 
     In a state of your own the node reads `question_key` and writes `answer_key`.
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import (
+    AsyncIterator,
     Awaitable,
     Callable,
     Mapping,
 )
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
@@ -98,10 +100,21 @@ class Run:
                 run=uuid4().hex,
                 decision=Expand(demanded) if demanded else Finish(),
                 stopped=state.get("stopped"),
+                timed=bool(state.get("timed")),
                 listener=listener,
             )
             self._session.state = policy_state_of(state)
         return self._session
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Let an error that ends the search carry the best so far; see `Session.tell_best`."""
+        try:
+            yield
+        except Exception as error:
+            if self._session is not None:
+                await self._session.tell_best(error)
+            raise
 
     async def close(self) -> None:
         """End the run's session, if it has one, and refuse others."""

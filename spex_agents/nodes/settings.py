@@ -16,7 +16,7 @@ from spex_agents.rewards.combining.aggregate import By
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
-from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.config import Failures, SearchConfig, Speculation
 
 TEXT: Final[dict[str, Any]] = {
     "template": PromptTemplate(
@@ -67,6 +67,7 @@ class SearchSettings(TypedDict, total=False):
             and `free_text`, and no rule ends the search early unless `termination` is.
         weight: What the rewards of a path's steps make of its vote: "last", "min", "prod", "mean".
         termination: When to end before the policy does; None for never.
+        failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all. The result is the same.
     """
 
@@ -82,6 +83,7 @@ class SearchSettings(TypedDict, total=False):
     answer_schema: Any
     weight: By
     termination: TerminationRule | None
+    failures: Failures | None
     speculation: Speculation | None
 
 

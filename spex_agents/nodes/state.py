@@ -7,6 +7,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from spex_agents.search.policy import State as PolicyState
 from spex_agents.search.tree import Finish, Path, Thought, Tree
+from spex_agents.speculation.result import Result
 
 
 class ThoughtRow(TypedDict):
@@ -27,6 +28,21 @@ class RewardRow(TypedDict):
 
     path: list[int]
     reward: float
+
+
+class FailureRow(TypedDict):
+    """Why the path of the committed thought at `path` has failed."""
+
+    path: list[int]
+    reason: str
+
+
+class BallotRow(TypedDict):
+    """A vote: what the leaf at `path` answers, and what that weighs."""
+
+    path: list[int]
+    answer: str
+    weight: float
 
 
 class Subject(TypedDict):
@@ -56,11 +72,17 @@ class SearchState(TypedDict, total=False):
         subject: The question and the seed that the rows belong to.
         thoughts: The committed thoughts in the order of their commitment.
         rewards: Their rewards, likewise.
+        failures: The paths that have failed, likewise.
         policy_state: The policy's state, its tuples as lists.
         demanded: The paths of the last decision; none once the policy has finished.
         stopped: The termination rule that ended the search, or None.
+        timed: Whether that, and so the tree, depended on timing.
         ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
-        tree_sha256: The hash of the whole tree; None before the search has ended.
+        tree_sha256: The hash of the whole tree; None before the search has ended. It begins with
+            ``timed:`` if the tree depends on timing.
+        ballots: The votes, once the search has ended.
+        agreement: The answer's share of them; None without a vote.
+        answer_path: Of the leaf that the answer is taken from; None without an answer.
         told: The message that is streamed: its id, and the path up to which its thoughts have been.
             That is the answer's path once the search has ended.
     """
@@ -69,11 +91,16 @@ class SearchState(TypedDict, total=False):
     subject: Subject
     thoughts: Annotated[list[ThoughtRow], append]
     rewards: Annotated[list[RewardRow], append]
+    failures: Annotated[list[FailureRow], append]
     policy_state: Any
     demanded: list[list[int]]
     stopped: str | None
+    timed: bool
     ledger: dict[str, float]
     tree_sha256: str | None
+    ballots: list[BallotRow]
+    agreement: float | None
+    answer_path: list[int] | None
     told: Told
 
 
@@ -99,6 +126,41 @@ def reward_rows(rewards: Mapping[Path, float]) -> list[RewardRow]:
     return [RewardRow(path=list(path), reward=reward) for path, reward in rewards.items()]
 
 
+def failed_since(before: Tree, now: Tree) -> list[FailureRow]:
+    """The failures that `now` has and `before` had not."""
+    known = before.failures()
+    return [
+        FailureRow(path=list(path), reason=reason)
+        for path, reason in now.failures().items()
+        if path not in known
+    ]
+
+
+def begin(subject: Subject) -> dict[str, Any]:
+    """The state of a search before its first step, whatever was there."""
+    rows = dict.fromkeys(("thoughts", "rewards", "failures"))
+    ended: dict[str, Any] = {
+        "tree_sha256": None,
+        "ballots": [],
+        "agreement": None,
+        "answer_path": None,
+    }
+    return {"subject": subject, **rows, "ledger": {}, **ended}
+
+
+def outcome_of(result: Result, path: Path, *, answered: bool) -> dict[str, Any]:
+    """What the state says of a search that has ended, besides its answer, taken from `path`."""
+    return {
+        "tree_sha256": result.tree_sha256,
+        "ballots": [
+            BallotRow(path=list(ballot.path), answer=ballot.answer, weight=ballot.reward)
+            for ballot in result.ballots
+        ],
+        "agreement": result.agreement,
+        "answer_path": list(path) if answered else None,
+    }
+
+
 def tree_of(state: Mapping[str, Any]) -> Tree:
     """The tree that a graph's state or result holds.
 
@@ -114,7 +176,7 @@ def tree_of(state: Mapping[str, Any]) -> Tree:
         subject["seed"],
         {tuple(row["path"]): _thought(row) for row in state.get("thoughts", ())},
         {tuple(row["path"]): row["reward"] for row in state.get("rewards", ())},
-    )
+    ).with_failures({tuple(row["path"]): row["reason"] for row in state.get("failures", ())})
 
 
 def _thought(row: Mapping[str, Any]) -> Thought:

@@ -43,6 +43,17 @@ from spex_agents.speculation.session import Session
 
 VOICE: Final = "__spex_voice"
 NO_ANSWER = "No answer found."
+REPORTED: Final = (
+    "answer",
+    "answer_path",
+    "agreement",
+    "ballots",
+    "failures",
+    "tree_sha256",
+    "stopped",
+    "ledger",
+)
+"""What the report of a search says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ def reply(search: SearchConfig, result: Mapping[str, Any]) -> BaseMessage:
 
 def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """What a search graph's result says of the search, but for its tree."""
-    return {key: result[key] for key in ("answer", "tree_sha256", "stopped", "ledger")}
+    return {key: result[key] for key in REPORTED}
 
 
 def _thoughts(

@@ -30,7 +30,8 @@ def create_tot_tool(
     """Build a tool that answers a question by tree-of-thought search.
 
     Its content is the answer, ``No answer found.`` if no leaf has one; its artifact is the report
-    ``{"answer", "tree_sha256", "stopped", "ledger"}``. Events of thoughts reach the stream of the
+    ``{"answer", "answer_path", "agreement", "ballots", "failures", "tree_sha256", "stopped",
+    "ledger"}``. Events of thoughts reach the stream of the
     agent's graph with ``stream_mode="custom"``; with ``stream_mode="messages"`` it carries the
     thoughts on the answer's path, as told in `create_tot_graph`, as the reasoning of a message
     without content, from the node that calls the tool.

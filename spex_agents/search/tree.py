@@ -102,6 +102,8 @@ class Tree:
         return self.thoughts[path]
 
     def reward(self, path: Path) -> float:
+        if path not in self.rewards and self.lost(path):
+            return 0.0  # to a policy that asks for it all the same
         return self.rewards[path]
 
     def lost(self, path: Path) -> bool:

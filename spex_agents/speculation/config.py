@@ -12,7 +12,7 @@ from spex_agents.answers.termination import ExactStop, TerminationRule
 from spex_agents.answers.votes import Vote, check_vote
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import SettingsError, at_least_one, one_of
+from spex_agents.errors import SettingsError, at_least_one, at_least_zero, one_of
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.combining.aggregate import WAYS, By
 from spex_agents.search.limits import Limits
@@ -89,6 +89,44 @@ class Speculation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What the paths that fail may cost a search.
+
+    A path fails by itself: its prompt is refused by a filter or does not fit the context, its
+    thought is nothing but white space, its reward raises or is no number. It has ended then, has no
+    answer, and the search goes on as if it had never been begun. More failures than these end the
+    search, and so does a fault of the whole ([`EngineUnavailable`][spex_agents.errors]).
+
+    Attributes:
+        share: Of the thoughts of the tree, at most this part may fail.
+        least: So many may fail in any case.
+        reward: The reward of a failed path. With one the policy sees a path that has ended with it;
+            with None, none.
+
+    Raises:
+        SettingsError: `share` or `reward` is not in [0, 1], or `least` is negative.
+
+    Example:
+        >>> Failures().many(3, of=8), Failures().many(3, of=12)
+        (True, False)
+    """
+
+    share: float = 0.25
+    least: int = 2
+    reward: float | None = None
+
+    def __post_init__(self) -> None:
+        at_least_zero(least=self.least)
+        for name, value in (("share", self.share), ("reward", self.reward)):
+            if value is not None and not 0 <= value <= 1:
+                raise SettingsError(f"{name}={value!r}: must lie in [0, 1]")
+
+    def many(self, failed: int, *, of: int) -> bool:
+        """Whether so many failures are too many."""
+        return failed > max(self.least, self.share * of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
     """Everything a search needs besides its question and its seed.
 
@@ -107,6 +145,7 @@ class SearchConfig:
         weight: What the rewards of a path's steps make of its vote: the "last" of them, as the
             search itself goes by, the "min", their product ("prod") or their "mean".
         termination: When to end before the policy does; None for never.
+        failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all, as with an engine that is not
             `pure`.
 
@@ -126,6 +165,7 @@ class SearchConfig:
     free_text: bool = False
     weight: By = "last"
     termination: TerminationRule | None = field(default_factory=ExactStop)
+    failures: Failures | None = field(default_factory=Failures)
     speculation: Speculation | None = field(default_factory=Speculation)
 
     def __post_init__(self) -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any, Self, TypeVar
 
-from spex_agents.answers.equivalence import canonical, plain_form
 from spex_agents.answers.termination import Standing
-from spex_agents.answers.votes import Ballot, elect, winner
-from spex_agents.rewards.combining.aggregate import WAYS
-from spex_agents.search.policy import Decision, Expand, Finish, State, ask, voters
+from spex_agents.answers.votes import Ballot, agreement, elect, winner
+from spex_agents.errors import EngineError
+from spex_agents.search.policy import Decision, Expand, Finish, State, ask
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
+from spex_agents.speculation.counting import Votes, fixed
 from spex_agents.speculation.foresight.planning import Planner, run_ahead
+from spex_agents.speculation.losing import check_left, without
 from spex_agents.speculation.reporting.events import Listener
-from spex_agents.speculation.running.calls import stated
+from spex_agents.speculation.result import Result
+from spex_agents.speculation.running.calls import bearable
 from spex_agents.speculation.running.memo import Memo
+from spex_agents.speculation.running.until import unless
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Session:
@@ -34,6 +40,7 @@ class Session:
         state: The policy's state that belongs to `tree`; None for its start.
         decision: The decision that came with `state`; None before the first.
         stopped: The termination rule that has ended the search, if one has.
+        timed: Whether that depended on timing.
         run: First part of all request ids; every session needs its own.
         listener: Called with every event.
     """
@@ -47,6 +54,7 @@ class Session:
         state: State = None,
         decision: Decision | None = None,
         stopped: str | None = None,
+        timed: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.config = config
@@ -58,7 +66,9 @@ class Session:
         self.stopped = stopped
         """The termination rule that ended the search, if one did."""
         self._decision = decision
-        self._answers: dict[Path, str | None] = {}
+        self.timed = timed
+        """Whether the tree depends on timing: a rule that does has ended the search."""
+        self._votes = Votes(config)
         self._began = asyncio.get_running_loop().time()
         self._before = sum(thought.tokens for thought in tree.thoughts.values())
         self.planner: Planner | None = None
@@ -85,6 +95,7 @@ class Session:
 
         Raises:
             PolicyError: The policy broke its contract.
+            EngineError: It has ended, and all thoughts have failed.
         """
         if self.stopped is not None:
             return Finish()
@@ -93,100 +104,148 @@ class Session:
         state, decision = (
             await self.memo.jobs.aside(ask, *asked) if policy.blocking else ask(*asked)
         )
-        stopped = None
+        stopped, timed = None, False
+        if isinstance(decision, Finish):
+            check_left(self.tree)
         if isinstance(decision, Expand) and (rule := self.config.termination) is not None:
             fired = rule.fired(await self._standing(state, self.tree))
             if fired is not None:
                 # The policy's own decision is dropped; its state is kept, and who votes by that.
-                stopped, decision = str(fired), Finish()
+                stopped, timed, decision = str(fired), fired.timed, Finish()
         # All at once, and after the last await: a plan made meanwhile, or a cancellation, meets the
         # state and the decision that belong together.
         if (fallbacks := policy.fallbacks(state) - policy.fallbacks(self.state)) > 0:
             logger.warning("%r has decided by its simpler rule", policy)
             self.ledger.fallbacks += fallbacks
-        self.state, self.stopped, self._decision = state, stopped, decision
+        self.state, self.stopped, self.timed, self._decision = state, stopped, timed, decision
         self.memo.watcher.changed()
         return decision
 
     async def expand(self, paths: Iterable[Path]) -> dict[Path, Thought]:
         """Take the thoughts at `paths`, all at once, and commit them in that order.
 
+        Where a rule ends the search meanwhile, those that are there are committed, and the others
+        cancelled.
+
         Raises:
-            EngineError: A thought could not be written; nothing of this call is committed.
+            EngineError: The engine is not available, or more thoughts failed than may; nothing of
+                this call is committed.
         """
         due = [path for path in paths if path not in self.tree]
         # What is under way first: a thought that begins may push guesses out, but none of these.
         for path in sorted(due, key=lambda path: path not in self.memo.ahead):
             self.memo.demand(path)
-        thoughts = {path: await self.memo.take(path) for path in due}
-        self.tree = self.tree.with_thoughts(thoughts)
+        if isinstance(taken := await self._unless_stopped(self._take(due)), Tree):
+            thoughts = {path: taken.thoughts[path] for path in due if path in taken}
+            self.tree = self.tree.with_thoughts(thoughts)
+        else:
+            thoughts, errors = taken
+            unwritten = Thought(text="", tokens=0)
+            written = {path: thoughts.get(path, unwritten) for path in due}
+            self.tree = self._without(errors, self.tree.with_thoughts(written))
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)
-        return thoughts
+        return {path: self.tree.thoughts[path] for path in due if path in self.tree}
 
     async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:
         """Take the rewards of the committed thoughts at `paths`, and commit them in that order.
 
         Raises:
-            RewardError: A reward failed or is out of range; nothing of this call is committed.
+            RewardError: More rewards failed or are out of range than may; nothing of this call is
+                committed.
         """
-        due = [path for path in paths if path not in self.tree.rewards and self.memo.rewarded(path)]
-        rewards = await self.memo.scores.take(due)
-        self.tree = self.tree.with_rewards(rewards)
+        tree, memo = self.tree, self.memo
+        paths = [path for path in paths if path in tree and path not in tree.rewards]
+        due = [path for path in paths if not tree.thought(path).failed and memo.rewarded(path)]
+        taken: Any = tree
+        if self.stopped is None:
+            taken = await self._unless_stopped(
+                memo.scores.take(due, partial(bearable, self.config))
+            )
+        if isinstance(taken, Tree):
+            rewards = {path: memo.rewards[path] for path in due if path in memo.rewards}
+        else:
+            rewards, errors = taken
+            tree = self._without(errors, tree)
         for path, reward in rewards.items():
-            self.memo.observer.scored(path, reward)
+            memo.observer.scored(path, reward)
+        if (failures := self.config.failures) is not None and failures.reward is not None:
+            lost = dict.fromkeys((path for path in paths if tree.lost(path)), failures.reward)
+            memo.rewards.update(lost)
+            rewards |= lost
+        self.tree = tree.with_rewards(rewards)
         return rewards
 
-    async def ballots(self) -> list[Ballot]:
-        """The votes of the committed leaves that have an answer, in the order of their places.
+    async def _take(self, due: Iterable[Path]) -> tuple[dict[Path, Thought], dict[Path, Exception]]:
+        """The thoughts at `due`, and why there is none at the others."""
+        thoughts: dict[Path, Thought] = {}
+        errors: dict[Path, Exception] = {}
+        for path in due:
+            try:
+                thoughts[path] = await self.memo.take(path)
+            except EngineError as error:
+                if not bearable(self.config, error):
+                    raise
+                errors[path] = error
+        return thoughts, errors
 
-        Where a rule has ended the search before anyone voted, all ended paths vote. With
-        `SearchConfig.free_text`, and without any leaf that has an answer, their texts do.
-        """
-        tree, leaves = self.tree, voters(self.config.policy, self.state, self.tree)
-        if not leaves and self.stopped is not None:
-            leaves = tuple(tree.leaves())
-        ballots = await self._ballots(leaves, tree)
-        if ballots or not self.config.free_text:
-            return ballots
-        first: dict[str, str] = {}
-        for place, path in enumerate(leaves):
-            if text := self.text(path):
-                said = first.setdefault(" ".join(text.casefold().split()), text)
-                ballots.append(Ballot(said, self._weight(path, tree), path, place))
-        return ballots
+    def _without(self, errors: Mapping[Path, Exception], tree: Tree) -> Tree:
+        tree = without(errors, tree, self.config.failures)
+        for path in errors:
+            self.memo.lose(path, tree.thoughts[path])
+        return tree
 
-    def text(self, path: Path) -> str:
-        """What a path says as a whole, as its template tells it."""
-        told = self.config.template.prompt(self.tree.question, self.tree.chain(path))
-        return told.reply.strip()
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | Tree:
+        """What `work` takes; or the tree that there is, if an eager rule ends the search on it."""
+        rule = self.config.termination
+        if rule is None or not rule.eager:
+            return await work
+        there = self.tree
 
-    async def _ballots(self, leaves: Iterable[Path], tree: Tree) -> list[Ballot]:
-        ballots = []
-        for place, path in enumerate(leaves):
-            if path not in self._answers:
-                self._answers[path] = await self._answer(path, tree)
-            if (answer := self._answers[path]) is not None:
-                ballots.append(Ballot(answer, self._weight(path, tree), path, place))
-        return ballots
+        async def stop() -> tuple[bool, float | None]:
+            nonlocal there
+            there = self._there(unjudged=self.config.vote == "majority")
+            standing = await self._standing(self.state, there, within=True)
+            if (fired := rule.fired(standing)) is None:
+                return False, rule.due(standing)
+            self.stopped, self.timed, self._decision = str(fired), True, Finish()
+            return True, None
 
-    def _weight(self, leaf: Path, tree: Tree) -> float:
-        """What the rewards on the path of `leaf` make of its vote."""
-        path = (leaf[: depth + 1] for depth in range(len(leaf)))
-        rewards = [tree.rewards[step] for step in path if step in tree.rewards]
-        return WAYS[self.config.weight](rewards) if leaf in tree.rewards else 0.0
+        if (taken := await unless(work, self.memo.news, stop)) is not None:
+            return taken
+        self.memo.give_up()
+        self.memo.watcher.changed()
+        return there
 
-    async def _standing(self, state: State, tree: Tree) -> Standing:
-        policy = self.config.policy
+    def _there(self, *, unjudged: bool) -> Tree:
+        """The committed tree, and what there is of what the last decision demanded."""
+        paths = self._decision.paths if isinstance(self._decision, Expand) else ()
+        return self.memo.arrived(self.tree, paths, unjudged=unjudged)
+
+    async def _standing(self, state: State, tree: Tree, *, within: bool = False) -> Standing:
+        ballots = await self._votes.standing(state, tree)
+        paths = self._decision.paths if isinstance(self._decision, Expand) else ()
         return Standing(
-            ballots=await self._ballots(voters(policy, state, tree), tree),
+            ballots=ballots,
             vote=self.config.vote,
-            remaining=policy.remaining(state, tree),
+            remaining=self.config.policy.remaining(state, tree),
             tokens=sum(thought.tokens for thought in tree.thoughts.values()),
             decoded=self._before + self.memo.decoded(),
             seconds=asyncio.get_running_loop().time() - self._began,
             time=time.time(),
+            within=within,
+            fixed=fixed(ballots, paths, tree) if within else None,
         )
+
+    # What it has come to.
+
+    async def ballots(self) -> list[Ballot]:
+        """The votes of the committed leaves, in the order of their places; see `Votes.final`."""
+        return await self._votes.final(self.state, self.tree, whole=self.stopped is None)
+
+    def text(self, path: Path) -> str:
+        """What a path says as a whole, as its template tells it."""
+        return self._votes.text(path, self.tree)
 
     async def answer(self) -> str | None:
         """The answer that the committed leaves elect; None if none of them has one."""
@@ -202,13 +261,37 @@ class Session:
         leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
         return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
-    async def _answer(self, path: Path, tree: Tree) -> str | None:
-        if (answer := stated(self.config, tree, path)) is None:
-            return None
-        form = self.config.canonical
-        if form is canonical and (easy := plain_form(answer)) is not None:
-            return easy
-        return await asyncio.to_thread(form, answer)
+    async def result(self, error: Exception | None = None) -> Result:
+        """What the search has come to.
+
+        Args:
+            error: What has ended it: then all that there is counts, committed or not.
+        """
+        tree = self.tree if error is None else self._there(unjudged=True)
+        whole = error is None and self.stopped is None
+        try:
+            ballots = await self._votes.final(self.state, tree, whole=whole)
+        except Exception:  # the fault that has ended the search, most likely
+            if error is None:
+                raise
+            ballots = []
+        best = winner(ballots, self.config.vote)
+        return Result(
+            answer=None if best is None else best.answer,
+            path=None if best is None else best.path,
+            ballots=tuple(ballots),
+            agreement=agreement(ballots, self.config.vote),
+            tree=tree,
+            ledger=self.ledger,
+            stopped=self.stopped,
+            error=None if error is None else f"{type(error).__name__}: {error}",
+            timed=self.timed,
+        )
+
+    async def tell_best(self, error: Exception) -> None:
+        """Let `error`, which ends the search, carry the best so far as its `partial`."""
+        if getattr(error, "partial", None) is None:
+            error.partial = await self.result(error)  # type: ignore[attr-defined]
 
     def _known(self) -> Known:
         memo = self.memo

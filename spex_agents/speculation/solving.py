@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import uuid4
 
 from spex_agents.search.policy import Expand
-from spex_agents.search.tree import Path, Tree
+from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, check_question
 from spex_agents.speculation.reporting.events import Listener
-from spex_agents.speculation.reporting.ledger import Ledger
+from spex_agents.speculation.result import Result
 from spex_agents.speculation.session import Session
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a search came to.
-
-    Attributes:
-        answer: The elected answer in canonical form; None if no leaf has one.
-        path: Of the leaf it is taken from; None without an answer.
-        tree: The committed tree.
-        ledger: What it cost.
-        stopped: The termination rule that ended it, or None if the policy did.
-    """
-
-    answer: str | None
-    path: Path | None
-    tree: Tree
-    ledger: Ledger
-    stopped: str | None
+__all__ = ["Result", "run_to_end", "solve"]
 
 
 async def solve(
@@ -51,8 +33,8 @@ async def solve(
 
     Raises:
         SettingsError: The question is empty.
-        EngineError: A thought could not be written.
-        RewardError: A reward failed or is out of range.
+        EngineError: The engine is not available, or too many thoughts could not be written.
+        RewardError: Too many rewards failed or are out of range.
         PolicyError: The policy broke its contract.
     """
     tree = Tree(check_question(question), seed)
@@ -62,14 +44,11 @@ async def solve(
 
 async def run_to_end(session: Session) -> Result:
     """The loop of `solve`, on an open session that its caller closes."""
-    while isinstance(decision := await session.decide(), Expand):
-        await session.expand(decision.paths)
-        await session.evaluate(decision.paths)
-    answer = await session.answer()
-    return Result(
-        answer=answer,
-        path=None if answer is None else await session.accepted(),
-        tree=session.tree,
-        ledger=session.ledger,
-        stopped=session.stopped,
-    )
+    try:
+        while isinstance(decision := await session.decide(), Expand):
+            await session.expand(decision.paths)
+            await session.evaluate(decision.paths)
+        return await session.result()
+    except Exception as error:
+        await session.tell_best(error)
+        raise

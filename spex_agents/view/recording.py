@@ -126,7 +126,17 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
         "answer": result.answer,
         "seconds": round(seconds, 3),
         "stopped": result.stopped,
-        "tree_sha256": tree.sha256(),
+        "ended": result.ended,
+        "tree_sha256": result.tree_sha256,
+        "answer_path": None if result.path is None else list(result.path),
+        "agreement": result.agreement,
+        "ballots": [
+            {"path": list(ballot.path), "answer": ballot.answer, "weight": ballot.reward}
+            for ballot in result.ballots
+        ],
+        "failures": [
+            {"path": list(path), "reason": reason} for path, reason in result.failures.items()
+        ],
         "thoughts": len(tree),
         "tokens": sum(thought.tokens for thought in tree.thoughts.values()),
         "ledger": result.ledger.report(),

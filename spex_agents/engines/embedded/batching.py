@@ -20,7 +20,7 @@ from spex_agents.engines.embedded.jobs import CLOSED, Job, order
 from spex_agents.engines.embedded.llama import CHUNK, Llama
 from spex_agents.engines.embedded.lookup import Lookup
 from spex_agents.engines.embedded.prefixes import Streams
-from spex_agents.errors import EngineError, PromptTooLong, SpexError
+from spex_agents.errors import EngineError, EngineUnavailable, PromptTooLong, SpexError
 from spex_agents.search.tree import Thought
 
 _LAST_STEP = 10.0
@@ -72,7 +72,7 @@ class Batcher:
         job.answer.set_running_or_notify_cancel()
         with self._changed:
             if self._failure:
-                raise EngineError(str(self._failure))
+                raise EngineUnavailable(str(self._failure))
             self._waiting.append(job)
             self._changed.notify()
 
@@ -93,7 +93,7 @@ class Batcher:
     def close(self, failure: SpexError | None = None) -> None:
         """Let the thread end after the step it is in; jobs under way and later ones fail."""
         with self._changed:
-            self._failure = self._failure or failure or EngineError(CLOSED)
+            self._failure = self._failure or failure or EngineUnavailable(CLOSED)
             self._changed.notify()
 
     def close_and_wait(self) -> None:
@@ -116,7 +116,7 @@ class Batcher:
             self.exact = self._llama.batch_invariant()
             self._streams = Streams(self._llama, len(self._slots))
         except Exception as error:
-            failure = EngineError(str(error))
+            failure = EngineUnavailable(str(error))
             self.close(failure)
             self._fail_all(failure)
             self.loaded.set_exception(failure)
@@ -126,9 +126,9 @@ class Batcher:
             try:
                 self._round()
             except Exception as error:
-                self._fail_all(EngineError(f"llama.cpp failed: {error}"))
+                self._fail_all(EngineUnavailable(f"llama.cpp failed: {error}"))
                 self._streams.forget()
-        self._fail_all(EngineError(CLOSED))
+        self._fail_all(EngineUnavailable(CLOSED))
         self._llama.close()
 
     def _arranged(self) -> bool:

@@ -19,7 +19,7 @@ from spex_agents.engines.embedded.jobs import CLOSED, Job
 from spex_agents.engines.embedded.machine import processors
 from spex_agents.engines.embedded.models import Model
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, SettingsError, SpexError
+from spex_agents.errors import EngineError, EngineUnavailable, SettingsError, SpexError
 from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
@@ -230,9 +230,9 @@ class EmbeddedEngine(Closing):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise EngineError(CLOSED)
+            raise EngineUnavailable(CLOSED)
         if self._batcher is not None and self._batcher.process != os.getpid():
-            raise EngineError(
+            raise EngineUnavailable(
                 "this process was forked after the model had been loaded, and threads stay with "
                 "the parent: make a new EmbeddedEngine here, or fork before the first call"
             )

@@ -25,7 +25,7 @@ from spex_agents.engines.openai.stream import (
     is_transient,
     refuses_connections,
 )
-from spex_agents.errors import EngineError, above_zero
+from spex_agents.errors import EngineUnavailable, above_zero
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class Client:
             return await in_own_task(calling)
         except (openai.OpenAIError, BrokenReply) as error:
             if self.retries.patience and is_away(error) and self._is_away(error):
-                raise EngineError(
+                raise EngineUnavailable(
                     f"{self.shown} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
                 ) from error

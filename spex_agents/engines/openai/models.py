@@ -13,7 +13,7 @@ from spex_agents.engines.base import Exactness
 from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.dialects import Dialect, dialect_of
 from spex_agents.engines.openai.stream import BrokenReply
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
     if model is None:
         if len(served) != 1:
             listed = ", ".join(served) or "none"
-            raise EngineError(
+            raise EngineUnavailable(
                 f"{client.shown} serves {len(served)} models ({listed}): pass one as model="
             )
         (model,) = served

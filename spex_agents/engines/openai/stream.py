@@ -16,7 +16,7 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.calls.cut import cut
 from spex_agents.engines.calls.pace import retry_after
 from spex_agents.engines.openai.reply import Reply
-from spex_agents.errors import EngineError, PromptTooLong
+from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, PromptTooLong
 
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 1.0
@@ -235,14 +235,15 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
             remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
         elif error.status_code >= 500:
             remedy = f"failed {tries} times: see the server's log"
-        return EngineError(f"{url} answered {error.status_code} ({error.message}); {remedy}")
+        kind = EngineUnavailable if error.status_code in UNAVAILABLE else EngineError
+        return kind(f"{url} answered {error.status_code} ({error.message}); {remedy}")
     if isinstance(error, openai.APITimeoutError):
         return EngineError(
             f"{url} sent nothing in time, {tries} times: raise timeout= or lower max_concurrency="
         )
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
-        return EngineError(
+        return EngineUnavailable(
             f"{url} cannot be reached ({cause}), {tries} tries: start the server there, or "
             "correct base_url"
         )

@@ -91,6 +91,8 @@ class _Drawn:
         self.work += 1
         if (reward := self._known.rewards.get(path)) is not None:
             return reward
+        if self.lost(path):
+            return 0.0
         if (reward := self._drawn.get(path)) is None:
             parent = path[:-1]
             above = None

@@ -19,6 +19,7 @@ class Ledger:
         failed: Launched thoughts whose request failed; the search does their work again.
         thought_calls: Thoughts asked for, on demand or before.
         reward_calls: Rewards asked for likewise; one call may compare several thoughts.
+        lost: Paths that failed, and without which the search went on.
         prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
         calls: Requests for thoughts and rewards, whatever became of them.
         sent_tokens: Of the prompts of all of them; as far as the engine tells.
@@ -40,6 +41,7 @@ class Ledger:
     promoted: int = 0
     retracted: int = 0
     failed: int = 0
+    lost: int = 0
     thought_calls: int = 0
     reward_calls: int = 0
     prompt_tokens: int = 0

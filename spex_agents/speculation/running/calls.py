@@ -12,7 +12,7 @@ from spex_agents.answers.extract import found_in
 from spex_agents.answers.reasoning import open_tag
 from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, RewardError, SpexError
+from spex_agents.errors import EngineError, EngineUnavailable, RewardError, SpexError
 from spex_agents.rewards.base import GroupReward, Reward, check_reward
 from spex_agents.search.action import Action, told
 from spex_agents.search.policy import Policy
@@ -24,6 +24,12 @@ Around: TypeAlias = Callable[[Request], AbstractAsyncContextManager[None]]
 
 AROUND: ContextVar[Around] = ContextVar("spex_around", default=lambda request: nullcontext())
 """Set, by who runs a search, in the context in which it is opened: to bound or to trace calls."""
+
+
+def bearable(config: SearchConfig, error: BaseException) -> bool:
+    """Whether `error` is the fault of a path alone, without which the search may go on."""
+    alone = isinstance(error, EngineError | RewardError)
+    return config.failures is not None and alone and not isinstance(error, EngineUnavailable)
 
 
 def elders_of(policy: Policy, path: Path) -> list[Path]:
@@ -72,6 +78,11 @@ async def write_thought(
         raise
     except Exception as error:
         raise EngineError(f"{config.engine.name} failed: {error!r}") from error
+    if config.failures is not None and not thought.text.strip():
+        raise EngineError(
+            f"{config.engine.name} wrote nothing but white space: such a path has failed; "
+            "failures=None lets it go on"
+        )
     thought = replace(thought, text=action.cue + thought.text)
     if action.goes_on and thought.finish == "stop":
         thought = replace(thought, finish="step", ends=False)

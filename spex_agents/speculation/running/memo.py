@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Self
 
 from spex_agents.engines.base import Request
+from spex_agents.errors import EngineError
 from spex_agents.search.tree import Path, Thought, Tree, chain_of
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.reporting.telemetry import record
-from spex_agents.speculation.running.calls import elders_of, prompt_for, write_thought
+from spex_agents.speculation.running.calls import bearable, elders_of, prompt_for, write_thought
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
 from spex_agents.speculation.running.observer import Observer
 from spex_agents.speculation.running.scores import Scores
@@ -48,6 +49,8 @@ class Memo:
         self.config = config
         self.run = run
         self.watcher: Watcher = Nobody()
+        self.news = asyncio.Event()
+        """Set whenever something has become known."""
         self.observer = Observer(listener)
         self.ledger = self.observer.ledger
         self.jobs = Jobs(run, tree.seed)
@@ -98,6 +101,7 @@ class Memo:
         self.watcher.judged(path)
 
     def _changed(self) -> None:
+        self.news.set()
         self.watcher.changed()
 
     async def take(self, path: Path) -> Thought:
@@ -123,6 +127,41 @@ class Memo:
                 self._promote(scoring.request)
         elif path not in self.thoughts and path not in self.writing:
             self._write(path)
+
+    def arrived(self, tree: Tree, paths: Iterable[Path], *, unjudged: bool) -> Tree:
+        """`tree`, and what there is of `paths`.
+
+        Args:
+            tree: What is committed.
+            paths: Demanded.
+            unjudged: Also what has no reward so far, though it is to have one.
+        """
+
+        def ready(path: Path) -> bool:
+            if path not in self.thoughts:
+                return False
+            return unjudged or path in self.rewards or not self.rewarded(path)
+
+        there = [path for path in paths if ready(path)]
+        tree = tree.with_thoughts({path: self.thoughts[path] for path in there})
+        return tree.with_rewards(
+            {path: self.rewards[path] for path in there if path in self.rewards}
+        )
+
+    def lose(self, path: Path, thought: Thought) -> None:
+        """Know a path as failed, which is begun no more."""
+        written = path in self.thoughts
+        self.thoughts[path] = thought
+        self.observer.lost(path, written=written)
+
+    def give_up(self) -> None:
+        """Cancel what was demanded and is under way: nobody waits for it any more."""
+        for writing in self.writing.values():
+            if writing.request.demanded and writing.cancelled is None:
+                self.jobs.cancel(writing)
+        for scoring in self.scoring.values():
+            if scoring.cancelled is None:
+                self.jobs.cancel(scoring)
 
     def decoded(self) -> int:
         """Tokens decoded for the search so far, those of what is under way included."""
@@ -181,9 +220,14 @@ class Memo:
         elders = elders_of(self.config.policy, path)
         for elder in elders:
             if elder not in self.thoughts:
-                await self.take(elder)  # demanded work only waits: no guess begins before them
+                try:  # demanded work only waits: no guess begins before them
+                    await self.take(elder)
+                except EngineError as error:
+                    if not bearable(self.config, error):
+                        raise
                 self.budget.restart(request)
-        siblings = [self.thoughts[elder] for elder in elders]
+        there = (self.thoughts.get(elder) for elder in elders)
+        siblings = [thought for thought in there if thought is not None and not thought.failed]
         asked = prompt_for(self.config, self._question, path, before, siblings)
         return await write_thought(self.config, *asked, before, request)
 
@@ -228,8 +272,10 @@ class Memo:
     async def _drain(self) -> None:
         left = {**self._guesses, **self.writing}
         for writing in self.writing.values():
-            self.jobs.cancel(writing)
+            if writing.cancelled is None:  # a second time would interrupt the abort
+                self.jobs.cancel(writing)
         for scoring in self.scoring.values():
-            self.jobs.cancel(scoring)
+            if scoring.cancelled is None:
+                self.jobs.cancel(scoring)
         await self.jobs.end()
         self.observer.closed(left.values())

@@ -91,6 +91,12 @@ class Observer:
         self._spans.end(job.request, "failed")
         self.tell(job.path, "failed", tokens=job.request.tokens)
 
+    def lost(self, path: Path, *, written: bool) -> None:
+        """The search goes on without a path, whose thought or reward has failed."""
+        self.ledger.lost += 1
+        if written:  # that the thought's request has failed was told
+            self.tell(path, "failed")
+
     def written(self, job: Job[Thought], thought: Thought) -> None:
         if job.request.demanded:
             self._spans.end(job.request, "hit" if job.guess else "demanded")

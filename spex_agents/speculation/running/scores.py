@@ -53,8 +53,14 @@ class Scores:
         self._heard = judged
         self._changed = changed
 
-    async def take(self, paths: Sequence[Path]) -> dict[Path, float]:
+    async def take(
+        self, paths: Sequence[Path], bear: Callable[[Exception], bool] = lambda error: False
+    ) -> tuple[dict[Path, float], dict[Path, Exception]]:
         """Return the rewards of the thoughts at `paths`: those begun early, the others begun now.
+
+        Args:
+            paths: Of written thoughts.
+            bear: Which errors are returned, by path, in place of a reward.
 
         Raises:
             RewardError: A reward failed or is out of range.
@@ -66,7 +72,18 @@ class Scores:
             for path in paths:
                 if path not in self.known and path not in self.flying:
                     self.begin(path)
-        return {path: await settled(path, self.known, self.flying, self.begin) for path in paths}
+        rewards: dict[Path, float] = {}
+        errors: dict[Path, Exception] = {}
+        for path in paths:
+            try:
+                rewards[path] = await settled(path, self.known, self.flying, self.begin)
+            except Exception as error:
+                if not bear(error):
+                    raise
+                errors[path] = error
+                if in_groups(self._reward):  # without the comparison none of them has a reward
+                    return {}, dict.fromkeys(paths, error)
+        return rewards, errors
 
     def early(self, path: Path, *, demanded: bool) -> None:
         """Begin the reward of a thought that has just been written, if it may be."""

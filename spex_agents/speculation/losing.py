@@ -1,0 +1,39 @@
+"""How many paths may fail before the search does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spex_agents.errors import EngineError
+from spex_agents.search.tree import Path, Tree
+from spex_agents.speculation.config import Failures
+
+
+def without(errors: Mapping[Path, Exception], tree: Tree, allowed: Failures | None) -> Tree:
+    """`tree` with the paths of `errors` marked as failed.
+
+    Raises:
+        SpexError: The last of them, if they are too many.
+    """
+    if not errors or allowed is None:
+        return tree
+    tree = tree.with_failures(
+        {path: f"{type(error).__name__}: {error}" for path, error in errors.items()}
+    )
+    failed = len(tree.failures())
+    if allowed.many(failed, of=len(tree)):
+        error = [*errors.values()][-1]
+        error.add_note(f"{failed} of {len(tree)} thoughts have failed: {allowed} bears no more")
+        raise error
+    return tree
+
+
+def check_left(tree: Tree) -> None:
+    """Check that a search that has ended has a thought left.
+
+    Raises:
+        EngineError: All have failed.
+    """
+    failures = tree.failures()
+    if failures and len(failures) == len(tree):
+        raise EngineError(f"all {len(tree)} thoughts have failed: {[*failures.values()][-1]}")

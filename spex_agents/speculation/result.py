@@ -1,0 +1,62 @@
+"""What a search came to, whether it has ended or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spex_agents.answers.votes import Ballot
+from spex_agents.search.tree import Path, Tree
+from spex_agents.speculation.reporting.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a search came to.
+
+    Attributes:
+        answer: The elected answer in canonical form; None if no leaf has one.
+        path: Of the leaf it is taken from; None without an answer.
+        ballots: The votes, each with its path and its weight.
+        agreement: The answer's share of the vote; None without a vote.
+        tree: The committed tree; of a search that failed, with what there was besides.
+        ledger: What it cost.
+        stopped: The termination rule that ended it, or None if the policy or an error did.
+        error: What ended it, if an error did.
+        timed: Whether the tree depends on timing, as some rules make it.
+    """
+
+    answer: str | None
+    path: Path | None
+    ballots: tuple[Ballot, ...]
+    agreement: float | None
+    tree: Tree
+    ledger: Ledger
+    stopped: str | None
+    error: str | None = None
+    timed: bool = False
+
+    @property
+    def ended(self) -> str:
+        """What ended the search: an error, a termination rule, or the policy."""
+        return self.error or self.stopped or "policy"
+
+    @property
+    def failures(self) -> Mapping[Path, str]:
+        """The paths that failed, each with its reason."""
+        return self.tree.failures()
+
+    @property
+    def tree_sha256(self) -> str:
+        """The tree's hash, marked where it is not to be compared."""
+        return marked(self.tree, timed=self.timed)
+
+
+def marked(tree: Tree, *, timed: bool) -> str:
+    """The hash of `tree`, with a mark before it if the tree depends on timing.
+
+    Example:
+        >>> marked(Tree("What is 2 + 2?"), timed=True)[:10]
+        'timed:4f53'
+    """
+    return f"timed:{tree.sha256()}" if timed else tree.sha256()
