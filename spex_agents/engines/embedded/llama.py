@@ -26,6 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 
 from spex_agents.engines.base import Sampling
+from spex_agents.engines.embedded.control import Aside, control_tokens
 from spex_agents.engines.embedded.lanes import Arrangement, Lane, Lanes, fastest
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
@@ -85,6 +86,7 @@ class Llama:
         )
         environment.globals["raise_exception"] = _refuse
         source = self._model.get_default_chat_template()
+        self._control = control_tokens(self._vocab)
         self._template = environment.from_string(source) if source else None
 
     def _made(self, context: int, arrangement: Arrangement) -> Lanes:
@@ -103,23 +105,32 @@ class Llama:
         """The chat template over the messages, then the reply as it is.
 
         A model without a chat template reads the messages' contents, an empty line between them.
+        A model that reasons first is told not to, by its template. Special tokens in what is said
+        are read as text.
         """
+        aside = Aside(self._control)
         bos, eos = self._written(self._vocab.token_bos()), self._written(self._vocab.token_eos())
         if self._template is None:
-            text = "".join(f"{message.content}\n\n" for message in prompt.messages)
+            text = "".join(f"{aside.put(message.content)}\n\n" for message in prompt.messages)
         else:
-            turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+            turns = [
+                {"role": turn.role, "content": aside.put(turn.content)} for turn in prompt.messages
+            ]
             try:
                 text = self._template.render(
-                    messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos
+                    messages=turns,
+                    add_generation_prompt=True,
+                    bos_token=bos,
+                    eos_token=eos,
+                    enable_thinking=False,
                 )
             except TemplateError as error:
                 raise EngineError(
                     f"the model's chat template refuses the prompt: {error}"
                 ) from None
-        text += prompt.reply
+        text += aside.put(prompt.reply)
         add_bos = self._vocab.get_add_bos() and not text.startswith(bos)
-        return list(self._vocab.tokenize(text, add_bos, True))
+        return aside.tokens(self._vocab, text, add_bos=add_bos)
 
     def _written(self, special: int) -> str:
         return self._vocab.get_text(special) if special >= 0 else ""

@@ -49,6 +49,7 @@ class Dialect:
         stream_options: Beside ``include_usage``.
         thinking_off: Switches a model's reasoning off.
         thinking: What "auto" means.
+        marks_caches: How models are named whose prompts are remembered up to marks alone.
         exactness: What a seed is worth, unless the server itself tells.
     """
 
@@ -66,6 +67,7 @@ class Dialect:
     stream_options: Mapping[str, object] = field(default_factory=dict)
     thinking_off: Mapping[str, object] = field(default_factory=dict)
     thinking: Thinking = "keep"
+    marks_caches: str | None = None
     exactness: Exactness = "seeded"
 
     def thinks(self, thinking: Thinking) -> Thinking:
@@ -175,6 +177,7 @@ FIREWORKS = Dialect(
 OPENROUTER = Dialect(
     name="openrouter",
     host="openrouter.ai",
+    marks_caches="anthropic/",
     thinking_off={"reasoning": {"enabled": False}},
 )
 

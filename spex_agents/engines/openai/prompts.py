@@ -62,6 +62,8 @@ class PromptWriter:
         self._model = served.model
         self._dialect = served.dialect
         self.partial: Partial | None = served.dialect.partial
+        marked = served.dialect.marks_caches
+        self._marks = marked is not None and served.model.startswith(marked)
         self._refusals = refusals
         self._template = template
         self._extra = {key: extra[key] for key in ("chat_template_kwargs",) if key in extra}
@@ -85,18 +87,21 @@ class PromptWriter:
         messages: list[Fields] = [
             {"role": turn.role, "content": turn.content} for turn in prompt.messages
         ]
+        if self._marks and messages:
+            messages[-1] = _marked(messages[-1])
         if not prompt.reply:
             return Written({"messages": messages})
         reply: Fields = {"role": "assistant", "content": prompt.reply, **self._dialect.mark}
         if self.partial == "ask" or self._refusals.asks:
             asking: Fields = {"role": "user", "content": NEXT_STEP}
-            messages += [{"role": "assistant", "content": prompt.reply.rstrip()}, asking]
+            told: Fields = {"role": "assistant", "content": prompt.reply.rstrip()}
+            messages += [_marked(told) if self._marks else told, asking]
             return Written({"messages": messages}, asked=True)
         if self._refusals.trims:
             reply["content"] = prompt.reply.rstrip()
         if prompt.reasoning:
             reply |= {"reasoning_content": prompt.reasoning, "reasoning": prompt.reasoning}
-        messages.append(reply)
+        messages.append(_marked(reply) if self._marks else reply)
         return Written({"messages": messages, **self._dialect.continuation})
 
     async def _write_out(self, prompt: Prompt) -> Written | None:
@@ -134,6 +139,12 @@ class PromptWriter:
                 return None
             raise
         return found if isinstance(found, dict) and found.get(key) is not None else None
+
+
+def _marked(turn: Fields) -> Fields:
+    """The turn with the mark up to which its host is to remember what it has read."""
+    part = {"type": "text", "text": turn["content"], "cache_control": {"type": "ephemeral"}}
+    return {**turn, "content": [part]}
 
 
 def _opens(tokens: object) -> bool:

@@ -110,6 +110,7 @@ async def stream_reply(
                     del reply.logprobs[logprobs:]
                 request.tokens = before + reply.tokens
                 request.prompt_tokens = reply.prompt_tokens
+                request.cached_tokens = reply.cached_tokens
                 if reply.finish:  # what may follow is an account, not worth a wait
                     waiting.deadline = min(waiting.deadline, now() + LINGER_SECONDS)
                 elif reply.tokens > seen:

@@ -167,6 +167,7 @@ class GenerateReply(Reply):
         meta = chunk["meta_info"]
         self._usage = int(meta.get("completion_tokens") or 0)
         self.prompt_tokens = int(meta.get("prompt_tokens") or 0)
+        self.cached_tokens = int(meta.get("cached_tokens") or 0)
         logprobs = [
             TokenLogprob(str(token), float(logprob), ())
             for logprob, _, token in meta.get("output_token_logprobs") or ()
