@@ -9,5 +9,6 @@ from spex_agents.sandbox.isolation import Isolation
 from spex_agents.sandbox.judging import Verdict, judge
 from spex_agents.sandbox.limits import Outcome, SandboxLimits
 from spex_agents.sandbox.run import run
+from spex_agents.sandbox.workspace import Workspace
 
-__all__ = ["Isolation", "Outcome", "SandboxLimits", "Verdict", "judge", "run"]
+__all__ = ["Isolation", "Outcome", "SandboxLimits", "Verdict", "Workspace", "judge", "run"]

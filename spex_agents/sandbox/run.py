@@ -17,6 +17,7 @@ _PROBE_LIMITS = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16)
 _PLACES: Final = 32
 _RUNS = Threads("spex-sandbox", _PLACES)
 """Runs at a time in this process; more wait for a place. Nothing else waits in these threads."""
+_ATTEMPTS = 2
 _STANDING: set[str] = set()
 """Walls that have stood. One that did not is tried again: what was wrong may have passed."""
 
@@ -108,11 +109,12 @@ async def performed(job: Job, isolation: Isolation) -> Outcome:
 
 
 def _perform(job: Job, isolation: Isolation, stopped: threading.Event) -> Outcome:
-    while True:
+    for attempt in range(_ATTEMPTS):
         wall = chosen(isolation)
         try:
             return perform(job, wall, stopped)
         except WallFailed as error:  # since it stood: look again which one does
-            if wall == "none" or stopped.is_set():
-                raise SettingsError(f"isolation={isolation!r}: {error}") from error
+            if wall == "none" or stopped.is_set() or attempt == _ATTEMPTS - 1:
+                raise SettingsError(f"isolation={isolation!r}: {wall}: {error}") from error
             _STANDING.discard(wall)
+    raise AssertionError

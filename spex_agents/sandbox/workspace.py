@@ -1,0 +1,358 @@
+"""A directory for programs to work in: several files, a command to run, forks that cost nothing.
+
+The files of a workspace are layers of directories laid over each other (overlayfs): a fork is a
+list of names, a run writes a new layer, in memory until it ends. Where the kernel does not let this
+process lay them, a workspace is one directory, copied by the first change after a fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+from spex_agents.errors import SettingsError
+from spex_agents.sandbox.isolation import Isolation
+from spex_agents.sandbox.launching import Layers, other_user
+from spex_agents.sandbox.limits import Outcome, SandboxLimits
+from spex_agents.sandbox.process import Job
+from spex_agents.sandbox.run import performed
+
+LEFT_OUT = (".git", ".hg", ".venv", "node_modules", "__pycache__", ".pytest_cache", ".mypy_cache")
+"""Directories that a workspace does not take in."""
+_MOST_LAYERS = 100
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+
+
+@dataclass(kw_only=True)
+class _Store:
+    """The directories of a workspace and of all its forks, by number."""
+
+    place: Path
+    user: int | None
+    overlay: bool
+    limits: SandboxLimits
+    packages: Path | None
+    isolation: Isolation
+    made: int = 0
+
+    def new(self) -> str:
+        self.made += 1
+        return str(self.made)
+
+    def own(self, path: Path) -> None:
+        if self.user is not None:
+            os.chown(path, self.user, self.user, follow_symlinks=False)
+
+
+@dataclass(kw_only=True, eq=False)
+class Workspace:
+    """A directory of files to change and to run commands in, apart from the system.
+
+    Get one with `open`, and the others by `fork`. All end with the first one.
+    """
+
+    _store: _Store = field(repr=False)
+    _layers: tuple[str, ...] = ()
+    _own: bool = False  # whether the top layer is this workspace's alone, to be written to
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    @classmethod
+    async def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        limits: SandboxLimits = SandboxLimits(),
+        packages: str | os.PathLike[str] | None = None,
+        isolation: Isolation = "auto",
+    ) -> Workspace:
+        r"""A workspace with a copy of a directory's files, taken now.
+
+        Args:
+            directory: What to copy, but what `LEFT_OUT` names.
+            limits: Of each run; `files` bounds what one may write.
+            packages: A virtual environment whose programs and packages runs have, read-only.
+            isolation: What keeps runs apart; "none" is not for workspaces.
+
+        Raises:
+            SettingsError: There is no such directory or environment, or this system offers no such
+                isolation, or lets this process mount nothing even in a namespace of its own.
+
+        Example:
+            >>> import asyncio, tempfile
+            >>> async def answer():
+            ...     with tempfile.TemporaryDirectory() as place:
+            ...         async with await Workspace.open(place) as workspace:
+            ...             workspace.write("answer.py", "print(6 * 7)")
+            ...             return (await workspace.run(["python3", "answer.py"])).stdout
+            >>> asyncio.run(answer())
+            '42\n'
+        """
+        given, environment = Path(directory), None if packages is None else Path(packages)
+        _check(given, environment)
+        if isolation == "none":
+            raise SettingsError("isolation='none': a workspace is kept apart, or not at all")
+        store = _Store(
+            place=Path(tempfile.mkdtemp(prefix="spex-")),
+            user=other_user(),
+            overlay=True,
+            limits=limits,
+            packages=environment,
+            isolation=isolation,
+        )
+        workspace = cls(_store=store)
+        try:
+            await asyncio.to_thread(workspace._take, given)
+            try:
+                await workspace.fork().run(["true"])
+            except SettingsError:
+                store.overlay = False
+                await workspace.fork().run(["true"])
+        except BaseException:
+            workspace.close()
+            raise
+        return workspace
+
+    async def __aenter__(self) -> Workspace:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the files of this workspace and of all that were forked from it or from it."""
+        shutil.rmtree(self._store.place, ignore_errors=True)
+
+    def fork(self) -> Workspace:
+        """A workspace with the same files; neither sees what becomes of the other's."""
+        self._own = False
+        return Workspace(_store=self._store, _layers=self._layers)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: There is none.
+            SettingsError: The path leads out, or to what is no file: a link is not followed.
+        """
+        found = self._find(_inside(path))
+        if found is None:
+            raise FileNotFoundError(path)
+        if not stat.S_ISREG(found.lstat().st_mode):
+            raise SettingsError(f"path={path!r}: is no file")
+        return found.read_bytes()
+
+    def files(self) -> list[str]:
+        """The paths of all files, in order."""
+        return sorted(str(path) for path, found in self._walk() if _is(found, stat.S_ISREG))
+
+    def write(self, path: str, content: str | bytes) -> None:
+        """Make a file, or give it another content.
+
+        Raises:
+            SettingsError: The path leads out, or through what is no directory.
+        """
+        parts, data = _inside(path), content.encode() if isinstance(content, str) else content
+        before = self._find(parts)
+        top = self._top()
+        for depth in range(1, len(parts)):
+            there = self._find(parts[:depth])
+            if there is not None and not _is(there, stat.S_ISDIR):
+                raise SettingsError(f"path={path!r}: {'/'.join(parts[:depth])} is no directory")
+            here = top.joinpath(*parts[:depth])
+            if not here.is_dir():
+                here.mkdir()
+                self._store.own(here)
+        mode = 0o644 if before is None else stat.S_IMODE(before.lstat().st_mode) | 0o200
+        handle, name = tempfile.mkstemp(dir=top.joinpath(*parts[:-1]))
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, mode & 0o777)
+        self._store.own(Path(name))
+        os.replace(name, top.joinpath(*parts))
+
+    async def run(
+        self, command: Sequence[str], *, stdin: str = "", limits: SandboxLimits | None = None
+    ) -> Outcome:
+        """Run a command in the workspace, one at a time; its files are changed by what it writes.
+
+        A run that a cap has ended changes nothing.
+
+        Args:
+            command: A program, found as a shell would, and its arguments.
+            stdin: What it reads.
+            limits: Other caps than the workspace's.
+
+        Raises:
+            SettingsError: This system offers no such isolation.
+        """
+        store = self._store
+        limits = limits or store.limits
+        environment = {"PYTHONDONTWRITEBYTECODE": "1"}
+        shown = {}
+        if store.packages is not None:
+            shown = {str(place): place for place in _environment(store.packages)}
+            environment["PATH"] = f"{store.packages}/bin:/usr/bin:/usr/sbin:/bin:/sbin"
+            environment["VIRTUAL_ENV"] = str(store.packages)
+        async with self._turn:
+            if store.overlay and len(self._layers) >= _MOST_LAYERS:
+                await asyncio.to_thread(self._flatten)
+            self._own = False
+            size = limits.files
+            if not store.overlay:
+                size += await asyncio.to_thread(self._size)
+            layers = Layers(store.place, self._layers, store.overlay, size, store.user or 0)
+            written: list[str] = []
+
+            def keep(place: Path) -> None:
+                if not store.overlay or any(place.iterdir()):
+                    written.append(store.new())
+                    place.rename(store.place / written[0])
+
+            job = Job(
+                command=command,
+                stdin=stdin.encode(),
+                limits=limits,
+                shown=shown,
+                environment=environment,
+                layers=layers,
+                keep=keep,
+            )
+            outcome = await performed(job, store.isolation)
+            if written:
+                self._layers = (*written, *(self._layers if store.overlay else ()))
+            return outcome
+
+    # How layers make files: the top one counts; a device of number 0 hides what is below.
+
+    def _take(self, directory: Path) -> None:
+        name = self._store.new()
+        place = self._store.place / name
+        ignore = shutil.ignore_patterns(*LEFT_OUT)
+        shutil.copytree(directory, place, symlinks=True, ignore=ignore)
+        place.chmod(0o755)
+        for top, folders, files in os.walk(place):
+            for path in (top, *(os.path.join(top, one) for one in (*folders, *files))):
+                self._store.own(Path(path))
+        self._layers = (name,)
+
+    def _top(self) -> Path:
+        store = self._store
+        if not self._own:
+            name = store.new()
+            if store.overlay:
+                (store.place / name).mkdir()
+                store.own(store.place / name)
+                self._layers = (name, *self._layers)
+            else:
+                self._copy(name)
+            self._own = True
+        return store.place / self._layers[0]
+
+    def _flatten(self) -> None:
+        self._copy(self._store.new())
+
+    def _copy(self, name: str) -> None:
+        """Make one layer of all."""
+        target = self._store.place / name
+        target.mkdir()
+        self._store.own(target)
+        for path, found in self._walk():
+            to = target / path
+            if _is(found, stat.S_ISDIR):
+                to.mkdir()
+                shutil.copystat(found, to)
+            elif _is(found, stat.S_ISLNK) or _is(found, stat.S_ISREG):
+                shutil.copy2(found, to, follow_symlinks=False)
+            self._store.own(to)
+        self._layers = (name,)
+
+    def _size(self) -> int:
+        return sum(found.lstat().st_blocks * 512 for _, found in self._walk())
+
+    def _stack(self, parts: Sequence[str]) -> list[Path]:
+        """The directories that make up one of the workspace, the top one first."""
+        stack = [self._store.place / name for name in self._layers]
+        for part in parts:
+            below = []
+            for directory in stack:
+                place = directory / part
+                if not os.path.lexists(place):
+                    continue
+                if not _is(place, stat.S_ISDIR):
+                    break
+                below.append(place)
+                if _opaque(place):
+                    break
+            stack = below
+        return stack
+
+    def _find(self, parts: Sequence[str]) -> Path | None:
+        for directory in self._stack(parts[:-1]):
+            place = directory / parts[-1]
+            if os.path.lexists(place):
+                return None if _is(place, stat.S_ISCHR) else place
+        return None
+
+    def _walk(self, parts: tuple[str, ...] = ()) -> Iterator[tuple[Path, Path]]:
+        """Each path in the workspace, and where it is, directories before what they hold."""
+        found: dict[str, Path] = {}
+        for directory in self._stack(parts):
+            for place in directory.iterdir():
+                found.setdefault(place.name, place)
+        for name in sorted(found):
+            if not _is(found[name], stat.S_ISCHR):
+                yield Path(*parts, name), found[name]
+                if _is(found[name], stat.S_ISDIR):
+                    yield from self._walk((*parts, name))
+
+
+def _check(directory: Path, packages: Path | None) -> None:
+    if not directory.is_dir():
+        raise SettingsError(f"directory={str(directory)!r}: must be a directory")
+    if packages is not None and not (packages / "pyvenv.cfg").is_file():
+        raise SettingsError(
+            f"packages={str(packages)!r}: must be a virtual environment, with a pyvenv.cfg"
+        )
+
+
+def _inside(path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise SettingsError(f"path={path!r}: must be relative, and stay inside")
+    return parts
+
+
+def _is(path: Path, kind: object) -> bool:
+    return bool(kind(path.lstat().st_mode))  # type: ignore[operator]
+
+
+def _opaque(directory: Path) -> bool:
+    for name in _OPAQUE:
+        try:
+            if os.getxattr(directory, name) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _environment(packages: Path) -> Iterator[Path]:
+    """A virtual environment, and the installation that its interpreter is of."""
+    yield packages
+    for line in (packages / "pyvenv.cfg").read_text().splitlines():
+        key, _, value = line.partition("=")
+        home = Path(value.strip()).resolve().parent
+        if key.strip() == "home" and not home.is_relative_to("/usr"):
+            yield home
