@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final, TypedDict, cast, get_type_hints
+from functools import reduce
+from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
+from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, LastValue
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from typing_extensions import TypedDict, get_type_hints
 
 from spex_agents.nodes.calls import heard_by
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.run import CONVERSATION, RUN, STEPS, Run, apart, patched
-from spex_agents.nodes.state import SearchState
+from spex_agents.nodes.state import SearchState, append
 from spex_agents.speculation.config import SearchConfig
 
 _typed_dict: Any = TypedDict  # a type checker wants literal keys
@@ -32,17 +43,24 @@ class SearchBuilder(StateGraph[Any, Any, Any, Any]):
         )
         super().__init__(whole, input_schema=asked)
         self.search = search
+        self.question_key = question_key
 
     def compile(self, *args: Any, **kwargs: Any) -> SearchGraph:
         compiled = super().compile(*args, **kwargs)
-        return SearchGraph(
+        graph = SearchGraph(
             search=self.search,
             **{key: value for key, value in vars(compiled).items() if key != "__orig_class__"},
         )
+        if not getattr(graph.checkpointer, "latest_only", False):
+            graph.channels = {**graph.channels, **_light(self.question_key)}
+        return graph
 
 
 class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
     """A compiled search graph whose every run has a session of its own.
+
+    Its checkpoints hold what is new, so that the latest needs those before it. Where a saver keeps
+    the latest alone, and says so by an attribute ``latest_only = True``, each holds all.
 
     Args:
         search: What the search is made of.
@@ -56,7 +74,10 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         async with self._run(args, kwargs) as run:
             args, kwargs = _within(run, args, kwargs)
-            parts = cast(AsyncGenerator[Any, None], super().astream(*args, **kwargs))
+            graph = self._saved_by(args, kwargs)
+            parts = cast(
+                AsyncGenerator[Any, None], CompiledStateGraph.astream(graph, *args, **kwargs)
+            )
             try:
                 while (part := await apart(anext(parts, _END))) is not _END:
                     yield part
@@ -66,12 +87,20 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         run = self._run(args, kwargs)
         args, kwargs = _within(run, args, kwargs)
-        parts = cast(Generator[Any, None, None], super().stream(*args, **kwargs))
+        graph = self._saved_by(args, kwargs)
+        parts = cast(Generator[Any, None, None], CompiledStateGraph.stream(graph, *args, **kwargs))
         with closing(parts):
             try:
                 yield from parts
             finally:  # before the parts are closed: it lets go of a node that waits in its thread
                 portal().call(run.close)
+
+    def _saved_by(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SearchGraph:
+        """This graph, with the channels that go with the saver of a graph around it."""
+        saver = _config_in(args, kwargs).get("configurable", {}).get(_SAVER)
+        if not getattr(saver, "latest_only", False):
+            return self
+        return self.copy({"channels": _whole(self.channels)})
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         conversation = _config_in(args, kwargs).get("configurable", {}).get(CONVERSATION)
@@ -82,6 +111,51 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
 
 _END: Final = object()
+_SAVER: Final = "__pregel_checkpointer"
+"""Where LangGraph tells a graph within another of that one's saver."""
+
+
+def appended(rows: list[Any], writes: Sequence[list[Any] | None]) -> list[Any]:
+    """`append` for several writes at once, as a `DeltaChannel` asks."""
+    return reduce(append, writes, rows)
+
+
+def latest(before: Any, writes: Sequence[Any]) -> Any:
+    """The reducer of a value that is replaced, and seldom: a `DeltaChannel` stores it once."""
+    return writes[-1] if writes else before
+
+
+SNAPSHOTS: Final = 1000
+"""Writes to a channel before a checkpoint holds all of it again, for whoever reads it later."""
+
+
+def _light(question_key: str) -> dict[str, Any]:
+    """Channels of what only grows, and of what seldom changes: stored as it is written."""
+    reducers: dict[str, tuple[Callable[[Any, Sequence[Any]], Any], type]] = {
+        "thoughts": (appended, list),
+        "rewards": (appended, list),
+        "failures": (appended, list),
+        question_key: (latest, str),
+        "subject": (latest, dict),
+    }
+    channels: dict[str, Any] = {}
+    for name, (reducer, kind) in reducers.items():
+        channels[name] = DeltaChannel(reducer, kind, snapshot_frequency=SNAPSHOTS)
+        channels[name].key = name
+    return channels
+
+
+def _whole(channels: Mapping[str, Any]) -> dict[str, Any]:
+    """Channels whose checkpoints hold their values in place of what was written to them."""
+    whole: dict[str, Any] = {}
+    for name, channel in channels.items():
+        if not isinstance(channel, DeltaChannel):
+            whole[name] = channel
+            continue
+        rows = channel.reducer is appended
+        whole[name] = BinaryOperatorAggregate(list, append) if rows else LastValue(channel.typ)
+        whole[name].key = name
+    return whole
 
 
 def _config_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunnableConfig:

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, Unpack
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from langgraph.config import get_stream_writer
 from langgraph.graph import END, START
 
 from spex_agents.engines.given import EngineLike
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.compiled import SearchBuilder
 from spex_agents.nodes.portal import portal
-from spex_agents.nodes.run import LISTENER, Run, run_of, tell_ledger
+from spex_agents.nodes.run import Run, run_of
 from spex_agents.nodes.schema import AnswerSchema, schema_settings
 from spex_agents.nodes.settings import SearchSettings, search_config
-from spex_agents.nodes.state import (
-    SearchState,
-    Subject,
-    Told,
-    begin,
-    failed_since,
-    outcome_of,
-    paths_of,
-    plain,
-    reward_rows,
-    thought_rows,
-)
-from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
-from spex_agents.search.policy import Expand, settled
-from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.reporting.events import Listener
-from spex_agents.speculation.session import Session
+from spex_agents.nodes.state import SearchState
+from spex_agents.nodes.steps import State, Steps, Update
+from spex_agents.speculation.config import SearchConfig
 
-State: TypeAlias = Mapping[str, Any]
-Update: TypeAlias = dict[str, Any]
 Step: TypeAlias = Callable[[State, Run, RunnableConfig], Awaitable[Update]]
 
 
@@ -50,6 +32,9 @@ def create_tot_graph(
     **search: Unpack[SearchSettings],
 ) -> SearchBuilder:
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
+
+    Where the policy demands a single thought, `expand` asks for its reward and for the next
+    decision as well: so there is a checkpoint for each thought or layer, which holds what is new.
 
     Compile it as it is, or add it to a graph of yours as a node: its state shares the keys that
     yours has too. Its result holds the answer, the tree (`tree_of`), its hash and the ledger.
@@ -102,98 +87,25 @@ def create_tot_graph(
             f"other and from the search's own keys {', '.join(SearchState.__annotations__)}"
         )
 
-    async def select(state: State, run: Run, config: RunnableConfig) -> Update:
-        subject = _subject(state, question_key, seed)
-        begun: Update = {}
-        if state.get("subject") != subject or state.get("tree_sha256") is not None:
-            begun = {**begin(subject), "told": Told(id=new_id(), path=[]), answer_key: None}
-            start = {"subject": subject, "policy_state": plain(setup.policy.start())}
-            session = await run.session(start, config, listener_of(config))
-        else:
-            session = await run.session(state, config, listener_of(config))
-            if not session.stopped and not _carried_out(paths_of(state["demanded"]), session):
-                return {"demanded": state["demanded"]}
-        decision = await session.decide()
-        paths = decision.paths if isinstance(decision, Expand) else ()
-        path = settled(session.config.policy, session.state, session.tree)
-        told = await tell(session, begun.get("told") or state["told"], path, voice_of(config))
-        return begun | {
-            "policy_state": plain(session.state),
-            "demanded": [list(path) for path in paths],
-            "stopped": session.stopped,
-            "timed": session.timed,
-            "told": told,
-        }
-
-    async def answer(state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, config, listener_of(config))
-        told_path = tuple(state["told"]["path"])
-        path = await session.accepted(told_path)
-        came = await session.result()
-        elected: Any = came.answer
-        if schema is not None and (found := schema.elect(came.ballots, setup.vote)):
-            elected, path = found
-        ended = outcome_of(came, path, answered=elected is not None)
-        if is_free_text(session, path, elected) and not told_path:
-            path = told_path  # its thoughts are the answer, and no reasoning before it
-        await session.close()  # what still runs is waste, and counted as such
-        tell_ledger(session)
-        ended["ledger"] = session.ledger.report()
-        told_of = {
-            "answer": elected,
-            "stopped": came.stopped,
-            "failures": state.get("failures", []),
-        }
-        result = {**ended, **told_of}
-        told = await tell(session, state["told"], path, voice_of(config), result)
-        return {**ended, answer_key: elected, "told": told}
-
+    steps = Steps(setup, schema, question_key, answer_key, seed)
     graph = SearchBuilder(setup, question_key, answer_key)
-    for step in (select, expand, evaluate, answer):
+    for step in (steps.select, steps.expand, steps.evaluate, steps.answer):
         graph.add_node(step.__name__, _node(step, setup))
     graph.add_edge(START, "select")
     graph.add_conditional_edges("select", _expand_or_answer, ["expand", "answer"])
-    graph.add_edge("expand", "evaluate")
+    graph.add_conditional_edges("expand", _after_expand, ["evaluate", "expand", "answer"])
     graph.add_edge("evaluate", "select")
     graph.add_edge("answer", END)
     return graph
 
 
-async def expand(state: State, run: Run, config: RunnableConfig) -> Update:
-    session = await run.session(state, config, listener_of(config))
-    before = session.tree
-    thoughts = await session.expand(paths_of(state["demanded"]))
-    return {"thoughts": thought_rows(thoughts), "failures": failed_since(before, session.tree)}
-
-
-async def evaluate(state: State, run: Run, config: RunnableConfig) -> Update:
-    session = await run.session(state, config, listener_of(config))
-    before = session.tree
-    rewards = await session.evaluate(paths_of(state["demanded"]))
-    return {"rewards": reward_rows(rewards), "failures": failed_since(before, session.tree)}
-
-
-def _subject(state: State, question_key: str, seed: int) -> Subject:
-    question = state.get(question_key)
-    if not isinstance(question, str):
-        raise SettingsError(f"{question_key}={question!r}: the state must hold a question, a str")
-    return Subject(question=check_question(question), seed=state.get("seed", seed))
-
-
-def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> bool:
-    """Whether the last decision was: not if its run failed, and the same question is put again."""
-    tree = session.tree
-    leaves_only = session.config.policy.leaves_only
-    failures = session.config.failures
-    lost = failures is not None and failures.reward is None
-    return all(
-        path in tree
-        and (
-            path in tree.rewards
-            or (leaves_only and not tree.thought(path).ends)
-            or (lost and tree.lost(path))
-        )
-        for path in demanded
+def _after_expand(state: State) -> str:
+    """To the rewards of a layer; a single thought has its own, and what comes next is decided."""
+    written = [row["path"] for row in state["thoughts"][-len(state["demanded"]) :]]
+    return (
+        "evaluate"
+        if state["demanded"] and state["demanded"][-1] in written
+        else (_expand_or_answer(state))
     )
 
 
@@ -215,16 +127,3 @@ def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:
         return portal().call(asynchronous, state, config)
 
     return RunnableLambda(synchronous, asynchronous, name=step.__name__)
-
-
-def listener_of(config: RunnableConfig) -> Listener | None:
-    """What passes the events of a node's session on to the stream of its run."""
-    if (listener := config.get("configurable", {}).get(LISTENER)) is not None:
-        return listener  # type: ignore[no-any-return]
-    try:
-        writer = get_stream_writer()
-    except (KeyError, RuntimeError):  # called by hand, outside a graph
-        return None
-    # The writer looks up whose stream it is, and a session's events come from outside the node.
-    context = copy_context()
-    return lambda event: context.run(writer, event)

@@ -19,7 +19,6 @@ from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
-from spex_agents.nodes.graph import listener_of
 from spex_agents.nodes.messages import (
     Candidates,
     Handler,
@@ -30,6 +29,7 @@ from spex_agents.nodes.messages import (
     contents,
 )
 from spex_agents.nodes.portal import portal
+from spex_agents.nodes.steps import listener_of
 from spex_agents.nodes.told import new_id, say
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase

@@ -11,9 +11,10 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from spex_agents.engines.given import EngineLike
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.conversation import conversation_in
-from spex_agents.nodes.graph import create_tot_graph, listener_of
+from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.run import CONVERSATION, LISTENER, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
+from spex_agents.nodes.steps import listener_of
 from spex_agents.nodes.told import VOICE, Voice, reply
 from spex_agents.speculation.reporting.events import Listener
 
@@ -25,6 +26,7 @@ def create_tot_node(
     messages_key: str = "messages",
     question_key: str | None = None,
     answer_key: str | None = None,
+    checkpointer: bool | None = None,
     **search: Unpack[SearchSettings],
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """Build a node that answers by tree-of-thought search, for ``graph.add_node("think", node)``.
@@ -58,6 +60,8 @@ def create_tot_node(
         messages_key: The state's key of its messages.
         question_key: The state's key of the question, in place of messages.
         answer_key: The state's key of the answer, in place of messages.
+        checkpointer: None to go on inside a search that was interrupted, where the graph around it
+            has a checkpointer; False for no checkpoints of the search's own.
         **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
@@ -78,7 +82,9 @@ def create_tot_node(
             f"question_key={question_key!r}, answer_key={answer_key!r}: give both for a state of "
             "your own, or neither for a state of messages"
         )
-    graph = create_tot_graph(engine, seed=seed, **search).compile(name="tree of thoughts")
+    graph = create_tot_graph(engine, seed=seed, **search).compile(
+        checkpointer=checkpointer, name="tree of thoughts"
+    )
 
     def asked(state: Any, config: RunnableConfig) -> tuple[dict[str, str], RunnableConfig]:
         inside = inner_config(config)
@@ -105,6 +111,7 @@ def create_tot_node(
         messages_key=messages_key,
         question_key=question_key,
         answer_key=answer_key,
+        checkpointer=checkpointer,
         **search,
     )
     return TotNode(synchronous, asynchronous, made)

@@ -24,7 +24,7 @@ from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.calls import Calls, SearchRun
-from spex_agents.nodes.state import paths_of, policy_state_of, tree_of
+from spex_agents.nodes.state import paths_of, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import LedgerEvent, Listener
@@ -144,12 +144,19 @@ def tell_ledger(session: Session) -> None:
 
 
 def _agree(session: Session, state: Mapping[str, Any]) -> bool:
+    """Whether a session stands where `state` does.
+
+    It may have gone on with what is demanded there, for a node that then failed.
+    """
     subject = state["subject"]
+    ahead = set(unsaved(session.tree.thoughts, state.get("thoughts", ())))
+    ahead |= set(unsaved(session.tree.rewards, state.get("rewards", ())))
     return (
         session.tree.question == subject["question"]
         and session.tree.seed == subject["seed"]
-        and len(session.tree.thoughts) == len(state.get("thoughts", ()))
-        and len(session.tree.rewards) == len(state.get("rewards", ()))
+        and len(session.tree.thoughts) >= len(state.get("thoughts", ()))
+        and len(session.tree.rewards) >= len(state.get("rewards", ()))
+        and ahead <= set(paths_of(state.get("demanded", ())))
         and session.state == policy_state_of(state)
     )
 

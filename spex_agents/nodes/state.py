@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, NotRequired, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, NotRequired, TypeVar
+
+from typing_extensions import TypedDict
 
 from spex_agents.search.policy import State as PolicyState
 from spex_agents.search.tree import Finish, Path, Thought, Tree
 from spex_agents.speculation.result import Result
+
+T = TypeVar("T")
 
 
 class ThoughtRow(TypedDict):
@@ -75,7 +80,8 @@ class SearchState(TypedDict, total=False):
         failures: The paths that have failed, likewise.
         policy_state: The policy's state, its tuples as lists.
         demanded: The paths of the last decision; none once the policy has finished.
-        stopped: The termination rule that ended the search, or None.
+        stopped: The termination rule that ended the search, or None; what is told of the end may
+            be missing before that.
         timed: Whether that, and so the tree, depended on timing.
         ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
         tree_sha256: The hash of the whole tree; None before the search has ended. It begins with
@@ -104,6 +110,11 @@ class SearchState(TypedDict, total=False):
     told: Told
 
 
+def unsaved(values: Mapping[Path, T], rows: Sequence[Any]) -> dict[Path, T]:
+    """What has been committed since `rows` were written, in the order of commitment."""
+    return dict(islice(values.items(), len(rows), None))
+
+
 def thought_rows(thoughts: Mapping[Path, Thought]) -> list[ThoughtRow]:
     return [_row(path, thought) for path, thought in thoughts.items()]
 
@@ -124,16 +135,6 @@ def _row(path: Path, thought: Thought) -> ThoughtRow:
 
 def reward_rows(rewards: Mapping[Path, float]) -> list[RewardRow]:
     return [RewardRow(path=list(path), reward=reward) for path, reward in rewards.items()]
-
-
-def failed_since(before: Tree, now: Tree) -> list[FailureRow]:
-    """The failures that `now` has and `before` had not."""
-    known = before.failures()
-    return [
-        FailureRow(path=list(path), reason=reason)
-        for path, reason in now.failures().items()
-        if path not in known
-    ]
 
 
 def begin(subject: Subject) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def create_tot_tool(
     name: str = "think",
     description: str = DESCRIPTION,
     seed: int = 0,
+    checkpointer: bool | None = None,
     **search: Unpack[SearchSettings],
 ) -> BaseTool:
     """Build a tool that answers a question by tree-of-thought search.
@@ -44,6 +45,8 @@ def create_tot_tool(
         name: The tool's name.
         description: Tells the agent's model when to call it.
         seed: Decides the run.
+        checkpointer: None to go on inside a search that was interrupted, where the graph around it
+            has a checkpointer; False for no checkpoints of the search's own.
         **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
@@ -55,7 +58,9 @@ def create_tot_tool(
         >>> tool.invoke({"question": "What is 5 + 7?"})
         '12'
     """
-    graph = create_tot_graph(engine, seed=seed, **search).compile(name="tree of thoughts")
+    graph = create_tot_graph(engine, seed=seed, **search).compile(
+        checkpointer=checkpointer, name="tree of thoughts"
+    )
 
     async def asynchronous(
         question: Annotated[str, "The whole problem."], config: RunnableConfig

@@ -15,6 +15,8 @@ Saver: TypeAlias = BaseCheckpointSaver[Any]
 class LatestInSqlite(AsyncSqliteSaver):
     """In SQLite: a search goes on from its latest checkpoint, so no other is kept."""
 
+    latest_only = True  # so that each holds the whole search; see `SearchGraph`
+
     async def aput(
         self,
         config: RunnableConfig,

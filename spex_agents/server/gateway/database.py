@@ -212,6 +212,8 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
     class LatestInPostgres(AsyncPostgresSaver):
         """In PostgreSQL: the latest checkpoint only."""
 
+        latest_only = True
+
         async def aput(self, config: Any, *rest: Any) -> Any:
             """Save one, and forget those before it."""
             saved = await super().aput(config, *rest)

@@ -1,0 +1,175 @@
+"""The steps of the search graph: each asks the run's session, and writes what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+
+from spex_agents.errors import SettingsError
+from spex_agents.nodes.run import LISTENER, Run, tell_ledger
+from spex_agents.nodes.schema import AnswerSchema
+from spex_agents.nodes.state import (
+    FailureRow,
+    Subject,
+    Told,
+    begin,
+    outcome_of,
+    paths_of,
+    plain,
+    reward_rows,
+    thought_rows,
+    unsaved,
+)
+from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
+from spex_agents.search.policy import Expand, settled
+from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.session import Session
+
+State: TypeAlias = Mapping[str, Any]
+Update: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The nodes of a search graph; see `create_tot_graph`."""
+
+    search: SearchConfig
+    schema: AnswerSchema | None
+    question_key: str
+    answer_key: str
+    seed: int
+
+    async def select(self, state: State, run: Run, config: RunnableConfig) -> Update:
+        subject = _subject(state, self.question_key, self.seed)
+        begun: Update = {}
+        if state.get("subject") != subject or state.get("tree_sha256") is not None:
+            begun = {
+                **_begun(state, subject, self.answer_key),
+                "told": Told(id=new_id(), path=[]),
+            }
+            start = {"subject": subject, "policy_state": plain(self.search.policy.start())}
+            session = await run.session(start, config, listener_of(config))
+        else:
+            session = await run.session(state, config, listener_of(config))
+            if not session.stopped and not _carried_out(paths_of(state["demanded"]), session):
+                return {"demanded": state["demanded"]}
+        return begun | await _decided(session, begun.get("told") or state["told"], config)
+
+    async def expand(self, state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, config, listener_of(config))
+        demanded = paths_of(state["demanded"])
+        await session.expand(demanded)
+        update: Update = {}
+        if len(demanded) == 1:  # a step of the graph for each thought, not three
+            await session.evaluate(demanded)
+            update = await _decided(session, state["told"], config)
+            update = {key: new for key, new in update.items() if new != state.get(key, _NOTHING)}
+        return update | _rows(session, state)
+
+    async def evaluate(self, state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, config, listener_of(config))
+        await session.evaluate(paths_of(state["demanded"]))
+        return _rows(session, state)
+
+    async def answer(self, state: State, run: Run, config: RunnableConfig) -> Update:
+        session = await run.session(state, config, listener_of(config))
+        told_path = tuple(state["told"]["path"])
+        path = await session.accepted(told_path)
+        came = await session.result()
+        elected: Any = came.answer
+        if self.schema is not None and (found := self.schema.elect(came.ballots, self.search.vote)):
+            elected, path = found
+        ended = outcome_of(came, path, answered=elected is not None)
+        if is_free_text(session, path, elected) and not told_path:
+            path = told_path  # its thoughts are the answer, and no reasoning before it
+        await session.close()  # what still runs is waste, and counted as such
+        tell_ledger(session)
+        ended |= {
+            "ledger": session.ledger.report(),
+            "stopped": came.stopped,
+            "timed": session.timed,
+        }
+        result = {**ended, "answer": elected, "failures": state.get("failures", [])}
+        told = await tell(session, state["told"], path, voice_of(config), result)
+        return {**ended, self.answer_key: elected, "told": told}
+
+
+def _subject(state: State, question_key: str, seed: int) -> Subject:
+    question = state.get(question_key)
+    if not isinstance(question, str):
+        raise SettingsError(f"{question_key}={question!r}: the state must hold a question, a str")
+    return Subject(question=check_question(question), seed=state.get("seed", seed))
+
+
+def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> bool:
+    """Whether the last decision was: not if its run failed, and the same question is put again."""
+    tree = session.tree
+    leaves_only = session.config.policy.leaves_only
+    failures = session.config.failures
+    lost = failures is not None and failures.reward is None
+    return all(
+        path in tree
+        and (
+            path in tree.rewards
+            or (leaves_only and not tree.thought(path).ends)
+            or (lost and tree.lost(path))
+        )
+        for path in demanded
+    )
+
+
+async def _decided(session: Session, told: Told, config: RunnableConfig) -> Update:
+    """What the next decision changes."""
+    decision = await session.decide()
+    paths = decision.paths if isinstance(decision, Expand) else ()
+    path = settled(session.config.policy, session.state, session.tree)
+    told = await tell(session, told, path, voice_of(config))
+    update = {
+        "policy_state": plain(session.state),
+        "demanded": [list(path) for path in paths],
+        "told": told,
+    }
+    ended = {"stopped": session.stopped, "timed": session.timed or None}
+    return update | {key: value for key, value in ended.items() if value is not None}
+
+
+_NOTHING: Final = object()
+
+
+def _begun(state: State, subject: Subject, answer_key: str) -> Update:
+    """The state of a search before its first step: takes back what another has left."""
+    begun = {**begin(subject), "ledger": None, "stopped": None, "timed": None, answer_key: None}
+    rows = ("subject", "thoughts", "rewards", "failures")
+    return {key: value for key, value in begun.items() if key in rows or state.get(key)}
+
+
+def _rows(session: Session, state: State) -> Update:
+    """What has been committed since `state` was written."""
+    tree = session.tree
+    known = {tuple(row["path"]) for row in state.get("failures", ())}
+    failed = {path: reason for path, reason in tree.failures().items() if path not in known}
+    rows = {
+        "thoughts": thought_rows(unsaved(tree.thoughts, state.get("thoughts", ()))),
+        "rewards": reward_rows(unsaved(tree.rewards, state.get("rewards", ()))),
+        "failures": [FailureRow(path=list(path), reason=why) for path, why in failed.items()],
+    }
+    return {key: value for key, value in rows.items() if value}
+
+
+def listener_of(config: RunnableConfig) -> Listener | None:
+    """What passes the events of a node's session on to the stream of its run."""
+    if (listener := config.get("configurable", {}).get(LISTENER)) is not None:
+        return listener  # type: ignore[no-any-return]
+    try:
+        writer = get_stream_writer()
+    except (KeyError, RuntimeError):  # called by hand, outside a graph
+        return None
+    # The writer looks up whose stream it is, and a session's events come from outside the node.
+    context = copy_context()
+    return lambda event: context.run(writer, event)

@@ -1,0 +1,99 @@
+"""Checkpoints hold what is new: they grow with the tree, not with its square."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from node_runs import ASKED, QUESTION, fast_engine, thread
+
+from spex_agents.nodes import create_tot_graph, create_tot_node, tree_of
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Rebase, Rstar
+
+CHAT: Any = {"messages": [("user", QUESTION)]}
+
+
+def search(rollouts: int) -> dict[str, Any]:
+    return {"policy": Rstar(rollouts=rollouts), "reward": SimulatedReward(latency=0.0001)}
+
+
+def chat(saver: Any, *, checkpointer: bool | None = None) -> Any:
+    node = create_tot_node(fast_engine(), checkpointer=checkpointer, **search(4))
+    graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
+    return graph.compile(checkpointer=saver)
+
+
+async def stored(file: Path, rollouts: int, question: str = QUESTION) -> tuple[int, int, int]:
+    """Thoughts of a search, what all its checkpoints hold, and their number."""
+    async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
+        graph = create_tot_graph(fast_engine(), **search(rollouts)).compile(checkpointer=saver)
+        result = await graph.ainvoke({"question": question}, thread())
+        async for snapshot in graph.aget_state_history(thread()):
+            if snapshot.values.get("thoughts"):
+                assert len(tree_of(snapshot.values)) <= len(result["thoughts"])
+    database = sqlite3.connect(file)
+    held = database.execute("select sum(length(checkpoint) + length(metadata)) from checkpoints")
+    written = database.execute("select sum(length(value)) from writes")
+    count = database.execute("select count(*) from checkpoints").fetchone()[0]
+    total = held.fetchone()[0] + written.fetchone()[0]
+    database.close()
+    return len(result["thoughts"]), total, count
+
+
+async def test_sixteen_rollouts_take_less_than_three_hundred_kilobytes(tmp_path: Path) -> None:
+    thoughts, size, count = await stored(tmp_path / "16", 16)
+    assert size < 300_000
+    assert (tmp_path / "16").stat().st_size < 400_000  # with what SQLite adds to each row
+    assert count <= thoughts + 5
+
+
+async def test_their_size_is_linear_in_the_tree(tmp_path: Path) -> None:
+    few, small, _ = await stored(tmp_path / "4", 4)
+    many, large, _ = await stored(tmp_path / "32", 32)
+    assert large / many < 1.5 * small / few
+
+
+async def test_a_long_question_is_stored_once(tmp_path: Path) -> None:
+    _, short, _ = await stored(tmp_path / "short", 4)
+    _, long, _ = await stored(tmp_path / "long", 4, QUESTION + " " * 100_000)
+    assert long - short < 4 * 100_000
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_every_durability_keeps_the_whole_search(durability: Any, tmp_path: Path) -> None:
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = create_tot_graph(fast_engine(), **search(4)).compile(checkpointer=saver)
+        result = await graph.ainvoke(ASKED, thread(), durability=durability)
+        kept = (await graph.aget_state(thread())).values
+        assert kept["thoughts"] == result["thoughts"]
+        assert tree_of(kept).sha256() == result["tree_sha256"]
+        states = [state async for state in graph.aget_state_history(thread())]
+        assert (len(states) <= 2) == (durability == "exit")
+
+
+@pytest.mark.parametrize("checkpointer", [None, False])
+async def test_a_node_may_keep_its_search_out_of_the_checkpoints(checkpointer: Any) -> None:
+    saver = InMemorySaver()
+    await chat(saver, checkpointer=checkpointer).ainvoke(CHAT, thread())
+    spaces = {saved.config["configurable"]["checkpoint_ns"] for saved in saver.list(None)}
+    assert any(space.startswith("think:") for space in spaces) == (checkpointer is None)
+
+
+@pytest.mark.parametrize("policy", [Rstar(rollouts=4), Rebase(width=4)], ids=["single", "layers"])
+async def test_from_any_moment_of_the_past_it_comes_to_the_same_end(policy: Any) -> None:
+    graph = create_tot_graph(
+        fast_engine(), policy=policy, reward=SimulatedReward(latency=0.0001)
+    ).compile(checkpointer=InMemorySaver())
+    first = await graph.ainvoke(ASKED, thread())
+    states = [state async for state in graph.aget_state_history(thread())]
+    for state in states[:: max(1, len(states) // 5)]:
+        if state.next and state.next != ("__start__",):
+            again = await graph.ainvoke(None, state.config)
+            assert again["tree_sha256"] == first["tree_sha256"]
+            assert len(again["thoughts"]) == len(first["thoughts"])
