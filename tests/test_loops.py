@@ -13,6 +13,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.language_models import FakeListChatModel
 from scripted_server import scripted_server
 
@@ -24,6 +25,7 @@ from spex_agents.engines.functions import Proposer
 from spex_agents.engines.simulated import SimulatedEngine
 from spex_agents.errors import EngineError
 from spex_agents.loops import PerLoop, Threads
+from spex_agents.nodes.middleware import SpexMiddleware
 from spex_agents.rewards import Verifier
 from spex_agents.search.policy import Decision, State
 from spex_agents.search.tree import Tree, TreeView
@@ -113,6 +115,16 @@ async def test_a_server_writes_for_several_loops(places: int | None) -> None:
         ends = await asyncio.to_thread(searches, graph)
         check_same(ends, await graph.ainvoke(ASKED))
         await engine.aclose()
+
+
+def test_an_agent_s_middleware_searches_in_several_loops() -> None:
+    model = FakeListChatModel(responses=["4"])
+    agent = create_agent(model, middleware=[SpexMiddleware()])
+    asked: Any = {"messages": [("user", "What is 2 + 2?")]}
+    ends = at_once(
+        *[lambda: agent.invoke(asked)] * 2, *[lambda: asyncio.run(agent.ainvoke(asked))] * 2
+    )
+    assert [end["messages"][-1].text for end in ends] == ["4"] * 4
 
 
 def test_a_simulated_engine_serves_one_loop_at_a_time_and_says_so() -> None:
