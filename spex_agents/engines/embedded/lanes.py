@@ -35,6 +35,10 @@ _ROUNDS = 3
 _SECONDS = 0.5
 """No further round of trials after these."""
 
+_CLEARLY = 1.2
+"""How much dearer lanes must have been not to be taken: other work on the machine disturbs a trial,
+and lanes the least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
@@ -191,7 +195,8 @@ def fastest(make: Callable[[Arrangement], Lanes], *, slots: int, processors: int
     best = {size: min(options, key=lambda threads: alone[size, threads]) for size in sizes}
     for size in sizes[1:]:
         together[size, 1] = alone[size, best[size]]
-    count = min(counts, key=lambda lanes: math.prod(together[size, lanes] for size in sizes[1:]))
+    cost = {lanes: math.prod(together[size, lanes] for size in sizes[1:]) for lanes in counts}
+    count = max(lanes for lanes in counts if cost[lanes] <= _CLEARLY * min(cost.values()))
     return Arrangement(lanes=count, processors=processors, alone={**best, _MANY: processors})
 
 
