@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
-from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.slots.capacity import StepTime
+from spex_agents.speculation.slots.budget import KEPT, Budget
+from spex_agents.speculation.slots.credit import GRANT
+from spex_agents.speculation.slots.pace import SHORTENS, STEEP, StepTime
 from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
 
 HEADROOM = 16.0
@@ -40,8 +41,11 @@ class PlainBudget:
     ) -> None:
         self.capacity = capacity
         self.slowdown = slowdown
-        self.line = line
+        self.line = line or (1.0, STEEP)
+        self.known = line
         self.paper = paper
+        self.stakes: dict[Searcher, set[Path]] = defaultdict(set)
+        self.doubts: dict[Searcher, float] = defaultdict(float)
         self.flights: dict[str, Flight] = {}
         self.offers: dict[Searcher, Offers] = {}
         self.shares: dict[Searcher, str] = {}
@@ -49,7 +53,13 @@ class PlainBudget:
     def begin(self, searcher: Searcher, path: Path, request: Request, worth: float = 1.0) -> None:
         self.flights[request.id] = Flight(searcher, path, request, worth)
         if not request.demanded:
+            self.stakes[searcher].add(path)
+            self.doubts[searcher] += 1 - worth
             return
+        self.make_room()
+        self.reconsider()
+
+    def make_room(self) -> None:
         staying = sum(not flight.leaving for flight in self.flights.values())
         guesses = [
             flight
@@ -62,23 +72,75 @@ class PlainBudget:
             flight.searcher.retract(flight.path)
             staying -= 1
 
+    def reconsider(self) -> None:
+        while True:
+            guesses = [
+                flight
+                for flight in self.flights.values()
+                if not flight.request.demanded and not flight.leaving
+            ]
+            guess = min(guesses, key=lambda flight: (flight.worth, flight.path), default=None)
+            if guess is None:
+                return
+            staying = sum(not flight.leaving for flight in self.flights.values())
+            if guess.worth >= KEPT * self.least(self.useful() - guess.worth, staying - 1):
+                return
+            guess.searcher.retract(guess.path)
+
+    def demanded(self) -> int:
+        return sum(flight.request.demanded for flight in self.flights.values())
+
+    def useful(self) -> float:
+        return sum(
+            1.0 if flight.request.demanded else flight.worth
+            for flight in self.flights.values()
+            if not flight.leaving
+        )
+
+    def least(self, useful: float, load: float) -> float:
+        base, slope = self.line
+        if not self.demanded():
+            return 0.0
+        return max(useful * slope / (base + slope * load), slope / (slope + SHORTENS * base))
+
+    def affords(self, searcher: Searcher, worth: float) -> bool:
+        base, slope = self.line
+        if not self.demanded() or worth >= 1:
+            return True
+        return (self.doubts[searcher] + 1 - worth) * slope <= GRANT * (base + slope)
+
     def promote(self, request: Request) -> None:
         request.demanded = True
 
+    def taken(self, searcher: Searcher, path: Path) -> None:
+        self.stakes[searcher].discard(path)
+
     def retracting(self, request: Request) -> None:
-        self.flights[request.id].leaving = True
+        flight = self.flights[request.id]
+        flight.leaving = True
+        self.stakes[flight.searcher].discard(flight.path)
 
     def end(self, request: Request) -> None:
-        del self.flights[request.id]
+        flight = self.flights.pop(request.id)
+        self.forget(flight.searcher)
         self.allocate()
 
     def leave(self, searcher: Searcher) -> None:
         self.offers.pop(searcher, None)
         self.shares.pop(searcher, None)
+        self.forget(searcher)
+
+    def forget(self, searcher: Searcher) -> None:
+        """A search that neither runs nor offers anything begins anew."""
+        flying = {flight.searcher for flight in self.flights.values()}
+        if searcher not in flying and searcher not in self.offers:
+            self.stakes.pop(searcher, None)
+            self.doubts.pop(searcher, None)
 
     def offer(
         self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
     ) -> None:
+        self.doubts[searcher] = sum(1 - worth.get(path, 0.0) for path in self.stakes[searcher])
         if share is not None:
             self.shares[searcher] = share
         flying = set()
@@ -90,6 +152,7 @@ class PlainBudget:
             ((value, path) for path, value in worth.items() if path not in flying),
             key=lambda offer: (offer[0], [-index for index in offer[1]]),
         )
+        self.reconsider()
         self.allocate()
 
     def limit(self, searcher: Searcher) -> float:
@@ -97,17 +160,16 @@ class PlainBudget:
             return self.capacity
         demanded = sum(flight.request.demanded for flight in self.flights.values())
         searches = {flight.searcher for flight in self.flights.values()} | self.offers.keys()
-        if self.line is None or self.line[1] == 0 or searches <= {searcher}:
+        if self.known is None or self.known[1] == 0 or searches <= {searcher}:
             return demanded + HEADROOM
-        base, slope = self.line
+        base, slope = self.known
         return demanded + min(HEADROOM, self.slowdown * (base / slope + demanded))
 
     def allocate(self) -> None:
-        useful = 0.0
+        useful = self.useful()
         running: Counter[Searcher] = Counter()
         shared: Counter[Searcher | str] = Counter()
         for flight in self.flights.values():
-            useful += 1.0 if flight.request.demanded else flight.worth
             if not flight.request.demanded:
                 running[flight.searcher] += 1
                 shared[self.share(flight.searcher)] += 1
@@ -130,10 +192,10 @@ class PlainBudget:
             worth, path = offers[-1]
             if quotas is not None and running[searcher] >= quotas[searcher]:
                 continue
-            if self.line is not None:
-                base, slope = self.line
-                if worth <= useful * slope / (base + slope * (len(self.flights) + 1)):
-                    continue
+            if worth <= self.least(useful, len(self.flights)):
+                continue
+            if not self.affords(searcher, worth):
+                continue
             offers.pop()
             searcher.launch(path, worth)
             useful += worth
@@ -195,13 +257,17 @@ class World:
                 one.guesses = {path: r for path, r in one.guesses.items() if r is not request}
             self.budget.end(request)
         elif kind == "promote" and search.guesses:
-            request = search.guesses.pop(sorted(search.guesses)[0])
+            path = sorted(search.guesses)[0]
+            request = search.guesses.pop(path)
             request.demanded = True
+            self.budget.taken(search, path)
             self.budget.promote(request)
 
 
 class FakeSearch:
     """Begins and cancels what it is told to; what is cancelled lingers until it is ended."""
+
+    calls = 1
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
@@ -257,7 +323,7 @@ def test_a_budget_decides_as_the_plain_rule_does(
     async def main() -> None:
         random = Random(seed)
         budget = Budget(capacity, slowdown=slowdown, allocation="paper" if paper else "benefit")
-        budget.step_time = Fixed()
+        budget.pace.times = Fixed()
         world, plain = World(budget), World(PlainBudget(capacity, slowdown, line, paper))
         for _ in range(steps):
             happens = step(random)

@@ -31,7 +31,8 @@ from spex_agents.search.policy import Decision, State
 from spex_agents.search.tree import Tree, TreeView
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.session import Session
-from spex_agents.speculation.slots.budget import Budget, budget_of
+from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.sharing import budget_of
 
 SECONDS = 60.0
 """Longest time for what takes a few; whoever is not done then hangs."""

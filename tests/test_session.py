@@ -106,7 +106,8 @@ def test_a_guess_under_way_is_promoted_when_it_is_demanded() -> None:
 def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too() -> None:
     async def body(session: Session, engine: WatchedEngine) -> None:
         session.memo.launch((0,))
-        await asyncio.sleep(3)  # written after 1 to 2 s, scored 5 s later
+        await asyncio.sleep(3)  # written after 1 to 2 s
+        session.memo.scores.launch((0,))  # scored 5 s later
         request = session.memo.scoring[(0,)].request
         guessed = request.demanded
         assert not guessed

@@ -369,7 +369,8 @@ def test_searches_that_share_an_engine_find_the_trees_they_find_alone(
 def test_a_search_can_be_cancelled_at_any_moment() -> None:
     rng = Random(1)
     whole = {
-        policy: run_search(policy, speculation=Speculation()).seconds for policy in POLICIES[::2]
+        policy: run_search(policy, speculation=Speculation(budget=Budget(16))).seconds
+        for policy in POLICIES[::2]
     }
 
     async def cancel_at(moment: float, policy: Policy, *, abort_seconds: float) -> None:
@@ -389,7 +390,7 @@ def test_a_search_can_be_cancelled_at_any_moment() -> None:
 
     for _ in range(200):
         policy = rng.choice(list(whole))
-        moment = rng.uniform(0, whole[policy] * 0.99)
+        moment = rng.uniform(0, whole[policy] * 0.7)  # a slow abort changes what is begun
         run_virtual(cancel_at(moment, policy, abort_seconds=rng.choice([0.0, 0.0, 1.0])))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from spex_agents.answers.termination import TerminationRule
@@ -145,13 +146,20 @@ class Case:
 
     def budget(self) -> Budget:
         """A new budget, for one run."""
+        requests, tokens = self.limits or (None, None)
+        limited = partial(
+            Budget,
+            allocation=self.allocation,
+            requests_per_minute=requests,
+            tokens_per_minute=tokens,
+        )
         match self.capacity:
             case "slots":
-                return Budget(self.hardware().slots, allocation=self.allocation)
+                return limited(self.hardware().slots)
             case "online":
-                return Budget(None, allocation=self.allocation)
+                return limited(None)
             case int(capacity):
-                return Budget(capacity, allocation=self.allocation)
+                return limited(capacity)
         raise SettingsError(f"capacity={self.capacity!r}: must be a number, or 'slots' or 'online'")
 
     def ahead(self) -> Speculation:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from types import MappingProxyType
-from typing import Any
 
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.figures import rounded
@@ -23,6 +22,7 @@ from spex_agents.search import Path, Rebase
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.turns import Searcher
 
 LINEAR = Hardware(name="linear", slots=16, overhead=0.010, compute=0.050)
 """10 ms + 50 ms for each request: what one gains by running beside others, it takes from them."""
@@ -110,20 +110,26 @@ class Calibration:
         return rounded(asdict(self))
 
 
-class Guesses(Budget):
-    """A budget that writes down with what probability each guess is begun."""
+class Guesses:
+    """Writes down with what probability a budget lets each guess begin."""
 
-    def __init__(self, *settings: Any, **more: Any) -> None:
-        super().__init__(*settings, **more)
+    def __init__(self, budget: Budget) -> None:
         self.begun: list[tuple[str, Path, float]] = []
+        begin = budget.begin
 
-    def begin(
-        self, searcher: Any, path: Path, request: Request, *probability: Any, **more: Any
-    ) -> None:
-        if not request.demanded and "/thought-" in request.id:
-            said = probability[0] if probability else more.get("probability", 1.0)
-            self.begun.append((request.id.partition("/")[0], path, said))
-        super().begin(searcher, path, request, *probability, **more)
+        def noted(
+            searcher: Searcher,
+            path: Path,
+            request: Request,
+            probability: float = 1.0,
+            *,
+            calls: int = 1,
+        ) -> None:
+            if not request.demanded and "/thought-" in request.id:
+                self.begun.append((request.id.partition("/")[0], path, probability))
+            begin(searcher, path, request, probability, calls=calls)
+
+        budget.begin = noted  # type: ignore[method-assign]
 
 
 Said = list[tuple[float, bool]]
@@ -197,10 +203,11 @@ def _row(world: str, case: Case, said: Said) -> Promise:
     same = 0
     for seed in range(case.seeds):
         without = searches(case, seed, [None] * case.queries)
-        budget = Guesses(case.budget().capacity)
-        speculation = replace(case.speculation, budget=budget)
+        speculation = case.ahead()
+        assert speculation.budget is not None  # noqa: S101 (narrowing)
+        guesses = Guesses(speculation.budget)
         with_it = searches(case, seed, [speculation] * case.queries)
-        said += _outcomes(budget, with_it)
+        said += _outcomes(guesses, with_it)
         same += without.hashes() == with_it.hashes()
         off.append(without.seconds)
         on.append(with_it.seconds)
@@ -221,7 +228,7 @@ def _row(world: str, case: Case, said: Said) -> Promise:
     )
 
 
-def _outcomes(budget: Guesses, ran: Searches) -> Said:
+def _outcomes(guesses: Guesses, ran: Searches) -> Said:
     """Whether the guesses that were begun came to be in the trees."""
     trees = {f"query-{query}": result.tree for query, result in enumerate(ran.results)}
-    return [(said, path in trees[run]) for run, path, said in budget.begun]
+    return [(said, path in trees[run]) for run, path, said in guesses.begun]

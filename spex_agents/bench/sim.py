@@ -155,7 +155,7 @@ def _perfect(tree: Tree) -> Forecast:
         return {
             path: 1.0
             for path in tree.thoughts
-            if path not in known.thoughts and (len(path) == 1 or path[:-1] in known.thoughts)
+            if path not in known.tree and (len(path) == 1 or path[:-1] in known.thoughts)
         }
 
     return forecast

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeGuard, cast
 
 from spex_agents._functions import check_async
-from spex_agents.engines.base import Request
+from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import RewardError, SettingsError
 from spex_agents.search.tree import Thought
 
@@ -24,6 +24,10 @@ class Reward(Protocol):
         pure: Free of side effects: may be called for thoughts that the search may never demand.
         seeded: Optional: whether the score depends on `request.seed`, as it does where it is not
             said. One that does not may be shared by all paths of the same texts.
+        engine: Optional: the engine that it asks.
+        calls: Optional: requests that it makes of that at a time, for one path; else 1.
+        max_concurrency: Optional: paths that it scores at a time, if there is a limit: the others
+            wait, the demanded ones first.
     """
 
     @property
@@ -115,6 +119,21 @@ def in_groups(reward: Reward) -> TypeGuard[GroupReward]:
 def is_seeded(reward: Reward) -> bool:
     """Whether the scores of `reward` may depend on the request's seed."""
     return bool(getattr(reward, "seeded", True))
+
+
+def asks(reward: Reward) -> Engine | None:
+    """The engine that `reward` asks, if it asks one."""
+    return cast("Engine | None", getattr(reward, "engine", None))
+
+
+def calls(reward: Reward) -> int:
+    """Requests that `reward` makes of its engine at a time, for one path."""
+    return int(getattr(reward, "calls", 1))
+
+
+def places(reward: Reward) -> int | None:
+    """Paths that `reward` scores at a time, if there is a limit."""
+    return cast("int | None", getattr(reward, "max_concurrency", None))
 
 
 def check_reward(value: object, name: str) -> float:

@@ -15,7 +15,7 @@ from spex_agents.errors import RewardError, at_least_zero
 from spex_agents.search.tree import Thought
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
 class SimulatedReward:
     """The goodness of the last thought's quality, after a latency on the running loop's clock.
 
@@ -43,7 +43,7 @@ class SimulatedReward:
     pure: bool = True
     seeded: bool = False
     max_concurrency: int | None = None
-    _gate: Gate = field(init=False, repr=False, compare=False)
+    _gate: Gate = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         at_least_zero(latency=self.latency, spread=self.spread)
@@ -62,6 +62,7 @@ class SimulatedReward:
                 "the simulated engine"
             )
         async with self._gate.place(request):
+            request.started = asyncio.get_running_loop().time()
             await delay(self.latency, self.spread, request)
         return goodness(quality)
 

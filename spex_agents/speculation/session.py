@@ -23,6 +23,7 @@ from spex_agents.speculation.result import Result
 from spex_agents.speculation.running.calls import bearable
 from spex_agents.speculation.running.memo import Memo
 from spex_agents.speculation.running.until import unless
+from spex_agents.speculation.slots.pace import Mark
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Session:
         self.timed = timed
         """Whether the tree depends on timing: a rule that does has ended the search."""
         self._votes = Votes(config)
+        self._expanded: tuple[Mark, float] | None = None
+        """When the last expansion has begun, and ended."""
         self._began = asyncio.get_running_loop().time()
         self._before = sum(thought.tokens for thought in tree.thoughts.values())
         self.planner: Planner | None = None
@@ -131,6 +134,7 @@ class Session:
             EngineError: The engine is not available, or more thoughts failed than may; nothing of
                 this call is committed.
         """
+        begun = self.memo.budget.pace.mark(asyncio.get_running_loop().time())
         due = [path for path in paths if path not in self.tree]
         # What is under way first: a thought that begins may push guesses out, but none of these.
         for path in sorted(due, key=lambda path: path not in self.memo.ahead):
@@ -145,6 +149,7 @@ class Session:
             self.tree = self._without(errors, self.tree.with_thoughts(written))
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)
+        self._expanded = begun, asyncio.get_running_loop().time()
         return {path: self.tree.thoughts[path] for path in due if path in self.tree}
 
     async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:
@@ -154,8 +159,10 @@ class Session:
             RewardError: More rewards failed or are out of range than may; nothing of this call is
                 committed.
         """
+        began = asyncio.get_running_loop().time()
+        expanded = tuple(paths)
         tree, memo = self.tree, self.memo
-        paths = [path for path in paths if path in tree and path not in tree.rewards]
+        paths = [path for path in expanded if path in tree and path not in tree.rewards]
         due = [path for path in paths if not tree.thought(path).failed and memo.rewarded(path)]
         taken: Any = tree
         if self.stopped is None:
@@ -174,6 +181,10 @@ class Session:
             memo.rewards.update(lost)
             rewards |= lost
         self.tree = tree.with_rewards(rewards)
+        if self._expanded is not None:
+            begun, ended = self._expanded
+            self.memo.round(expanded, begun, began - ended)
+            self._expanded = None
         return rewards
 
     async def _take(self, due: Iterable[Path]) -> tuple[dict[Path, Thought], dict[Path, Exception]]:

@@ -68,6 +68,11 @@ class VoteConfidence:
         if self.sampling.temperature == 0:
             raise SettingsError("temperature=0: completions would all be the same; raise it")
 
+    @property
+    def calls(self) -> int:
+        """Requests at a time."""
+        return self.samples
+
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -33,6 +33,10 @@ times as much."""
 
 FRESH = 4
 
+DOUBT, MISSING = 0.15, 0.1
+"""Replays that are taken to have demanded something else, and how many more for each draw that has
+not been replayed: a few of one mind prove little."""
+
 BLOCKING = 50
 """What a decision of a policy that is `blocking` counts for besides: it takes milliseconds, and a
 forecast that lasts is outdated before it is made."""
@@ -40,9 +44,13 @@ forecast that lasts is outdated before it is made."""
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """What the policy demanded on one drawn tree, when `texts` thoughts had been written."""
+    """What the policy demanded on one drawn tree, when `texts` thoughts had been written.
 
-    demanded: Collection[Path]
+    The first `certain` paths it demanded before it had met anything drawn.
+    """
+
+    demanded: Sequence[Path]
+    certain: int
     texts: int
 
 
@@ -55,6 +63,7 @@ class _Drawn:
         "_drawn",
         "_forecast",
         "_known",
+        "guessed",
         "question",
         "seed",
         "work",
@@ -69,6 +78,8 @@ class _Drawn:
         self._drawn: dict[Path, float] = {}
         self._demanded: set[Path] = set()
         self.work = 0
+        self.guessed = False
+        """Whether the policy has met anything drawn."""
 
     def demand(self, paths: Collection[Path]) -> None:
         self._demanded.update(paths)
@@ -80,6 +91,7 @@ class _Drawn:
     def thought(self, path: Path) -> Thought:
         if (thought := self._forecast.seen(path, self._known)) is not None:
             return thought
+        self.guessed = True
         return _ENDED if self._forecast.ends(path, self._draw) else _OPEN
 
     def lost(self, path: Path) -> bool:
@@ -93,6 +105,7 @@ class _Drawn:
             return reward
         if self.lost(path):
             return 0.0
+        self.guessed = True
         if (reward := self._drawn.get(path)) is None:
             parent = path[:-1]
             above = None
@@ -130,6 +143,7 @@ class ReplayForecast:
         self.lookahead = lookahead
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque(maxlen=draws)
+        self._work = WORK if policy.blocking else 100 * WORK
         self._made = 0
         self._decision: Decision | None = None
         self._written: dict[Path, int] = {}
@@ -143,18 +157,20 @@ class ReplayForecast:
         if known.decision is not self._decision:
             self._decision = known.decision
             self._replays.clear()
-        work = 0 if self._replays else -WORK * (FRESH - 1)
+        limit = self._work
+        work = 0 if self._replays else -limit * (FRESH - 1)
         for _ in range(self.draws):
             drawn = _Drawn(self, known, self._made % self.draws)
-            self._replays.append(_Replay(self._replay(drawn, known), len(self._written)))
+            self._replays.append(self._replay(drawn, known))
             self._made += 1
             work += drawn.work
-            if work >= WORK or known.outdated():
+            if work >= limit or known.outdated():
                 break
         return self._probable(known)
 
     def _probable(self, known: Known) -> dict[Path, float]:
         counts = Counter(path for replay in self._replays for path in replay.demanded)
+        certain = {path for replay in self._replays for path in replay.demanded[: replay.certain]}
         probable = {}
         for path, count in counts.items():
             if path in known.tree or not self._beginnable(path, known):
@@ -163,11 +179,14 @@ class ReplayForecast:
             # replays prove little.
             parent = self._written.get(path[:-1], -1)
             replays = sum(replay.texts > parent for replay in self._replays)
-            probable[path] = min(1.0, count / max(replays, self.draws / 2))
+            sure = path in certain
+            doubt = DOUBT + MISSING * (self.draws - replays)
+            probable[path] = 1.0 if sure else count / (max(replays, count) + doubt)
         return probable
 
-    def _replay(self, drawn: _Drawn, known: Known) -> list[Path]:
+    def _replay(self, drawn: _Drawn, known: Known) -> _Replay:
         demanded: list[Path] = []
+        certain = 0
         state, decision = known.state, known.decision
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
@@ -183,13 +202,17 @@ class ReplayForecast:
             if isinstance(decision, Finish):
                 break
             demanded += decision.paths
-            if drawn.work > FRESH * WORK or known.outdated():
+            certain = certain if drawn.guessed else len(demanded)
+            if (
+                drawn.work > FRESH * (WORK if self.policy.blocking else 100 * WORK)
+                or known.outdated()
+            ):
                 break  # one replay must not take long either
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths
             ):
                 break  # a layer below texts that are not written: nothing there can begin
-        return demanded
+        return _Replay(demanded, certain, len(self._written))
 
     def _beginnable(self, path: Path, known: Known) -> bool:
         parent = path[:-1]

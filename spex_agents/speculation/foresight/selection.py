@@ -51,13 +51,16 @@ class Selection:
         for path in [path for path in memo.ahead if path in memo.writing and path in guesses]:
             if probabilities.get(path, 0.0) < settings.threshold * KEEP:
                 memo.retract(path)
+        fading = settings.threshold * KEEP
+        written = [path for path in memo.ahead if path in memo.thoughts and memo.rewarded(path)]
+        memo.scores.offer(written, probabilities, least=fading, share=settings.share)
         least = self._least(known, probabilities)
         offers = {
             path: probability
             for path, probability in probabilities.items()
             if memo.may_launch(path) and (probability >= least or path in memo.writing)
         }
-        memo.budget.offer(memo, offers, share=settings.share)
+        memo.budget.offer(memo, offers, share=settings.share, foreseen=probabilities)
         memo.ledger.plans += 1
         memo.ledger.plan_seconds += seconds + perf_counter() - started
 

@@ -39,6 +39,11 @@ def elders_of(policy: Policy, path: Path) -> list[Path]:
     return [(*path[:-1], index) for index in range(path[-1])]
 
 
+def last_elder(policy: Policy, path: Path) -> Path | None:
+    """The sibling that has to be written before `path`, if there is one."""
+    return next(reversed(elders_of(policy, path)), None)
+
+
 def prompt_for(
     config: SearchConfig,
     question: str,

@@ -15,16 +15,25 @@ from typing import Self
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import EngineError
+from spex_agents.rewards.base import asks, calls, places
 from spex_agents.search.tree import Path, Thought, Tree, chain_of
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.reporting.telemetry import record
-from spex_agents.speculation.running.calls import bearable, elders_of, prompt_for, write_thought
+from spex_agents.speculation.running.calls import (
+    bearable,
+    elders_of,
+    last_elder,
+    prompt_for,
+    write_thought,
+)
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
+from spex_agents.speculation.running.lead import Lead, Writing
 from spex_agents.speculation.running.observer import Observer
 from spex_agents.speculation.running.scores import Scores
 from spex_agents.speculation.running.watcher import Nobody, Watcher
-from spex_agents.speculation.slots.budget import budget_of
+from spex_agents.speculation.slots.pace import Mark
+from spex_agents.speculation.slots.sharing import budget_of, budget_of_reward
 from spex_agents.waiting import until_ended
 
 
@@ -41,7 +50,11 @@ class Memo:
 
     Attributes:
         watcher: Hears what becomes known.
+        lead: How far ahead of itself without guesses the search is.
+        calls: Requests that a thought makes of the engine at a time.
     """
+
+    calls = 1
 
     def __init__(
         self, config: SearchConfig, tree: Tree, *, run: str, listener: Listener | None = None
@@ -59,6 +72,8 @@ class Memo:
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budget = budget_of(config.engine) if own is None else own.here()
+        asked = calls(config.reward) if asks(config.reward) is config.engine else 0
+        self.lead = Lead(partial(last_elder, config.policy), places(config.reward), asked)
         self.scores = Scores(
             config.reward,
             tree.question,
@@ -66,6 +81,8 @@ class Memo:
             tree.rewards,
             jobs=self.jobs,
             observer=self.observer,
+            budget=budget_of_reward(config.reward, config.engine, self.budget),
+            lead=self.lead,
             judged=self._judged,
             changed=self._changed,
         )
@@ -120,11 +137,15 @@ class Memo:
         """Begin the thought at `path`, or take over the guess that began it."""
         if (guess := self._guesses.pop(path, None)) is not None:
             self.observer.demanded(guess)
+            self.budget.taken(self, path)
+            self.scores.taken(path)
             if path in self.writing:
                 self.budget.promote(guess.request)
                 self._promote(guess.request)
-            elif (scoring := self.scoring.get(path)) is not None:
-                self._promote(scoring.request)
+            elif self.rewarded(path):
+                self.scores.demand(path)
+                if (scoring := self.scoring.get(path)) is not None and scoring.guess:
+                    self._promote(scoring.request)
         elif path not in self.thoughts and path not in self.writing:
             self._write(path)
 
@@ -211,10 +232,18 @@ class Memo:
         if guess:
             self._guesses[path] = job
         # After its own search has it: the free slot may begin another's thought, and fail.
-        job.task.add_done_callback(lambda _: self.budget.end(job.request))
+        job.task.add_done_callback(lambda _: self._freed(job))
         self.budget.begin(self, path, job.request, probability)
         self.observer.begun(job)
         return job
+
+    def _freed(self, job: Job[Thought]) -> None:
+        load = self.budget.end(job.request)
+        if (thought := self.thoughts.get(job.path)) is not None and job.ended is not None:
+            started = job.begun if job.request.started is None else job.request.started
+            self.lead.wrote[job.path] = Writing(
+                tokens=thought.tokens, seconds=job.ended - started, load=load
+            )
 
     async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
         elders = elders_of(self.config.policy, path)
@@ -243,14 +272,33 @@ class Memo:
             thought = self.thoughts[path] = task.result()
             self.watcher.written(path, thought)
             self.observer.written(job, thought)
-            if self.rewarded(path):
-                self.scores.early(path, demanded=job.request.demanded)
+            if job.request.demanded and self.rewarded(path):
+                self.scores.demand(path)
         else:
             if job.guess:
                 self._guesses.pop(path, None)
                 self._failed.add(path)
             self.observer.failed(job)
         self._changed()
+
+    def round(self, paths: Sequence[Path], begun: Mark, waited: float) -> None:
+        """What a decision demanded has been committed.
+
+        Args:
+            paths: That.
+            begun: Where the work of the engine stood when it was demanded.
+            waited: Seconds since then that nobody waited for it.
+        """
+        now, pace = asyncio.get_running_loop().time(), self.budget.pace
+        self.lead.round(
+            paths,
+            now - begun.time - waited,
+            line=pace.times.line(),
+            slots=pace.slots,
+            demanded=pace.demanded_since(begun, now),
+        )
+        self.budget.tell(self, self.lead.seconds)
+        self.scores.tell(self.lead.seconds)
 
     def rewarded(self, path: Path) -> bool:
         """Whether the thought at `path`, which is written, has a reward."""
@@ -264,6 +312,7 @@ class Memo:
         if self._closing is None:
             self.jobs.closed = True
             self.budget.leave(self)
+            self.scores.leave()
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
         await until_ended(self._closing)
         self._closing.result()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from spex_agents.engines.base import Request
-from spex_agents.rewards.base import GroupReward, Reward, in_groups
+from spex_agents.rewards.base import GroupReward, Reward, asks, calls, in_groups
 from spex_agents.search.tree import Path, Thought, chain_of
 from spex_agents.speculation.running.calls import score_group, score_thought
 from spex_agents.speculation.running.jobs import Job, Jobs, Work, settled
+from spex_agents.speculation.running.lead import Lead, Writing
 from spex_agents.speculation.running.observer import Observer
+from spex_agents.speculation.slots.budget import Budget
 
 
 class Scores:
@@ -23,12 +25,15 @@ class Scores:
         known: The rewards known already.
         jobs: Owns what is under way.
         observer: Told of it.
+        budget: Of those who judge.
+        lead: Told how long each reward took.
         judged: Called when a reward is known.
         changed: Called when a request for one has ended.
 
     Attributes:
         known: All rewards known by now.
         flying: Those being asked for.
+        calls: Requests that each of them makes of an engine at a time.
     """
 
     def __init__(
@@ -40,6 +45,8 @@ class Scores:
         *,
         jobs: Jobs,
         observer: Observer,
+        budget: Budget,
+        lead: Lead,
         judged: Callable[[Path], None],
         changed: Callable[[], None],
     ) -> None:
@@ -50,6 +57,10 @@ class Scores:
         self._thoughts = thoughts
         self._jobs = jobs
         self._observer = observer
+        self._budget = budget
+        self._lead = lead
+        self.calls = calls(reward)
+        self._failed: set[Path] = set()
         self._heard = judged
         self._changed = changed
 
@@ -85,15 +96,71 @@ class Scores:
                     return {}, dict.fromkeys(paths, error)
         return rewards, errors
 
-    def early(self, path: Path, *, demanded: bool) -> None:
-        """Begin the reward of a thought that has just been written, if it may be."""
-        if not in_groups(self._reward) and (demanded or self._reward.pure):
-            self.begin(path, guess=not demanded)
+    def demand(self, path: Path) -> None:
+        """The thought at `path`, which is written, is demanded: so is its reward, from now on."""
+        if in_groups(self._reward) or path in self.known:
+            return
+        if (job := self.flying.get(path)) is None:
+            self.begin(path)
+        elif not job.request.demanded:
+            job.request.demanded = True
+            self._budget.promote(job.request)
 
-    def begin(self, path: Path, *, guess: bool = False) -> Job[float]:
+    def taken(self, path: Path) -> None:
+        """The reward of `path` was not begun in vain."""
+        self._budget.taken(self, path)
+
+    def offer(
+        self,
+        paths: Iterable[Path],
+        probabilities: Mapping[Path, float],
+        *,
+        least: float,
+        share: str | None,
+    ) -> None:
+        """Offer to judge thoughts that were begun early, and give up what fades.
+
+        Args:
+            paths: Those begun early, written, and not demanded so far.
+            probabilities: Of being demanded.
+            least: The probability from which on a reward is worth asking for.
+            share: Whose judges are taken.
+        """
+        if in_groups(self._reward) or not self._reward.pure:
+            return
+        offers = {}
+        for path in paths:
+            if path in self.known or path in self._failed:
+                continue
+            if (probability := probabilities.get(path, 0.0)) >= least:
+                offers[path] = probability
+            elif path in self.flying:
+                self.retract(path)
+        if offers or self.flying:
+            self._budget.offer(self, offers, share=share, foreseen=probabilities)
+
+    def launch(self, path: Path, probability: float = 1.0) -> None:
+        """Ask for the reward of a thought before it is demanded."""
+        if path not in self.known and path not in self.flying:
+            self.begin(path, guess=True, probability=probability)
+
+    def retract(self, path: Path) -> None:
+        """Give up the reward of a thought that is not demanded so far."""
+        job = self.flying.pop(path)
+        self._budget.retracting(job.request)
+        self._jobs.cancel(job)
+
+    def leave(self) -> None:
+        """Begin nothing more early."""
+        self._budget.leave(self)
+
+    def tell(self, lead: float) -> None:
+        self._budget.tell(self, lead)
+
+    def begin(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[float]:
         thoughts = chain_of(self._thoughts, path)
         work = partial(score_thought, self._reward, self._question, thoughts)
-        return self._begin([path], work, guess=guess)
+        return self._begin([path], work, guess=guess, probability=probability)
 
     def _begin_group(self, paths: Sequence[Path], reward: GroupReward) -> None:
         """Begin the rewards of thoughts that are compared: one call, under the first of them."""
@@ -108,20 +175,36 @@ class Scores:
             self._judged(path, value)
         return first
 
-    def _begin(self, paths: Sequence[Path], work: Work[float], *, guess: bool) -> Job[float]:
+    def _begin(
+        self, paths: Sequence[Path], work: Work[float], *, guess: bool, probability: float = 1.0
+    ) -> Job[float]:
         job = self._jobs.begin(
             paths[0], "reward", work, guess=guess, flying=self.flying, ended=self._ended
         )
+        job.task.add_done_callback(lambda _: self._freed(job))
+        self._budget.begin(self, paths[0], job.request, probability, calls=self.calls)
         self._observer.scoring(paths)
         return job
 
     def _ended(self, job: Job[float]) -> None:
         self._observer.ended(job)
-        if job.task.cancelled() or self._jobs.closed:
+        # One that finished as it was retracted counts as cancelled: another may have replaced it.
+        if job.task.cancelled() or job.cancelled is not None or self._jobs.closed:
             return
         if job.task.exception() is None:
             self._judged(job.path, job.task.result(), job)
+        elif job.guess:
+            self._failed.add(job.path)
         self._changed()
+
+    def _freed(self, job: Job[float]) -> None:
+        asking = asks(self._reward) is not None
+        load = self._budget.end(job.request, paced=not asking, tokens=0 if asking else 1)
+        if job.path in self.known and job.ended is not None:
+            started = job.begun if job.request.started is None else job.request.started
+            self._lead.judged[job.path] = Writing(
+                tokens=job.request.tokens, seconds=job.ended - started, load=load
+            )
 
     def _judged(self, path: Path, reward: float, job: Job[float] | None = None) -> None:
         self.known[path] = reward

@@ -11,14 +11,16 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Literal, TypeAlias
-from weakref import WeakKeyDictionary, ref
 
-from spex_agents.engines.base import Engine, Request
+from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
-from spex_agents.speculation.slots.capacity import Headroom, StepTime
+from spex_agents.speculation.slots.capacity import Allowance, Headroom
+from spex_agents.speculation.slots.credit import Credit
+from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import (
+    UNIT,
     Flight,
     Offers,
     Search,
@@ -26,24 +28,35 @@ from spex_agents.speculation.slots.turns import (
     Share,
     Turns,
     softmax_quotas,
+    units,
 )
 
 Allocation: TypeAlias = Literal["benefit", "paper"]
 
-UNIT = 1 << 60
-"""Probabilities are summed as whole multiples of its inverse: a sum that is kept does not drift."""
+KEPT = 0.8
+"""A guess is kept as long as its probability is this share of what it would take to begin it: what
+it has cost already is no longer a cost."""
+
+LOW = 0.05
+"""A probability that is hardly ever offered: below it there is no need to look."""
 
 
 class Budget:
-    """Shares the slots that demanded work leaves free.
+    """Shares what demanded work leaves free: of an engine's slots, or of those who judge rewards.
 
     Slots go to the offers with the largest benefit per cost. Thoughts of one engine cost about the
     same (their prefixes are shared), and save about their own time if they are demanded, so that
     ratio is the probability of being demanded, divided by how much the search has running already,
     or all searches of its share, if it has one.
-    An offer that would slow the others by more than it is expected to contribute is refused: with
+
+    An offer is refused if it would slow the others by more than it is expected to contribute: with
     a line a + b n for the time of a step, one more request is worth it if
-    p > (expected useful requests in flight) * b / (a + b n).
+    p > (expected useful requests in flight) * b / (a + b n). As long as the line is not known, it
+    is taken to be steep. By the same rule a guess is given up that is worth it no longer.
+
+    And it is refused if it could cost its search too much. A token in vain costs b seconds, a call
+    in vain what it takes of a provider's allowance. A search has a credit for that: a small share
+    of its time so far, and half of the seconds that guesses have saved it.
 
     Sums over all that is in flight are kept, not taken anew, so an offer costs the same with
     hundreds of searches as with one; but "paper" weighs all offers each time.
@@ -55,6 +68,11 @@ class Budget:
             for the speculation of others. What slows only its own search is a matter of benefit.
         allocation: "benefit" as above, or "paper" for SPEX's softmax over the searches.
         temperature: tau of that softmax.
+        pace: How much is in flight, and how fast it goes.
+
+    Args:
+        requests_per_minute: What a provider allows; None for no limit.
+        tokens_per_minute: Likewise, of prompts and what is decoded.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -67,6 +85,8 @@ class Budget:
         slowdown: float = 0.05,
         allocation: Allocation = "benefit",
         temperature: float = 1.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
     ) -> None:
         if capacity is not None and capacity < 1:
             raise SettingsError(f"capacity={capacity!r}: must be at least 1, or None to find it")
@@ -78,7 +98,8 @@ class Budget:
         self.slowdown = slowdown
         self.allocation = allocation
         self.temperature = temperature
-        self.step_time = StepTime()
+        self.pace = Pace(capacity or math.inf)
+        self.allowance = Allowance(requests_per_minute, tokens_per_minute)
         self._headroom = Headroom()
         self._turns = Turns()
         self._searches: dict[Searcher, Search] = {}
@@ -86,8 +107,16 @@ class Budget:
         self._guesses: dict[str, Flight] = {}
         self._leaving = 0
         self._useful = 0
+        self._groups = 0
+        """Work in flight whose requests come and go unseen: loads beside it are not known."""
         same = partial(
-            Budget, capacity, slowdown=slowdown, allocation=allocation, temperature=temperature
+            Budget,
+            capacity,
+            slowdown=slowdown,
+            allocation=allocation,
+            temperature=temperature,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
         )
         self.here = PerLoop(same, self)
         """Itself in one event loop, one of the same settings in each other: it calls back into
@@ -95,84 +124,149 @@ class Budget:
 
     @property
     def in_flight(self) -> int:
-        return len(self._flights)
+        return self.pace.load
 
     @property
     def demanded(self) -> int:
         """Requests in flight that a search waits for."""
-        return len(self._flights) - len(self._guesses)
+        return self.pace.demanded
 
     def begin(
-        self, searcher: Searcher, path: Path, request: Request, probability: float = 1.0
+        self,
+        searcher: Searcher,
+        path: Path,
+        request: Request,
+        probability: float = 1.0,
+        *,
+        calls: int = 1,
     ) -> None:
-        """A thought begins; a demanded one may push a speculative one out."""
+        """Work begins; if it is demanded, it may push speculative work out.
+
+        Args:
+            searcher: Whose it is.
+            path: The thought that is made, or judged.
+            request: Whether it is demanded, and what it comes to.
+            probability: That it will be demanded.
+            calls: Requests that it makes of the engine at a time.
+        """
         now = asyncio.get_running_loop().time()
         search = self._search(searcher)
-        flight = Flight(search, path, request, now, len(self._flights) + 1, probability)
+        begun = self.pace.mark(now)
+        self.pace.change(now, calls, calls if request.demanded else 0)
+        self._groups += calls > 1
+        flight = Flight(search, path, request, begun, self.pace.load, probability, calls)
+        flight.paced = not self._groups
         self._flights[request.id] = search.flights[request.id] = flight
+        self.allowance.begin(now)
         if request.demanded:
-            self._useful += UNIT
+            self._useful += calls * UNIT
             self._make_room()
+            self._reconsider()
         else:
-            self._useful += _units(probability)
+            self._useful += calls * units(probability)
             self._guesses[request.id] = flight
             self._turns.count(search, 1)
+            flight.guess = True
+            search.credit.begun(path, probability)
 
     def restart(self, request: Request) -> None:
-        """A thought has waited for others of its search until now, which was no sign of a queue."""
-        self._flights[request.id].begun = asyncio.get_running_loop().time()
+        """Work has waited for other work of its search until now, which was no sign of a queue."""
+        now = asyncio.get_running_loop().time()
+        self._flights[request.id].begun = self.pace.mark(now)
 
     def promote(self, request: Request) -> None:
-        """A speculative thought is demanded from now on."""
+        """Speculative work is demanded from now on."""
         flight = self._guesses.pop(request.id)
-        self._useful += UNIT - _units(flight.probability)
+        flight.guess = False
+        self._useful += flight.calls * (UNIT - units(flight.probability))
+        self.pace.change(asyncio.get_running_loop().time(), 0, flight.calls)
         self._turns.count(flight.search, -1)
 
     def retracting(self, request: Request) -> None:
-        """A speculative thought is being cancelled: it counts no longer."""
-        self._flights[request.id].leaving = True
-        self._leaving += 1
+        """Speculative work is being cancelled: it counts no longer."""
+        flight = self._flights[request.id]
+        flight.leaving = True
+        self._leaving += flight.calls
+        self._useful -= flight.calls * units(flight.probability)
+        flight.search.credit.settled(flight.path)
 
-    def end(self, request: Request) -> None:
-        """A thought has ended, whichever way; its slot is free."""
+    def taken(self, searcher: Searcher, path: Path) -> None:
+        """The guess at `path` is demanded: it was not in vain."""
+        if (search := self._searches.get(searcher)) is not None:
+            search.credit.settled(path)
+
+    def end(self, request: Request, *, paced: bool = True, tokens: int = 0) -> float:
+        """Work has ended, whichever way; its slot is free.
+
+        Args:
+            request: Of the work.
+            paced: Whether its time tells how fast the engine is.
+            tokens: What it has come to; those that were decoded, if not given.
+
+        Returns:
+            The mean load beside it, its own included.
+        """
+        now = asyncio.get_running_loop().time()
         flight = self._flights.pop(request.id)
-        search = flight.search
+        search, calls = flight.search, flight.calls
+        load = self.pace.load_since(flight.begun, now)
         del search.flights[request.id]
-        self._leaving -= flight.leaving
-        if self._guesses.pop(request.id, None) is None:
-            self._useful -= UNIT
-        else:
-            self._useful -= _units(flight.probability)
+        self._leaving -= calls * flight.leaving
+        guessed = self._guesses.pop(request.id, None) is not None
+        self.pace.change(now, -calls, 0 if guessed else -calls)
+        if guessed:
             self._turns.count(search, -1)
+        if not flight.leaving:
+            self._useful -= calls * (units(flight.probability) if guessed else UNIT)
+        tokens = tokens or request.tokens
+        self.allowance.end(request.prompt_tokens + request.tokens)
+        self._groups -= calls > 1
+        if tokens and not flight.leaving and paced and flight.paced and not self._groups:
+            started = flight.begun.time if request.started is None else request.started
+            self.pace.times.learn(load, (now - started) / tokens)
+            self._headroom.learn(started - flight.begun.time, now - started, flight.load)
+        if flight.leaving:
+            search.credit.spent(tokens * self.pace.awaited_since(flight.begun, now))
+        elif tokens:
+            search.credit.done(tokens)
         self._forget(search)
-        if request.tokens and not flight.leaving:
-            began = flight.begun if request.started is None else request.started
-            seconds = asyncio.get_running_loop().time() - began
-            load = (flight.load + len(self._flights) + 1) / 2
-            self.step_time.learn(load, seconds / request.tokens)
-            self._headroom.learn(began - flight.begun, seconds)
         self._allocate()
+        return load
 
     def offer(
-        self, searcher: Searcher, probabilities: Mapping[Path, float], *, share: str | None = None
+        self,
+        searcher: Searcher,
+        probabilities: Mapping[Path, float],
+        *,
+        share: str | None = None,
+        foreseen: Mapping[Path, float] | None = None,
     ) -> None:
-        """What `searcher` would like to have under way, with the probability of each path."""
+        """What `searcher` would like to have under way, with the probability of each path.
+
+        Args:
+            searcher: Who offers.
+            probabilities: Of those paths, begun or not.
+            share: Whose slots they take.
+            foreseen: Of all that it has begun early; `probabilities` if not given.
+        """
         search = self._search(searcher)
+        search.credit.weigh(probabilities if foreseen is None else foreseen)
         if share is not None:
             self._turns.join(search, share)
-        flying = set()
-        for name, flight in search.flights.items():
-            if not flight.leaving:
-                flying.add(flight.path)
-                before, flight.probability = flight.probability, probabilities.get(flight.path, 1.0)
-                if name in self._guesses:
-                    self._useful += _units(flight.probability) - _units(before)
+        self._useful += search.weigh(probabilities)
+        flying = {flight.path for flight in search.flights.values() if not flight.leaving}
         offers: Offers = [
             (value, path) for path, value in probabilities.items() if path not in flying
         ]
         offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
         self._turns.offer(search, offers)
+        self._reconsider()
         self._allocate()
+
+    def tell(self, searcher: Searcher, lead: float) -> None:
+        """So many seconds has running ahead saved `searcher` up to now, what it cost included."""
+        if (search := self._searches.get(searcher)) is not None:
+            search.credit.lead = lead
 
     def leave(self, searcher: Searcher) -> None:
         """The search begins nothing more."""
@@ -184,16 +278,17 @@ class Budget:
         """Requests that may be in flight now, a guess of `searcher` and demanded ones included."""
         if self.capacity is not None:
             return self.capacity
-        headroom, line = self._headroom.requests, self.step_time.line()
+        limit, line = self._headroom.limit(self.demanded), self.pace.times.line()
         if line is None or line[1] == 0 or self._searches.keys() <= {searcher}:
-            return self.demanded + headroom
+            return limit
         base, slope = line
         # The load at which a step takes (1 + slowdown) times as long as with demanded work alone.
-        return self.demanded + min(headroom, self.slowdown * (base / slope + self.demanded))
+        return min(limit, self.demanded + self.slowdown * (base / slope + self.demanded))
 
     def _search(self, searcher: Searcher) -> Search:
         if (search := self._searches.get(searcher)) is None:
-            search = self._searches[searcher] = Search(searcher, Share())
+            credit = Credit(asyncio.get_running_loop().time())
+            search = self._searches[searcher] = Search(searcher, Share(), credit)
         return search
 
     def _forget(self, search: Search) -> None:
@@ -202,22 +297,50 @@ class Budget:
             del self._searches[search.searcher]
 
     def _make_room(self) -> None:
-        staying = len(self._flights) - self._leaving
-        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
-        for guess in sorted(guesses, key=lambda guess: (guess.probability, guess.path)):
+        staying = self.pace.load - self._leaving
+        for guess in self._fading():
             if staying <= self.limit(guess.search.searcher):
                 return
             guess.search.searcher.retract(guess.path)
-            staying -= 1
+            staying -= guess.calls
+
+    def _reconsider(self) -> None:
+        """Give up what would not be begun now, by some distance: the least probable first."""
+        if self._least() * KEPT < LOW:
+            return
+        for guess in self._fading():
+            rest = self._useful / UNIT - guess.calls * guess.probability
+            least = self.pace.least(rest, self.pace.load - self._leaving - guess.calls)
+            if guess.probability >= least * KEPT:
+                return
+            guess.search.searcher.retract(guess.path)
+
+    def _fading(self) -> list[Flight]:
+        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
+        return sorted(guesses, key=lambda guess: (guess.probability, guess.path))
+
+    def _affords(self, search: Search, probability: float, now: float) -> bool:
+        """Whether `search` can bear that a guess of this probability is in vain."""
+        if self.allowance.limited and not self.allowance.spare(now):
+            return False
+        return search.credit.affords(
+            1 - probability,
+            now,
+            self.pace.line(),
+            self.allowance.cost(),
+            awaited=self.pace.demanded > 0,
+        )
 
     def _allocate(self) -> None:
         """Begin the offers of the largest benefit, as long as there is room."""
+        now = asyncio.get_running_loop().time()
         quotas = self._quotas() if self.allocation == "paper" else None
         spent: list[tuple[Search, Offers]] = []
         while (search := self._turns.next(self._least())) is not None:
-            if self.limit(search.searcher) - len(self._flights) < 1:
+            if self.limit(search.searcher) - self.pace.load < search.searcher.calls:
                 break  # all searches have the same limit here: one that is alone has no rival
-            if quotas is not None and search.guesses >= quotas[search]:
+            full = quotas is not None and search.guesses >= quotas[search]
+            if full or not self._affords(search, search.offers[-1][0], now):
                 spent.append((search, search.offers))
                 self._turns.offer(search, [])
                 continue
@@ -234,31 +357,4 @@ class Budget:
 
     def _least(self) -> float:
         """The probability from which on one more request contributes more than it slows others."""
-        if (line := self.step_time.line()) is None:
-            return -math.inf
-        base, slope = line
-        return self._useful / UNIT * slope / (base + slope * (len(self._flights) + 1))
-
-
-def _units(probability: float) -> int:
-    return round(probability * UNIT)
-
-
-_budgets: WeakKeyDictionary[Engine, PerLoop[Budget]] = WeakKeyDictionary()
-
-
-def budget_of(engine: Engine) -> Budget:
-    """The budget that all searches of this loop share on `engine`, as wide as that if it says so.
-
-    Searches in several loops do not count each other.
-    """
-    try:
-        known = ref(engine)
-        return _budgets.setdefault(engine, PerLoop(partial(_wide_as, known)))()
-    except TypeError:  # an engine that cannot be a key shares nothing
-        return Budget(engine.features.slots)
-
-
-def _wide_as(known: ref[Engine]) -> Budget:
-    engine = known()
-    return Budget(None if engine is None else engine.features.slots)
+        return self.pace.least(self._useful / UNIT, self.pace.load)

@@ -1,4 +1,4 @@
-"""How many requests an engine takes at a time, found while it works."""
+"""How many requests an engine takes at a time, and how many a minute."""
 
 from __future__ import annotations
 
@@ -8,40 +8,94 @@ QUEUED = 0.05
 """Share of its decoding time that a request may wait for a slot, beyond twice the usual wait for a
 first token (its prompt is read meanwhile); after that the engine is full."""
 
-
-class StepTime:
-    """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
-
-    def __init__(self) -> None:
-        self._n = self._x = self._y = self._xx = self._xy = 0.0
-
-    def learn(self, load: float, seconds: float) -> None:
-        keep = 0.995
-        self._n = self._n * keep + 1
-        self._x = self._x * keep + load
-        self._y = self._y * keep + seconds
-        self._xx = self._xx * keep + load * load
-        self._xy = self._xy * keep + load * seconds
-
-    def line(self) -> tuple[float, float] | None:
-        """Intercept and slope (both in seconds, at least 0), or None while too little is known."""
-        spread = self._n * self._xx - self._x * self._x
-        if self._n < 8 or spread < self._n * self._n * 0.25:
-            return None
-        slope = max(0.0, (self._n * self._xy - self._x * self._y) / spread)
-        return max(1e-9, (self._y - slope * self._x) / self._n), slope
+RESERVE = 0.25
+"""Share of a minute's allowance that guesses leave to what will be demanded."""
 
 
 class Headroom:
-    """Requests that an engine takes beyond the demanded ones: more until one has to queue."""
+    """How many requests an engine takes: one more for each that had not to queue.
+
+    Attributes:
+        requests: Beyond the demanded ones.
+        full: In all: as many as ran when one had to queue. Slowly forgotten.
+    """
 
     def __init__(self) -> None:
         self.requests = 16.0
+        self.full = math.inf
         self._wait = math.inf
 
-    def learn(self, wait: float, seconds: float) -> None:
-        """A request has waited for its slot, and was then decoded for so many seconds."""
-        # Whoever had to wait for a slot has met a full engine: more would queue before others.
-        queued = wait > 2 * self._wait + QUEUED * seconds
-        self.requests = max(1.0, self.requests / 2) if queued else self.requests + 1
+    def limit(self, demanded: int) -> float:
+        return max(demanded + 1.0, min(demanded + self.requests, self.full))
+
+    def learn(self, wait: float, seconds: float, load: int) -> None:
+        """A request was the `load`-th in flight, waited for its slot, and was then decoded."""
+        if wait > 2 * self._wait + QUEUED * seconds:
+            self.full = max(1.0, min(self.full, load - 1.0))
+        else:
+            self.requests += 1
+            self.full = max(self.full * 1.002, float(load))
         self._wait = min(wait, self._wait * 1.05)  # the shortest, slowly forgotten
+
+
+class Allowance:
+    """Requests and tokens that a provider still allows, as far as they are counted here.
+
+    Both fill evenly, up to a minute's worth.
+
+    Args:
+        requests: A minute; None for no limit.
+        tokens: A minute, of prompts and what is decoded; None for no limit.
+    """
+
+    def __init__(self, requests: float | None, tokens: float | None) -> None:
+        self._limits = (requests or math.inf, tokens or math.inf)
+        self._left = list(self._limits)
+        self._filled = 0.0
+        self._tokens = 0.0
+        self._seen = 0.0
+
+    @property
+    def limited(self) -> bool:
+        return min(self._limits) < math.inf
+
+    def begin(self, now: float) -> None:
+        """A request is sent, which will take about as many tokens as others."""
+        self._fill(now)
+        self._take(1.0, self._mean)
+
+    def end(self, tokens: int) -> None:
+        """It has taken so many."""
+        self._take(0.0, tokens - self._mean)
+        self._seen = self._seen * 0.98 + 1
+        self._tokens = self._tokens * 0.98 + tokens
+
+    def spare(self, now: float) -> bool:
+        """Whether there is more left than should be kept for what will be demanded."""
+        self._fill(now)
+        return all(
+            left - cost >= RESERVE * limit
+            for left, cost, limit in zip(self._left, (1.0, self._mean), self._limits, strict=True)
+            if limit < math.inf
+        )
+
+    def cost(self) -> float:
+        """Seconds until what one more request takes has filled again."""
+        requests, tokens = self._limits
+        return max(60 / requests, 60 * self._mean / tokens)
+
+    @property
+    def _mean(self) -> float:
+        return self._tokens / self._seen if self._seen else 0.0
+
+    def _fill(self, now: float) -> None:
+        for at, limit in enumerate(self._limits):
+            if limit < math.inf:
+                grown = self._left[at] + max(0.0, now - self._filled) * limit / 60
+                self._left[at] = min(limit, grown)
+        self._filled = now
+
+    def _take(self, requests: float, tokens: float) -> None:
+        for at, taken in enumerate((requests, tokens)):
+            if self._limits[at] < math.inf:
+                self._left[at] -= taken

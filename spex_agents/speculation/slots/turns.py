@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,13 +12,29 @@ from typing import Protocol, TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path
+from spex_agents.speculation.slots.credit import Credit
+from spex_agents.speculation.slots.pace import Mark
 
 FAIR = 16
 """Speculative thoughts of one share after which its next one counts half."""
 
 
+UNIT = 1 << 60
+"""Probabilities are summed as whole multiples of its inverse: a sum that is kept does not drift."""
+
+
+def units(probability: float) -> int:
+    return round(probability * UNIT)
+
+
 class Searcher(Protocol):
-    """A search, as its budget sees it."""
+    """A search, as its budget sees it.
+
+    Attributes:
+        calls: Requests that each piece of its work makes at a time.
+    """
+
+    calls: int
 
     def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
@@ -30,14 +46,26 @@ Offers: TypeAlias = list[tuple[float, Path]]
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A thought in flight; `leaving`: it is being cancelled."""
+    """Work in flight.
+
+    Attributes:
+        begun: Where the work of all stood when it was.
+        load: Requests in flight then, its own included.
+        calls: Requests that it makes at a time.
+        guess: It is not demanded so far.
+        paced: Its time tells how fast the engine is.
+        leaving: It is being cancelled.
+    """
 
     search: Search
     path: Path
     request: Request
-    begun: float
+    begun: Mark
     load: int
     probability: float
+    calls: int = 1
+    guess: bool = False
+    paced: bool = True
     leaving: bool = False
 
 
@@ -49,14 +77,30 @@ class Search:
         flights: Its thoughts in flight, by request.
         guesses: How many of them are speculative.
         number: The lower goes first where two are as urgent; None for one that offers nothing.
+        credit: What its guesses may cost it.
     """
 
     searcher: Searcher
     share: Share
+    credit: Credit
     flights: dict[str, Flight] = field(default_factory=dict)
     guesses: int = 0
     offers: Offers = field(default_factory=list)
     number: int | None = None
+
+    def weigh(self, probabilities: Mapping[Path, float]) -> int:
+        """Its guesses in flight are as probable as that now; one that is left out is certain.
+
+        Returns:
+            The change of the sum of their probabilities, in units.
+        """
+        change = 0
+        for flight in self.flights.values():
+            if not flight.leaving:
+                before, flight.probability = flight.probability, probabilities.get(flight.path, 1.0)
+                if flight.guess:
+                    change += flight.calls * (units(flight.probability) - units(before))
+        return change
 
 
 @dataclass(slots=True, eq=False)

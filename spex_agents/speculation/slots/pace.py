@@ -1,0 +1,143 @@
+"""How fast work goes with so much of it in flight, learnt while it runs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+STEEP = 5.0
+"""What one more request adds to a step, in parts of its fixed time, as long as nothing is known."""
+
+DOUBT = 0.25
+"""How much that counts, beside the sum of squares by which the loads seen so far differ."""
+
+
+SHORTENS = 0.15
+"""Steps by which a guess that comes true makes its search shorter, for each of its tokens: others
+of its layer may be longer."""
+
+
+class StepTime:
+    """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
+
+    def __init__(self) -> None:
+        self._n = self._x = self._y = self._xx = self._xy = 0.0
+
+    def learn(self, load: float, seconds: float) -> None:
+        """A request has taken so many seconds a token, at a mean load of `load` requests."""
+        keep = 0.995
+        self._n = self._n * keep + 1
+        self._x = self._x * keep + load
+        self._y = self._y * keep + seconds
+        self._xx = self._xx * keep + load * load
+        self._xy = self._xy * keep + load * seconds
+
+    def line(self) -> tuple[float, float] | None:
+        """Intercept and slope (both in seconds, at least 0), or None where nothing is known.
+
+        As long as the loads hardly differ, the line is a steep one through what has been seen.
+        """
+        if not self._n:
+            return None
+        load, seconds = self._x / self._n, self._y / self._n
+        steep = STEEP * seconds / (1 + STEEP * load)
+        spread = max(0.0, self._xx - self._x * load)
+        slope = (self._xy - self._x * seconds + DOUBT * steep) / (spread + DOUBT)
+        slope = min(max(0.0, slope), seconds / max(load, 1e-9))
+        return max(1e-9, seconds - slope * load), slope
+
+
+class Mark(NamedTuple):
+    """How far the work was at some moment."""
+
+    time: float
+    steps: float
+    loads: float
+    demanded: float
+    awaited: float
+
+
+class Pace:
+    """Follows how much is in flight, and how fast it goes.
+
+    A mean load counts each step once, not each second: a step beside many others lasts longer, and
+    would tell of itself too loudly.
+
+    Args:
+        slots: Requests that run at a time; others wait.
+
+    Attributes:
+        load: Requests in flight.
+        demanded: Those of them that a search waits for.
+        times: Learns how long a step takes.
+    """
+
+    def __init__(self, slots: float = math.inf) -> None:
+        self.load = 0
+        self.slots = slots
+        self.demanded = 0
+        self.times = StepTime()
+        self._time = self._steps = self._loads = self._demanded = self._awaited = 0.0
+
+    def change(self, now: float, load: int, demanded: int) -> None:
+        """From now on so many more are in flight."""
+        self.mark(now)
+        self.load += load
+        self.demanded += demanded
+
+    def mark(self, now: float) -> Mark:
+        passed = now - self._time
+        self._time = now
+        if passed > 0 and self.load:
+            load = min(self.load, self.slots)
+            step = 1.0
+            if (line := self.times.line()) is not None:
+                base, slope = line
+                step = base + slope * load
+            self._steps += passed / step
+            self._loads += load * passed / step
+            self._demanded += self.demanded * passed
+            self._awaited += passed if self.demanded else 0.0
+        return Mark(now, self._steps, self._loads, self._demanded, self._awaited)
+
+    def load_since(self, mark: Mark, now: float) -> float:
+        """The mean load of the steps since then."""
+        new = self.mark(now)
+        steps = new.steps - mark.steps
+        return (new.loads - mark.loads) / steps if steps else min(self.load, self.slots)
+
+    def demanded_since(self, mark: Mark, now: float) -> float:
+        """The mean number of demanded requests in flight since then."""
+        passed = now - mark.time
+        return (self.mark(now).demanded - mark.demanded) / passed if passed > 0 else 0.0
+
+    def awaited_since(self, mark: Mark, now: float) -> float:
+        """The share of the time since then in which somebody waited for the engine."""
+        passed = now - mark.time
+        return (self.mark(now).awaited - mark.awaited) / passed if passed > 0 else 1.0
+
+    def least(self, useful: float, load: float) -> float:
+        """The probability from which on one more request contributes more than it slows others.
+
+        With (a + b n) seconds for a step of n requests, of which U are useful, one more that is
+        useful with probability p raises the throughput if (U + p) / (a + b (n + 1)) is more than
+        U / (a + b n): if p > U b / (a + b n).
+
+        And a token in vain costs b, one of use saves a part s of the fixed time a: it has to be
+        that p s a > (1 - p) b. Where nobody waits for the engine, nobody is slowed.
+
+        Args:
+            useful: The expected number of useful requests in flight, without it.
+            load: Those in flight, without it.
+        """
+        if not self.demanded:
+            return 0.0
+        base, slope = self.line()
+        return max(useful * slope / (base + slope * load), slope / (slope + SHORTENS * base))
+
+    def line(self) -> tuple[float, float]:
+        """Seconds of a step: those of no request, and what each adds.
+
+        A steep one where nothing is known, for comparisons that need no unit.
+        """
+        return self.times.line() or (1.0, STEEP)
