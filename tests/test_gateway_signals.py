@@ -51,7 +51,7 @@ async def test_one_engine_of_several_that_is_away_is_told_and_the_others_serve()
         assert found.json()["engines"] == {"spex": "ok", "far": "unready"}
     async with gateway(served=False, engine=Unreachable()) as running, running.http() as http:
         found = await http.get("/readyz")
-        assert (found.status_code, found.json()["reasons"]) == (503, ["spex: EngineError"])
+        assert (found.status_code, found.json()["reasons"]) == (503, ["spex: EngineUnavailable"])
 
 
 async def test_an_openai_compatible_server_that_is_away_is_noticed(

@@ -31,7 +31,7 @@ from node_runs import (
 
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.errors import EngineError, RewardError, SessionClosed, SpexError
+from spex_agents.errors import EngineError, EngineUnavailable, RewardError, SessionClosed, SpexError
 from spex_agents.nodes import apart, create_tot_graph, create_tot_node
 from spex_agents.nodes.run import Run
 from spex_agents.rewards import as_reward
@@ -210,7 +210,7 @@ def test_errors_are_flat_and_leave_nothing(speculation: Speculation | None) -> N
         async with nothing_left(engine):
             with pytest.raises(EngineError) as caught:
                 await create_tot_graph(engine, **settings(speculation)).compile().ainvoke(ASKED)
-        assert type(caught.value) is EngineError
+        assert type(caught.value) is EngineUnavailable
         engine.fails_from = None
         graph = create_tot_graph(engine, **settings(speculation, reward=broken)).compile()
         async with nothing_left(engine):

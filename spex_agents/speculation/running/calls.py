@@ -83,7 +83,8 @@ async def write_thought(
         raise
     except Exception as error:
         raise EngineError(f"{config.engine.name} failed: {error!r}") from error
-    if config.failures is not None and not thought.text.strip():
+    said_end = thought.ends and not thought.tokens  # by a function: no model writes nothing at all
+    if config.failures is not None and not thought.text.strip() and not said_end:
         raise EngineError(
             f"{config.engine.name} wrote nothing but white space: such a path has failed; "
             "failures=None lets it go on"
