@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spex_agents import BestOfN, Rebase, SearchConfig, demo, make_engine, solve
-from spex_agents.answers import Ballot, canonical, elect, extract_answer
+from spex_agents.answers import Ballot, counted, elect, equivalent, extract_answer
 from spex_agents.bench.figures import wilson
 from spex_agents.engines import Engine, Request
 from spex_agents.problems import Stated, read_problems
@@ -76,7 +76,9 @@ def row(
 ) -> Row:
     given = tuple(result.answer for result in results) if answers is None else tuple(answers)
     pairs = zip(given, problems, strict=True)
-    right = sum(answer == canonical(problem.answer) for answer, problem in pairs)
+    right = sum(
+        answer is not None and equivalent(answer, problem.answer) for answer, problem in pairs
+    )
     low, high = wilson(right, len(problems))
     tokens = round(fmean(result.ledger.decoded_tokens for result in results), 1)
     return Row(
@@ -92,13 +94,14 @@ def row(
 
 async def vote(tree: Tree, reward: Reward | None) -> str | None:
     """Elect among whole answers by another reward than the search's; by majority without one."""
-    ballots = []
+    answers, weights = [], []
     for path in tree.leaves():
         if (answer := extract_answer(tree.thought(path).text)) is not None:
             request = Request(id="vote", seed=0)
             weight = await reward.score(tree.question, tree.chain(path), request) if reward else 1.0
-            ballots.append(Ballot(canonical(answer), weight))
-    return elect(ballots, "weighted")
+            answers.append(answer)
+            weights.append(weight)
+    return elect(map(Ballot, await counted(answers), weights), "weighted")
 
 
 async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> list[Row]:

@@ -24,12 +24,13 @@ from node_runs import thread
 from tutoring import ANSWER, IN_ORDER, QUESTION, Adder, lesson, tutor
 from typer.testing import CliRunner
 
-from examples.math_tutor import Check, marking
+from examples.math_tutor import Check
 from examples.math_tutor import __main__ as client
 from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import mark
 from examples.math_tutor.steps import form, given, number, stated
 from examples.math_tutor.words import hints, no_solution
+from spex_agents.answers import symbolic
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.nodes import tree_of
 from spex_agents.rewards import Confidence
@@ -272,7 +273,7 @@ TREE = grown(
     ],
 )
 async def test_a_line_is_marked(line: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marking, "CPU_SECONDS", 0.5)
+    monkeypatch.setattr(symbolic, "CPU_SECONDS", 0.5)
     evidence = Evidence(TREE, IN_ORDER)
     path = await evidence.solution("31")
     assert path == (0, 0, 0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from functools import cached_property
 
 from examples.math_tutor.checks import Check
 from examples.math_tutor.steps import bare, false_sum, form, stated
-from spex_agents.answers import Ballot, canonical, elect, extract_answer
-from spex_agents.problems.kinds import equal_to
+from spex_agents.answers import Ballot, counted, elect, extract_answer, same_as
 from spex_agents.search import Path, Tree
 
 
@@ -110,9 +108,9 @@ class Evidence:
         leaves = [leaf for leaf in self.answers if self.sound(leaf)]
         answers = [self.answers[leaf] for leaf in leaves]
         if known is not None:
-            right = await equal_to(known, answers)
+            right = await same_as(known, answers)
         else:
-            forms = [await asyncio.to_thread(canonical, answer) for answer in answers]
+            forms = await counted(answers)
             rewards = [self._end_reward(leaf) for leaf in leaves]
             elected = elect(map(Ballot, forms, rewards), "weighted")
             right = tuple(one == elected for one in forms)

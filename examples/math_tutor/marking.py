@@ -8,12 +8,10 @@ from typing import Literal, TypeAlias
 
 from examples.math_tutor.evidence import Attempt, Step
 from examples.math_tutor.steps import false_sum, given, number
-from spex_agents.problems.kinds import equal_to
+from spex_agents.answers import same_as
 from spex_agents.rewards.checking.arithmetic import evaluate
 
 LONGEST = 200
-CPU_SECONDS = 3.0
-"""Of math-verify, for one line of a student; what takes longer equals nothing."""
 
 Verdict: TypeAlias = Literal[
     "unreadable", "right", "ahead", "another way", "tried", "behind", "false sum", "unit", "sum",
@@ -58,7 +56,7 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
     places += [Mark(verdict="ahead", step=n) for n in range(at + 1, len(steps))]
     places += [Mark(verdict="behind", step=n) for n in range(at)]
     known = [place.attempt.value if place.attempt else _value(steps, place) for place in places]
-    equal = await equal_to(said.value, known, seconds=CPU_SECONDS)
+    equal = await same_as(said.value, known)
     found = next((place for place, same in zip(places, equal, strict=True) if same), None)
     if found is None or found.verdict in ("tried", "behind"):
         if why := false_sum(reply):

@@ -126,7 +126,8 @@ def _right_side(text: str) -> str:
 
 def form(value: str) -> str:
     """A cheap form in which equal numbers are equal."""
-    return plain_form(value) or "".join(value.split())
+    found = plain_form(value)
+    return "".join(value.split()) if found is None else found.value
 
 
 def number(value: str) -> Fraction | None:

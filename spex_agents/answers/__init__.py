@@ -1,6 +1,12 @@
 """Is there an answer in this text, are two the same, who wins, and can that still change?"""
 
-from spex_agents.answers.equivalence import Canonical, canonical
+from spex_agents.answers.equivalence import (
+    Canonical,
+    canonical,
+    counted,
+    equivalent,
+    same_as,
+)
 from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.answers.ready import (
     at_end,
@@ -44,14 +50,17 @@ __all__ = [
     "boxed",
     "canonical",
     "choice_letter",
+    "counted",
     "either",
     "elect",
+    "equivalent",
     "extract_answer",
     "found_in",
     "json_key",
     "last_line",
     "last_number",
     "python_block",
+    "same_as",
     "tally",
     "whole_text",
     "winner",

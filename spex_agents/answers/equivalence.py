@@ -2,59 +2,198 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from fractions import Fraction
-from typing import TypeAlias
+import asyncio
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Executor, Future
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from spex_agents.answers import symbolic
+from spex_agents.answers.forms import Form, NeedsAlgebra, read
 
 Canonical: TypeAlias = Callable[[str], str]
 """Brings an answer to a form in which equal answers are equal strings."""
 
-_WORDS = re.compile(r"[^\d\\^=+*/_]+$")
-_LONGEST = 200  # characters of mathematics; what is longer is compared as text
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:/\d+)?$")
+
+def equivalent(a: str, b: str) -> bool:
+    r"""Whether two answers are the same, however they are written.
+
+    Numbers are compared exactly, in whatever notation; formulas by their values, through sympy, in
+    a process that can be killed; lists and sets without regard to order, tuples and intervals with
+    it; words without regard to case. What is left unsaid in one of them does not count: a unit, am
+    or pm, the name of a variable, the text of a choice. So "5 cm" is "5" and 5 is "x = 5", but 10
+    minutes are not 10 hours, and "10 am" is not "10 pm".
+
+    Blocks, some milliseconds as a rule, a second at first use and seconds at most: call it off the
+    event loop, or use `same_as`. Forms are remembered.
+
+    Example:
+        >>> equivalent("0.50", r"\frac{1}{2}"), equivalent("1, 2", "12"), equivalent("5 cm", "5")
+        (True, False, True)
+    """
+    return same(form(a), form(b))
+
+
+async def same_as(given: str, known: Sequence[str]) -> tuple[bool, ...]:
+    """Which of `known` are equivalent to `given`; blocks nobody.
+
+    Example:
+        >>> asyncio.run(same_as("6/8", ["0.75", "3/4", "x"]))
+        (True, True, False)
+    """
+    mine, *others = await asyncio.gather(*map(formed, [given, *known]))
+    return tuple(same(mine, other) for other in others)
+
+
+def same(one: Form, other: Form) -> bool:
+    """Whether two forms are of the same answer."""
+    if one.base and one.base == other.base:
+        return True
+    if one.value != other.value:
+        return False
+    return one.note == other.note or not one.note or not other.note
+
+
+def form(answer: str) -> Form:
+    """What an answer comes to; blocks."""
+    return begun(answer).result()
+
+
+async def formed(answer: str) -> Form:
+    """What an answer comes to; blocks nobody."""
+    future = begun(answer)
+    if future.done():
+        return future.result()
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_Waiting(future), future.result)
+
+
+class _Waiting(Executor):
+    """Waits for a future without a thread; a loop without I/O calls its `result` itself."""
+
+    def __init__(self, future: Future[Form]) -> None:
+        self._future = future
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._future
+
+
+@lru_cache(maxsize=8192)
+def begun(answer: str) -> Future[Form]:
+    """Begin to find out what an answer comes to: of numbers and words it is known at once."""
+    found: Future[Form] = Future()
+    found.set_running_or_notify_cancel()  # whoever waits may be cancelled: nobody else's form is
+    try:
+        found.set_result(read(answer))
+    except NeedsAlgebra:
+
+        def ended(asked: Future[Form | None]) -> None:
+            try:
+                found.set_result(asked.result() or read(answer, _no_algebra))
+            except BaseException as error:  # or who waits would wait for ever
+                found.set_exception(error)
+                raise
+
+        symbolic.read(answer).add_done_callback(ended)
+    return found
+
+
+# In a forked child nobody would end what is under way.
+os.register_at_fork(after_in_child=begun.cache_clear)
+
+
+def _no_algebra(kind: str, formula: str) -> None:
+    return None
+
+
+def plain_form(answer: str) -> Form | None:
+    """The form of a number, a word or a text; None where sympy is needed. Takes microseconds."""
+    try:
+        return read(answer)
+    except NeedsAlgebra:
+        return None
 
 
 def canonical(answer: str) -> str:
-    r"""Bring an answer to a form in which equal answers are equal strings.
-
-    Plain numbers become reduced fractions; other mathematics goes through math-verify, which may
-    take milliseconds, a second at first use and seconds at most (`symbolic.form`): call it off the
-    event loop. What is not mathematics, or takes longer, is compared case-folded.
+    """A text that is the same for answers of the same value, and the same unit; blocks.
 
     Example:
-        >>> canonical("0.50") == canonical(r"\frac{1}{2}") == "1/2"
-        True
+        >>> canonical("0.50"), canonical("5.0 cm")
+        ('1/2', '5 cm')
     """
-    if (easy := plain_form(answer)) is not None:
-        return easy
-    if parsed := symbolic.form(answer):
-        return _number(parsed) if _NUMBER.match(parsed) else parsed
-    return _folded(answer)
+    found = form(answer)
+    return f"{found.value} {found.note}".strip()
 
 
-def plain_form(answer: str) -> str | None:
-    """Return the canonical form of a plain number, a word or a text; None if it needs `canonical`.
+def written(answers: Sequence[str], forms: Sequence[Form]) -> list[str]:
+    r"""For each answer, the plainest way in which somebody has written the same one.
 
-    It takes microseconds, so it may run on the event loop.
+    Answers that are the same get the same text, so that they can be counted by it. An answer
+    without a unit (or whatever else may be left unsaid) goes with those that have one if all of
+    its value have the same; between several it stays by itself. The order of the answers does not
+    matter.
+
+    Args:
+        answers: As they were found.
+        forms: What they come to.
+
+    Example:
+        >>> answers = ["0.5", r"\frac{1}{2}", "2", "2 cm"]
+        >>> written(answers, [form(answer) for answer in answers])
+        ['0.5', '0.5', '2', '2']
     """
-    if len(answer) > _LONGEST:
-        return _folded(answer)
-    plain = answer.strip().strip("$").replace(",", "").replace(" ", "").removesuffix(".")
-    if _NUMBER.match(plain):
-        return _number(plain)
-    return _folded(answer) if _WORDS.match(answer) else None
+    classes = _classes(forms)
+    plainest: dict[Hashable, str] = {}
+    for answer, name in sorted(zip(answers, classes, strict=True), key=_plainness):
+        plainest.setdefault(name, answer)
+    return [plainest[name] for name in classes]
 
 
-def _folded(answer: str) -> str:
-    return " ".join(answer.casefold().split())
+async def counted(answers: Sequence[str], by: Canonical | None = None) -> list[str]:
+    r"""For each answer the text under which it is counted, see `written`; blocks nobody.
+
+    Args:
+        answers: As they were found.
+        by: Brings answers to a form of your own, called in a thread; None or `canonical` to count
+            what is `equivalent` together.
+
+    Example:
+        >>> asyncio.run(counted(["0.5", "Paris", r"\frac{1}{2}", "paris."]))
+        ['0.5', 'Paris', '0.5', 'Paris']
+    """
+    if by is None or by is canonical:
+        return written(answers, await asyncio.gather(*map(formed, answers)))
+    forms = await asyncio.to_thread(lambda: [Form(by(answer)) for answer in answers])
+    return written(answers, forms)
 
 
-def _number(text: str) -> str:
-    numerator, _, denominator = text.partition("/")
-    try:
-        return str(Fraction(numerator) / Fraction(denominator or 1))
-    except ZeroDivisionError:
-        return text
+def _plainness(one: tuple[str, Hashable]) -> tuple[int, str]:
+    return len(one[0]), one[0]
+
+
+def _classes(forms: Iterable[Form]) -> list[Hashable]:
+    """A name for each form's class: within a class all are the same, pair by pair."""
+    forms = list(forms)
+    full: dict[Hashable, set[str]] = {}
+    for one in forms:
+        if one.note or one.base:
+            full.setdefault(_name(one), set()).add(one.value)
+    homes: dict[str, list[tuple[Hashable, set[str]]]] = {}
+    for name, values in full.items():
+        for value in values:
+            homes.setdefault(value, []).append((name, values))
+
+    def home(one: Form) -> Hashable:
+        if one.note or one.base:
+            return _name(one)
+        found = homes.get(one.value, [])
+        if len(found) == 1 and found[0][1] == {one.value}:
+            return found[0][0]
+        return _name(one)
+
+    return [home(one) for one in forms]
+
+
+def _name(one: Form) -> Hashable:
+    return ("base", one.base) if one.base else (one.value, one.note)

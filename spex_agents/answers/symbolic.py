@@ -1,8 +1,10 @@
-r"""Mathematics through math-verify, in a process of its own that can be killed.
+r"""Formulas through sympy, each in a process of its own that can be killed.
 
 What a model or a person writes may keep sympy busy for ever, or take all memory, and a thread could
-not be stopped. The process is started at first need, answers one question after another, and ends
-with this one. It is killed by its own processor time, so that a busy machine changes no answer.
+not be stopped. A server process, started at first need, loads sympy once and forks a child for each
+answer. Children are killed by their own processor time, so that a busy machine changes no answer.
+Several run at once for a moment; whoever needs longer waits for a single place, so that nasty
+answers wait for each other and nobody else does.
 """
 
 from __future__ import annotations
@@ -10,143 +12,156 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
 import subprocess
 import sys
-from collections.abc import Sequence
-from threading import Lock
-from typing import Any
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from threading import RLock, Thread
+
+from spex_agents.answers.forms import Form
 
 CPU_SECONDS = 5.0
-_WALL_SECONDS = 120.0  # for a process that gets no time, or was stopped
+"""Of processor time for one answer."""
+_MOMENT = 0.5  # seconds of the same; what needs longer begins again in the single place
+_AT_ONCE = 4
 _BYTES = 2 << 30
-
 _PROGRAM = """
-import json, logging, resource, signal, sys
-logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
-from math_verify import parse, verify
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends the input
-resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-
-def read(text):
-    return parse(f"${text.strip('$ ')}$", parsing_timeout=None)
-
-def form(text):
-    parsed = read(text)
-    return None if not parsed or isinstance(parsed[0], str) else str(parsed[0])
-
-def equal(given, known):
-    given = read(given)
-    return [verify(read(one), given, timeout_seconds=None) for one in known]
-
-for line in sys.stdin:
-    name, seconds, args = json.loads(line)
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # at its end the process is killed
-    try:
-        found = {"form": form, "equal": equal}[name](*args)
-    except MemoryError:
-        break
-    except Exception:
-        found = None
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    print(json.dumps(found), flush=True)
+import sys
+sys.path.insert(0, sys.argv[1])
+from spex_agents.answers.serving import serve
+serve(int(sys.argv[2]))
 """
+_TOP = str(Path(__file__).parents[2])
 
 
-def form(mathematics: str, *, seconds: float | None = None) -> str | None:
-    r"""What sympy makes of LaTeX or plain mathematics; None if nothing, or not within `seconds`.
-
-    Blocks: call it off the event loop.
-
-    Args:
-        mathematics: One expression.
-        seconds: Of processor time; None for `CPU_SECONDS`.
-
-    Example:
-        >>> form(r"1 + x^2"), form("x_{" * 60 + "1" + "}" * 60, seconds=0.1)
-        ('x**2 + 1', None)
-    """
-    found = _process.ask("form", seconds, mathematics)
-    return found if isinstance(found, str) else None
+@dataclass(eq=False)
+class _Asked:
+    answer: str
+    seconds: float
+    future: Future[Form | None] = field(default_factory=Future)
+    slow: bool = False
 
 
-def equal(given: str, known: Sequence[str], *, seconds: float | None = None) -> tuple[bool, ...]:
-    r"""Which of `known` math-verify takes for equal to `given`; none if it needs longer.
-
-    Blocks: call it off the event loop.
-
-    Args:
-        given: One expression.
-        known: Those to compare it with.
-        seconds: Of processor time, for all of them; None for `CPU_SECONDS`.
-
-    Example:
-        >>> equal("2x + 1", ["1 + 2x", "2x - 1"])
-        (True, False)
-    """
-    found = _process.ask("equal", seconds, given, list(known))
-    return tuple(found) if isinstance(found, list) else (False,) * len(known)
-
-
-class _Process:
-    """The process, or none; one question at a time."""
+class _Server:
+    """The process, or none, and what has been asked of it."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._running: subprocess.Popen[bytes] | None = None
+        self._lock = RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count()
+        self._flying: dict[int, _Asked] = {}
+        self._quick: deque[_Asked] = deque()
+        self._slow: deque[_Asked] = deque()
 
-    def ask(self, name: str, seconds: float | None, *args: Any) -> Any:
-        """The answer, or None if there is none in time."""
+    def ask(self, answer: str) -> Future[Form | None]:
+        asked = _Asked(answer, CPU_SECONDS)
         with self._lock:
-            if self._running is not None and self._running.poll() is not None:
-                self._stop()  # it was killed from outside
-            process = self._running or self._start()
-            line = None
-            try:
-                assert process.stdin is not None  # noqa: S101 (for the type checker)
-                process.stdin.write(
-                    json.dumps([name, seconds or CPU_SECONDS, args]).encode() + b"\n"
-                )
-                process.stdin.flush()
-                line = self._line(process)
-            except BrokenPipeError:
-                pass  # it ended: as if it had not answered
-            finally:
-                if not line:
-                    self._stop()
-            return json.loads(line) if line else None
+            self._quick.append(asked)
+            self._send()
+        return asked.future
 
-    def _line(self, process: subprocess.Popen[bytes]) -> bytes:
-        """The next line it writes; empty if it ends, or does not write in time."""
-        assert process.stdout is not None  # noqa: S101 (as above)
-        ready, _, _ = select.select([process.stdout], [], [], _WALL_SECONDS)
-        return process.stdout.readline() if ready else b""
+    def _send(self) -> None:
+        slow = sum(one.slow for one in self._flying.values())
+        while self._quick and len(self._flying) - slow < _AT_ONCE:
+            self._begin(self._quick.popleft())
+        if self._slow and not slow:
+            self._begin(self._slow.popleft())
+
+    def _begin(self, asked: _Asked) -> None:
+        number = next(self._numbers)
+        self._flying[number] = asked
+        seconds = asked.seconds if asked.slow else min(_MOMENT, asked.seconds)
+        line = json.dumps([number, seconds, asked.answer]).encode() + b"\n"
+        try:
+            process = self._process or self._start()
+            assert process.stdin is not None  # noqa: S101 (for the type checker)
+            process.stdin.write(line)
+            process.stdin.flush()
+        except OSError:
+            pass  # it has ended: its reader sees that too, and gives up what is under way
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._running = subprocess.Popen(  # noqa: S603 (a fixed program)
-            [sys.executable, "-c", _PROGRAM, str(_BYTES)],
+        self._process = subprocess.Popen(  # noqa: S603 (a fixed program)
+            [sys.executable, "-c", _PROGRAM, _TOP, str(_BYTES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        return self._running
+        Thread(target=self._read, args=[self._process], daemon=True, name="symbolic").start()
+        return self._process
 
-    def _stop(self) -> None:
-        process, self._running = self._running, None
-        if process is not None:
-            process.kill()
-            process.communicate()
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 (as above)
+        for line in process.stdout:
+            number, ended, form = json.loads(line)
+            with self._lock:
+                if (asked := self._flying.pop(number, None)) is not None:
+                    self._ended(asked, ended, None if form is None else Form(*form))
+                    self._send()
+        process.wait()
+        process.stdout.close()
+        with suppress(OSError):  # what it has not read
+            assert process.stdin is not None  # noqa: S101 (as above)
+            process.stdin.close()
+        with self._lock:
+            if self._process is not process:
+                return  # it was closed, or is a parent's
+            self._process = None
+            lost, self._flying = list(self._flying.values()), {}
+            for asked in lost:  # once more each, alone: one of them may have brought it down
+                self._ended(asked, False, None)
+            self._send()
+
+    def _ended(self, asked: _Asked, ended: bool, form: Form | None) -> None:
+        if ended or asked.slow or asked.seconds <= _MOMENT:
+            asked.future.set_result(form)
+        else:
+            asked.slow = True
+            self._slow.append(asked)
 
     def close(self) -> None:
-        """End it; the next question starts another."""
+        """End it, and whatever it was asked; the next answer starts another."""
         with self._lock:
-            self._stop()
+            process, self._process = self._process, None
+            left = [*self._flying.values(), *self._quick, *self._slow]
+            self._flying.clear()
+            self._quick.clear()
+            self._slow.clear()
+        for asked in left:
+            asked.future.set_result(None)
+        if process is not None:
+            process.kill()
+            process.wait()
 
-    def forget(self) -> None:
-        """In a forked child: the process is the parent's."""
-        self._lock, self._running = Lock(), None
+
+_server = _Server()
 
 
-_process = _Process()
-atexit.register(_process.close)
-os.register_at_fork(after_in_child=_process.forget)
+def read(answer: str) -> Future[Form | None]:
+    r"""The form of an answer with formulas in it; None if sympy needs more than `CPU_SECONDS`.
+
+    Does not block.
+
+    Example:
+        >>> read("1 + x^2").result() == read("x^2 + 1").result()
+        True
+    """
+    return _server.ask(answer)
+
+
+def _close() -> None:
+    _server.close()
+
+
+def _forked() -> None:
+    """In a forked child: the process is the parent's."""
+    global _server  # noqa: PLW0603
+    _server = _Server()
+
+
+atexit.register(_close)
+os.register_at_fork(after_in_child=_forked)

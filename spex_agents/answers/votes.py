@@ -18,7 +18,7 @@ class Ballot:
     """One leaf's vote.
 
     Attributes:
-        answer: In canonical form.
+        answer: The text under which it is counted.
         reward: Its weight, in [0, 1].
         path: Of the leaf.
         place: Among the votes: of equal answers the one that was given first wins.

@@ -8,7 +8,6 @@ have as many tokens as the policy has taken on that problem.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 import re
@@ -18,6 +17,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from spex_agents.answers.equivalence import counted
 from spex_agents.bench.journal import Journal
 from spex_agents.bench.real import measure_pair, timed, wake
 from spex_agents.bench.tally import GREEDY, MAJORITY, control
@@ -183,18 +183,19 @@ class _Runs:
             if decoded * _ENOUGH >= aim or count == MOST_SAMPLES:
                 break
             each = max(1.0, decoded / count)
+        leaves = list(result.tree.leaves())
+        answers = {leaf: stated(config, result.tree, leaf) for leaf in leaves}
+        given = [answer for answer in answers.values() if answer is not None]
+        label = dict(zip(given, await counted(given, config.canonical), strict=True))
+        right = {one: await self.problem.right(one) for one in sorted(set(label.values()))}
         samples = []
-        verdicts: dict[str | None, bool] = {None: False}
-        for path in result.tree.leaves():
-            form = None
-            if (answer := stated(config, result.tree, path)) is not None:
-                form = await asyncio.to_thread(config.canonical, answer)
-                if form not in verdicts:
-                    verdicts[form] = await self.problem.right(answer)
-            samples.append((form, result.tree.thought(path).tokens, verdicts[form]))
-        right, tokens = control(samples, aim)
+        for leaf, answer in answers.items():
+            name = None if answer is None else label[answer]
+            tokens = result.tree.thought(leaf).tokens
+            samples.append((name, tokens, name is not None and right[name]))
+        majority_right, tokens = control(samples, aim)
         return {
-            "right": right,
+            "right": majority_right,
             "off_s": round(seconds, 6),
             "useful_tokens": tokens,
             "aim": aim,

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents import demo
-from spex_agents.answers import canonical
+from spex_agents.answers import equivalent
 from spex_agents.cli.live import FRAME_SECONDS, picture
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.problems.kinds import Stated
@@ -173,5 +173,5 @@ def _verdicts(once: Run, on: Run, problem: Stated) -> str:
 
 
 def _verdict(result: Result, problem: Stated) -> str:
-    right = result.answer == canonical(problem.answer)
+    right = result.answer is not None and equivalent(result.answer, problem.answer)
     return "right" if right else "wrong"

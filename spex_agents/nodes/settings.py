@@ -56,8 +56,8 @@ class SearchSettings(TypedDict, total=False):
         template: How the question becomes a conversation; by default it asks for steps where they
             help, and for a marked answer if there is a definite one.
         extract: Finds an answer in a path's text.
-        canonical: Brings it to the form in which answers are counted, and which is the answer;
-            called in a thread.
+        canonical: Brings it to the form in which answers are counted, called in a thread; by
+            default those are counted together that are `spex_agents.answers.equivalent`.
         vote: How the answers of the leaves are counted.
         free_text: Whether the text of the elected leaf is the answer where no leaf has one that
             `extract` finds; so by default.

@@ -138,7 +138,8 @@ class SearchConfig:
         sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
         template: How the question becomes a conversation.
         extract: Finds an answer in a path's text.
-        canonical: Brings it to the form in which answers are counted; called in a thread.
+        canonical: Brings it to the form in which answers are counted, called in a thread; by
+            default those are counted together that are `spex_agents.answers.equivalent`.
         vote: How the answers of the leaves are counted.
         free_text: Where no leaf has an answer that `extract` finds, the text of the elected leaf
             is the answer; texts that agree but for case and white space are one answer.

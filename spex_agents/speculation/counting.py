@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from spex_agents.answers.equivalence import canonical, plain_form
+from spex_agents.answers.equivalence import canonical, formed, written
+from spex_agents.answers.forms import Form
 from spex_agents.answers.votes import Ballot
 from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search.policy import State, voters
@@ -24,6 +25,7 @@ class Votes:
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
         self._answers: dict[Path, str | None] = {}
+        self._forms: dict[str, Form] = {}
 
     async def standing(self, state: State, tree: Tree) -> list[Ballot]:
         """The votes of the leaves that have an answer, in the order of their places."""
@@ -58,13 +60,18 @@ class Votes:
         return self._config.template.prompt(tree.question, tree.chain(path)).reply.strip()
 
     async def _ballots(self, leaves: Iterable[Path], tree: Tree) -> list[Ballot]:
-        ballots = []
+        found: list[tuple[int, Path, str]] = []
         for place, path in enumerate(leaves):
             if path not in self._answers:
-                self._answers[path] = await self._answer(path, tree)
+                self._answers[path] = stated(self._config, tree, path)
             if (answer := self._answers[path]) is not None:
-                ballots.append(Ballot(answer, self._weight(path, tree), path, place))
-        return ballots
+                found.append((place, path, answer))
+        answers = [answer for _, _, answer in found]
+        labels = written(answers, [await self._form(answer) for answer in answers])
+        return [
+            Ballot(label, self._weight(path, tree), path, place)
+            for (place, path, _), label in zip(found, labels, strict=True)
+        ]
 
     def _weight(self, leaf: Path, tree: Tree) -> float:
         """What the rewards on the path of `leaf` make of its vote."""
@@ -72,13 +79,13 @@ class Votes:
         rewards = [tree.rewards[step] for step in path if step in tree.rewards]
         return WAYS[self._config.weight](rewards) if leaf in tree.rewards else 0.0
 
-    async def _answer(self, path: Path, tree: Tree) -> str | None:
-        if (answer := stated(self._config, tree, path)) is None:
-            return None
-        form = self._config.canonical
-        if form is canonical and (easy := plain_form(answer)) is not None:
-            return easy
-        return await asyncio.to_thread(form, answer)
+    async def _form(self, answer: str) -> Form:
+        """What an answer comes to: begun when its leaf was written, and remembered."""
+        if self._config.canonical is canonical:
+            return await formed(answer)
+        if answer not in self._forms:
+            self._forms[answer] = Form(await asyncio.to_thread(self._config.canonical, answer))
+        return self._forms[answer]
 
 
 def fixed(ballots: Sequence[Ballot], demanded: Sequence[Path], tree: Tree) -> int | None:

@@ -15,7 +15,7 @@ class Result:
     """What a search came to.
 
     Attributes:
-        answer: The elected answer in canonical form; None if no leaf has one.
+        answer: The elected answer, as the plainest of its leaves wrote it; None if none has one.
         path: Of the leaf it is taken from; None without an answer.
         ballots: The votes, each with its path and its weight.
         agreement: The answer's share of the vote; None without a vote.

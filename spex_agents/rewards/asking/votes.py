@@ -8,13 +8,13 @@ a function of the path and a seed.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from spex_agents.answers.equivalence import canonical, plain_form
+from spex_agents.answers.equivalence import formed, same, written
 from spex_agents.answers.extract import Extract, extract_answer, found_in
+from spex_agents.answers.forms import Form
 from spex_agents.engines.base import Engine, Request, Sampling
 from spex_agents.engines.given import as_engine
 from spex_agents.engines.prompts import PromptTemplate
@@ -89,7 +89,7 @@ class VoteConfidence:
         prompt = self.template.prompt(question, thoughts)
         sampling = replace(self.sampling, stop=(), logprobs=False)
 
-        async def vote(index: int, part: Request) -> str | None:
+        async def vote(index: int, part: Request) -> tuple[str, Form] | None:
             thought = await self.engine.generate(
                 prompt, part, sampling=sampling, max_tokens=self.max_tokens
             )
@@ -97,11 +97,13 @@ class VoteConfidence:
 
         seeds = [derive_seed(request.seed, (index,), "vote") for index in range(self.samples)]
         answers = await in_parts(request, seeds, vote)
-        votes = Counter(answer for answer in answers if answer is not None)
-        agreeing = max(votes.values(), default=0) if own is None else votes[own]
-        return agreeing / self.samples
+        votes = [answer for answer in answers if answer is not None]
+        if own is not None:
+            return sum(same(form, own[1]) for _, form in votes) / self.samples
+        labels = written([answer for answer, _ in votes], [form for _, form in votes])
+        return max(Counter(labels).values(), default=0) / self.samples
 
-    async def _answer(self, text: str, last: Thought) -> str | None:
+    async def _answer(self, text: str, last: Thought) -> tuple[str, Form] | None:
         if (answer := found_in(self.extract, text, cut=last.finish == "length")) is None:
             return None
-        return plain_form(answer) or await asyncio.to_thread(canonical, answer)
+        return answer, await formed(answer)

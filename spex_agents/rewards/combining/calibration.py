@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from spex_agents.answers.equivalence import canonical
+from spex_agents.answers.equivalence import equivalent
 from spex_agents.answers.extract import Extract, extract_answer
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
@@ -219,4 +219,4 @@ async def outcomes_of(
 
 def _is_right(steps: Sequence[str], right: str, extract: Extract) -> bool:
     answer = extract("\n".join(steps))
-    return answer is not None and canonical(answer) == canonical(right)
+    return answer is not None and equivalent(answer, right)

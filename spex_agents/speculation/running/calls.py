@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeAlias
 
+from spex_agents.answers.equivalence import begun, canonical
 from spex_agents.answers.extract import found_in
 from spex_agents.answers.reasoning import open_tag
 from spex_agents.engines.base import Request
@@ -96,9 +97,12 @@ async def write_thought(
     # A reasoning block that an earlier thought has left open: what is in it is no answer.
     text = open_tag((prompt.plain or prompt).reply) + thought.text
     cut = thought.finish == "length"
-    if found_in(config.extract, text, cut=cut, ended=thought.ends) is not None:
-        thought = replace(thought, ends=True)
-    return thought
+    answer = found_in(config.extract, text, cut=cut, ended=thought.ends)
+    if answer is None:
+        return thought
+    if config.canonical is canonical:
+        begun(answer)  # so that no decision waits for sympy
+    return replace(thought, ends=True)
 
 
 def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:

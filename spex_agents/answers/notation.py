@@ -1,0 +1,125 @@
+r"""One notation out of many: LaTeX or not, full-width or other digits, bold, blanks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SIGNS = str.maketrans(
+    {
+        **dict.fromkeys("−–—‐‑‒﹣", "-"),
+        **dict.fromkeys("\u00a0\u2009\u202f\u2007\u2002\u2003\u3000\t\r\n\v\f", " "),
+        **dict.fromkeys("\x85\u2028\u2029", " "),
+        **dict.fromkeys("\u200b\u200e\u200f\u2060\ufeff", None),
+        **dict.fromkeys("“”„«»", '"'),
+        **dict.fromkeys("’‘′", "'"),
+        "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/",
+        "⁄": "/",
+        "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
+        "≈": "=", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ",
+        "°": r"^\circ ", "º": r"^\circ ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+        "、": ",", "，": ",", "。": ".", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%",
+        "｛": "{", "｝": "}", "［": "[", "］": "]", "＝": "=", "＋": "+", "－": "-", "＄": "$",
+        "．": ".",
+        "／": "/", "＜": "<", "＞": ">", "٪": "%", "٫": ".", "٬": ",", "∗": "*",
+    }
+)  # fmt: skip
+_HIGH = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_LOW = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathbf|mathrm|mathit|mathsf|mathbb|mathcal|bold|"
+    r"boldsymbol|bf|rm|mbox|hbox|emph|boxed|fbox|operatorname\*?|overset\{\}|underline|bm|ensuremath)"
+    r"\s*\{([^{}]*)\}"
+)
+_NOTHING = re.compile(
+    r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|displaystyle|textstyle|limits|nolimits|"
+    r"bf|rm|quad|qquad|hfill|phantom\{[^{}]*\})(?![A-Za-z])"
+)
+_THIN = re.compile(r"(?<!\\)\\[,;:! >]|~|\\(?:thinspace|enspace|space)(?![A-Za-z])")
+_SAME = (
+    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","),
+    ("\\%", "%"), ("\\$", "$"), ("\\#", "#"), ("\\&", "&"), ("\\!", ""),
+    ("\\leqslant", "\\le "), ("\\geqslant", "\\ge "), ("\\leq", "\\le"), ("\\geq", "\\ge"),
+    ("\\neq", "\\ne"), (" != ", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\approx", "="),
+    ("\\lt", "<"), ("\\gt", ">"), ("\\degree", "^\\circ"), ("^{\\circ}", "^\\circ"),
+    ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\div", "/"),
+    ("\\ast", "*"), ("\\colon", ":"),
+)  # fmt: skip
+_EDGES = "*`_\"' \n"
+
+
+def plain(answer: str) -> str:
+    r"""An answer in one notation, its mathematics still in LaTeX.
+
+    Example:
+        >>> plain(r"**$\dfrac{1}{2}$**."), plain("５²"), plain(r"\text{(B)}")
+        ('\\frac{1}{2}', '5^{2}', '(B)')
+    """
+    text = "".join(map(_digit, answer))
+    text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
+    text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
+    text = text.translate(_SIGNS)
+    for old, new in _SAME:
+        text = text.replace(old, new)
+    text = _NOTHING.sub(" ", _THIN.sub(" ", text))
+    for _ in range(8):  # as deep as anybody nests bold text; without end in a hostile one
+        if (bare := _WRAPPED.sub(lambda wrapped: " " + wrapped[1] + " ", text)) == text:
+            break
+        text = bare
+    return _stripped(" ".join(text.split()))
+
+
+def _stripped(text: str) -> str:
+    """Without what stands around it: signs of a formula, bold, quotes, the end of a sentence."""
+    before = None
+    while before != text:
+        before = text
+        text = text.strip(_EDGES)
+        if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
+            text = text[:-1]
+        for opened, closed in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+            inside = text[len(opened) : -len(closed)]
+            if (
+                len(text) > len(opened) + len(closed)
+                and text.startswith(opened)
+                and text.endswith(closed)
+                and "$" not in inside
+            ):
+                text = inside
+                break
+    return text
+
+
+def _digit(letter: str) -> str:
+    if letter < "\x80":
+        return letter
+    if "\uff01" <= letter <= "\uff5e":
+        return chr(ord(letter) - 0xFEE0)
+    if unicodedata.category(letter) == "Nd":
+        return str(unicodedata.decimal(letter))
+    if unicodedata.category(letter) == "No" and unicodedata.normalize("NFKC", letter) != letter:
+        fraction = unicodedata.normalize("NFKC", letter).replace("⁄", "/")
+        if "/" in fraction:
+            return f" {fraction} "
+    return letter
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """`text` without the separators that stand outside all brackets, and what is between them."""
+    parts, depth, last = [], 0, 0
+    position = 0
+    while position < len(text):
+        if depth == 0 and (found := separator.match(text, position)) and found.end() > position:
+            parts.append(text[last:position])
+            position = last = found.end()
+            continue
+        letter = text[position]
+        if letter == "\\" and position + 1 < len(text) and text[position + 1] not in "{}":
+            position += 2
+            continue
+        depth += (letter in "([{") - (letter in ")]}")
+        depth = max(depth, 0)
+        position += 1
+    return [*parts, text[last:]]
