@@ -29,10 +29,12 @@ from spex_agents.answers import (
 from spex_agents.answers.languages import LANGUAGES
 from spex_agents.answers.reasoning import open_tag, without_reasoning
 from spex_agents.engines import Proposer
+from spex_agents.errors import SettingsError
 from spex_agents.rewards import Verifier
 from spex_agents.search import Limits, TotBfs
 from spex_agents.search.tree import Thought
 from spex_agents.speculation import Result, SearchConfig, solve
+from spex_agents.speculation.config import check_question
 
 DATA = Path(__file__).parent / "data"
 
@@ -242,3 +244,12 @@ async def test_a_number_in_the_middle_of_a_path_does_not_end_it() -> None:
     result = await search(texts, extract=rule)
     assert len(result.tree) == 2
     assert result.answer == "8"
+
+
+async def test_what_is_no_text_is_refused_in_a_question_and_replaced_in_a_thought() -> None:
+    texts = {0: Thought(text="So \ud800 or \x00, \\boxed{4}", tokens=5)}
+    tree = (await search(texts)).tree
+    assert tree.thought((0,)).text == "So \ufffd or \ufffd, \\boxed{4}"
+    for fault in ("a\ud800", "a\x00"):
+        with pytest.raises(SettingsError, match="at character 1, which is no text"):
+            check_question(fault)

@@ -243,3 +243,34 @@ async def test_the_canonical_solutions_of_humaneval_pass() -> None:
         assert await problem.right(rows[number]["canonical_solution"])
         assert await problem.right(rows[number]["prompt"] + rows[number]["canonical_solution"])
         assert not await problem.right("    pass\n")
+
+
+def test_a_file_is_read_as_people_make_them(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    odd = "a\u2028b\x85c\u2029d"  # what splitlines takes for ends of lines
+    rows = [
+        json.dumps({"question": odd, "answer": 1}, ensure_ascii=False),
+        "",
+        '{"question": "b", "answer": "2"}',
+    ]
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n \r\n")
+    found = read_problems(file)
+    assert [one.question for one in found] == [odd, "b"]
+
+
+def test_a_question_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    for fault in ("\\ud800", "\\u0000"):
+        file.write_text(f'{{"question": "a{fault}", "answer": 1}}')
+        with pytest.raises(SettingsError, match=r"line 1: question: has .* at character 1"):
+            read_problems(file)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["(4 + 8) × (6 - 4) = 24", "24 == (4+8)*(6-4)", r"$(4+8)\times(6-4)$", "(04+8)x(6−4)"],  # noqa: RUF001
+)
+async def test_a_countdown_is_read_as_models_write_it(answer: str) -> None:
+    problem = Countdown(numbers=(4, 4, 6, 8), target=24)
+    assert await problem.right(answer)
+    assert not await problem.right(answer.replace("8", "9"))

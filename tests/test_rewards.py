@@ -26,7 +26,7 @@ from spex_agents.rewards import (
     VoteConfidence,
     as_reward,
 )
-from spex_agents.rewards.checking.arithmetic import Rule
+from spex_agents.rewards.checking.arithmetic import Rule, equations
 from spex_agents.search import Rebase, Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solving import solve
@@ -448,3 +448,48 @@ def test_the_template_of_a_search_serves_its_votes() -> None:
     reward = VoteConfidence(engine, samples=1, template=template)
     run_virtual(reward.score(QUESTION, [thought("a"), thought("b")], request()))
     assert engine.prompts == [Prompt((Message("user", QUESTION),), "a / b / ")]
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("3 × 4 = 12", True),  # noqa: RUF001
+        (r"3 \times 4 = 12", True),
+        (r"$12 \div 4 = 3$", True),
+        ("12 ÷ 4 == 3", True),
+        ("12 ÷ 4 == 4", False),
+        (r"\frac{8}{2} + 1 = 5", True),
+        (r"\frac{8}{2} + 1 = 6", False),
+        ("10/3 = 3.33", True),
+        ("10/3 = 3.34", False),
+        ("10/3 ≈ 3.3", True),
+        (r"10/3 \approx 3", True),
+        ("10/3 = 3", False),
+        ("2/3 = 0.67", True),
+        ("2/3 = 0.66", False),
+        ("2/3 = 0.666...", True),
+        ("2/3 = 0.667...", False),
+        ("10/4 = 2.50", True),
+        ("10/4 = 2.6", False),
+        ("-10/3 = -3.33", True),
+        ("23 / 3 = 7 R 2", True),
+        ("23 ÷ 3 = 7 remainder 2", True),
+        ("23 / 3 = 7 R 3", False),
+        ("23 / 3 = 6 R 5", False),
+        ("7 mod 3 = 1", True),
+        ("7 mod 3 = 2", False),
+        ("007 + 5 = 12", True),
+        ("3 + 4 = 7, 7 * 2 = 14", True),
+        ("3 + 4 = 7 7 * 2 = 14", True),
+        ("3 + 4 = 7 7 * 2 = 15", False),
+        ("2 + 3 = 5 = 10 / 2", True),
+        ("2 + 3 = 5 = 10 / 5", False),
+        ("5 + 3 = 8 - 2 = 6", False),
+        ("1,000 + 1 = 1,001", True),
+        ("1/2 + 1/4 = 3/4", True),
+        ("1/2 + 1/4 = 2/4", False),
+    ],
+)
+def test_sums_are_read_as_models_write_them(text: str, holds: bool) -> None:
+    assert all(equation.holds for equation in equations(text)) is holds
+    assert list(equations(text))

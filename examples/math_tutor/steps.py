@@ -166,9 +166,9 @@ def false_sum(text: str) -> str | None:
         >>> false_sum("Thursday: 31 + 6 = 47")
         'that sum does not come to 47'
     """
-    for terms, value, right, part in equations(text):
-        if not part and value is not None and value != right and len(terms) > 1:
-            return f"that sum does not come to {right}"
+    for one in equations(text):
+        if not (one.part or one.holds or one.value is None) and len(one.terms) > 1:
+            return f"that sum does not come to {one.right}"
     return None
 
 

@@ -12,24 +12,20 @@ from spex_agents.answers.equivalence import Canonical
 from spex_agents.answers.extract import Extract, extract_answer
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.checking.arithmetic import evaluate
+from spex_agents.rewards.checking.arithmetic import as_arithmetic, evaluate
 
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
-_LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": ""}
+_NUMBER = re.compile(r"\d+")
 
 
 def expression(text: str) -> str:
     r"""An arithmetic expression in one notation: without LaTeX, blanks and what it comes to.
 
     Example:
-        >>> expression(r"\frac{8}{2} \times (4 + 2) = 24")
-        '((8)/(2))*(4+2)'
+        >>> expression(r"\frac{8}{2} \times (4 + 2) = 24"), expression("24 = (4 + 8) x (6 - 4)")
+        ('((8)/(2))*(4+2)', '(4+8)*(6-4)')
     """
-    while (plainer := _FRACTION.sub(r"((\1)/(\2))", text)) != text:
-        text = plainer
-    for command, sign in _LATEX.items():
-        text = text.replace(command, sign)
-    return "".join(text.partition("=")[0].strip("$").split())
+    sides = ["".join(side.split()) for side in as_arithmetic(text).split("=")]
+    return max(sides, key=lambda side: len(_NUMBER.findall(side)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

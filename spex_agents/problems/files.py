@@ -12,6 +12,7 @@ from spex_agents.problems.coding import Coding
 from spex_agents.problems.countdown import Countdown
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.sandbox import Isolation
+from spex_agents.speculation.config import check_question
 
 FORMS = "question and answer; numbers and target; or prompt, tests and, if need be, entry_point"
 
@@ -32,6 +33,7 @@ def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem
     for number, row in rows:
         try:
             problems.append(problem(row, isolation))
+            check_question(problems[-1].question)
         except SettingsError as error:
             raise SettingsError(f"problems={str(file)!r}, line {number}: {error}") from error
         if type(problems[-1]) is not type(problems[0]):
@@ -69,7 +71,8 @@ def json_lines(file: Path) -> Iterable[tuple[int, Any]]:
         SettingsError: It cannot be read, or a line is not JSON.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Only line feeds end a line: other separators may stand inside of a string.
+        lines = file.read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"{str(file)!r}: cannot be read: {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
@@ -184,12 +185,21 @@ class SearchConfig:
             object.__setattr__(self, "sampling", replace(self.sampling, logprobs=True))
 
 
+NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
+"""What neither UTF-8 nor databases have: NUL, and halves of characters."""
+
+
 def check_question(question: str) -> str:
-    """Return a question that asks something.
+    """Return a question that asks something, and that engines and databases can read.
 
     Raises:
-        SettingsError: It is empty.
+        SettingsError: It is empty, or holds NUL or half of a character (a lone surrogate).
     """
     if not question.strip():
         raise SettingsError(f"question={question!r}: must not be empty")
+    if (fault := NO_TEXT.search(question)) is not None:
+        raise SettingsError(
+            f"question: has {fault[0]!r} at character {fault.start()}, which is no text: NUL and "
+            "halves of characters (lone surrogates) must be taken out"
+        )
     return question

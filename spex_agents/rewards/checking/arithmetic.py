@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import add, mul, sub, truediv
+from operator import add, mod, mul, sub, truediv
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from spex_agents.answers.extract import Extract, extract_answer, found_in
@@ -17,10 +17,24 @@ from spex_agents.errors import SettingsError
 from spex_agents.search.tree import Thought
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_ARITHMETIC = "-+*/().0123456789 \t"
-_RIGHT = re.compile(r"[ \t]*(-?\d+(?:\.\d+)?)")
+_ARITHMETIC = "-+*/@().0123456789 \t"  # @ is the remainder
+_RIGHT = re.compile(
+    r"[ \t]*(?P<number>-?\d+(?:\.(?P<part>\d+))?)(?P<dots>\.{3}|…)?"
+    r"(?:[ \t]*(?:R|r|rem\.?|remainder|with a remainder of)[ \t]*(?P<rest>\d+)\b)?"
+)
+_SIGN = re.compile("[=≈]")
+_ROW = re.compile(r"\d[ \t]+(?=[\d(])")  # where one equation ends and the next begins
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
-_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/", "$": None})  # noqa: RUF001
+_SIGNS = str.maketrans(
+    dict(zip("−–×·⋅∙÷∕", "--****//", strict=True)) | {"$": None}  # noqa: RUF001
+)
+_WORDS = (
+    ("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\approx", "≈"), ("\\left", ""),
+    ("\\right", ""), ("\\,", " "), ("\\!", ""), ("\\ ", " "), ("{,}", ","),
+    ("\\(", " "), ("\\)", " "), ("\\[", " "), ("\\]", " "), ("\\$", ""),
+)  # fmt: skip
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}")
+_SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _LONGEST = 200  # characters of one side of an equation
 
 Rule: TypeAlias = Literal["free", "once", "in order"]
@@ -30,6 +44,7 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]
     ast.Sub: sub,
     ast.Mult: mul,
     ast.Div: truediv,
+    ast.MatMult: mod,
 }
 
 
@@ -37,9 +52,10 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]
 class Calculator:
     """1 while every equation of a path holds, and its answer is the last result; else 0.
 
-    It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, exactly,
-    with + - * / and parentheses), and says nothing about steps that state none, nor about an
-    equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
+    It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, with
+    + - * / and parentheses, in LaTeX or not), exactly, or rounded as they are written
+    (``10 / 3 = 3.33``, ``7 / 2 = 3 R 1``), and says nothing about steps that state none, nor about
+    an equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
 
     Attributes:
         rule: "free" asks no more than that. "once": equations may take only numbers of the question
@@ -75,14 +91,14 @@ class Calculator:
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the path of `thoughts`, all its steps."""
-        left = [Fraction(number) for number in _NUMBER.findall(_plain(question))]
+        left = [Fraction(number) for number in _NUMBER.findall(as_arithmetic(question))]
         last: Fraction | None = None
         for thought in thoughts:
             for equation in equations(thought.text):
                 if equation.part and self.rule == "free":
                     continue
                 terms, result = equation.terms, equation.right
-                if equation.value != result or not self._allows(terms, left):
+                if not equation.holds or not self._allows(terms, left):
                     return 0.0
                 if self.rule != "free":
                     for term in terms:
@@ -94,7 +110,10 @@ class Calculator:
         if answer is None:
             return 1.0
         settled = last is not None and (self.rule == "free" or left == [last])
-        return float(settled and evaluate(_plain(answer))[0] == last)
+        given = _RIGHT.fullmatch(plain := as_arithmetic(answer).strip())
+        if given is not None and given["rest"]:
+            return float(settled and Fraction(given["number"]) == last)
+        return float(settled and evaluate(plain)[0] == last)
 
     def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
         if self.rule == "in order":
@@ -102,9 +121,26 @@ class Calculator:
         return self.rule == "free" or Counter(terms) <= Counter(left)
 
 
-def _plain(text: str) -> str:
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text.translate(_SIGNS))
-    return re.sub(r"(?<=\d) *[xX] *(?=\d)", "*", text)
+def as_arithmetic(text: str) -> str:
+    r"""A text whose sums are in one notation: that of Python, with @ for the remainder.
+
+    Example:
+        >>> as_arithmetic(r"$\frac{8}{2} \times 1{,}000 ÷ 5 == 800$"), as_arithmetic("7 mod 3")
+        ('((8)/(2)) * 1000 / 5 = 800', '7 @ 3')
+    """
+    for word, sign in _WORDS:
+        text = text.replace(word, sign)
+    text = text.translate(_SIGNS)
+    text = _SHORT_FRACTION.sub(r"((\1)/(\2))", text)
+    for _ in range(8):  # as deep as anybody nests them
+        if (plainer := _FRACTION.sub(r"((\1)/(\2))", text)) == text:
+            break
+        text = plainer
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d)[ \t]*(?:\\b?mod|mod)[ \t]*(?=\d)", " @ ", text)
+    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+    text = re.sub(r"(?<=[\d)])[ \t]*[xX][ \t]*(?=[\d(])", "*", text)
+    return re.sub("={2,}", "=", text)
 
 
 class Equation(NamedTuple):
@@ -115,37 +151,61 @@ class Equation(NamedTuple):
         value: What they come to; None where `evaluate` finds nothing.
         right: What is on the right: a number, or the value of another sum.
         part: Whether it is only what was cut out of an equation of another kind.
+        holds: Whether both are the same, to the digits that are written.
     """
 
     terms: list[Fraction]
     value: Fraction | None
     right: Fraction
     part: bool
+    holds: bool
 
 
 def equations(text: str) -> Iterator[Equation]:
     """The sums that a text states.
 
     Example:
-        >>> [(str(value), str(right)) for _, value, right, _ in equations("So 17 + 5 = 23 apples.")]
+        >>> [(str(one.value), str(one.right)) for one in equations("So 17 + 5 = 23 apples.")]
         [('22', '23')]
     """
-    text = re.sub(r"\.(?!\d)", ";", _BULLET.sub("", _plain(text)))  # sentences end there
-    for sign in re.finditer("=", text):
-        before, after = text[: sign.start()], text[sign.end() :]
+    # Sentences end at a full stop, but not a number that goes on without end.
+    text = re.sub(r"\.(?![\d.])(?<!\.\.)", ";", _BULLET.sub("", as_arithmetic(text)))
+    signs = [sign.start() for sign in _SIGN.finditer(text)]
+    for sign, last, following in zip(signs, [-1, *signs], [*signs[1:], len(text)], strict=False):
+        before, after = text[last + 1 : sign], text[sign + 1 : following]
         left = before[len(before.rstrip(_ARITHMETIC)) :]
+        if last >= 0 and (rows := list(_ROW.finditer(left))):
+            left = left[rows[-1].end() :]
         right = _RIGHT.match(after)
         if right is None or not _NUMBER.search(left):
             continue
         value, terms = evaluate(left)
         sum_on_right = after[: len(after) - len(after.lstrip(_ARITHMETIC))].rstrip(" \t(+-*/")
-        result, _ = evaluate(sum_on_right)
-        yield Equation(
-            terms,
-            value,
-            Fraction(right[1]) if result is None else result,
-            _is_part(before.removesuffix(left), left, len(terms)),
-        )
+        result, others = evaluate(sum_on_right)
+        part = _is_part(before.removesuffix(left), left, len(terms))
+        if result is None or len(others) < 2:
+            stated = Fraction(right["number"])
+            holds = value is not None and _comes_to(value, terms, left, right, text[sign] == "≈")
+            yield Equation(terms, value, stated, part, holds)
+        else:
+            yield Equation(terms, value, result, part, value == result)
+
+
+def _comes_to(
+    value: Fraction, terms: Sequence[Fraction], left: str, right: re.Match[str], about: bool
+) -> bool:
+    """Whether a value is what is written: exactly, or rounded to as many digits as there are."""
+    stated = Fraction(right["number"])
+    if right["rest"]:
+        remainder = Fraction(right["rest"])
+        divides = len(terms) == 2 and "/" in left and terms[1] > remainder
+        return divides and terms[0] == stated * terms[1] + remainder
+    unit = Fraction(1, 10 ** len(right["part"] or ""))
+    if value == stated or ((value / unit).denominator == 1 and not about):
+        return value == stated
+    if right["dots"]:
+        return 0 <= abs(value) - abs(stated) < unit and (value < 0) == (stated < 0)
+    return bool(right["part"] or about) and abs(value - stated) <= unit / 2
 
 
 def _is_part(before: str, left: str, terms: int) -> bool:

@@ -18,7 +18,7 @@ from spex_agents.rewards.base import GroupReward, Reward, check_reward
 from spex_agents.search.action import Action, told
 from spex_agents.search.policy import Policy
 from spex_agents.search.tree import Path, Thought, Tree
-from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.config import NO_TEXT, SearchConfig
 
 Around: TypeAlias = Callable[[Request], AbstractAsyncContextManager[None]]
 """What each call for a thought or a reward runs within."""
@@ -90,7 +90,8 @@ async def write_thought(
             f"{config.engine.name} wrote nothing but white space: such a path has failed; "
             "failures=None lets it go on"
         )
-    thought = replace(thought, text=action.cue + thought.text)
+    # What is no text ends neither in a checkpoint nor in the next prompt.
+    thought = replace(thought, text=action.cue + NO_TEXT.sub("\ufffd", thought.text))
     if action.goes_on and thought.finish == "stop":
         thought = replace(thought, finish="step", ends=False)
     thought = config.limits.close(thought, before)
