@@ -35,6 +35,23 @@ if TYPE_CHECKING:
     )
 
 
+def _simulated_engine(model: str | None, draft_tokens: int) -> Engine:
+    if (hardware := HARDWARE.get(model or "paper-7b")) is None:
+        raise SettingsError(
+            f"model={model!r}: the simulated engine has one of {', '.join(HARDWARE)}"
+        )
+    return SimulatedEngine(hardware=hardware)
+
+
+ENGINES: Mapping[str, Callable[[str | None, int], Engine]] = MappingProxyType(
+    {
+        "embedded": lambda model, drafts: EmbeddedEngine(model, draft_tokens=drafts),
+        "simulated": _simulated_engine,
+    }
+)
+"""Engines by name, made for a model and so many tokens drafted ahead; further ones are at an
+address, a chat model, or one's own."""
+
 Maker: TypeAlias = Callable[[Engine, Sampling, Limits], rewards.Reward]
 
 
@@ -82,14 +99,8 @@ def make_engine(
     Raises:
         SettingsError: There is no such engine or model.
     """
-    if name == "embedded":
-        return EmbeddedEngine(model, draft_tokens=draft_tokens)
-    if name == "simulated":
-        if (hardware := HARDWARE.get(model or "paper-7b")) is None:
-            raise SettingsError(
-                f"model={model!r}: the simulated engine has one of {', '.join(HARDWARE)}"
-            )
-        return SimulatedEngine(hardware=hardware)
+    if (make := ENGINES.get(name)) is not None:
+        return cast("AnyEngine", make(model, draft_tokens))
     if name.startswith(("http://", "https://")):
         from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)
 
@@ -97,8 +108,8 @@ def make_engine(
     if ":" in name:
         return cast("AnyEngine", as_engine(_function_or_chat_model(name)))
     raise SettingsError(
-        f"engine={name!r}: must be embedded, simulated, the address of an OpenAI-compatible server "
-        "with its version (http://127.0.0.1:30000/v1), provider:model for a LangChain chat model "
+        f"engine={name!r}: must be {', '.join(ENGINES)}, the address of an OpenAI-compatible "
+        "server with its version (http://127.0.0.1:30000/v1), provider:model for a LangChain chat model "
         "(openai:gpt-5-mini), or module:function for an async function (question, steps, seed) -> "
         "str, an engine or a chat model of your own"
     )

@@ -19,8 +19,8 @@ SECTIONS = dict(re.findall(r"^## Add (.+?)$\n(.*?)(?=^## |\Z)", PAGE, re.MULTILI
 
 def add(section: str, tree: Path) -> None:
     """Write the file and the lines that a section says, into a copy of the sources."""
-    ((name, text),) = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", section, re.DOTALL)
-    (tree / name).write_text(text, encoding="utf-8")
+    for name, text in re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", section, re.DOTALL):
+        (tree / name).write_text(text, encoding="utf-8")
     ((name, diff),) = re.findall(r"`([\w/]+\.py)`:\n\n```diff\n(.*?)```", section, re.DOTALL)
     lines = (tree / name).read_text(encoding="utf-8").splitlines()
     place = -1
@@ -33,8 +33,24 @@ def add(section: str, tree: Path) -> None:
     (tree / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def program(command: str) -> list[str]:
+    """The arguments of Python for a command of the page."""
+    name, *arguments = shlex.split(command)
+    if name == "python":
+        return arguments
+    assert name == "spex"
+    return ["-c", "from spex_agents.cli import main; main()", *arguments]
+
+
 def test_there_are_sections() -> None:
-    assert {"a policy", "a reward", "a problem set"} <= set(SECTIONS)
+    assert {
+        "a policy",
+        "a reward",
+        "an engine",
+        "a server's dialect",
+        "a termination rule",
+        "a problem set",
+    } == set(SECTIONS)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -42,16 +58,11 @@ def test_what_is_added_as_printed_works(name: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "spex_agents", tmp_path / "spex_agents")
     add(SECTIONS[name], tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    commands = re.findall(r"^\$ (spex .+)$", SECTIONS[name], re.MULTILINE)
+    commands = re.findall(r"^\$ (.+)$", SECTIONS[name], re.MULTILINE)
     assert commands
     for command in commands:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from spex_agents.cli import main; main()",
-                *shlex.split(command)[1:],
-            ],
+            [sys.executable, *program(command)],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
