@@ -109,9 +109,9 @@ def make_engine(
         return cast("AnyEngine", as_engine(_function_or_chat_model(name)))
     raise SettingsError(
         f"engine={name!r}: must be {', '.join(ENGINES)}, the address of an OpenAI-compatible "
-        "server with its version (http://127.0.0.1:30000/v1), provider:model for a LangChain chat model "
-        "(openai:gpt-5-mini), or module:function for an async function (question, steps, seed) -> "
-        "str, an engine or a chat model of your own"
+        "server with its version (http://127.0.0.1:30000/v1), provider:model for a LangChain chat "
+        "model (openai:gpt-5-mini), or module:function for an async function "
+        "(question, steps, seed) -> str, an engine or a chat model of your own"
     )
 
 
