@@ -45,6 +45,17 @@ async def test_its_graph_answers(tot: Any) -> None:
     assert len(result["thoughts"]) == 2
 
 
+async def test_its_conversation_answers_and_every_schema_is_there(
+    tot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = factory("chat", monkeypatch, SimulatedEngine(speed=1000))({}).compile()
+    result = await chat.ainvoke({"messages": [("user", "What is 5 + 7?")]})
+    assert result["messages"][-1].text
+    for graph in (chat, tot({}).compile()):
+        assert graph.get_input_jsonschema()["properties"]
+        assert graph.get_output_jsonschema()["properties"]
+
+
 def test_an_unknown_policy_is_refused(tot: Any) -> None:
     with pytest.raises(SettingsError, match="policy='no'"):
         tot({"configurable": {"policy": "no"}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_tests.integration_tests import ToolsIntegrationTests
@@ -56,3 +57,17 @@ async def test_a_search_without_an_answer_says_so() -> None:
         free_text=False,
     )
     assert await tool.ainvoke({"question": "What is 5 + 7?"}) == "No answer found."
+
+
+async def test_a_search_that_fails_is_told_to_the_agents_model() -> None:
+    async def broken(question: str, steps: Sequence[str], seed: int) -> str:
+        raise ConnectionError("gone")
+
+    tool = create_tot_tool(broken, policy=Rebase(width=2), reward=half)
+    for message in (await tool.ainvoke(CALL), tool.invoke(CALL)):
+        assert message.status == "error"
+        assert "gone" in message.content
+
+
+async def half(question: str, steps: Sequence[str]) -> float:
+    return 0.5

@@ -27,7 +27,7 @@ from spex_agents.nodes.calls import Calls, SearchRun
 from spex_agents.nodes.state import paths_of, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.reporting.events import LedgerEvent, Listener
+from spex_agents.speculation.reporting.events import LedgerEvent, Listener, ThoughtEvent
 from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.waiting import until_ended
@@ -93,15 +93,16 @@ class Run:
         if self._session is None:
             demanded = paths_of(state.get("demanded", ()))
             self._calls = Calls(config, self.traced.id)
+            search = uuid4().hex
             self._session = self._calls.context().run(
                 Session,
                 self._config,
                 tree_of(state),
-                run=uuid4().hex,
+                run=search,
                 decision=Expand(demanded) if demanded else Finish(),
                 stopped=state.get("stopped"),
                 timed=bool(state.get("timed")),
-                listener=listener,
+                listener=listener and _named(listener, search, config),
             )
             self._session.state = policy_state_of(state)
         return self._session
@@ -131,6 +132,17 @@ class Run:
             tell_ledger(session)
             await calls.end(session.tree)
         self._session = self._calls = None
+
+
+def _named(listener: Listener, search: str, config: RunnableConfig) -> Listener:
+    """Tells events with the search's id, and with where in the graph it runs."""
+    space = str(config.get("configurable", {}).get("checkpoint_ns", ""))
+    origin = space.rpartition("|")[0]
+
+    def told(event: ThoughtEvent) -> None:
+        listener({**event, "search": search, "origin": origin})
+
+    return told
 
 
 def tell_ledger(session: Session) -> None:

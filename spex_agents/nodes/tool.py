@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Unpack
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from spex_agents.engines.given import EngineLike
+from spex_agents.errors import EngineError, RewardError
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.settings import SearchSettings
@@ -35,7 +38,8 @@ def create_tot_tool(
     "ledger"}``. Events of thoughts reach the stream of the
     agent's graph with ``stream_mode="custom"``; with ``stream_mode="messages"`` it carries the
     thoughts on the answer's path, as told in `create_tot_graph`, as the reasoning of a message
-    without content, from the node that calls the tool.
+    without content, from the node that calls the tool. A search that fails is told to the agent's
+    model as the tool's error.
 
     Args:
         engine: Who writes thoughts: a LangChain chat model or its name (``"provider:model"``), an
@@ -66,13 +70,15 @@ def create_tot_tool(
         question: Annotated[str, "The whole problem."], config: RunnableConfig
     ) -> tuple[str, dict[str, Any]]:
         inside = inner_config(config, answers=False)
-        return _found(await graph.ainvoke({"question": question}, inside))
+        with _told_to_the_model():
+            return _found(await graph.ainvoke({"question": question}, inside))
 
     def synchronous(
         question: Annotated[str, "The whole problem."], config: RunnableConfig
     ) -> tuple[str, dict[str, Any]]:
         inside = inner_config(config, answers=False)
-        return _found(graph.invoke({"question": question}, inside))
+        with _told_to_the_model():
+            return _found(graph.invoke({"question": question}, inside))
 
     return StructuredTool.from_function(
         synchronous,
@@ -80,7 +86,17 @@ def create_tot_tool(
         name=name,
         description=description,
         response_format="content_and_artifact",
+        handle_tool_error=True,
     )
+
+
+@contextmanager
+def _told_to_the_model() -> Iterator[None]:
+    """Let an error of the search be what the tool answers: the agent goes on."""
+    try:
+        yield
+    except (EngineError, RewardError) as error:
+        raise ToolException(f"The search failed: {error}") from error
 
 
 def _found(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:

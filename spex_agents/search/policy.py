@@ -116,6 +116,23 @@ def ask(policy: Policy, state: State, tree: TreeView, limits: Limits) -> tuple[S
     return check_state(state), check(decision, tree, limits)
 
 
+def ask_twice(
+    policy: Policy, state: State, tree: TreeView, limits: Limits
+) -> tuple[State, Decision]:
+    """As `ask`, of a policy that has to show that it is pure: what it decides depends on no clock.
+
+    Raises:
+        PolicyError: It broke its contract, or decides otherwise when it is asked again.
+    """
+    first, again = ask(policy, state, tree, limits), ask(policy, state, tree, limits)
+    if first != again:
+        raise PolicyError(
+            f"{policy!r} is not pure: asked twice about the same tree, it decided {first!r} and "
+            f"then {again!r}; keep nothing on self, and take chance from spex_agents.search.draw"
+        )
+    return first
+
+
 def check(decision: object, tree: TreeView, limits: Limits) -> Decision:
     """Return a decision that keeps the contract, or say how it does not.
 

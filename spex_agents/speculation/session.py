@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from spex_agents.answers.termination import Standing
 from spex_agents.answers.votes import Ballot, agreement, elect, winner
 from spex_agents.errors import EngineError
-from spex_agents.search.policy import Decision, Expand, Finish, State, ask
+from spex_agents.search.policy import Decision, Expand, Finish, State, ask, ask_twice
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
 from spex_agents.speculation.counting import Votes, fixed
@@ -26,6 +26,9 @@ from spex_agents.speculation.running.until import unless
 from spex_agents.speculation.slots.pace import Mark
 
 logger = logging.getLogger(__name__)
+
+CHECKED = 3
+"""First decisions of a search that are asked for twice: a policy that is not pure shows there."""
 
 T = TypeVar("T")
 
@@ -67,6 +70,7 @@ class Session:
         self.stopped = stopped
         """The termination rule that ended the search, if one did."""
         self._decision = decision
+        self._decisions = 0
         self.timed = timed
         """Whether the tree depends on timing: a rule that does has ended the search."""
         self._votes = Votes(config)
@@ -104,9 +108,10 @@ class Session:
             return Finish()
         policy = self.config.policy
         asked = (policy, self.state, self.tree, self.config.limits)
-        state, decision = (
-            await self.memo.jobs.aside(ask, *asked) if policy.blocking else ask(*asked)
-        )
+        debug = asyncio.get_running_loop().get_debug()
+        by = ask_twice if self._decisions < CHECKED or debug else ask
+        self._decisions += 1
+        state, decision = await self.memo.jobs.aside(by, *asked) if policy.blocking else by(*asked)
         stopped, timed = None, False
         if isinstance(decision, Finish):
             check_left(self.tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 from spex_agents.search.tree import Path
 
@@ -37,6 +37,9 @@ class ThoughtEvent(TypedDict):
         seconds: Since the session began, on the loop's clock; None where a checkpoint is retold.
         tokens: Decoded for the thought ("written", "accepted", "failed", "wasted") or its reward
             ("judged"); None where it is not known: what an abort has cost is told by the ledger.
+        search: Which search, where several may be told of: a graph's, anew in each run of it.
+        origin: Where in a graph that search runs, by LangGraph's namespace (``think:`` and an id);
+            empty if it is no part of another graph.
     """
 
     type: Literal["thought"]
@@ -47,6 +50,8 @@ class ThoughtEvent(TypedDict):
     reward: float | None
     seconds: float | None
     tokens: int | None
+    search: NotRequired[str]
+    origin: NotRequired[str]
 
 
 class LedgerEvent(TypedDict):
@@ -54,6 +59,8 @@ class LedgerEvent(TypedDict):
 
     type: Literal["ledger"]
     ledger: dict[str, float]
+    search: NotRequired[str]
+    origin: NotRequired[str]
 
 
 Listener: TypeAlias = Callable[[ThoughtEvent], None]

@@ -1,0 +1,81 @@
+"""What is said of faults at construction, and where a policy decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Send
+from node_runs import fast_engine
+
+from spex_agents.errors import PolicyError, SettingsError
+from spex_agents.nodes import create_tot_graph, create_tot_node
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Expand, Finish, Policy, Rebase, TotBfs
+
+PROMPT: dict[str, Any] = {"reward": SimulatedReward(latency=0.0001)}
+
+
+class Counts(Policy):
+    """Remembers on itself how often it was asked."""
+
+    asked = 0
+
+    def __repr__(self) -> str:
+        return "Counts()"
+
+    def decide(self, state: Any, tree: Any, /) -> Any:
+        self.asked += 1
+        return state, Finish() if self.asked > 4 else Expand(((self.asked,),))
+
+
+async def test_a_policy_that_is_not_pure_is_found_out() -> None:
+    graph = create_tot_graph(fast_engine(), policy=Counts(), **PROMPT).compile()
+    with pytest.raises(PolicyError, match=r"Counts\(\) is not pure: asked twice about the same"):
+        await graph.ainvoke({"question": "5 + 7?"})
+
+
+async def test_a_policy_has_a_name() -> None:
+    graph = create_tot_graph(fast_engine(), policy="tot-bfs", **PROMPT).compile()
+    assert isinstance(graph.search.policy, TotBfs)
+
+
+class Blocking:
+    name, needs_logprobs, pure = "blocking", False, True
+
+    def score(self, question: str, thoughts: Sequence[Any], request: Any) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"policy": "best"}, "policy='best': must be one of rebase"),
+        ({"policy": Rebase}, r"policy=Rebase: is a class, pass Rebase\(\)"),
+        ({"policy": 7}, "policy=7: must be a Policy, or the name of one"),
+        ({"reward": Blocking()}, r"reward\.score=score: .* is not async"),
+        ({"reward": Blocking}, "reward=Blocking: is a class"),
+    ],
+)
+def test_a_fault_is_told_before_anything_is_called(given: dict[str, Any], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        create_tot_graph(fast_engine(), **{**PROMPT, **given})
+
+
+async def test_searches_side_by_side_are_told_apart() -> None:
+    node = create_tot_node(fast_engine(), policy=Rebase(width=2), **PROMPT)
+    graph = StateGraph(MessagesState).add_node("think", node)
+    graph.add_conditional_edges(
+        START, lambda state: [Send("think", state) for _ in range(3)], ["think"]
+    )
+    asked: Any = {"messages": [("user", "5 + 7?")]}
+    events = [part async for part in graph.compile().astream(asked, stream_mode="custom")]
+    assert len({event["search"] for event in events}) == 3
+    assert len({event["origin"] for event in events}) == 3
+    assert all(event["origin"].startswith("think:") for event in events)
+    ended = [event["search"] for event in events if event["type"] == "ledger"]
+    assert len(set(ended)) == len(ended) == 3
+    await asyncio.sleep(0)
