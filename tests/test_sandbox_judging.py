@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spex_agents.sandbox import SandboxLimits, Verdict, judge
-from spex_agents.sandbox.judging.wire import Broken, Decoder, Encoder
+from spex_agents.sandbox.judging.data import Broken, Decoder, Encoder
 
 LIMITS = SandboxLimits(seconds=30.0, cpu_seconds=4, memory=256 << 20, processes=16)
 

@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from spex_agents.errors import SettingsError
 from spex_agents.sandbox.isolation import Isolation
 from spex_agents.sandbox.launching import Layers, other_user
+from spex_agents.sandbox.laying import find, kind_is, walk
 from spex_agents.sandbox.limits import Outcome, SandboxLimits
 from spex_agents.sandbox.process import Job
 from spex_agents.sandbox.run import performed
@@ -27,7 +27,6 @@ from spex_agents.sandbox.run import performed
 LEFT_OUT = (".git", ".hg", ".venv", "node_modules", "__pycache__", ".pytest_cache", ".mypy_cache")
 """Directories that a workspace does not take in."""
 _MOST_LAYERS = 100
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
 @dataclass(kw_only=True)
@@ -122,21 +121,16 @@ class Workspace:
     async def __aenter__(self) -> Workspace:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Remove the files of this workspace and of all that were forked from it or from it."""
+        """Remove the files of the first workspace, and so of all that were forked from it."""
         shutil.rmtree(self._store.place, ignore_errors=True)
 
     def fork(self) -> Workspace:
         """A workspace with the same files; neither sees what becomes of the other's."""
-        self._own = False
+        self._own = False  # both lay what they write on the layers of now
         return Workspace(_store=self._store, _layers=self._layers)
 
     def read(self, path: str) -> bytes:
@@ -146,7 +140,7 @@ class Workspace:
             FileNotFoundError: There is none.
             SettingsError: The path leads out, or to what is no file: a link is not followed.
         """
-        found = self._find(_inside(path))
+        found = find(self._places, _inside(path))
         if found is None:
             raise FileNotFoundError(path)
         if not stat.S_ISREG(found.lstat().st_mode):
@@ -155,7 +149,9 @@ class Workspace:
 
     def files(self) -> list[str]:
         """The paths of all files, in order."""
-        return sorted(str(path) for path, found in self._walk() if _is(found, stat.S_ISREG))
+        return sorted(
+            str(path) for path, found in walk(self._places) if kind_is(found, stat.S_ISREG)
+        )
 
     def write(self, path: str, content: str | bytes) -> None:
         """Make a file, or give it another content.
@@ -164,11 +160,11 @@ class Workspace:
             SettingsError: The path leads out, or through what is no directory.
         """
         parts, data = _inside(path), content.encode() if isinstance(content, str) else content
-        before = self._find(parts)
+        before = find(self._places, parts)
         top = self._top()
         for depth in range(1, len(parts)):
-            there = self._find(parts[:depth])
-            if there is not None and not _is(there, stat.S_ISDIR):
+            there = find(self._places, parts[:depth])
+            if there is not None and not kind_is(there, stat.S_ISDIR):
                 raise SettingsError(f"path={path!r}: {'/'.join(parts[:depth])} is no directory")
             here = top.joinpath(*parts[:depth])
             if not here.is_dir():
@@ -197,22 +193,20 @@ class Workspace:
         Raises:
             SettingsError: This system offers no such isolation.
         """
-        store = self._store
-        limits = limits or store.limits
+        store, limits = self._store, limits or self._store.limits
         environment = {"PYTHONDONTWRITEBYTECODE": "1"}
-        shown = {}
+        shown: dict[str, Path] = {}
         if store.packages is not None:
             shown = {str(place): place for place in _environment(store.packages)}
             environment["PATH"] = f"{store.packages}/bin:/usr/bin:/usr/sbin:/bin:/sbin"
             environment["VIRTUAL_ENV"] = str(store.packages)
         async with self._turn:
             if store.overlay and len(self._layers) >= _MOST_LAYERS:
-                await asyncio.to_thread(self._flatten)
+                await asyncio.to_thread(self._copy, store.new())
             self._own = False
             size = limits.files
             if not store.overlay:
                 size += await asyncio.to_thread(self._size)
-            layers = Layers(store.place, self._layers, store.overlay, size, store.user or 0)
             written: list[str] = []
 
             def keep(place: Path) -> None:
@@ -226,7 +220,7 @@ class Workspace:
                 limits=limits,
                 shown=shown,
                 environment=environment,
-                layers=layers,
+                layers=Layers(store.place, self._layers, store.overlay, size, store.user or 0),
                 keep=keep,
             )
             outcome = await performed(job, store.isolation)
@@ -234,7 +228,9 @@ class Workspace:
                 self._layers = (*written, *(self._layers if store.overlay else ()))
             return outcome
 
-    # How layers make files: the top one counts; a device of number 0 hides what is below.
+    @property
+    def _places(self) -> list[Path]:
+        return [self._store.place / name for name in self._layers]
 
     def _take(self, directory: Path) -> None:
         name = self._store.new()
@@ -260,62 +256,23 @@ class Workspace:
             self._own = True
         return store.place / self._layers[0]
 
-    def _flatten(self) -> None:
-        self._copy(self._store.new())
-
     def _copy(self, name: str) -> None:
         """Make one layer of all."""
         target = self._store.place / name
         target.mkdir()
         self._store.own(target)
-        for path, found in self._walk():
+        for path, found in walk(self._places):
             to = target / path
-            if _is(found, stat.S_ISDIR):
+            if kind_is(found, stat.S_ISDIR):
                 to.mkdir()
                 shutil.copystat(found, to)
-            elif _is(found, stat.S_ISLNK) or _is(found, stat.S_ISREG):
+            elif kind_is(found, stat.S_ISLNK) or kind_is(found, stat.S_ISREG):
                 shutil.copy2(found, to, follow_symlinks=False)
             self._store.own(to)
         self._layers = (name,)
 
     def _size(self) -> int:
-        return sum(found.lstat().st_blocks * 512 for _, found in self._walk())
-
-    def _stack(self, parts: Sequence[str]) -> list[Path]:
-        """The directories that make up one of the workspace, the top one first."""
-        stack = [self._store.place / name for name in self._layers]
-        for part in parts:
-            below = []
-            for directory in stack:
-                place = directory / part
-                if not os.path.lexists(place):
-                    continue
-                if not _is(place, stat.S_ISDIR):
-                    break
-                below.append(place)
-                if _opaque(place):
-                    break
-            stack = below
-        return stack
-
-    def _find(self, parts: Sequence[str]) -> Path | None:
-        for directory in self._stack(parts[:-1]):
-            place = directory / parts[-1]
-            if os.path.lexists(place):
-                return None if _is(place, stat.S_ISCHR) else place
-        return None
-
-    def _walk(self, parts: tuple[str, ...] = ()) -> Iterator[tuple[Path, Path]]:
-        """Each path in the workspace, and where it is, directories before what they hold."""
-        found: dict[str, Path] = {}
-        for directory in self._stack(parts):
-            for place in directory.iterdir():
-                found.setdefault(place.name, place)
-        for name in sorted(found):
-            if not _is(found[name], stat.S_ISCHR):
-                yield Path(*parts, name), found[name]
-                if _is(found[name], stat.S_ISDIR):
-                    yield from self._walk((*parts, name))
+        return sum(found.lstat().st_blocks * 512 for _, found in walk(self._places))
 
 
 def _check(directory: Path, packages: Path | None) -> None:
@@ -332,20 +289,6 @@ def _inside(path: str) -> tuple[str, ...]:
     if not parts or path.startswith("/") or ".." in parts:
         raise SettingsError(f"path={path!r}: must be relative, and stay inside")
     return parts
-
-
-def _is(path: Path, kind: object) -> bool:
-    return bool(kind(path.lstat().st_mode))  # type: ignore[operator]
-
-
-def _opaque(directory: Path) -> bool:
-    for name in _OPAQUE:
-        try:
-            if os.getxattr(directory, name) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def _environment(packages: Path) -> Iterator[Path]:

@@ -103,5 +103,5 @@ async def judge(
 def _source(name: str) -> str:
     """A process's code in one file: it has no package to import from."""
     place = Path(__file__).parent
-    parts = [(place / f"{part}.py").read_text(encoding="utf-8") for part in ("wire", name)]
+    parts = [(place / f"{part}.py").read_text(encoding="utf-8") for part in ("data", "wire", name)]
     return _OWN.sub("", "\n\n".join(parts))

@@ -16,7 +16,8 @@ import sys
 import types
 from typing import Any
 
-from spex_agents.sandbox.judging.wire import MODULES, Broken, Peer, Pipe
+from spex_agents.sandbox.judging.data import MODULES, Broken
+from spex_agents.sandbox.judging.wire import Peer, Pipe
 
 MOST_SHOWN = 300  # characters of a value
 MOST_FAILURES = 3
