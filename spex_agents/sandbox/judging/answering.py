@@ -3,8 +3,6 @@
 The program may do here what it likes: this process has no tests, and what it answers is data.
 """
 
-import asyncio
-import importlib
 import io
 import operator
 import os
@@ -88,6 +86,8 @@ class Program(Peer):
             exec(compile(target, "program", "exec"), self.names)  # noqa: S102 (what it is for)
             return {name: value for name, value in self.names.items() if name[:2] != "__"}
         if what == "await":
+            import asyncio  # noqa: PLC0415 (slow to load, and seldom needed)
+
             return asyncio.run(target)
         return OPERATIONS[what](target, *arguments, **named)
 
@@ -112,7 +112,6 @@ class Program(Peer):
 def main() -> None:
     reads, writes = map(int, sys.argv[1:])
     sys.modules["program"] = types.ModuleType("program")
-    importlib.invalidate_caches()
     Program(Pipe(reads, writes)).serve()
 
 

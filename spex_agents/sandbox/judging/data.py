@@ -7,9 +7,6 @@ is executed, looked up by name, or compared by code of the other end.
 """
 
 import collections
-import datetime
-import decimal
-import fractions
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,15 +27,14 @@ KINDS: dict[str, Any] = {
     "OrderedDict": collections.OrderedDict,
 }
 DICTS = ("dict", "Counter", "OrderedDict")
-TEXTS: dict[str, Callable[[str], Any]] = {
-    "Decimal": decimal.Decimal,
-    "Fraction": fractions.Fraction,
-    "date": datetime.date.fromisoformat,
-    "datetime": datetime.datetime.fromisoformat,
-    "time": datetime.time.fromisoformat,
+TEXTS = {
+    "Decimal": ("decimal", str),
+    "Fraction": ("fractions", str),
+    "date": ("datetime", "isoformat"),
+    "datetime": ("datetime", "isoformat"),
+    "time": ("datetime", "isoformat"),
 }
-TYPES = {decimal.Decimal: "Decimal", fractions.Fraction: "Fraction", datetime.date: "date"}
-TYPES |= {datetime.datetime: "datetime", datetime.time: "time"}
+"""Types that have a text each: their modules, slow to load, and what makes the text."""
 
 
 class Broken(Exception):
@@ -120,12 +116,11 @@ class Encoder:
             return ["range", *(hex(part) for part in (value.start, value.stop, value.step))]
         if kind is slice:
             return ["slice", *(self._place(part) for part in (value.start, value.stop, value.step))]
-        if kind in TYPES:
-            text = (
-                str(value) if kind in (decimal.Decimal, fractions.Fraction) else value.isoformat()
-            )
-            return ["text", TYPES[kind], text]
-        if kind is datetime.timedelta:
+        name = kind.__name__
+        if name in TEXTS and kind is getattr(sys.modules.get(TEXTS[name][0]), name, None):
+            make = TEXTS[name][1]
+            return ["text", name, str(value) if make is str else value.isoformat()]
+        if name == "timedelta" and kind.__module__ == "datetime":
             return ["timedelta", value.days, value.seconds, value.microseconds]
         if value is Ellipsis or value is NotImplemented:
             return ["constant", repr(value)]
@@ -229,9 +224,10 @@ class Decoder:
         elif tag == "slice":
             return slice(*map(self._get, rest))
         elif tag == "text":
-            return TEXTS[rest[0]](rest[1])
+            made = getattr(__import__(TEXTS[rest[0]][0]), rest[0])
+            return made(rest[1]) if TEXTS[rest[0]][1] is str else made.fromisoformat(rest[1])
         elif tag == "timedelta":
-            return datetime.timedelta(*map(int, rest))
+            return __import__("datetime").timedelta(*map(int, rest))
         elif tag == "constant":
             return {"Ellipsis": Ellipsis, "NotImplemented": NotImplemented}[rest[0]]
         elif tag == "module" and rest[0] in MODULES:
