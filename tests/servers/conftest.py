@@ -26,7 +26,7 @@ from spex_agents.engines.sglang.engine import engine_at
 TOP = Path(__file__).parents[2]
 ENVIRONMENTS = Path(os.environ.get("SPEX_TEST_ENVIRONMENTS", TOP))
 HERE = Path(__file__).parent
-READY_SECONDS = 240
+READY_SECONDS = 600
 
 LLAMA_CPP = """
 import sys, time

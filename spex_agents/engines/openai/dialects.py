@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from spex_agents.engines.base import Exactness
+from spex_agents.engines.base import Exactness, Sampling
 from spex_agents.engines.openai.reasoning import Thinking
 from spex_agents.errors import SettingsError
 
@@ -77,6 +77,18 @@ class Dialect:
     def thinking_fields(self, thinking: Thinking) -> Fields:
         """The fields that do what `thinking` says."""
         return dict(self.thinking_off) if self.thinks(thinking) == "off" else {}
+
+    def losses(
+        self, sampling: Sampling, thinking: Thinking, extra: Mapping[str, object]
+    ) -> Iterator[str]:
+        """What it cannot do of what is wanted, with remedies."""
+        if sampling.top_k and not self.top_k and "top_k" not in extra:
+            yield (
+                f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; name the "
+                "server's dialect= if it takes it, or set Sampling(top_k=0)"
+            )
+        if thinking == "off" and not (self.thinking_off or extra):
+            yield "no means is known to switch reasoning off: give it in extra_body="
 
 
 ANY = Dialect(name="any")

@@ -18,7 +18,6 @@ from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.continuation import find_partial
 from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_named
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served, find_served
@@ -225,7 +224,8 @@ class OpenAIEngine(Closing):
     async def _ask(self, call: Call) -> tuple[Reply, Written]:
         async with self._gate.place(call.request):
             served = await self.find_served()
-            self._check(served.dialect, call.sampling)
+            for loss in served.dialect.losses(call.sampling, self._thinking, self._extra_body):
+                self._client.warn(loss)
             writer = await self._find_writer(served, call)
             return await self._client.run(
                 partial(self._try, call, served, writer), request=call.request, tokens=call.cost
@@ -285,16 +285,6 @@ class OpenAIEngine(Closing):
         """The fields that switch reasoning off, and those of the user, which win."""
         return {**dialect.thinking_fields(self._thinking), **self._extra_body}
 
-    def _check(self, dialect: Dialect, sampling: Sampling) -> None:
-        """Say what the server cannot do of what is wanted."""
-        if sampling.top_k and not dialect.top_k and "top_k" not in self._extra_body:
-            self._client.warn(
-                f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; name the "
-                "server's dialect= if it takes it, or set Sampling(top_k=0)"
-            )
-        if self._thinking == "off" and not (dialect.thinking_off or self._extra_body):
-            self._client.warn("no means is known to switch reasoning off: give it in extra_body=")
-
     async def find_served(self) -> Served:
         """What the server is asked for, and how; asked of it once.
 
@@ -318,15 +308,10 @@ class OpenAIEngine(Closing):
                     self._thinking_fields(served.dialect),
                 )
             writer = self.writer
-            if call.prompt.reply and writer.partial is None and not self._template:
+            if call.prompt.reply:
 
                 async def ask(probe: Call) -> Reply:
                     return (await self._client.run(partial(self._try, probe, served, writer)))[0]
 
-                writer.partial = "continue"
-                try:
-                    writer.partial = await find_partial(ask, call.request, self.refusals)
-                except BaseException:
-                    writer.partial = None
-                    raise
+                await writer.find_out(ask, call.request)
             return writer

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 
+from spex_agents.engines.base import Request
 from spex_agents.engines.openai.client import Client
+from spex_agents.engines.openai.continuation import find_partial
 from spex_agents.engines.openai.dialects import Fields, Partial
+from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served
 from spex_agents.engines.openai.reasoning import CLOSE, OPEN
 from spex_agents.engines.openai.refusals import Refusals
+from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.templates import Template, with_reasoning
 from spex_agents.engines.prompts import NEXT_STEP, Prompt
 
@@ -67,6 +71,17 @@ class PromptWriter:
         self._refusals = refusals
         self._template = template
         self._extra = {key: extra[key] for key in ("chat_template_kwargs",) if key in extra}
+
+    async def find_out(self, ask: Callable[[Call], Awaitable[Reply]], request: Request) -> None:
+        """Find out how a partial reply is gone on with, where nobody knows; see `find_partial`."""
+        if self.partial is not None or self._template:
+            return
+        self.partial = "continue"
+        try:
+            self.partial = await find_partial(ask, request, self._refusals)
+        except BaseException:
+            self.partial = None
+            raise
 
     async def write(self, prompt: Prompt) -> Written:
         """What is sent for `prompt`.
