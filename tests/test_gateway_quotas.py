@@ -70,6 +70,7 @@ async def test_a_window_slides() -> None:
             await quotas.admit(key, record(), estimate=10, ahead=10)
         now = 60.0
         grant = await quotas.admit(key, record(), estimate=10, ahead=10)
+        assert grant is not None
         assert grant.tokens == 20
 
 
@@ -87,6 +88,7 @@ async def test_a_run_that_lost_its_search_is_not_charged_and_saves_nothing() -> 
         assert await records.settle(second, Charge(1.0, 400, 0))
         assert not await records.settle(second, Charge(1.0, 400, 0))  # nor is it twice
         grant = await quotas.admit(key, record("other"), estimate=10, ahead=10)
+        assert grant is not None
         assert grant.tokens == 600
 
 
@@ -117,6 +119,7 @@ def test_whatever_is_killed_nothing_is_used_beyond_a_key_or_charged_twice(
                         grant = await quotas.admit(key, begun, estimate=size, ahead=2 * size)
                     except ApiError:
                         continue
+                    assert grant is not None
                     assert grant.tokens is not None
                     live.append((begun, min(size * (1 + grant.may_waste), grant.tokens)))
                 elif what == "end" and live:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.gateway_file import use_settings
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
 from spex_agents.cli.servers import server_settings
@@ -35,6 +37,16 @@ KEYS, LIMITS, RUN = "Keys and data", "Limits", "Running"
 def run(
     context: typer.Context,
     *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of these settings; SPEX_GATEWAY_* goes before it, options before both.",
+            callback=use_settings,
+            is_eager=True,
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     engine: Annotated[
         list[str] | None,
         typer.Option(

@@ -27,6 +27,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.checkpoints import LatestInSqlite, Saver
 from spex_agents.server.gateway.errors import storage_error
 from spex_agents.server.gateway.faults import storage_fault
+from spex_agents.server.gateway.jobs import Alone, Jobs
 from spex_agents.server.gateway.schema import migrate
 from spex_agents.waiting import until_ended
 
@@ -41,10 +42,11 @@ _LOCK = 0x73706578  # an advisory lock's number, ours alone
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Open: `engine` for what the gateway keeps, `saver` for the searches' checkpoints."""
+    """Open: `engine` for records, `saver` for checkpoints, `jobs` for whose a search is."""
 
     engine: AsyncEngine
     saver: Saver
+    jobs: Jobs = field(default_factory=Alone)
     turn: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
     """Within which transactions are: a lock where there is one connection only."""
 
@@ -171,7 +173,7 @@ async def _sqlite(name: str) -> AsyncIterator[Database]:
                 await connection.run_sync(migrate)
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise SettingsError(f"database={name!r}: cannot open: {error.args[0]}") from error
-        yield Database(engine, saver, asyncio.Lock())
+        yield Database(engine, saver, Alone(), asyncio.Lock())
 
 
 def _make(path: Path) -> None:
@@ -204,6 +206,8 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         from psycopg import Error  # noqa: PLC0415
         from psycopg.rows import DictRow, dict_row  # noqa: PLC0415
         from psycopg_pool import AsyncConnectionPool, PoolTimeout  # noqa: PLC0415
+
+        from spex_agents.server.gateway.replicas import Shared  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             f"database={_shown(url)}: needs {error.name}; pip install 'spex-agents[postgres]'"
@@ -245,13 +249,15 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         try:
             await pool.open(wait=True, timeout=BUSY_SECONDS)
             saver = LatestInPostgres(pool)
-            await stack.enter_async_context(_alone(url, Psycopg.connect))
-            await saver.setup()
-            async with engine.begin() as connection:
-                await connection.run_sync(migrate)
+            jobs = Shared(pool)
+            async with _alone(url, Psycopg.connect):
+                await saver.setup()
+                await jobs.install()
+                async with engine.begin() as connection:
+                    await connection.run_sync(migrate)
         except (Error, PoolTimeout, SQLAlchemyError) as error:
             raise SettingsError(f"database: PostgreSQL does not answer: {error}") from error
-        yield Database(engine, saver)
+        yield Database(engine, saver, jobs)
 
 
 @asynccontextmanager
@@ -261,9 +267,11 @@ async def _alone(url: str, connect: Callable[..., Awaitable[Any]]) -> AsyncItera
     A lock that is waited for would be a transaction that an index made concurrently waits for.
     """
     async with await connect(url, autocommit=True) as holder:
-        cursor = await holder.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        if not (await cursor.fetchone())[0]:
-            raise SettingsError("database: another gateway has it; give this one its own")
+        while True:
+            cursor = await holder.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+            if (await cursor.fetchone())[0]:
+                break
+            await asyncio.sleep(0.1)
         yield
 
 

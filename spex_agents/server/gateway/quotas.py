@@ -52,8 +52,8 @@ class Quotas:
         self._database = database
         self._clock = clock
 
-    async def admit(self, key: Key, record: Record, *, estimate: int, ahead: int) -> Grant:
-        """Let the run that `record` names begin, and save it as running.
+    async def admit(self, key: Key, record: Record, *, estimate: int, ahead: int) -> Grant | None:
+        """Let the run that `record` names begin, and save it as running; None if it runs already.
 
         Args:
             key: Whose.
@@ -65,9 +65,12 @@ class Quotas:
             ApiError: A limit of the key is reached; 429.
         """
 
-        async def work(connection: AsyncConnection) -> Grant:
+        async def work(connection: AsyncConnection) -> Grant | None:
             if connection.dialect.name == "postgresql":  # admissions of one key take turns
                 await connection.execute(_TURN, {"owner": key.name})
+            state = select(searches.c.state).where(searches.c.id == record.id)
+            if (await connection.execute(state)).scalar() == "running":
+                return None  # another gateway was sooner
             running, reserved = await self._running(connection, key, record.id)
             if running >= key.concurrency:
                 raise _refusal(

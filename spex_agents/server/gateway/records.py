@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +78,11 @@ class Records:
         own = select(searches).where(searches.c.owner == owner, searches.c.state != UNREADABLE)
         return await self._select(own.order_by(searches.c.created.desc()).limit(limit))
 
+    async def present(self, identities: Collection[str]) -> set[str]:
+        """Those of the searches that have not been forgotten."""
+        known = select(searches.c.id).where(searches.c.id.in_(identities))
+        return set((await self._database.execute(known)).scalars())
+
     async def claim(self, record: Record, run: str) -> bool:
         """Let `run` go on with a running search in place of the run that `record` names."""
         claimed = await self._database.execute(
@@ -116,10 +121,11 @@ class Records:
 
         return await self._database.transact(work)
 
-    async def set_aside(self, identity: str) -> None:
-        """Let a record that cannot be read trouble nobody again."""
-        aside = update(searches).where(searches.c.id == identity)
-        await self._database.execute(aside.values(state=UNREADABLE, reserved=0, run=""))
+    async def set_aside(self, identity: str) -> bool:
+        """Let a record that cannot be read trouble nobody again; return whether it was so far."""
+        aside = update(searches).where(searches.c.id == identity, searches.c.state != UNREADABLE)
+        done = await self._database.execute(aside.values(state=UNREADABLE, reserved=0, run=""))
+        return done.rowcount == 1
 
     async def forget(self, identity: str) -> None:
         await self._database.execute(delete(searches).where(searches.c.id == identity))

@@ -144,6 +144,8 @@ class Runs:
             if not await self._records.settle(record, charge):
                 logger.warning("another gateway has this search", extra={"search": search.id})
                 return
+            jobs = self._database.jobs
+            await (jobs.leave if record.state == "running" else jobs.done)(search.id)
             if search.state == "done":
                 await self._database.forget_checkpoint(search.id)
             if storage is not None:

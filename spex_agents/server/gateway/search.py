@@ -46,6 +46,7 @@ class Search:
         rows: Its committed tree once it has ended, as `SearchState` has it.
         task: Its run, if it is running here.
         limit: Committed tokens after which it decides no further.
+        follower: Tells of it while another gateway runs it.
         clients: Requests that wait for its answer.
         events: What is told of it.
     """
@@ -67,6 +68,7 @@ class Search:
     rows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     limit: float = math.inf
+    follower: asyncio.Task[None] | None = None
     clients: int = 0
     events: Events = field(default_factory=Events)
 
@@ -86,8 +88,14 @@ class Search:
 
     def recall(self, state: Mapping[str, Any]) -> None:
         """Go on from what a checkpoint has of it."""
-        self.rows = {key: state.get(key) or [] for key in ("thoughts", "rewards")}
+        self.rows = {name: state.get(name) or [] for name in ("thoughts", "rewards")}
         self.events.recall(self.rows)
+
+    def take_over(self, other: Search) -> None:
+        """Be what another gateway has made of it."""
+        self.recall(other.rows)
+        for name in ("state", "result", "error", "seconds", "spent", "background", "seed"):
+            setattr(self, name, getattr(other, name))
 
     def announce(self) -> None:
         """Tell who follows what has become of it."""

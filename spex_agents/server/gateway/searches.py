@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 from uuid import uuid4
@@ -32,8 +31,8 @@ SWEEP_SECONDS = 3600.0
 REVOKE_SECONDS = 0.5
 """How often it is asked whose keys are gone."""
 
-MOST_ATTEMPTS = 2
-"""Processes that a search may take with it until it is not tried again."""
+FOLLOW_SECONDS = 0.2
+"""How often it is asked what another gateway's search has come to."""
 
 
 class Searches:
@@ -63,6 +62,8 @@ class Searches:
         self.runs = Runs(catalogue, database, self.records, hosting)
         self._hosting = hosting
         self._keys = keys
+        self._jobs = database.jobs
+        self._tasks = asyncio.TaskGroup()
         self._alive: WeakValueDictionary[str, Search] = WeakValueDictionary()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stack = AsyncExitStack()
@@ -71,8 +72,15 @@ class Searches:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.runs)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            left = await self.records.running()
-            for upkeep in (self._go_on(left), self._forget_old(), self._end_revoked()):
+            for record in await self.records.running():
+                await self._jobs.offer(record.id)
+            self._tasks = tasks
+            for upkeep in (
+                self._go_on(),
+                self._be_there(),
+                self._forget_old(),
+                self._end_revoked(),
+            ):
                 stack.callback(tasks.create_task(upkeep).cancel)
             self._stack = stack.pop_all()
         return self
@@ -146,6 +154,15 @@ class Searches:
             self._alive[identity] = search
             search.state = "running"
             search.announce()
+            try:
+                own = grant is not None and await self._jobs.take(identity)
+            except Exception as failed:
+                search.fail(explain(failed))
+                await self.records.settle(search.record(), Charge(time.time(), 0, 0))
+                raise
+            if grant is None or not own:
+                self._follow(search)
+                return search
             share = key.name if grant.may_waste else None
             graph = plan.graph(self.database.saver, share=share, tokens=grant.tokens)
             search.limit = plan.limit(grant.tokens)
@@ -203,14 +220,21 @@ class Searches:
             )
 
     async def _find(self, identity: str) -> Search | None:
-        if (search := self._alive.get(identity)) is not None:
+        if (search := self._alive.get(identity)) is not None and self._is_current(search):
             return search
         record = await self.records.find(identity)
         if record is None or (search := await self._read(record)) is None:
             return None
         if search.state == "suspended":
             search.recall(await self.database.checkpoint(identity) or {})
-        return self._alive.setdefault(identity, search)
+        search = self._alive.setdefault(identity, search)
+        if search.state == "running" and self._jobs.shared and search.task is None:
+            self._follow(search)
+        return search
+
+    def _is_current(self, search: Search) -> bool:
+        """Whether it is known here what has become of it: another gateway may have gone on."""
+        return not self._jobs.shared or search.state in ("running", *ENDED)
 
     async def _read(self, record: Record) -> Search | None:
         """The search of a record; one that cannot be read is set aside, and told of once."""
@@ -220,50 +244,106 @@ class Searches:
             return Search.from_record(record)
         except UnreadableRecord as error:
             cause = type(error.__cause__).__name__
-            logger.error("cannot read a search", extra={"search": record.id, "cause": cause})
-            await self.records.set_aside(record.id)
+            if await self.records.set_aside(record.id):
+                logger.error("cannot read a search", extra={"search": record.id, "cause": cause})
             return None
 
-    async def _go_on(self, left: Sequence[Record]) -> None:
-        """Go on with what the last process left, as there is room."""
-        for record in left:
+    async def _go_on(self) -> None:
+        """Go on with what the last process left, or a gateway that has died, as there is room."""
+        failing = False
+        while True:
             try:
-                if (search := await self._read(record)) is not None:
-                    await self._go_on_with(self._alive.setdefault(record.id, search), record)
+                room = self._hosting.searches - len(self.runs.searches)
+                leaving = self.leaving or self.runs.draining
+                for identity in await self._jobs.next(room) if room > 0 and not leaving else ():
+                    await self._go_on_with(identity)
+                failing = False
             except Exception:
-                logger.exception("cannot go on", extra={"search": record.id})
+                if not failing:
+                    logger.exception("cannot look for searches to go on with")
+                failing = True
+            await asyncio.sleep(self._jobs.seconds)
 
-    async def _go_on_with(self, search: Search, record: Record) -> None:
+    async def _go_on_with(self, identity: str) -> None:
         """Go on with a search, if there is still who and what for."""
+        record = await self.records.find(identity)
+        search = None
+        if record is not None and record.state == "running":
+            search = await self._read(record)
+        if record is None or search is None:
+            await self._jobs.done(identity)
+            return
+        search = self._alive.setdefault(identity, search)
         nobody = not search.background and not search.idempotent
         search.background = True  # its clients' connections ended with the last process
         plan = None
         try:
-            if record.attempts >= MOST_ATTEMPTS:
+            if record.attempts >= self._jobs.most_attempts:
                 raise _deadly(record.attempts)
             if not self._keys.holds(search.owner, search.key):
                 raise _revoked(search)
             plan = plan_search(search.request, self.catalogue, self._hosting)
         except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
+        search.run = uuid4().hex
+        if not await self.records.claim(record, search.run):
+            return
         if plan is None or nobody:
             if plan is not None:
                 search.state = "suspended"
             await self.records.settle(search.record(), Charge(time.time(), 0, 0))
+            await self._jobs.done(identity)
             search.announce()
-            return
-        while self.runs.full:
-            await asyncio.wait(
-                [one.task for one in self.runs.searches if one.task is not None],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        search.run = uuid4().hex
-        if not await self.records.claim(record, search.run):
             return
         granted = record.reserved or None
         graph = plan.graph(self.database.saver, share=search.owner, tokens=granted)
         search.limit = plan.limit(granted)
         self.runs.start(search, graph, storage=STORAGE)
+
+    async def _be_there(self) -> None:
+        """Say that this gateway is there, and end what was forgotten through another."""
+        failing = False
+        while self._jobs.shared:
+            try:
+                running = {search.id: search for search in self.runs.searches}
+                await self._jobs.beat(running)
+                for identity in running.keys() - await self.records.present(running):
+                    self._alive.pop(identity, None)
+                    running[identity].cancel(_forgotten())
+                failing = False
+            except Exception:
+                if not failing:  # once, not once a second
+                    logger.exception("cannot say that this gateway is there")
+                failing = True
+            await asyncio.sleep(self._jobs.seconds)
+
+    def _follow(self, search: Search) -> None:
+        """Tell what another gateway does with a search, as long as it runs."""
+        if search.follower is None or search.follower.done():
+            search.follower = self._tasks.create_task(self._tell_of(search))
+            self._stack.callback(search.follower.cancel)
+
+    async def _tell_of(self, search: Search) -> None:
+        while search.task is None or search.task.done():
+            try:
+                search.recall(await self.database.checkpoint(search.id) or {})
+                if await self._has_ended(search):
+                    search.announce()
+                    return
+            except Exception:
+                logger.exception("cannot tell of a search", extra={"search": search.id})
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _has_ended(self, search: Search) -> bool:
+        """Whether another gateway runs it no more; then what it has come to is taken over."""
+        record = await self.records.find(search.id)
+        if record is not None and record.state == "running":
+            return False
+        if record is None or (ended := await self._read(record)) is None:
+            search.fail(_forgotten())
+        else:
+            search.take_over(ended)
+        return True
 
     async def _end_revoked(self) -> None:
         while True:

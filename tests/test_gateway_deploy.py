@@ -1,0 +1,96 @@
+"""The files in deploy/: they say what the command does, and the command takes what they say."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gateways import process
+from typer.testing import CliRunner
+
+from spex_agents.cli import app
+from spex_agents.cli.gateway import run
+from spex_agents.cli.gateway_file import GatewayFile, read_settings
+from spex_agents.errors import SettingsError
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+EXAMPLE = DEPLOY / "gateway.example.toml"
+OPTIONS = inspect.signature(run).parameters.keys() - {"context", "config"}
+
+
+def test_the_file_knows_all_options_and_the_example_has_their_defaults() -> None:
+    assert set(GatewayFile.model_fields) == OPTIONS
+    defaults = {name: one.default for name, one in inspect.signature(run).parameters.items()}
+    for name, value in tomllib.loads(EXAMPLE.read_text()).items():
+        assert (
+            (defaults[name] or []) == value if isinstance(value, list) else defaults[name] == value
+        )
+    assert read_settings(EXAMPLE)["most_tokens"] == 65_536
+
+
+def test_the_environment_goes_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('port = 9000\nsearches = 3\nengine = ["simulated"]\n')
+    monkeypatch.setenv("SPEX_GATEWAY_PORT", "9001")
+    monkeypatch.setenv("SPEX_GATEWAY_ENGINE", '["embedded"]')
+    assert read_settings(file) == {"port": 9001, "searches": 3, "engine": ["embedded"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("prot = 9000", "prot=9000"), ('port = "x"', "port='x'"), ("port", "is no TOML")],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=words):
+        read_settings(file)
+    done = CliRunner().invoke(app, ["gateway", "--config", str(file)])
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_a_gateway_runs_with_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('most_width = 2\ndatabase = "mine.sqlite"\n')
+    with process(tmp_path, "--config", str(file)):
+        assert (tmp_path / "mine.sqlite").is_file()
+
+
+def test_the_commands_of_the_deployment_are_the_commands_there_are() -> None:
+    compose: Any = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    gateway = compose["services"]["gateway"]
+    assert {"policy", "gateway", "database", "prometheus"} == set(compose["services"])
+    lines = (DEPLOY / "Containerfile").read_text().splitlines()
+    entry = next(line for line in lines if line.startswith("ENTRYPOINT "))
+    assert yaml.safe_load(entry.removeprefix("ENTRYPOINT ")) == ["spex", "gateway"]
+    unit = (DEPLOY / "spex-gateway.service").read_text().splitlines()
+    start = next(line for line in unit if line.startswith("ExecStart="))
+    known = CliRunner().invoke(app, ["gateway", "--help"], env={"COLUMNS": "200"}).stdout
+    for argument in [*gateway["command"], *shlex.split(start)]:
+        if argument.startswith("--"):
+            assert argument in known
+    for name in gateway["environment"]:
+        assert name == "SPEX_DATABASE" or name.removeprefix("SPEX_GATEWAY_").lower() in OPTIONS
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    if (analyze := shutil.which("systemd-analyze")) is None:
+        pytest.skip("needs systemd-analyze")
+    unit = tmp_path / "spex-gateway.service"
+    text = (DEPLOY / unit.name).read_text().replace("/opt/spex/bin/spex", "/bin/true")
+    unit.write_text(text)
+    done = subprocess.run(
+        [analyze, "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert unit.name not in done.stderr

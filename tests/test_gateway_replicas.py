@@ -1,0 +1,219 @@
+"""Several gateways on one PostgreSQL: nothing is lost, nothing is charged twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from gateways import ASKED, Running, gateway
+from postgres import Postgres, postgres
+from processes import SPEX
+
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.rewards import SimulatedReward
+from spex_agents.search import Limits, Rebase
+from spex_agents.server.gateway.keys import Key, KeyStore
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solving import solve
+
+pytestmark = pytest.mark.slow
+
+PATH = "/v1/chat/completions"
+LONG = {**ASKED, "spex": {"depth": 6, "step_tokens": 64}}
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+async def pair(server: Postgres) -> AsyncIterator[tuple[Running, Running]]:
+    async with (
+        gateway(database=server.url, speed=5) as one,
+        gateway(database=server.url, speed=5) as other,
+    ):
+        yield one, other
+
+
+async def test_a_search_is_followed_and_deleted_from_any_replica(
+    pair: tuple[Running, Running],
+) -> None:
+    one, other = pair
+    async with one.http() as here, other.http() as there:
+        path = (await here.post("/v1/searches", json=ASKED)).headers["Location"]
+        events = (await there.get(f"{path}/events")).text
+        told = [json.loads(line[6:]) for line in events.splitlines() if line[:6] == "data: "]
+        own = await here.get(f"{path}/events")
+        assert told[-1]["state"] == "done"
+        accepted = [row["id"] for row in told if row.get("status") == "accepted"]
+        assert len(accepted) == len(set(accepted)) == own.text.count('"accepted"')
+        assert other.engine.decoded_tokens == 0
+        gone = (await here.post("/v1/searches", json={**LONG, "seed": 1})).headers["Location"]
+        assert (await there.delete(gone)).status_code == 204
+        await one.idle()
+        assert (await here.get(gone)).status_code == 404
+
+
+async def test_the_same_idempotency_key_is_one_search_whatever_replica_is_asked(
+    pair: tuple[Running, Running],
+) -> None:
+    one, other = pair
+    same = {"Idempotency-Key": "homework-7"}
+    async with one.http() as here, other.http() as there:
+        asked = [http.post(PATH, json=ASKED, headers=same) for http in (here, there)]
+        first, second = await asyncio.gather(*asked)
+        assert first.json()["choices"] == second.json()["choices"]
+        assert (one.engine.decoded_tokens == 0) is not (other.engine.decoded_tokens == 0)
+        assert len((await there.get("/v1/searches")).json()["data"]) == 1
+
+
+async def test_keys_and_quotas_are_shared(server: Postgres) -> None:
+    keys = KeyStore(server.url)
+    secret = keys.create(Key(name="tutors", concurrency=2))
+    async with (
+        gateway(keys=keys, speed=2) as one,
+        gateway(keys=keys, speed=2) as other,
+        one.http(secret) as here,
+        other.http(secret) as there,
+    ):
+        begun = [await http.post("/v1/searches", json=ASKED) for http in (here, there)]
+        assert [answer.status_code for answer in begun] == [202, 202]
+        for http in (here, there):
+            assert (await http.post(PATH, json=ASKED)).status_code == 429
+        for answer in begun:
+            assert (await here.delete(answer.headers["Location"])).status_code == 204
+
+
+async def test_a_restart_of_the_database_is_outlived(server: Postgres) -> None:
+    async with gateway(database=server.url, speed=300) as running, running.http() as http:
+        assert (await http.post(PATH, json=ASKED)).status_code == 200
+        await asyncio.to_thread(server.stop)
+        away = await http.post(PATH, json=ASKED)
+        assert (away.status_code, away.json()["error"]["code"]) == (503, "storage_away")
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.get("/readyz")).json()["storage"] == "storage_away"
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(30):
+            while (await http.post(PATH, json=ASKED)).status_code != 200:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+def expected() -> list[str]:
+    """The trees of `LONG`, with no gateway and no crash."""
+    return [_undisturbed(seed) for seed in range(5)]
+
+
+def _undisturbed(seed: int) -> str:
+    config = SearchConfig(
+        engine=SimulatedEngine(),
+        policy=Rebase(width=4),
+        reward=SimulatedReward(),
+        limits=Limits(depth=6, step_tokens=64),
+    )
+    return run_virtual(solve(config, "What is 5 + 7?", seed=seed)).tree.sha256()
+
+
+class Fleet:
+    """Gateways in processes of their own, each killed and replaced."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory, self.url = directory, url
+        self.processes: list[subprocess.Popen[str]] = []
+        self.addresses: list[str] = []
+
+    async def start(self) -> None:
+        def begin() -> None:
+            command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", "--unready", "1"]
+            with (self.directory / "log").open("a") as log:
+                self.processes.append(
+                    subprocess.Popen(
+                        [*command, "--speed", "20", "--drain", "1"],
+                        cwd=self.directory,
+                        env={**os.environ, "SPEX_DATABASE": self.url},
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        text=True,
+                    )
+                )
+            stdout = self.processes[-1].stdout
+            assert stdout is not None
+            address = stdout.readline().strip().removesuffix("/v1")
+            assert address, (self.directory / "log").read_text()
+            self.addresses.append(address)
+
+        await asyncio.to_thread(begin)
+
+    async def end(self, index: int, how: signal.Signals) -> None:
+        process = self.processes.pop(index)
+        self.addresses.pop(index)
+        process.send_signal(how)
+        await asyncio.to_thread(process.wait, 60)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def _ask(fleet: Fleet, number: int) -> str:
+    """The hash of a search's tree, asked for until it is there, as a client would."""
+    headers = {"Idempotency-Key": f"client-{number}"}
+    async with httpx.AsyncClient(timeout=60) as http:
+        for _ in range(200):
+            try:
+                address = fleet.addresses[number % len(fleet.addresses)]
+                answer = await http.post(
+                    f"{address}{PATH}", json={**LONG, "seed": number % 5}, headers=headers
+                )
+            except httpx.TransportError:  # its gateway was killed
+                await asyncio.sleep(0.2)
+                continue
+            if answer.status_code == 200:
+                return str(answer.json()["spex"]["tree_sha256"])
+            assert answer.status_code in (429, 503), answer.text
+            await asyncio.sleep(0.2)
+    raise AssertionError(f"client {number} got no answer")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_three_gateways_are_ended_in_turn_under_fifty_clients(
+    tmp_path: Path, server: Postgres, expected: list[str], how: signal.Signals
+) -> None:
+    fleet = Fleet(tmp_path, server.url)
+    try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(_end_all, fleet)
+            await asyncio.gather(*(fleet.start() for _ in range(3)))
+            clients = [asyncio.create_task(_ask(fleet, number)) for number in range(50)]
+            for _ in range(3):
+                await asyncio.sleep(1)
+                await fleet.end(0, how)
+                await fleet.start()
+            async with asyncio.timeout(240):
+                trees = await asyncio.gather(*clients)
+            assert trees == [expected[number % 5] for number in range(50)]
+    finally:
+        log = (tmp_path / "log").read_text()
+    with psycopg.connect(server.url) as connection:
+        states = connection.execute(
+            "SELECT state, count(*), sum(reserved) FROM spex_searches GROUP BY state"
+        ).fetchall()
+        jobs = connection.execute("SELECT count(*) FROM pgqueuer").fetchall()
+    assert states == [("done", 50, 0)], log[-3000:]
+    assert jobs == [(0,)]
+    assert log.count('"state": "done"') >= 50
+
+
+async def _end_all(fleet: Fleet) -> None:
+    while fleet.processes:
+        await fleet.end(0, signal.SIGKILL)
