@@ -29,7 +29,7 @@ from spex_agents.speculation.solving import solve
 pytestmark = pytest.mark.slow
 
 PATH = "/v1/chat/completions"
-LONG = {**ASKED, "spex": {"depth": 6, "step_tokens": 64}}
+LONG = {**ASKED, "spex": {"depth": 4, "step_tokens": 64}}
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def _undisturbed(seed: int) -> str:
         engine=SimulatedEngine(),
         policy=Rebase(width=4),
         reward=SimulatedReward(),
-        limits=Limits(depth=6, step_tokens=64),
+        limits=Limits(depth=4, step_tokens=64),
     )
     return run_virtual(solve(config, "What is 5 + 7?", seed=seed)).tree.sha256()
 
