@@ -33,6 +33,12 @@ class GatewayFile(BaseSettings):
     engine: list[str] | None = None
     model: str | None = None
     api_key: str | None = None
+    dialect: str | None = None
+    template: str | None = None
+    thinking: str | None = None
+    special_tokens: str | None = None
+    extra_body: str | None = None
+    priorities: str | None = None
     speed: float | None = None
     reward: str | None = None
     agent: list[str] | None = None
