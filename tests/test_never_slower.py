@@ -46,11 +46,10 @@ def test_a_row_has_every_figure() -> None:
 
 @pytest.mark.slow
 def test_no_policy_is_slower_anywhere() -> None:
-    rows, said = measure(list(POLICIES), list(WORLDS), seeds=1)
+    rows, _ = measure(list(POLICIES), list(WORLDS), seeds=1)
     assert all(row.same_tree == row.seeds for row in rows)
     slower = [f"{row.world}, {row.policy}: {row.worst:.3f}" for row in rows if row.worst < BOUND]
     assert not slower
-    assert all(abs(one.said - one.hit) <= 0.15 for one in said if one.guesses > 200)
 
 
 def test_a_world_that_is_none_is_refused() -> None:
