@@ -200,7 +200,7 @@ async def test_the_steps_so_far_come_after_what_the_tools_have_returned() -> Non
     model = Says(
         replies=["First I look.\n\nThen I know.", "It is a pear.\n\nMore.", "Answer: pear"]
     )
-    reply = await reply_to(model, *TALK, policy=Rebase(width=1))
+    reply = await reply_to(model, *TALK, policy=Rebase(width=1), speculation=None)
     kinds = [[message.type for message in messages] for messages, _ in model.asked]
     asked = ["system", "human", "ai", "tool"]
     assert kinds == [asked, [*asked, "ai", "human"], [*asked, "ai", "human"]]
@@ -257,13 +257,14 @@ async def test_texts_that_agree_are_one_answer_and_a_reward_decides_between_othe
 
 async def test_a_text_of_several_steps_is_whole_and_has_no_delimiter_at_its_end() -> None:
     model = Says(replies=["One.\n\nTwo.\n\n", "Two.\n\n"])
-    reply = await reply_to(model, ("user", HI), policy=Rebase(width=1))
+    reply = await reply_to(model, ("user", HI), policy=Rebase(width=1), speculation=None)
     assert reply.text == "One.\n\nTwo."
 
 
 async def test_a_model_that_is_done_says_so_and_that_is_no_part_of_its_reply() -> None:
     model = Says(replies=["One.\n\nTwo.", "<end>"])
-    assert (await reply_to(model, ("user", HI), policy=TotBfs(width=1, keep=1))).text == "One."
+    alone: Any = {"policy": TotBfs(width=1, keep=1), "speculation": None}
+    assert (await reply_to(model, ("user", HI), **alone)).text == "One."
 
 
 # Answers of a given form

@@ -84,7 +84,8 @@ async def write_thought(
         raise
     except Exception as error:
         raise EngineError(f"{config.engine.name} failed: {error!r}") from error
-    said_end = thought.ends and not thought.tokens  # by a function: no model writes nothing at all
+    # After a step the end is an end; before any, only a function's, for no model writes nothing.
+    said_end = thought.ends and bool(before or not thought.tokens)
     if config.failures is not None and not thought.text.strip() and not said_end:
         raise EngineError(
             f"{config.engine.name} wrote nothing but white space: such a path has failed; "
