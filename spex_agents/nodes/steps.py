@@ -66,7 +66,8 @@ class Steps:
         demanded = paths_of(state["demanded"])
         await session.expand(demanded)
         update: Update = {}
-        if len(demanded) == 1:  # a step of the graph for each thought, not three
+        # A step of the graph for each thought, not three; and none more where a rule has fired.
+        if len(demanded) == 1 or session.stopped is not None:
             await session.evaluate(demanded)
             update = await _decided(session, state["told"], config)
             update = {key: new for key, new in update.items() if new != state.get(key, _NOTHING)}
