@@ -16,7 +16,8 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 
 from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.chat_model import GO_ON, ChatModelEngine
+from spex_agents.engines.chat_model import ChatModelEngine
+from spex_agents.engines.chat_requests import GO_ON
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
@@ -15,16 +14,23 @@ from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.chat_replies import (
-    END_MARK,
     as_message,
-    is_cut_off,
     label_chances,
-    logprobs_of,
     reasoning_in,
     refused,
     spoken,
     status_of,
 )
+from spex_agents.engines.chat_requests import (
+    GO_ON,
+    call_config,
+    chat_model_in,
+    label_keywords,
+    messages_of,
+    parameters_for,
+    sampling_keywords,
+)
+from spex_agents.engines.chat_thoughts import after_step, thought_of
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, SettingsError
 from spex_agents.search.tree import Thought
@@ -34,17 +40,6 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
 logger = logging.getLogger(__name__)
-
-GO_ON = (
-    "Go on from exactly where your reply ends, without repeating what is there. "
-    f"If it is complete already, reply with {END_MARK} and nothing else."
-)
-STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
-    {"temperature": "temperature", "max_tokens": "max_tokens"}
-)
-_PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop")
-_TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
-_ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
 
 
 class ChatModelEngine(Closing):
@@ -112,18 +107,12 @@ class ChatModelEngine(Closing):
         retries: int = 3,
         retry_wait: float = 0.5,
     ) -> None:
-        self._inner: Any = _chat_model_in(model)
-        if parameters is None:
-            open_ones = (name for name in STANDARD_PARAMETERS if not _configured(self._inner, name))
-            parameters = {name: STANDARD_PARAMETERS[name] for name in open_ones}
-        if unknown := set(parameters) - set(_PARAMETERS):
-            allowed = sorted(_PARAMETERS)
-            raise SettingsError(f"parameters name {sorted(unknown)}: allowed are {allowed}")
+        self._inner: Any = chat_model_in(model)
+        self._parameters = parameters_for(self._inner, parameters)
         if exactness != "unseeded" and seed_parameter is None:
             raise SettingsError(f"exactness={exactness!r}: needs seed_parameter=")
         self._model: Any = model
         self._instruction = instruction
-        self._parameters = dict(parameters)
         self._seed_parameter = seed_parameter
         self._exactness = exactness
         self._gate = Gate(max_concurrency)
@@ -156,8 +145,10 @@ class ChatModelEngine(Closing):
             EngineError: The model failed, after all tries, sent nothing but reasoning, or no
                 log-probabilities though `parameters` names its keyword for them.
         """
-        messages = self._messages(prompt)
-        keywords = self._keywords(request, sampling, max_tokens)
+        messages = messages_of(prompt, self._instruction)
+        keywords = sampling_keywords(self._parameters, sampling, max_tokens)
+        if self._seed_parameter:
+            keywords[self._seed_parameter] = request.seed
         async with self._gate.place(request):
             ask = partial(self._try, messages, request, sampling.stop)
             thought: Thought = await self._asked(ask, keywords)
@@ -174,10 +165,8 @@ class ChatModelEngine(Closing):
         Raises:
             EngineError: The model failed, after all tries.
         """
-        messages = self._messages(prompt)
-        keywords: dict[str, Any] = {}
-        if hasattr(self._inner, "top_logprobs"):
-            keywords = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
+        messages = messages_of(prompt, self._instruction)
+        keywords = label_keywords(self._inner)
         async with self._gate.place(request):
             said = await self._asked(partial(self._read, messages, request, ()), keywords)
         return label_chances(said, labels)
@@ -233,31 +222,13 @@ class ChatModelEngine(Closing):
     ) -> Thought:
         before = request.tokens
         said = await self._read(messages, request, stop, keywords)
-        text, at_delimiter = cut(spoken(said).lstrip(), stop)
-        tokens = request.tokens - before
-        logprobs = logprobs_of(said, stop)
-        if text and logprobs is None and self._parameters.get("logprobs") in keywords:
-            raise EngineError(
-                f"{self.name} sent no log-probabilities though asked: set "
-                "Sampling(logprobs=False), or take 'logprobs' out of parameters="
-            )
-        if not text and not at_delimiter and is_cut_off(said) and tokens:
-            raise EngineError(
-                f"{self.name} sent nothing but reasoning, {tokens} tokens of it: raise "
-                "Limits(step_tokens=..., path_tokens=...), or let the model reason less"
-            )
-        marked = text.rstrip().endswith(END_MARK)
-        if marked:
-            text = text.rstrip().removesuffix(END_MARK).rstrip()
-        if at_delimiter:
-            ended = not _after(spoken(said).lstrip(), text, stop)
-        else:
-            ended = not is_cut_off(said) and self._parameters.get("stop") not in keywords
-        if marked or ended or not (text or at_delimiter):
-            return Thought(text=text, tokens=tokens, finish="stop", ends=True, logprobs=logprobs)
-        cut_off = is_cut_off(said) and not at_delimiter
-        return Thought(
-            text=text, tokens=tokens, finish="length" if cut_off else "step", logprobs=logprobs
+        return thought_of(
+            said,
+            stop,
+            tokens=request.tokens - before,
+            logprobs_asked=self._parameters.get("logprobs") in keywords,
+            stop_sent=self._parameters.get("stop") in keywords,
+            name=self.name,
         )
 
     async def _read(
@@ -273,7 +244,7 @@ class ChatModelEngine(Closing):
         request.prompt_tokens += asked  # until the model tells, if it does
         whole: Any = None
         chunks = 0
-        stream: Any = self._model.astream(list(messages), _call_config(request), **keywords)
+        stream: Any = self._model.astream(list(messages), call_config(request), **keywords)
         async with aclosing(stream):
             async for chunk in stream:
                 said = as_message(chunk)
@@ -281,7 +252,7 @@ class ChatModelEngine(Closing):
                 whole = whole + said if said is chunk and whole is not None else said
                 request.tokens = before + chunks
                 text, at_delimiter = cut(spoken(whole).lstrip(), stop)
-                if at_delimiter and _after(spoken(whole).lstrip(), text, stop):
+                if at_delimiter and after_step(spoken(whole).lstrip(), text, stop):
                     break  # the next step has begun
         if whole is None:
             raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
@@ -291,40 +262,6 @@ class ChatModelEngine(Closing):
         request.tokens = before + self._tokens(message, chunks)
         return message
 
-    def _messages(self, prompt: Prompt) -> list[BaseMessage]:
-        from langchain_core.messages import AIMessage, HumanMessage, SystemMessage  # noqa: PLC0415
-
-        kinds: dict[str, Any] = {
-            "system": SystemMessage,
-            "user": HumanMessage,
-            "assistant": AIMessage,
-        }
-        messages: list[BaseMessage] = [
-            kinds[turn.role](turn.content) if turn.source is None else turn.source
-            for turn in prompt.messages
-        ]
-        if reply := prompt.reply.rstrip():  # Anthropic refuses a turn that ends in white space
-            messages += [AIMessage(reply), HumanMessage(self._instruction)]
-        return messages
-
-    def _keywords(self, request: Request, sampling: Sampling, max_tokens: int) -> dict[str, Any]:
-        values = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k or None,
-            "max_tokens": max_tokens,
-            "logprobs": sampling.logprobs or None,
-            "stop": list(sampling.stop) or None,
-        }
-        keywords: dict[str, Any] = {
-            keyword: value
-            for name, keyword in self._parameters.items()
-            if (value := values[name]) is not None
-        }
-        if self._seed_parameter:
-            keywords[self._seed_parameter] = request.seed
-        return keywords
-
     def _tokens(self, message: BaseMessage, chunks: int) -> int:
         if usage := getattr(message, "usage_metadata", None):
             return int(usage["output_tokens"])
@@ -332,35 +269,3 @@ class ChatModelEngine(Closing):
         if count := getattr(self._inner, "custom_get_token_ids", None):
             return len(count(text))
         return max(chunks, estimated_tokens(text) + estimated_tokens(reasoning_in(message)))
-
-
-def _after(whole: str, text: str, stop: Sequence[str]) -> str:
-    """What follows `text` and its delimiter in the whole of a reply, but for white space."""
-    rest = whole[len(text) :]
-    delimiter = max((mark for mark in stop if rest.startswith(mark)), key=len, default="")
-    return rest.removeprefix(delimiter).strip()
-
-
-def _call_config(request: Request) -> dict[str, Any]:
-    """How a call is named in traces."""
-    _, path, purpose = (*request.id.split("/"), "", "")[:3]
-    early = "" if request.demanded else ", begun early"
-    name = f"{purpose.partition('-')[0] or 'thought'} {path}{early}"
-    metadata = {"spex_request": request.id, "spex_speculative": not request.demanded}
-    return {"run_name": name, "tags": list(_TAGS), "metadata": metadata}
-
-
-def _chat_model_in(model: Any) -> Any:
-    """The chat model below what is bound to it."""
-    while True:
-        for part in ("bound", "runnable", "first"):
-            if (inner := getattr(model, part, None)) is not None:
-                model = inner
-                break
-        else:
-            return model
-
-
-def _configured(model: Any, parameter: str) -> bool:
-    """Whether the model has a value of its own for a parameter, which it keeps."""
-    return getattr(model, parameter, None) is not None

@@ -19,20 +19,20 @@ from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_named
+from spex_agents.engines.openai.discovery import Discovery
 from spex_agents.engines.openai.fields import Call
-from spex_agents.engines.openai.models import Served, find_served
+from spex_agents.engines.openai.labels import label_call, label_probabilities
+from spex_agents.engines.openai.models import Served
 from spex_agents.engines.openai.prompts import PromptWriter, Written
 from spex_agents.engines.openai.reasoning import Thinking, check_thinking
 from spex_agents.engines.openai.refusals import Refusals
-from spex_agents.engines.openai.reply import Reply, label_probabilities
+from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.openai.templates import Template, template_named
-from spex_agents.engines.openai.thoughts import ended_in_lead, said_tokens, thought_of
+from spex_agents.engines.openai.thoughts import ended_in_lead, thought_of
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError, at_least_zero
+from spex_agents.errors import at_least_zero
 from spex_agents.search.tree import Thought
-
-TOP_LOGPROBS = 20
 
 
 class OpenAIEngine(Closing):
@@ -106,8 +106,6 @@ class OpenAIEngine(Closing):
     ) -> None:
         at_least_zero(thinking_tokens=thinking_tokens)
         self.base_url = base_url
-        self._model = model
-        self._dialect = dialect_named(dialect)
         self._template = template_named(template)
         self._thinking = check_thinking(thinking)
         self._thinking_tokens = thinking_tokens
@@ -125,14 +123,18 @@ class OpenAIEngine(Closing):
             retries=Retries(times=retries, wait=retry_wait, patience=patience),
         )
         self.refusals = Refusals(self._client.shown)
-        self.served: Served | None = None
-        self.writer: PromptWriter | None = None
+        self.discovery = Discovery(
+            self._client,
+            model=model,
+            dialect=dialect_named(dialect),
+            template=self._template,
+            refusals=self.refusals,
+        )
         self._reasons = False
-        self._asking = Gate(1)  # over all event loops
 
     @property
     def name(self) -> str:
-        model = self.served.model if self.served else self._model
+        model = self.discovery.model
         if model and model.startswith("/"):  # llama.cpp's server names its file
             model = PurePath(model).stem
         return f"openai/{model or self._client.shown}"
@@ -140,7 +142,7 @@ class OpenAIEngine(Closing):
     @property
     def features(self) -> Features:
         return Features(
-            exactness=self._seeds_are_worth(),
+            exactness=self._exactness or self.discovery.exactness,
             logprobs=True,
             labels=True,
             promotion=self._gate.places is not None,
@@ -148,11 +150,6 @@ class OpenAIEngine(Closing):
             requests_per_minute=self._client.pace.per_minute("requests"),
             tokens_per_minute=self._client.pace.per_minute("tokens"),
         )
-
-    def _seeds_are_worth(self) -> Exactness:
-        if self._exactness or not self.served:
-            return self._exactness or "seeded"
-        return "unseeded" if "seed" in self.refusals else self.served.exactness
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
@@ -185,22 +182,9 @@ class OpenAIEngine(Closing):
         Raises:
             EngineError: No answer came after all tries, or it has no alternatives to its token.
         """
-        sampling = Sampling(temperature=0, top_p=1, top_k=0, stop=(), logprobs=True)
-        call = Call(
-            prompt=without_control(prompt, self._special_tokens),
-            request=request,
-            sampling=sampling,
-            max_tokens=1,
-            alternatives=TOP_LOGPROBS,
-        )
-        reply, _ = await self._ask(call)
-        said = said_tokens(reply)
-        if not said or not said[0].top:
-            raise EngineError(
-                f"{self._client.shown} sent no top_logprobs though asked for {TOP_LOGPROBS}: let "
-                "the server return them, or take a reward that does not read label probabilities"
-            )
-        return label_probabilities(said[0], labels)
+        told = without_control(prompt, self._special_tokens)
+        reply, _ = await self._ask(label_call(told, request))
+        return label_probabilities(reply, labels, url=self._client.shown)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
@@ -221,12 +205,22 @@ class OpenAIEngine(Closing):
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    async def find_served(self) -> Served:
+        """What the server is asked for, and how; asked of it once.
+
+        Raises:
+            EngineError: It does not say.
+        """
+        return await self.discovery.find_served()
+
     async def _ask(self, call: Call) -> tuple[Reply, Written]:
         async with self._gate.place(call.request):
             served = await self.find_served()
             for loss in served.dialect.losses(call.sampling, self._thinking, self._extra_body):
                 self._client.warn(loss)
-            writer = await self._find_writer(served, call)
+            writer = await self.discovery.find_writer(
+                served, call, extra=self._thinking_fields(served.dialect), attempt=self._try
+            )
             return await self._client.run(
                 partial(self._try, call, served, writer), request=call.request, tokens=call.cost
             )
@@ -284,34 +278,3 @@ class OpenAIEngine(Closing):
     def _thinking_fields(self, dialect: Dialect) -> Fields:
         """The fields that switch reasoning off, and those of the user, which win."""
         return {**dialect.thinking_fields(self._thinking), **self._extra_body}
-
-    async def find_served(self) -> Served:
-        """What the server is asked for, and how; asked of it once.
-
-        Raises:
-            EngineError: It does not say.
-        """
-        async with self._asking.place(Request(id="asking", seed=0)):
-            if self.served is None:
-                self.served = await find_served(self._client, self._model, self._dialect)
-            return self.served
-
-    async def _find_writer(self, served: Served, call: Call) -> PromptWriter:
-        """What writes the prompts; with the first partial reply it is found out how."""
-        async with self._asking.place(Request(id="asking", seed=0)):
-            if self.writer is None:
-                self.writer = PromptWriter(
-                    self._client,
-                    served,
-                    self.refusals,
-                    self._template,
-                    self._thinking_fields(served.dialect),
-                )
-            writer = self.writer
-            if call.prompt.reply:
-
-                async def ask(probe: Call) -> Reply:
-                    return (await self._client.run(partial(self._try, probe, served, writer)))[0]
-
-                await writer.find_out(ask, call.request)
-            return writer

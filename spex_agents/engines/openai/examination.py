@@ -8,7 +8,8 @@ from itertools import count
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.continuation import COUNTING
-from spex_agents.engines.openai.engine import TOP_LOGPROBS, OpenAIEngine
+from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.labels import TOP_LOGPROBS
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
@@ -88,7 +89,7 @@ class _Examination:
 
     async def _partial(self) -> Finding:
         thought, _ = await self._write(COUNTING, temperature=0)
-        writer = self._engine.writer
+        writer = self._engine.discovery.writer
         asks = self._engine.refusals.asks or (writer is not None and writer.partial == "ask")
         way = "ask" if asks else (writer and writer.partial) or "continue"
         found = WAYS[way] + ("; its last line end is taken away" * self._engine.refusals.trims)
@@ -113,7 +114,7 @@ class _Examination:
 
     async def _stops(self) -> Finding:
         thought, _ = await self._write(COUNTING, temperature=0, stop=("6",))
-        served, here = self._engine.served, "stop" in self._engine.refusals
+        served, here = self._engine.discovery.served, "stop" in self._engine.refusals
         by_server = served is not None and bool(served.dialect.keep_delimiter) and not here
         who = "by the server" if by_server else "here: what is decoded after them is lost"
         return Finding("stop strings", "6" not in thought.text, f"applied {who}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -116,16 +115,6 @@ class Reply:
                 self.cached_tokens = _number(found.get(key), self.cached_tokens)
             else:
                 self._reasoning_usage = _number(found.get(key), self._reasoning_usage)
-
-
-def label_probabilities(first: TokenLogprob, labels: Sequence[str]) -> dict[str, float]:
-    """The probability of each label among a token's alternatives; 0 for one not listed."""
-    return {
-        label: min(
-            1.0, math.fsum(math.exp(logprob) for token, logprob in first.top if token == label)
-        )
-        for label in labels
-    }
 
 
 def _logprobs(found: object) -> Iterator[TokenLogprob]:

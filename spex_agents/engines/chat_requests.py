@@ -1,0 +1,110 @@
+"""What is sent to chat models: messages, keywords, and how a call is named in traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.chat_replies import END_MARK
+from spex_agents.engines.prompts import Prompt
+from spex_agents.errors import SettingsError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+GO_ON = (
+    "Go on from exactly where your reply ends, without repeating what is there. "
+    f"If it is complete already, reply with {END_MARK} and nothing else."
+)
+STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
+    {"temperature": "temperature", "max_tokens": "max_tokens"}
+)
+_PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop")
+_TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
+_ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
+
+
+def chat_model_in(model: Any) -> Any:
+    """The chat model below what is bound to it."""
+    while True:
+        for part in ("bound", "runnable", "first"):
+            if (inner := getattr(model, part, None)) is not None:
+                model = inner
+                break
+        else:
+            return model
+
+
+def parameters_for(model: Any, given: Mapping[str, str] | None) -> dict[str, str]:
+    """The model's keywords for what is to be sent: those given, or the standard ones.
+
+    A standard one is left out where the model has a value of its own, which it keeps.
+
+    Raises:
+        SettingsError: One is given for something that is never sent.
+    """
+    if given is None:
+        return {
+            name: keyword
+            for name, keyword in STANDARD_PARAMETERS.items()
+            if getattr(model, name, None) is None
+        }
+    if unknown := set(given) - set(_PARAMETERS):
+        allowed = sorted(_PARAMETERS)
+        raise SettingsError(f"parameters name {sorted(unknown)}: allowed are {allowed}")
+    return dict(given)
+
+
+def messages_of(prompt: Prompt, instruction: str) -> list[BaseMessage]:
+    """The conversation, and with a partial reply the instruction to go on with it."""
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage  # noqa: PLC0415
+
+    kinds: dict[str, Any] = {
+        "system": SystemMessage,
+        "user": HumanMessage,
+        "assistant": AIMessage,
+    }
+    messages: list[BaseMessage] = [
+        kinds[turn.role](turn.content) if turn.source is None else turn.source
+        for turn in prompt.messages
+    ]
+    if reply := prompt.reply.rstrip():  # Anthropic refuses a turn that ends in white space
+        messages += [AIMessage(reply), HumanMessage(instruction)]
+    return messages
+
+
+def sampling_keywords(
+    parameters: Mapping[str, str], sampling: Sampling, max_tokens: int
+) -> dict[str, Any]:
+    """The keywords that say how tokens are drawn, as `parameters` names them."""
+    values = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or None,
+        "max_tokens": max_tokens,
+        "logprobs": sampling.logprobs or None,
+        "stop": list(sampling.stop) or None,
+    }
+    return {
+        keyword: value
+        for name, keyword in parameters.items()
+        if (value := values[name]) is not None
+    }
+
+
+def label_keywords(model: Any) -> dict[str, Any]:
+    """The keywords that ask for alternatives to each token, where the model knows of any."""
+    if hasattr(model, "top_logprobs"):
+        return {"logprobs": True, "top_logprobs": _ALTERNATIVES}
+    return {}
+
+
+def call_config(request: Request) -> dict[str, Any]:
+    """How a call is named in traces."""
+    _, path, purpose = (*request.id.split("/"), "", "")[:3]
+    early = "" if request.demanded else ", begun early"
+    name = f"{purpose.partition('-')[0] or 'thought'} {path}{early}"
+    metadata = {"spex_request": request.id, "spex_speculative": not request.demanded}
+    return {"run_name": name, "tags": list(_TAGS), "metadata": metadata}
