@@ -1,4 +1,9 @@
-"""What clients send and expect, as they do it: none of them knows that a search answers."""
+"""What clients send and expect: none of them knows that a search answers.
+
+The requests of Open WebUI, LibreChat, Continue and Cursor in `data/gateway_clients` were written by
+hand after the shapes that are documented of these clients. They are not recordings: none of the
+four has run here. The clients that do run in these tests are openai's and LangChain's.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ from spex_agents.search import Thought
 PATH = "/v1/chat/completions"
 DATA = Path(__file__).parent / "data" / "gateway_clients"
 SENT = {file.stem: json.loads(file.read_text()) for file in sorted(DATA.glob("*.json"))}
-"""Requests in the shape that these clients' sources give them."""
+"""Requests by client, written by hand."""
 TOOL: Any = {
     "type": "function",
     "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},

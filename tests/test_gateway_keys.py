@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway import keyring, searches
+from spex_agents.server.gateway import keyring, upkeep
 from spex_agents.server.gateway.database import open_database
 from spex_agents.server.gateway.keys import Key, KeyStore, sha256_of
 from spex_agents.server.gateway.logs import JsonLines
@@ -87,7 +87,7 @@ async def test_searches_are_their_keys_own(keys: KeyStore) -> None:
 async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
     keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searches, "REVOKE_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "REVOKE_SECONDS", 0.05)
     monkeypatch.setattr(keyring, "READ_SECONDS", 0.05)
     secret, other = (keys.create(Key(name=name)) for name in ("tutors", "other"))
     async with (

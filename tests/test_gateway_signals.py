@@ -33,7 +33,7 @@ async def test_health_and_readiness_and_draining() -> None:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()["engines"]) == (200, {"spex": "ok"})
-        running.parts.searches.leaving = True
+        running.parts.searches.runs.leaving = True
         assert (await http.get("/readyz")).json()["reasons"] == ["draining"]
         assert (await http.post(PATH, json=ASKED)).status_code == 200  # unready, but there still
         running.parts.searches.runs.draining = True

@@ -23,31 +23,9 @@ from spex_agents.sandbox.laying import find, kind_is, walk
 from spex_agents.sandbox.limits import Outcome, SandboxLimits
 from spex_agents.sandbox.process import Job
 from spex_agents.sandbox.run import performed
+from spex_agents.sandbox.store import Store
 
-LEFT_OUT = (".git", ".hg", ".venv", "node_modules", "__pycache__", ".pytest_cache", ".mypy_cache")
-"""Directories that a workspace does not take in."""
 _MOST_LAYERS = 100
-
-
-@dataclass(kw_only=True)
-class _Store:
-    """The directories of a workspace and of all its forks, by number."""
-
-    place: Path
-    user: int | None
-    overlay: bool
-    limits: SandboxLimits
-    packages: Path | None
-    isolation: Isolation
-    made: int = 0
-
-    def new(self) -> str:
-        self.made += 1
-        return str(self.made)
-
-    def own(self, path: Path) -> None:
-        if self.user is not None:
-            os.chown(path, self.user, self.user, follow_symlinks=False)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -57,7 +35,7 @@ class Workspace:
     Get one with `open`, and the others by `fork`. All end with the first one.
     """
 
-    _store: _Store = field(repr=False)
+    _store: Store = field(repr=False)
     _layers: tuple[str, ...] = ()
     _own: bool = False  # whether the top layer is this workspace's alone, to be written to
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -74,7 +52,7 @@ class Workspace:
         r"""A workspace with a copy of a directory's files, taken now.
 
         Args:
-            directory: What to copy, but what `LEFT_OUT` names.
+            directory: What to copy, but what `sandbox.store.LEFT_OUT` names.
             limits: Of each run; `files` bounds what one may write.
             packages: A virtual environment whose programs and packages runs have, read-only.
             isolation: What keeps runs apart; "none" is not for workspaces.
@@ -97,7 +75,7 @@ class Workspace:
         _check(given, environment)
         if isolation == "none":
             raise SettingsError("isolation='none': a workspace is kept apart, or not at all")
-        store = _Store(
+        store = Store(
             place=Path(tempfile.mkdtemp(prefix="spex-")),
             user=other_user(),
             overlay=True,
@@ -105,9 +83,10 @@ class Workspace:
             packages=environment,
             isolation=isolation,
         )
-        workspace = cls(_store=store)
+        taken = store.new()
+        workspace = cls(_store=store, _layers=(taken,))
         try:
-            await asyncio.to_thread(workspace._take, given)
+            await asyncio.to_thread(store.take, taken, given)
             try:
                 await workspace.fork().run(["true"])
             except SettingsError:
@@ -202,11 +181,13 @@ class Workspace:
             environment["VIRTUAL_ENV"] = str(store.packages)
         async with self._turn:
             if store.overlay and len(self._layers) >= _MOST_LAYERS:
-                await asyncio.to_thread(self._copy, store.new())
+                merged = store.new()
+                await asyncio.to_thread(store.merge, merged, self._layers)
+                self._layers = (merged,)
             self._own = False
             size = limits.files
             if not store.overlay:
-                size += await asyncio.to_thread(self._size)
+                size += await asyncio.to_thread(store.size, self._layers)
             written: list[str] = []
 
             def keep(place: Path) -> None:
@@ -230,49 +211,20 @@ class Workspace:
 
     @property
     def _places(self) -> list[Path]:
-        return [self._store.place / name for name in self._layers]
-
-    def _take(self, directory: Path) -> None:
-        name = self._store.new()
-        place = self._store.place / name
-        ignore = shutil.ignore_patterns(*LEFT_OUT)
-        shutil.copytree(directory, place, symlinks=True, ignore=ignore)
-        place.chmod(0o755)
-        for top, folders, files in os.walk(place):
-            for path in (top, *(os.path.join(top, one) for one in (*folders, *files))):
-                self._store.own(Path(path))
-        self._layers = (name,)
+        return self._store.places(self._layers)
 
     def _top(self) -> Path:
         store = self._store
         if not self._own:
             name = store.new()
             if store.overlay:
-                (store.place / name).mkdir()
-                store.own(store.place / name)
+                store.make(name)
                 self._layers = (name, *self._layers)
             else:
-                self._copy(name)
+                store.merge(name, self._layers)
+                self._layers = (name,)
             self._own = True
         return store.place / self._layers[0]
-
-    def _copy(self, name: str) -> None:
-        """Make one layer of all."""
-        target = self._store.place / name
-        target.mkdir()
-        self._store.own(target)
-        for path, found in walk(self._places):
-            to = target / path
-            if kind_is(found, stat.S_ISDIR):
-                to.mkdir()
-                shutil.copystat(found, to)
-            elif kind_is(found, stat.S_ISLNK) or kind_is(found, stat.S_ISREG):
-                shutil.copy2(found, to, follow_symlinks=False)
-            self._store.own(to)
-        self._layers = (name,)
-
-    def _size(self) -> int:
-        return sum(found.lstat().st_blocks * 512 for _, found in walk(self._places))
 
 
 def _check(directory: Path, packages: Path | None) -> None:

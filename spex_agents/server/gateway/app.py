@@ -123,7 +123,7 @@ def create_gateway(
             known = await stack.enter_async_context(Keyring(opened, required=require_keys))
             searches = await stack.enter_async_context(Searches(catalogue, opened, hosting, known))
             checks = Checks(
-                catalogue.engines, opened, lambda: searches.leaving or searches.runs.draining
+                catalogue.engines, opened, lambda: searches.runs.leaving or searches.runs.draining
             )
             app.state.parts = Parts(searches=searches, keys=known, hosting=hosting, checks=checks)
             yield

@@ -112,6 +112,11 @@ def stopping() -> ApiError:
     )
 
 
+def deleted() -> ApiError:
+    """What a search ends with that was forgotten while it ran."""
+    return ApiError(404, "the search was deleted while it ran", code="search_deleted")
+
+
 def storage_error(code: str) -> ApiError:
     """What a client is told where storage fails."""
     return ApiError(

@@ -35,6 +35,7 @@ class Runs:
         hosting: Limits.
 
     Attributes:
+        leaving: Whether the gateway is unready, being about to stop, but takes requests still.
         draining: Whether the gateway is about to stop: runs that are cancelled are for the next
             process to go on with.
     """
@@ -43,6 +44,7 @@ class Runs:
         self, catalogue: Catalogue, database: Database, records: Records, hosting: Hosting
     ) -> None:
         self.metrics = Metrics(lambda: len(self._running))
+        self.leaving = False
         self.draining = False
         self._catalogue = catalogue
         self._database = database

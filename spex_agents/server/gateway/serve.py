@@ -108,8 +108,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         parts: Parts | None = getattr(self._app.state, "parts", None)
-        if parts is not None and sig == signal.SIGTERM and not parts.searches.leaving:
-            parts.searches.leaving = True
+        if parts is not None and sig == signal.SIGTERM and not parts.searches.runs.leaving:
+            parts.searches.runs.leaving = True
             loop = asyncio.get_running_loop()
             loop.call_later(self._hosting.unready_seconds, self._leave, sig, frame)
             return

@@ -1,0 +1,184 @@
+"""What a gateway does for its searches unasked: goes on with them, ends and forgets them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from typing import Self
+from uuid import uuid4
+
+from spex_agents.server.gateway.catalogue import Catalogue
+from spex_agents.server.gateway.database import Database
+from spex_agents.server.gateway.errors import ApiError, deleted, explain
+from spex_agents.server.gateway.graphs import plan_search
+from spex_agents.server.gateway.keyring import Keyring
+from spex_agents.server.gateway.keys import STORAGE
+from spex_agents.server.gateway.known import KnownSearches
+from spex_agents.server.gateway.records import Charge, Records
+from spex_agents.server.gateway.runs import Runs
+from spex_agents.server.gateway.search import Search
+from spex_agents.server.gateway.settings import Hosting
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 3600.0
+REVOKE_SECONDS = 0.5
+"""How often it is asked whose keys are gone."""
+
+
+class Upkeep:
+    """Goes on with searches that have no process, and ends those that nobody may have any more.
+
+    Use it as an async context manager, for as long as `runs` is one.
+
+    Args:
+        catalogue: The models.
+        database: Where the checkpoints and the jobs are.
+        records: Where the searches are.
+        hosting: Limits.
+        keys: Whose searches may run.
+        known: The searches that the gateway has.
+        runs: Those that it runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        database: Database,
+        records: Records,
+        hosting: Hosting,
+        keys: Keyring,
+        known: KnownSearches,
+        runs: Runs,
+    ) -> None:
+        self._catalogue = catalogue
+        self._database = database
+        self._records = records
+        self._hosting = hosting
+        self._keys = keys
+        self._known = known
+        self._runs = runs
+        self._jobs = database.jobs
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            for record in await self._records.running():
+                await self._jobs.offer(record.id)
+            for upkeep in (
+                self._go_on(),
+                self._be_there(),
+                self._forget_old(),
+                self._end_revoked(),
+            ):
+                stack.callback(tasks.create_task(upkeep).cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _go_on(self) -> None:
+        """Go on with what the last process left, or a gateway that has died, as there is room."""
+        failing = False
+        while True:
+            try:
+                room = self._hosting.searches - len(self._runs.searches)
+                leaving = self._runs.leaving or self._runs.draining
+                for identity in await self._jobs.next(room) if room > 0 and not leaving else ():
+                    await self._go_on_with(identity)
+                failing = False
+            except Exception:
+                if not failing:
+                    logger.exception("cannot look for searches to go on with")
+                failing = True
+            await asyncio.sleep(self._jobs.seconds)
+
+    async def _go_on_with(self, identity: str) -> None:
+        """Go on with a search, if there is still who and what for."""
+        record = await self._records.find(identity)
+        search = None
+        if record is not None and record.state == "running":
+            search = await self._known.read(record)
+        if record is None or search is None:
+            await self._jobs.done(identity)
+            return
+        search = self._known.alive.setdefault(identity, search)
+        nobody = not search.background and not search.idempotent
+        search.background = True  # its clients' connections ended with the last process
+        plan = None
+        try:
+            if record.attempts >= self._jobs.most_attempts:
+                raise _deadly(record.attempts)
+            if not self._keys.holds(search.owner, search.key):
+                raise _revoked(search)
+            plan = plan_search(search.request, self._catalogue, self._hosting)
+        except ApiError as error:  # an engine or a limit is not there any more
+            search.fail(explain(error))
+        search.run = uuid4().hex
+        if not await self._records.claim(record, search.run):
+            return
+        if plan is None or nobody:
+            if plan is not None:
+                search.state = "suspended"
+            await self._records.settle(search.record(), Charge(time.time(), 0, 0))
+            await self._jobs.done(identity)
+            search.announce()
+            return
+        granted = record.reserved or None
+        graph = plan.graph(self._database.saver, share=search.owner, tokens=granted)
+        search.limit = plan.limit(granted)
+        self._runs.start(search, graph, storage=STORAGE)
+
+    async def _be_there(self) -> None:
+        """Say that this gateway is there, and end what was forgotten through another."""
+        failing = False
+        while self._jobs.shared:
+            try:
+                running = {search.id: search for search in self._runs.searches}
+                await self._jobs.beat(running)
+                for identity in running.keys() - await self._records.present(running):
+                    self._known.alive.pop(identity, None)
+                    running[identity].cancel(deleted())
+                failing = False
+            except Exception:
+                if not failing:  # once, not once a second
+                    logger.exception("cannot say that this gateway is there")
+                failing = True
+            await asyncio.sleep(self._jobs.seconds)
+
+    async def _end_revoked(self) -> None:
+        while True:
+            await asyncio.sleep(REVOKE_SECONDS)
+            for search in self._runs.searches:
+                if not self._keys.holds(search.owner, search.key):
+                    search.cancel(_revoked(search))
+
+    async def _forget_old(self) -> None:
+        while True:
+            try:
+                await self._records.forget_before(time.time() - self._hosting.keep_seconds)
+            except Exception:
+                logger.exception("cannot forget old searches")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _revoked(search: Search) -> ApiError:
+    return ApiError(
+        401,
+        f"the key {search.owner!r} was revoked: its searches have ended",
+        code="key_revoked",
+    )
+
+
+def _deadly(attempts: int) -> ApiError:
+    return ApiError(
+        500,
+        f"the gateway has died {attempts} times with this search running: it is not tried again",
+        kind="server_error",
+        code="search_killed",
+    )
