@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
-from spex_agents.speculation.slots.budget import KEPT, Budget
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.credit import GRANT
+from spex_agents.speculation.slots.flights import KEPT
 from spex_agents.speculation.slots.pace import SHORTENS, STEEP, StepTime
 from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
 

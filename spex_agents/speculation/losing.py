@@ -1,12 +1,39 @@
-"""How many paths may fail before the search does."""
+"""Paths that fail: which may, and how many before the search does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from spex_agents.errors import EngineError
-from spex_agents.search.tree import Path, Tree
+from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import Failures
+
+
+async def taken_or_failed(
+    paths: Iterable[Path],
+    take: Callable[[Path], Awaitable[Thought]],
+    bear: Callable[[EngineError], bool],
+) -> tuple[dict[Path, Thought], dict[Path, Exception]]:
+    """The thoughts at `paths`, and why there is none at the others.
+
+    Args:
+        paths: Demanded.
+        take: Waits for one.
+        bear: Which errors are returned, by path, in place of a thought.
+
+    Raises:
+        EngineError: One that may not be borne.
+    """
+    thoughts: dict[Path, Thought] = {}
+    errors: dict[Path, Exception] = {}
+    for path in paths:
+        try:
+            thoughts[path] = await take(path)
+        except EngineError as error:
+            if not bear(error):
+                raise
+            errors[path] = error
+    return thoughts, errors
 
 
 def without(errors: Mapping[Path, Exception], tree: Tree, allowed: Failures | None) -> Tree:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from spex_agents.answers.termination import Standing
 from spex_agents.answers.votes import Ballot, agreement, elect, winner
-from spex_agents.errors import EngineError
 from spex_agents.search.policy import Decision, Expand, Finish, State, ask, ask_twice
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
-from spex_agents.speculation.counting import Votes, fixed
+from spex_agents.speculation.counting import Votes
+from spex_agents.speculation.course import Course
 from spex_agents.speculation.foresight.planning import Planner, run_ahead
-from spex_agents.speculation.losing import check_left, without
+from spex_agents.speculation.losing import check_left, taken_or_failed, without
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.running.calls import bearable
@@ -76,8 +74,7 @@ class Session:
         self._votes = Votes(config)
         self._expanded: tuple[Mark, float] | None = None
         """When the last expansion has begun, and ended."""
-        self._began = asyncio.get_running_loop().time()
-        self._before = sum(thought.tokens for thought in tree.thoughts.values())
+        self._course = Course(config, self.memo, tree, self._votes)
         self.planner: Planner | None = None
         if config.speculation is not None:
             self.planner = run_ahead(self.memo, config.speculation, self._known)
@@ -116,7 +113,7 @@ class Session:
         if isinstance(decision, Finish):
             check_left(self.tree)
         if isinstance(decision, Expand) and (rule := self.config.termination) is not None:
-            fired = rule.fired(await self._standing(state, self.tree))
+            fired = rule.fired(await self._course.standing(state, self.tree, self._decision))
             if fired is not None:
                 # The policy's own decision is dropped; its state is kept, and who votes by that.
                 stopped, timed, decision = str(fired), fired.timed, Finish()
@@ -144,14 +141,15 @@ class Session:
         # What is under way first: a thought that begins may push guesses out, but none of these.
         for path in sorted(due, key=lambda path: path not in self.memo.ahead):
             self.memo.demand(path)
-        if isinstance(taken := await self._unless_stopped(self._take(due)), Tree):
+        written = taken_or_failed(due, self.memo.take, partial(bearable, self.config))
+        if isinstance(taken := await self._unless_stopped(written), Tree):
             thoughts = {path: taken.thoughts[path] for path in due if path in taken}
             self.tree = self.tree.with_thoughts(thoughts)
         else:
             thoughts, errors = taken
             unwritten = Thought(text="", tokens=0)
-            written = {path: thoughts.get(path, unwritten) for path in due}
-            self.tree = self._without(errors, self.tree.with_thoughts(written))
+            places = {path: thoughts.get(path, unwritten) for path in due}
+            self.tree = self._without(errors, self.tree.with_thoughts(places))
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)
         self._expanded = begun, asyncio.get_running_loop().time()
@@ -192,19 +190,6 @@ class Session:
             self._expanded = None
         return rewards
 
-    async def _take(self, due: Iterable[Path]) -> tuple[dict[Path, Thought], dict[Path, Exception]]:
-        """The thoughts at `due`, and why there is none at the others."""
-        thoughts: dict[Path, Thought] = {}
-        errors: dict[Path, Exception] = {}
-        for path in due:
-            try:
-                thoughts[path] = await self.memo.take(path)
-            except EngineError as error:
-                if not bearable(self.config, error):
-                    raise
-                errors[path] = error
-        return thoughts, errors
-
     def _without(self, errors: Mapping[Path, Exception], tree: Tree) -> Tree:
         tree = without(errors, tree, self.config.failures)
         for path in errors:
@@ -220,8 +205,9 @@ class Session:
 
         async def stop() -> tuple[bool, float | None]:
             nonlocal there
-            there = self._there(unjudged=self.config.vote == "majority")
-            standing = await self._standing(self.state, there, within=True)
+            early = self.config.vote == "majority"
+            there = self._course.there(self.tree, self._decision, unjudged=early)
+            standing = await self._course.standing(self.state, there, self._decision, within=True)
             if (fired := rule.fired(standing)) is None:
                 return False, rule.due(standing)
             self.stopped, self.timed, self._decision = str(fired), True, Finish()
@@ -232,26 +218,6 @@ class Session:
         self.memo.give_up()
         self.memo.watcher.changed()
         return there
-
-    def _there(self, *, unjudged: bool) -> Tree:
-        """The committed tree, and what there is of what the last decision demanded."""
-        paths = self._decision.paths if isinstance(self._decision, Expand) else ()
-        return self.memo.arrived(self.tree, paths, unjudged=unjudged)
-
-    async def _standing(self, state: State, tree: Tree, *, within: bool = False) -> Standing:
-        ballots = await self._votes.standing(state, tree)
-        paths = self._decision.paths if isinstance(self._decision, Expand) else ()
-        return Standing(
-            ballots=ballots,
-            vote=self.config.vote,
-            remaining=self.config.policy.remaining(state, tree),
-            tokens=sum(thought.tokens for thought in tree.thoughts.values()),
-            decoded=self._before + self.memo.decoded(),
-            seconds=asyncio.get_running_loop().time() - self._began,
-            time=time.time(),
-            within=within,
-            fixed=fixed(ballots, paths, tree) if within else None,
-        )
 
     # What it has come to.
 
@@ -283,7 +249,9 @@ class Session:
         Args:
             error: What has ended it: then all that there is counts, committed or not.
         """
-        tree = self.tree if error is None else self._there(unjudged=True)
+        tree = self.tree
+        if error is not None:
+            tree = self._course.there(tree, self._decision, unjudged=True)
         whole = error is None and self.stopped is None
         try:
             ballots = await self._votes.final(self.state, tree, whole=whole)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -148,6 +148,12 @@ class Jobs:
         """Give `job` up; it ends when its engine has aborted its request."""
         job.cancelled = asyncio.get_running_loop().time()
         job.task.cancel()
+
+    def give_up(self, jobs: Iterable[Job[Any]]) -> None:
+        """Cancel those of `jobs` that have not been: a second time would interrupt the abort."""
+        for job in jobs:
+            if job.cancelled is None:
+                self.cancel(job)
 
     async def end(self) -> None:
         """Cancel what has not been cancelled, and wait until all of it has ended."""

@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Self
 
 from spex_agents.engines.base import Request
-from spex_agents.errors import EngineError
 from spex_agents.rewards.base import asks, calls, places
-from spex_agents.search.tree import Path, Thought, Tree, chain_of
+from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.reporting.telemetry import record
-from spex_agents.speculation.running.calls import (
-    bearable,
-    elders_of,
-    last_elder,
-    prompt_for,
-    write_thought,
-)
+from spex_agents.speculation.running.calls import elders_of, last_elder
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
-from spex_agents.speculation.running.lead import Lead, Writing
+from spex_agents.speculation.running.lead import Lead
 from spex_agents.speculation.running.observer import Observer
 from spex_agents.speculation.running.scores import Scores
 from spex_agents.speculation.running.watcher import Nobody, Watcher
+from spex_agents.speculation.running.writer import Writer
 from spex_agents.speculation.slots.pace import Mark
 from spex_agents.speculation.slots.sharing import budget_of, budget_of_reward
 from spex_agents.waiting import until_ended
@@ -68,7 +62,6 @@ class Memo:
         self.ledger = self.observer.ledger
         self.jobs = Jobs(run, tree.seed)
         self.thoughts: dict[Path, Thought] = dict(tree.thoughts)
-        self.writing: dict[Path, Job[Thought]] = {}
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budget = budget_of(config.engine) if own is None else own.here()
@@ -88,8 +81,20 @@ class Memo:
         )
         self.rewards = self.scores.known
         self.scoring = self.scores.flying
-        self._question = tree.question
-        self._guesses: dict[Path, Job[Thought]] = {}
+        self._writer = Writer(
+            config,
+            tree.question,
+            self.thoughts,
+            self,
+            jobs=self.jobs,
+            observer=self.observer,
+            budget=self.budget,
+            lead=self.lead,
+            take=self.take,
+            ended=self._ended,
+        )
+        self.writing = self._writer.flying
+        self._guesses = self._writer.guesses
         self._failed: set[Path] = set()
         """Paths whose guess has failed: not guessed again, or a fault would be met without end."""
         self._closing: asyncio.Task[None] | None = None
@@ -131,7 +136,7 @@ class Memo:
             SessionClosed: The session was closed meanwhile.
         """
         self.demand(path)
-        return await settled(path, self.thoughts, self.writing, self._write)
+        return await settled(path, self.thoughts, self.writing, self._writer.begin)
 
     def demand(self, path: Path) -> None:
         """Begin the thought at `path`, or take over the guess that began it."""
@@ -147,27 +152,7 @@ class Memo:
                 if (scoring := self.scoring.get(path)) is not None and scoring.guess:
                     self._promote(scoring.request)
         elif path not in self.thoughts and path not in self.writing:
-            self._write(path)
-
-    def arrived(self, tree: Tree, paths: Iterable[Path], *, unjudged: bool) -> Tree:
-        """`tree`, and what there is of `paths`.
-
-        Args:
-            tree: What is committed.
-            paths: Demanded.
-            unjudged: Also what has no reward so far, though it is to have one.
-        """
-
-        def ready(path: Path) -> bool:
-            if path not in self.thoughts:
-                return False
-            return unjudged or path in self.rewards or not self.rewarded(path)
-
-        there = [path for path in paths if ready(path)]
-        tree = tree.with_thoughts({path: self.thoughts[path] for path in there})
-        return tree.with_rewards(
-            {path: self.rewards[path] for path in there if path in self.rewards}
-        )
+            self._writer.begin(path)
 
     def lose(self, path: Path, thought: Thought) -> None:
         """Know a path as failed, which is begun no more."""
@@ -177,12 +162,8 @@ class Memo:
 
     def give_up(self) -> None:
         """Cancel what was demanded and is under way: nobody waits for it any more."""
-        for writing in self.writing.values():
-            if writing.request.demanded and writing.cancelled is None:
-                self.jobs.cancel(writing)
-        for scoring in self.scoring.values():
-            if scoring.cancelled is None:
-                self.jobs.cancel(scoring)
+        self.jobs.give_up(job for job in self.writing.values() if job.request.demanded)
+        self.jobs.give_up(self.scoring.values())
 
     def decoded(self) -> int:
         """Tokens decoded for the search so far, those of what is under way included."""
@@ -210,7 +191,7 @@ class Memo:
         """
         if path in self.thoughts or path in self.writing or path in self._failed:
             return  # begun, or found to fail, since it was offered
-        self._write(path, guess=True, probability=probability)
+        self._writer.begin(path, guess=True, probability=probability)
 
     def retract(self, path: Path) -> None:
         """Cancel the thought at `path`, which was begun early and has become improbable."""
@@ -223,42 +204,6 @@ class Memo:
     def _promote(self, request: Request) -> None:
         request.demanded = True
         self.jobs.own(self.config.engine.promote(request))
-
-    def _write(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[Thought]:
-        work = partial(self._generate, path, chain_of(self.thoughts, path[:-1]))
-        job = self.jobs.begin(
-            path, "thought", work, guess=guess, flying=self.writing, ended=self._ended
-        )
-        if guess:
-            self._guesses[path] = job
-        # After its own search has it: the free slot may begin another's thought, and fail.
-        job.task.add_done_callback(lambda _: self._freed(job))
-        self.budget.begin(self, path, job.request, probability)
-        self.observer.begun(job)
-        return job
-
-    def _freed(self, job: Job[Thought]) -> None:
-        load = self.budget.end(job.request)
-        if (thought := self.thoughts.get(job.path)) is not None and job.ended is not None:
-            started = job.begun if job.request.started is None else job.request.started
-            self.lead.wrote[job.path] = Writing(
-                tokens=thought.tokens, seconds=job.ended - started, load=load
-            )
-
-    async def _generate(self, path: Path, before: Sequence[Thought], request: Request) -> Thought:
-        elders = elders_of(self.config.policy, path)
-        for elder in elders:
-            if elder not in self.thoughts:
-                try:  # demanded work only waits: no guess begins before them
-                    await self.take(elder)
-                except EngineError as error:
-                    if not bearable(self.config, error):
-                        raise
-                self.budget.restart(request)
-        there = (self.thoughts.get(elder) for elder in elders)
-        siblings = [thought for thought in there if thought is not None and not thought.failed]
-        asked = prompt_for(self.config, self._question, path, before, siblings)
-        return await write_thought(self.config, *asked, before, request)
 
     def _ended(self, job: Job[Thought]) -> None:
         self.observer.ended(job)
@@ -320,11 +265,7 @@ class Memo:
 
     async def _drain(self) -> None:
         left = {**self._guesses, **self.writing}
-        for writing in self.writing.values():
-            if writing.cancelled is None:  # a second time would interrupt the abort
-                self.jobs.cancel(writing)
-        for scoring in self.scoring.values():
-            if scoring.cancelled is None:
-                self.jobs.cancel(scoring)
+        self.jobs.give_up(self.writing.values())
+        self.jobs.give_up(self.scoring.values())
         await self.jobs.end()
         self.observer.closed(left.values())

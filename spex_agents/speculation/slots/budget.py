@@ -17,28 +17,17 @@ from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.capacity import Allowance, Headroom
-from spex_agents.speculation.slots.credit import Credit
+from spex_agents.speculation.slots.flights import Flights
 from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import (
-    UNIT,
-    Flight,
     Offers,
     Search,
     Searcher,
-    Share,
     Turns,
     softmax_quotas,
-    units,
 )
 
 Allocation: TypeAlias = Literal["benefit", "paper"]
-
-KEPT = 0.8
-"""A guess is kept as long as its probability is this share of what it would take to begin it: what
-it has cost already is no longer a cost."""
-
-LOW = 0.05
-"""A probability that is hardly ever offered: below it there is no need to look."""
 
 
 class Budget:
@@ -58,8 +47,8 @@ class Budget:
     in vain what it takes of a provider's allowance. A search has a credit for that: a small share
     of its time so far, and half of the seconds that guesses have saved it.
 
-    Sums over all that is in flight are kept, not taken anew, so an offer costs the same with
-    hundreds of searches as with one; but "paper" weighs all offers each time.
+    An offer costs the same with hundreds of searches as with one; but "paper" weighs all offers
+    each time.
 
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
@@ -102,13 +91,7 @@ class Budget:
         self.allowance = Allowance(requests_per_minute, tokens_per_minute)
         self._headroom = Headroom()
         self._turns = Turns()
-        self._searches: dict[Searcher, Search] = {}
-        self._flights: dict[str, Flight] = {}
-        self._guesses: dict[str, Flight] = {}
-        self._leaving = 0
-        self._useful = 0
-        self._groups = 0
-        """Work in flight whose requests come and go unseen: loads beside it are not known."""
+        self._flights = Flights(self.pace)
         same = partial(
             Budget,
             capacity,
@@ -150,49 +133,33 @@ class Budget:
             calls: Requests that it makes of the engine at a time.
         """
         now = asyncio.get_running_loop().time()
-        search = self._search(searcher)
-        begun = self.pace.mark(now)
-        self.pace.change(now, calls, calls if request.demanded else 0)
-        self._groups += calls > 1
-        flight = Flight(search, path, request, begun, self.pace.load, probability, calls)
-        flight.paced = not self._groups
-        self._flights[request.id] = search.flights[request.id] = flight
+        search = self._flights.search(searcher, now)
+        self._flights.begin(search, path, request, now, probability=probability, calls=calls)
         self.allowance.begin(now)
         if request.demanded:
-            self._useful += calls * UNIT
             self._make_room()
-            self._reconsider()
+            self._flights.reconsider()
         else:
-            self._useful += calls * units(probability)
-            self._guesses[request.id] = flight
             self._turns.count(search, 1)
-            flight.guess = True
             search.credit.begun(path, probability)
 
     def restart(self, request: Request) -> None:
         """Work has waited for other work of its search until now, which was no sign of a queue."""
-        now = asyncio.get_running_loop().time()
-        self._flights[request.id].begun = self.pace.mark(now)
+        self._flights.restart(request, asyncio.get_running_loop().time())
 
     def promote(self, request: Request) -> None:
         """Speculative work is demanded from now on."""
-        flight = self._guesses.pop(request.id)
-        flight.guess = False
-        self._useful += flight.calls * (UNIT - units(flight.probability))
-        self.pace.change(asyncio.get_running_loop().time(), 0, flight.calls)
+        flight = self._flights.promote(request, asyncio.get_running_loop().time())
         self._turns.count(flight.search, -1)
 
     def retracting(self, request: Request) -> None:
         """Speculative work is being cancelled: it counts no longer."""
-        flight = self._flights[request.id]
-        flight.leaving = True
-        self._leaving += flight.calls
-        self._useful -= flight.calls * units(flight.probability)
+        flight = self._flights.retracting(request)
         flight.search.credit.settled(flight.path)
 
     def taken(self, searcher: Searcher, path: Path) -> None:
         """The guess at `path` is demanded: it was not in vain."""
-        if (search := self._searches.get(searcher)) is not None:
+        if (search := self._flights.find(searcher)) is not None:
             search.credit.settled(path)
 
     def end(self, request: Request, *, paced: bool = True, tokens: int = 0) -> float:
@@ -207,21 +174,13 @@ class Budget:
             The mean load beside it, its own included.
         """
         now = asyncio.get_running_loop().time()
-        flight = self._flights.pop(request.id)
-        search, calls = flight.search, flight.calls
-        load = self.pace.load_since(flight.begun, now)
-        del search.flights[request.id]
-        self._leaving -= calls * flight.leaving
-        guessed = self._guesses.pop(request.id, None) is not None
-        self.pace.change(now, -calls, 0 if guessed else -calls)
-        if guessed:
+        flight, load = self._flights.end(request, now)
+        search = flight.search
+        if flight.guess:
             self._turns.count(search, -1)
-        if not flight.leaving:
-            self._useful -= calls * (units(flight.probability) if guessed else UNIT)
         tokens = tokens or request.tokens
         self.allowance.end(request.prompt_tokens + request.tokens)
-        self._groups -= calls > 1
-        if tokens and not flight.leaving and paced and flight.paced and not self._groups:
+        if tokens and not flight.leaving and paced and flight.paced:
             started = flight.begun.time if request.started is None else request.started
             self.pace.times.learn(load, (now - started) / tokens)
             self._headroom.learn(started - flight.begun.time, now - started, flight.load)
@@ -229,7 +188,7 @@ class Budget:
             search.credit.spent(tokens * self.pace.awaited_since(flight.begun, now))
         elif tokens:
             search.credit.done(tokens)
-        self._forget(search)
+        self._flights.forget(search)
         self._allocate()
         return load
 
@@ -249,75 +208,47 @@ class Budget:
             share: Whose slots they take.
             foreseen: Of all that it has begun early; `probabilities` if not given.
         """
-        search = self._search(searcher)
+        search = self._flights.search(searcher, asyncio.get_running_loop().time())
         search.credit.weigh(probabilities if foreseen is None else foreseen)
         if share is not None:
             self._turns.join(search, share)
-        self._useful += search.weigh(probabilities)
+        self._flights.weigh(search, probabilities)
         flying = {flight.path for flight in search.flights.values() if not flight.leaving}
         offers: Offers = [
             (value, path) for path, value in probabilities.items() if path not in flying
         ]
         offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
         self._turns.offer(search, offers)
-        self._reconsider()
+        self._flights.reconsider()
         self._allocate()
 
     def tell(self, searcher: Searcher, lead: float) -> None:
         """So many seconds has running ahead saved `searcher` up to now, what it cost included."""
-        if (search := self._searches.get(searcher)) is not None:
+        if (search := self._flights.find(searcher)) is not None:
             search.credit.lead = lead
 
     def leave(self, searcher: Searcher) -> None:
         """The search begins nothing more."""
-        if (search := self._searches.get(searcher)) is not None:
+        if (search := self._flights.find(searcher)) is not None:
             self._turns.leave(search)
-            self._forget(search)
+            self._flights.forget(search)
 
     def limit(self, searcher: Searcher) -> float:
         """Requests that may be in flight now, a guess of `searcher` and demanded ones included."""
         if self.capacity is not None:
             return self.capacity
-        limit, line = self._headroom.limit(self.demanded), self.pace.times.line()
-        if line is None or line[1] == 0 or self._searches.keys() <= {searcher}:
+        limit = self._headroom.limit(self.demanded)
+        if self._flights.alone(searcher):
             return limit
-        base, slope = line
-        # The load at which a step takes (1 + slowdown) times as long as with demanded work alone.
-        return min(limit, self.demanded + self.slowdown * (base / slope + self.demanded))
-
-    def _search(self, searcher: Searcher) -> Search:
-        if (search := self._searches.get(searcher)) is None:
-            credit = Credit(asyncio.get_running_loop().time())
-            search = self._searches[searcher] = Search(searcher, Share(), credit)
-        return search
-
-    def _forget(self, search: Search) -> None:
-        """Count `search` no more, once it neither runs nor offers anything."""
-        if not search.flights and search.number is None:
-            del self._searches[search.searcher]
+        return min(limit, self.pace.slower(self.slowdown))
 
     def _make_room(self) -> None:
-        staying = self.pace.load - self._leaving
-        for guess in self._fading():
+        staying = self._flights.staying
+        for guess in self._flights.fading():
             if staying <= self.limit(guess.search.searcher):
                 return
             guess.search.searcher.retract(guess.path)
             staying -= guess.calls
-
-    def _reconsider(self) -> None:
-        """Give up what would not be begun now, by some distance: the least probable first."""
-        if self._least() * KEPT < LOW:
-            return
-        for guess in self._fading():
-            rest = self._useful / UNIT - guess.calls * guess.probability
-            least = self.pace.least(rest, self.pace.load - self._leaving - guess.calls)
-            if guess.probability >= least * KEPT:
-                return
-            guess.search.searcher.retract(guess.path)
-
-    def _fading(self) -> list[Flight]:
-        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
-        return sorted(guesses, key=lambda guess: (guess.probability, guess.path))
 
     def _affords(self, search: Search, probability: float, now: float) -> bool:
         """Whether `search` can bear that a guess of this probability is in vain."""
@@ -336,7 +267,7 @@ class Budget:
         now = asyncio.get_running_loop().time()
         quotas = self._quotas() if self.allocation == "paper" else None
         spent: list[tuple[Search, Offers]] = []
-        while (search := self._turns.next(self._least())) is not None:
+        while (search := self._turns.next(self._flights.least())) is not None:
             if self.limit(search.searcher) - self.pace.load < search.searcher.calls:
                 break  # all searches have the same limit here: one that is alone has no rival
             full = quotas is not None and search.guesses >= quotas[search]
@@ -350,11 +281,7 @@ class Budget:
             self._turns.offer(search, offers)
 
     def _quotas(self) -> dict[Search, float]:
-        searches = [search for search in self._searches.values() if search.offers]
+        searches = [search for search in self._flights.searches() if search.offers]
         searches.sort(key=lambda search: search.number or 0)
         slots = self.limit(searches[0].searcher) - self.demanded if searches else 0
         return softmax_quotas(searches, slots, self.temperature)
-
-    def _least(self) -> float:
-        """The probability from which on one more request contributes more than it slows others."""
-        return self.pace.least(self._useful / UNIT, self.pace.load)

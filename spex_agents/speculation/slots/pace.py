@@ -116,6 +116,14 @@ class Pace:
         passed = now - mark.time
         return (self.mark(now).awaited - mark.awaited) / passed if passed > 0 else 1.0
 
+    def slower(self, share: float) -> float:
+        """The load at which a step takes 1 + `share` times as long as with demanded work alone."""
+        line = self.times.line()
+        if line is None or line[1] == 0:
+            return math.inf
+        base, slope = line
+        return self.demanded + share * (base / slope + self.demanded)
+
     def least(self, useful: float, load: float) -> float:
         """The probability from which on one more request contributes more than it slows others.
 

@@ -1,0 +1,81 @@
+"""How far a search has come: what there is of it, and what its termination rule is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from spex_agents.answers.termination import Standing
+from spex_agents.search.policy import Decision, Expand, State
+from spex_agents.search.tree import Path, Tree
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.counting import Votes, fixed
+from spex_agents.speculation.running.memo import Memo
+
+
+class Course:
+    """Follows the votes, the tokens and the seconds of one search, from now on.
+
+    Args:
+        config: What the search is made of.
+        memo: What has been begun for it.
+        tree: What it goes on from.
+        votes: Counts its votes.
+    """
+
+    def __init__(self, config: SearchConfig, memo: Memo, tree: Tree, votes: Votes) -> None:
+        self._config = config
+        self._memo = memo
+        self._votes = votes
+        self._began = asyncio.get_running_loop().time()
+        self._before = sum(thought.tokens for thought in tree.thoughts.values())
+
+    async def standing(
+        self, state: State, tree: Tree, decision: Decision | None, *, within: bool = False
+    ) -> Standing:
+        """Where the search stands.
+
+        Args:
+            state: The policy's.
+            tree: What there is.
+            decision: The last one.
+            within: Whether what it demanded is still awaited.
+        """
+        ballots = await self._votes.standing(state, tree)
+        return Standing(
+            ballots=ballots,
+            vote=self._config.vote,
+            remaining=self._config.policy.remaining(state, tree),
+            tokens=sum(thought.tokens for thought in tree.thoughts.values()),
+            decoded=self._before + self._memo.decoded(),
+            seconds=asyncio.get_running_loop().time() - self._began,
+            time=time.time(),
+            within=within,
+            fixed=fixed(ballots, demanded(decision), tree) if within else None,
+        )
+
+    def there(self, tree: Tree, decision: Decision | None, *, unjudged: bool) -> Tree:
+        """`tree`, and what there is of what the last decision demanded.
+
+        Args:
+            tree: What is committed.
+            decision: The last one.
+            unjudged: Also what has no reward so far, though it is to have one.
+        """
+        memo = self._memo
+
+        def ready(path: Path) -> bool:
+            if path not in memo.thoughts:
+                return False
+            return unjudged or path in memo.rewards or not memo.rewarded(path)
+
+        there = [path for path in demanded(decision) if ready(path)]
+        tree = tree.with_thoughts({path: memo.thoughts[path] for path in there})
+        return tree.with_rewards(
+            {path: memo.rewards[path] for path in there if path in memo.rewards}
+        )
+
+
+def demanded(decision: Decision | None) -> tuple[Path, ...]:
+    """The paths that a decision demands."""
+    return decision.paths if isinstance(decision, Expand) else ()
