@@ -25,17 +25,17 @@ _STREAM_PADDING = 256  # llama.cpp rounds a stream up to this many cells
 _CACHE_TYPES = (8, 30)
 """Of the cache, as ggml numbers them: Q8_0, or BF16 where 32 does not divide a head's size."""
 
-_SIZES = (1, 4, 16)
+_SIZES = (1, 4)
 """Tokens of a step by which arrangements are compared."""
 
 _MANY = 32
 """From so many tokens on a step is arithmetic, which all threads share gladly."""
 
-_ROUNDS = 3
-_SECONDS = 0.5
+_ROUNDS = 4
+_SECONDS = 1.0
 """No further round of trials after these."""
 
-_CLEARLY = 1.2
+_CLEARLY = 1.3
 """How much dearer lanes must have been not to be taken: other work on the machine disturbs a trial,
 and lanes the least."""
 
