@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 
 
-class SearchSettings(BaseModel):
+class SearchChoices(BaseModel):
     """The search, in ``extra_body={"spex": {...}}``; what is left out is the gateway's choice."""
 
     model_config = ConfigDict(extra="forbid")
@@ -92,7 +92,7 @@ class ChatRequest(BaseModel):
         default=None, description="The answer ends before the first of these."
     )
     response_format: ResponseFormat | None = None
-    spex: SearchSettings = SearchSettings()
+    spex: SearchChoices = SearchChoices()
 
     # What would change the answer and is not done here is passed over, or refused by `--strict`.
     tools: list[Any] | None = Field(

@@ -23,7 +23,7 @@ from spex_agents.server.gateway.messages import (
     Text,
     ToolCall,
 )
-from spex_agents.server.gateway.requests import ChatRequest, Count, JsonSchema, SearchSettings
+from spex_agents.server.gateway.requests import ChatRequest, Count, JsonSchema, SearchChoices
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
 from spex_agents.server.gateway.usage import usage_of
@@ -80,7 +80,7 @@ class ResponseRequest(BaseModel):
     tool_choice: Any = None
     previous_response_id: None = None
     background: Literal[False] | None = None
-    spex: SearchSettings = SearchSettings()
+    spex: SearchChoices = SearchChoices()
 
     def as_chat(self) -> ChatRequest:
         """The same as a chat completion.

@@ -19,7 +19,7 @@ from spex_agents.server.gateway.requests import (
     MOST_CHOICES,
     ChatRequest,
     Count,
-    SearchSettings,
+    SearchChoices,
     Seed,
     StreamOptions,
 )
@@ -43,7 +43,7 @@ class TextRequest(BaseModel):
     max_tokens: Count | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
-    spex: SearchSettings = SearchSettings()
+    spex: SearchChoices = SearchChoices()
 
     def as_chat(self) -> ChatRequest:
         """The same as a chat completion."""
