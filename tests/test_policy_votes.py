@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from searching import make_engine, run_search
 from test_policies import LIMITS, commit, demanded, grow, walk
 
+from spex_agents.answers import Extract, at_end, boxed, either, extract_answer, last_number
 from spex_agents.answers.votes import Ballot, elect
+from spex_agents.engines.base import Request
+from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.clock import run_virtual
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
+from spex_agents.rewards import Reward, as_reward
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.search import (
     Beam,
@@ -34,6 +40,8 @@ from spex_agents.search import (
     Tree,
 )
 from spex_agents.search.policy import State, voters
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.solving import solve
 
 DEEP: tuple[Path, ...] = tuple(product(range(3), repeat=3))
 """The paths of three thoughts, each with three children."""
@@ -241,6 +249,53 @@ def test_best_of_n_asks_for_a_batch_at_a_time_if_told_to() -> None:
     steps = grow(BestOfN(width=5, batch=2), 0, Limits())
     asked = [step.decision.paths for step in steps if isinstance(step.decision, Expand)]
     assert asked == [((0,), (1,)), ((2,), (3,)), ((4,),)]
+
+
+# Who has written no answer
+
+
+class Written(SimulatedEngine):
+    """Writes paths of two thoughts: of four, one ends with a box."""
+
+    ends = (r"So it is \boxed{4}.", "That makes 5", "It comes to 5", "5 in all")
+
+    async def generate(self, prompt: Prompt, request: Request, **more: object) -> Thought:
+        first, *rest = map(int, request.id.split("/")[1].split("."))
+        if not rest:
+            return Thought(text=f"{first}: there are 3 and 2.\n", tokens=8)
+        text = self.ends[(first + rest[0]) % len(self.ends)]
+        return Thought(text=text, tokens=4, ends=True)
+
+
+async def likes_all(question: str, steps: Sequence[str]) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Beam(beams=4, width=1), Dvts(beams=4, width=4), Dvts(beams=4, width=1)],
+    ids=["beam", "dvts of one subtree", "dvts of four"],
+)
+@pytest.mark.parametrize(
+    ("extract", "votes", "answer"),
+    [
+        (extract_answer, ["4"], "4"),
+        (either(boxed, at_end(last_number)), ["4", "5", "5", "5"], "5"),
+    ],
+    ids=["a path without an answer abstains", "it votes with its last number"],
+)
+def test_a_path_without_an_answer_abstains_and_votes_with_its_last_number_as_in_the_source(
+    policy: Policy, extract: Extract, votes: list[str], answer: str
+) -> None:
+    engine = Written()
+    reward: Reward = as_reward(likes_all, engine)
+    config = SearchConfig(
+        engine=engine, policy=policy, reward=reward, extract=extract, termination=None
+    )
+    found = run_virtual(solve(config, "What is 3 + 2?"))
+    assert sorted(ballot.answer for ballot in found.ballots) == votes
+    assert found.answer == answer
+    assert all(len(path) == 2 for path in found.tree.leaves())  # a number ends no path midway
 
 
 # What a vote weighs
