@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_policies import LIMITS, POLICIES, Step, grow
 
+from spex_agents.answers.equivalence import equivalent, form, written
 from spex_agents.answers.termination import ExactStop, Standing
 from spex_agents.answers.votes import Ballot, Vote, elect
 from spex_agents.search import (
@@ -119,6 +120,99 @@ def fixed(now: list[Ballot], demanded: tuple[Path, ...], missing: list[Path]) ->
         return None
     late = set(demanded[demanded.index(missing[0]) :])
     return next((at for at, ballot in enumerate(now) if ballot.path in late), None)
+
+
+# Answers that leave a unit unsaid
+
+UNITS = ("10 minutes", "10 hours", "10", "600 seconds", "600", "7", "7 cm", "x = 7")
+ANSWERS = st.sampled_from(UNITS) | st.sampled_from(["10 minutes", "10", "7"])
+GIVEN = st.tuples(ANSWERS, st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1))
+
+
+def count(given: list[tuple[str, float]]) -> list[Ballot]:
+    """The votes, grouped as a session groups them."""
+    forms = [form(answer) for answer, _ in given]
+    labels = written([answer for answer, _ in given], forms)
+    return [
+        Ballot(label, reward, (), place, each)
+        for place, (label, (_, reward), each) in enumerate(zip(labels, given, forms, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("examples", [1000, pytest.param(20000, marks=pytest.mark.slow)])
+def test_no_later_vote_changes_the_answer_by_parting_it_from_those_with_a_unit(
+    examples: int,
+) -> None:
+    @settings(max_examples=examples)
+    @given(
+        st.sampled_from(VOTES),
+        st.lists(GIVEN, min_size=1, max_size=12),
+        st.integers(0, 5),
+        st.lists(GIVEN, min_size=5, max_size=5),
+    )
+    def holds(
+        vote: Vote,
+        given: list[tuple[str, float]],
+        remaining: int,
+        later: list[tuple[str, float]],
+    ) -> None:
+        now = count(given)
+        if not ExactStop()(Standing(ballots=now, vote=vote, remaining=remaining, tokens=0)):
+            return
+        answer = elect(now, vote)
+        worst = [[(units, 1.0)] * remaining for units in UNITS]
+        parted = [[(one, 1.0), *[(other, 1.0)] * remaining] for one in UNITS for other in UNITS]
+        for completion in ([], later, *worst, *parted):
+            whole = elect(count([*given, *completion[:remaining]]), vote)
+            assert answer is not None
+            assert whole is not None
+            assert equivalent(answer, whole)
+
+    holds()
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(3000, marks=pytest.mark.slow)])
+def test_the_answer_is_that_of_the_whole_search_where_some_leave_their_unit_unsaid(
+    examples: int,
+) -> None:
+    @settings(max_examples=examples)
+    @given(POLICIES, st.integers(0, 10**6), LIMITS, st.sampled_from(VOTES))
+    def holds(policy: Policy, seed: int, limits: Limits, vote: Vote) -> None:
+        def votes(step: Step) -> list[Ballot]:
+            leaves = voters(policy, step.after, step.tree)
+            answers = [draw(seed, leaf, "answer").choice(UNITS[:3]) for leaf in leaves]
+            rewards = [step.tree.rewards[leaf] for leaf in leaves]
+            return count(list(zip(answers, rewards, strict=True)))
+
+        steps = grow(policy, seed, limits)
+        whole = elect(votes(steps[-1]), vote)
+        for step in steps:
+            left = policy.remaining(step.after, step.tree)
+            now = Standing(ballots=votes(step), vote=vote, remaining=left, tokens=0)
+            if isinstance(step.decision, Expand) and ExactStop()(now):
+                assert equivalent(str(elect(now.ballots, vote)), str(whole))
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    ("given_answers", "remaining", "stops"),
+    [
+        (["10 minutes"] * 3 + ["10"] * 3, 2, True),  # 6 to 0, parted 3 and 3 to 2
+        (["10 minutes"] * 3 + ["10"] * 3, 3, False),  # "10 hours" three times: a tie of three
+        (["10"] * 6, 5, True),  # nothing parts those that say the same
+        (["10 minutes"] * 6, 5, True),
+        (["10 minutes"] * 6 + ["600 seconds"] * 2, 7, True),  # by their base units: 8
+        (["10 minutes"] * 5 + ["10"] + ["7"] * 2, 2, True),  # 5 to 2, at most 4
+        (["10 minutes"] * 4 + ["10"] * 2 + ["7"] * 2, 2, False),  # parted 4 to at most 4
+    ],
+)
+def test_by_hand_where_some_leave_their_unit_unsaid(
+    given_answers: list[str], remaining: int, *, stops: bool
+) -> None:
+    votes = count([(answer, 0.5) for answer in given_answers])
+    standing = Standing(ballots=votes, vote="majority", remaining=remaining, tokens=0)
+    assert ExactStop()(standing) is stops
 
 
 @pytest.mark.parametrize(

@@ -177,23 +177,19 @@ def _classes(forms: Iterable[Form]) -> list[Hashable]:
     forms = list(forms)
     full: dict[Hashable, set[str]] = {}
     for one in forms:
-        if one.note or one.base:
-            full.setdefault(_name(one), set()).add(one.value)
+        if not one.bare:
+            full.setdefault(one.name, set()).add(one.value)
     homes: dict[str, list[tuple[Hashable, set[str]]]] = {}
     for name, values in full.items():
         for value in values:
             homes.setdefault(value, []).append((name, values))
 
     def home(one: Form) -> Hashable:
-        if one.note or one.base:
-            return _name(one)
+        if not one.bare:
+            return one.name
         found = homes.get(one.value, [])
         if len(found) == 1 and found[0][1] == {one.value}:
             return found[0][0]
-        return _name(one)
+        return one.name
 
     return [home(one) for one in forms]
-
-
-def _name(one: Form) -> Hashable:
-    return ("base", one.base) if one.base else (one.value, one.note)

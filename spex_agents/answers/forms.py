@@ -34,6 +34,15 @@ class Form(NamedTuple):
     note: str = ""
     base: str = ""
 
+    @property
+    def bare(self) -> bool:  # it leaves unsaid what others of its value may say
+        return not self.note and not self.base
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What all have in common that are the same in every company."""
+        return ("base", self.base) if self.base else (self.value, self.note)
+
 
 _LONGEST = 300  # characters of a formula; what is longer is compared as text
 _WIDE_COMMA = re.compile(r"\s*,\s+")  # between numbers with thousands separators

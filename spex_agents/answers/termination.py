@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from spex_agents.answers.votes import Ballot, Vote, tally
+from spex_agents.answers.votes import Ballot, Vote, elect, sure_lead, tally
 from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 
 
@@ -139,7 +139,8 @@ class ExactStop(TerminationRule):
 
     A remaining leaf adds at most 1 to an answer: one vote, or a reward of at most 1. Under
     ``vote="best"`` only a leader with the reward 1 is out of reach, for an equal one that comes
-    later does not displace it.
+    later does not displace it. An answer that leaves its unit unsaid may yet be parted from one
+    that says it, and is counted so (`sure_lead`).
 
     Attributes:
         eager: End within a decision too: with 9 of 16 equal answers there, the other 7 are
@@ -151,13 +152,13 @@ class ExactStop(TerminationRule):
     lossy = False
 
     def __call__(self, standing: Standing) -> bool:
-        if (leaders := standing.leaders()) is None or standing.remaining is None:
+        if not standing.ballots or standing.remaining is None:
             return False
-        (answer, first), (_, second) = leaders
         if standing.vote == "best":
+            answer = elect(standing.ballots, standing.vote)
             fixed = standing.ballots[: standing.fixed]
             return any(ballot.answer == answer and ballot.reward >= 1 for ballot in fixed)
-        return first - second > standing.remaining + _ROUNDING
+        return sure_lead(standing.ballots, standing.vote) > standing.remaining + _ROUNDING
 
     def __repr__(self) -> str:
         return "ExactStop(eager=True)" if self.eager else "ExactStop()"

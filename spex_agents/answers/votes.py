@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from spex_agents.answers.forms import Form
 from spex_agents.errors import SettingsError
 
 Vote: TypeAlias = Literal["majority", "weighted", "best"]
@@ -22,12 +23,15 @@ class Ballot:
         reward: Its weight, in [0, 1].
         path: Of the leaf.
         place: Among the votes: of equal answers the one that was given first wins.
+        form: What the leaf's own answer comes to, where that is what decides with which others it
+            is counted; else None.
     """
 
     answer: str
     reward: float
     path: tuple[int, ...] = ()
     place: int = 0
+    form: Form | None = field(default=None, repr=False, compare=False)
 
 
 def check_vote(method: str) -> Vote:
@@ -78,6 +82,41 @@ def elect(ballots: Iterable[Ballot], method: Vote) -> str | None:
         '5'
     """
     return next(iter(tally(ballots, method)), None)
+
+
+def sure_lead(ballots: Iterable[Ballot], method: Vote) -> float:
+    """Return by how much the winner leads, however other votes group those there are; 0 if by none.
+
+    An answer without a unit is counted with those that have one only while all of these have the
+    same (see `written`): one more vote may part them. So the winner has for certain the larger part
+    alone, and of another answer all count that may come to be counted with it. Not for "best".
+
+    Example:
+        >>> def ballot(answer: str, value: str, unit: str = "") -> Ballot:
+        ...     return Ballot(answer, 1.0, form=Form(value, unit))
+        >>> ballots = [ballot("10", "10", "hours")] * 3 + [ballot("10", "10")] * 2
+        >>> sure_lead([*ballots, ballot("7", "7")], "majority")  # 5 to 1, or 3 to 1 and 2
+        2.0
+    """
+    ballots = tuple(ballots)
+    leader = elect(ballots, method)
+    parts: dict[Hashable, list[Ballot]] = {}
+    for ballot in ballots:
+        part = ballot.answer if ballot.form is None else ballot.form.name
+        parts.setdefault(part, []).append(ballot)
+    weighs = {
+        name: math.fsum(1.0 if method == "majority" else ballot.reward for ballot in votes)
+        for name, votes in parts.items()
+    }
+    first = {name for name, votes in parts.items() if votes[0].answer == leader}
+    others = [0.0]
+    for name in parts.keys() - first:
+        values = {
+            ballot.form.value for ballot in parts[name] if ballot.form and not ballot.form.bare
+        }
+        joining = [weighs.get((value, ""), 0.0) for value in values if (value, "") not in first]
+        others.append(weighs[name] + max(joining, default=0.0))
+    return max((weighs[name] for name in first), default=0.0) - max(others)
 
 
 def winner(ballots: Iterable[Ballot], method: Vote) -> Ballot | None:

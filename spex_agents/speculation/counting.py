@@ -67,10 +67,11 @@ class Votes:
             if (answer := self._answers[path]) is not None:
                 found.append((place, path, answer))
         answers = [answer for _, _, answer in found]
-        labels = written(answers, [await self._form(answer) for answer in answers])
+        forms = [await self._form(answer) for answer in answers]
+        labels = written(answers, forms)
         return [
-            Ballot(label, self._weight(path, tree), path, place)
-            for (place, path, _), label in zip(found, labels, strict=True)
+            Ballot(label, self._weight(path, tree), path, place, form)
+            for (place, path, _), label, form in zip(found, labels, forms, strict=True)
         ]
 
     def _weight(self, leaf: Path, tree: Tree) -> float:
