@@ -111,13 +111,13 @@ def test_a_lossy_stop_is_named_as_such() -> None:
     report = sim(*SMALL, "--termination", "margin")
     assert report["lossy"] is True
     assert "MarginStop" in report["rows"][0]["termination"]
-    assert sim(*SMALL, "--stop", "exact")["lossy"] is False
-    assert "lossy" in spex("bench", "sim", *SMALL, "--stop", "margin").stdout
-    assert "lossy" not in spex("bench", "sim", *SMALL, "--stop", "exact").stdout
+    assert sim(*SMALL, "--termination", "exact")["lossy"] is False
+    assert "lossy" in spex("bench", "sim", *SMALL, "--termination", "margin").stdout
+    assert "lossy" not in spex("bench", "sim", *SMALL, "--termination", "exact").stdout
 
 
 def test_an_exact_stop_keeps_every_answer() -> None:
-    (row,) = sim("--policy", "rstar", "--seeds", "5", "--stop", "exact")["rows"]
+    (row,) = sim("--policy", "rstar", "--seeds", "5", "--termination", "exact")["rows"]
     assert row["same_answer"] == 1
     assert row["off_s"] <= row["full_s"]
 
@@ -157,7 +157,7 @@ def test_replicas_keep_the_speed_of_each_query() -> None:
         ("--allocation", "nonsense"),
         ("--capacity", "nonsense"),
         ("--capacity", "0"),
-        ("--stop", "nonsense"),
+        ("--termination", "nonsense"),
         ("--world", "/there/is/no/such/trace"),
         ("--seeds", "0"),
         ("--queries", "0"),

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -149,6 +150,11 @@ def test_no_answer_is_exit_code_1() -> None:
         (("solve", "x", "--depth", "0"), "depth=0: must be"),
         (("solve", "x", "--temperature", "3"), "temperature=3.0: must lie in [0, 2]"),
         (("solve", "x", *SIMULATED, "--vote", "all"), "vote='all': must be one of"),
+        (("solve", "x", *SIMULATED, "--weight", "max"), "weight='max': must be one of"),
+        (
+            ("solve", "x", *SIMULATED, "--termination", "soon"),
+            "termination='soon': must be one of none, exact, margin",
+        ),
         (("solve", "x", "--engine", "gpu"), "engine='gpu': must be embedded, simulated"),
         (("solve", "x", *SIMULATED, "--model", "y"), "model='y': the simulated engine has one of"),
         (("solve", "x", "--model", "no/such.gguf"), "model='no/such.gguf': there is no such file"),
@@ -221,6 +227,74 @@ def test_a_reward_of_ones_own_is_found_in_the_working_directory(
     result = spex("solve", "x", *SIMULATED, "--reward", "brevity_reward:wild")
     assert result.exit_code == 3
     assert "reward 'wild' returned 7: must be a number in [0, 1]" in result.stderr
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A search with a reward that fails for every thought of the fourth layer."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faulty_reward.py").write_text(
+        "async def late(question, steps):\n    return 7 if len(steps) > 3 else 0.5\n",
+        encoding="utf-8",
+    )
+    return ("What is 5 + 7?", *SIMULATED, "--reward", "faulty_reward:late")
+
+
+def test_a_search_goes_on_without_paths_that_fail_and_in_strict_mode_ends(
+    faulty: tuple[str, ...],
+) -> None:
+    found = solve(*faulty)
+    assert found["ended"] == "policy"
+    assert {len(row["path"]) for row in found["failures"]} == {4}
+    result = spex("solve", *faulty, "--strict")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    error, best = result.stderr.splitlines()
+    assert error == "error: reward 'late' returned 7: must be a number in [0, 1]"
+    assert re.fullmatch(r"best so far: 12 \(\d+ thoughts, \d+ tokens\)", best)
+
+
+def test_of_a_search_that_fails_json_and_the_recording_have_the_best_so_far(
+    faulty: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = tmp_path / "run.json"
+    result = spex("solve", *faulty, "--strict", "--json", "--record", str(run))
+    assert result.exit_code == 3
+    found = json.loads(result.stdout)
+    assert found["answer"] == "12"
+    assert found["ended"].startswith("RewardError: reward 'late' returned 7")
+    assert found["stopped"] is None
+    assert found["ballots"]
+    assert found["ledger"]["decoded_tokens"] >= found["tokens"] > 0
+    said = f"best so far: 12 ({found['thoughts']} thoughts, {found['tokens']} tokens)"
+    assert result.stderr.splitlines()[1:] == [said]
+    page = tmp_path / "run.html"
+    assert spex("view", str(run), "--out", str(page)).exit_code == 0
+    assert "returned 7" in page.read_text(encoding="utf-8")
+
+
+def test_the_termination_rule_is_chosen_by_its_name() -> None:
+    question = ("What is 5 + 7?", *SIMULATED, "--policy", "rstar", "--seed", "1")
+    found = {name: solve(*question, "--termination", name) for name in ("none", "exact", "margin")}
+    assert found["none"]["stopped"] is None
+    assert found["exact"]["stopped"] == "ExactStop()"
+    assert found["margin"]["stopped"] == "MarginStop(alpha=0.5, min_answers=4)"
+    assert found["exact"]["answer"] == found["none"]["answer"] == "12"
+    sizes = [found[name]["thoughts"] for name in ("margin", "exact", "none")]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2]
+    assert solve(*question)["tree_sha256"] == found["exact"]["tree_sha256"]
+
+
+def test_a_vote_weighs_what_its_path_does_while_the_search_is_the_same() -> None:
+    question = ("What is 5 + 7?", *SIMULATED, "--termination", "none")
+    last, least = (solve(*question, "--weight", weight) for weight in ("last", "min"))
+    assert last["tree_sha256"] == least["tree_sha256"]
+    rewards = {tuple(row["path"]): row["reward"] for row in least["tree"]}
+    for ballot in least["ballots"]:
+        path = tuple(ballot["path"])
+        assert ballot["weight"] == min(rewards[path[: at + 1]] for at in range(len(path)))
+    assert last["ballots"] != least["ballots"]
 
 
 @pytest.mark.parametrize("reward", ["value", "group-vote"])

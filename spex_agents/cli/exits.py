@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from spex_agents.errors import SettingsError, SpexError
+
+if TYPE_CHECKING:
+    from spex_agents.speculation.result import Result
 
 
 @contextmanager
@@ -17,7 +21,16 @@ def exit_codes() -> Iterator[None]:
         yield
     except SpexError as error:
         typer.echo(f"error: {error}", err=True)
+        if error.partial is not None and len(error.partial.tree):
+            typer.echo(f"best so far: {_best(error.partial)}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 3) from error
     except KeyboardInterrupt as error:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130) from error
+
+
+def _best(result: Result) -> str:
+    """In one line what a search had come to, that an error has ended."""
+    answer = "no answer" if result.answer is None else " ".join(result.answer.split())
+    tokens = sum(thought.tokens for thought in result.tree.thoughts.values())
+    return f"{answer} ({len(result.tree)} thoughts, {tokens} tokens)"

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from spex_agents.answers.registry import RULES
 from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.search.registry import POLICIES, defaults
 
@@ -60,6 +61,20 @@ AggregateName: TypeAlias = Annotated[
 ]
 VoteName: TypeAlias = Annotated[
     str, typer.Option(help="majority, weighted or best.", rich_help_panel=SEARCH)
+]
+WeightName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="A vote's weight out of the rewards on its path: last, min, prod or mean.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Termination: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help=f"When searches end early: {', '.join(RULES)}. exact is lossless, margin SPEX's rule.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 Depth: TypeAlias = Annotated[
     int, typer.Option(help="Thoughts in a path, at most.", rich_help_panel=SEARCH)

@@ -16,6 +16,7 @@ from spex_agents.cli.live import live_view
 from spex_agents.cli.recordings import pair_in, writable, write_pair
 from spex_agents.cli.report import as_json, panel
 from spex_agents.cli.showcase import showcase
+from spex_agents.errors import SpexError
 from spex_agents.named import run_with
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
@@ -40,8 +41,11 @@ def run(
 ) -> bool:
     """Search, print what came of it, and tell whether there is an answer.
 
+    Of a search that an error ends, the best so far is recorded, and printed as JSON.
+
     Raises:
         SettingsError: The recording cannot be written.
+        SpexError: What has ended the search.
     """
     watched = Console(stderr=True)
     events: list[ThoughtEvent] = []
@@ -51,12 +55,14 @@ def run(
         listener = None if file is None else events.append
         with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
             search = timed(config, engine, Tree(question, seed), watched, listener)
-            result, seconds = run_with(engine, search)
+            result, seconds, error = run_with(engine, search)
         if file is not None:
             dump(recording(config, policy, result, seconds, events), file)
-    if json:
+    if json and (error is None or len(result.tree)):
         print(dumps(as_json(config, policy, result, seconds)))
-    else:
+    if error is not None:
+        raise error
+    if not json:
         Console().print(panel(config, policy, result, seconds))
     return result.answer is not None
 
@@ -75,12 +81,16 @@ async def timed(
     tree: Tree,
     console: Console,
     listener: Listener | None = None,
-) -> tuple[Result, float]:
-    """A whole search, and the seconds it took on the loop's clock once the engine was up."""
+) -> tuple[Result, float, SpexError | None]:
+    """A whole search, the seconds it took on the loop's clock once the engine was up, its error."""
     clock = asyncio.get_running_loop().time
     async with engine:
         begun = clock()
-        async with Session(config, tree, run=uuid4().hex, listener=listener) as session:
-            async with live_view(session, console):
-                result = await run_to_end(session)
-            return result, clock() - begun
+        async with (
+            Session(config, tree, run=uuid4().hex, listener=listener) as session,
+            live_view(session, console),
+        ):
+            try:
+                return await run_to_end(session), clock() - begun, None
+            except SpexError as error:
+                return error.partial, clock() - begun, error

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spex_agents.answers.registry import make_rule
 from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
@@ -15,7 +16,12 @@ from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_reward
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
-from spex_agents.speculation.config import SearchConfig, Speculation, check_question
+from spex_agents.speculation.config import (
+    Failures,
+    SearchConfig,
+    Speculation,
+    check_question,
+)
 
 
 def solve(
@@ -27,6 +33,16 @@ def solve(
     reward: options.RewardName = None,
     aggregate: options.AggregateName = "last",
     vote: options.VoteName = "weighted",
+    weight: options.WeightName = "last",
+    termination: options.Termination = "exact",
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="End at the first path that fails, rather than go on without it.",
+            rich_help_panel=options.SEARCH,
+        ),
+    ] = False,
     depth: options.Depth = Limits().depth,
     step_tokens: options.StepTokens = Limits().step_tokens,
     path_tokens: options.PathTokens = Limits().path_tokens,
@@ -77,6 +93,9 @@ def solve(
             limits=limits,
             sampling=sampling,
             vote=check_vote(vote),
+            weight=weight,  # type: ignore[arg-type]
+            termination=make_rule(termination),
+            failures=None if strict else Failures(),
             speculation=Speculation() if speculation else None,
         )
         from spex_agents.cli.run import run  # noqa: PLC0415 (--help needs no terminal pictures)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spex_agents.answers.termination import ExactStop, MarginStop, TerminationRule
+from spex_agents.answers.registry import make_rule
 from spex_agents.bench.case import DEPTHS, Case
 from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
@@ -22,15 +22,8 @@ from spex_agents.cli.policies import sized_policies
 from spex_agents.cli.recordings import pair_in, write_pair
 from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.engines.simulated.world import World
-from spex_agents.errors import SettingsError
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import Speculation
-
-RULES: dict[str, TerminationRule | None] = {
-    "none": None,
-    "exact": ExactStop(),
-    "margin": MarginStop(),
-}
 
 
 def sim(
@@ -58,15 +51,7 @@ def sim(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each case.", rich_help_panel=SEARCH)] = 20,
-    termination: Annotated[
-        str,
-        typer.Option(
-            "--termination",
-            "--stop",
-            help="End searches early: none, exact (lossless) or margin (SPEX's rule: lossy).",
-            rich_help_panel=SEARCH,
-        ),
-    ] = "none",
+    termination: options.Termination = "none",
     reward_latency: Annotated[
         list[float] | None,
         typer.Option(
@@ -126,8 +111,7 @@ def sim(
     with exit_codes():
         from spex_agents.bench.report import show, sim_table  # noqa: PLC0415 (--help needs none)
 
-        if termination not in RULES:
-            raise SettingsError(f"termination={termination!r}: must be one of {', '.join(RULES)}")
+        rule = make_rule(termination)
         names = policy or ["rebase"]
         policies = sized_policies(names, width=width, rollouts=rollouts)
         base = Case(
@@ -145,7 +129,7 @@ def sim(
             ),
             capacity=int(capacity) if capacity.isdecimal() else capacity,  # type: ignore[arg-type]
             allocation=allocation,  # type: ignore[arg-type]
-            termination=RULES[termination],
+            termination=rule,
             world=_world(world),
             replicas=replicas,
             acceptance_length=acceptance_length,
