@@ -93,9 +93,9 @@ async def test_searches_run_ahead_in_the_share_of_their_key(
     shares: set[str | None] = set()
     offer = Budget.offer
 
-    def seen(self: Budget, searcher: Any, worth: Any, *, share: str | None = None) -> None:
+    def seen(self: Budget, searcher: Any, offers: Any, *, share: str | None, **others: Any) -> None:
         shares.add(share)
-        offer(self, searcher, worth, share=share)
+        offer(self, searcher, offers, share=share, **others)
 
     monkeypatch.setattr(Budget, "offer", seen)
     keys = KeyStore(str(tmp_path / "gateway.sqlite"))

@@ -133,6 +133,7 @@ async def test_a_host_tells_what_it_allows(server: ScriptedServer) -> None:
 async def test_a_key_is_never_in_an_error(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="httpx")  # which tells every address that is asked
     server.default = Answer(status=401, said="Incorrect API key provided: s3cr3t-key")
     url = server.url.replace("http://", "http://me:passw0rd@")
     async with OpenAIEngine(url, model="tiny", dialect="any", api_key="s3cr3t-key") as opened:

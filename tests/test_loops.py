@@ -329,7 +329,7 @@ def test_a_process_forked_while_searches_run_begins_anew() -> None:
 @pytest.mark.model
 def test_a_model_loaded_before_a_fork_says_that_it_cannot_be_used() -> None:
     printed = forked("EmbeddedEngine(slots=2, context=512)")
-    assert "EngineError this process was forked after the model had been loaded" in printed
+    assert "EngineUnavailable this process was forked after the model had been loaded" in printed
     assert printed.endswith("status 0\n")
 
 

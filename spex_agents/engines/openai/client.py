@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import openai
 
@@ -104,8 +105,9 @@ class Client:
                 if other.is_closed():
                     self._https.pop(other, None)
             http = self._https[loop] = QuietAsyncOpenAI(
-                base_url=self.url,
+                base_url=self.shown,  # which whoever logs requests may log
                 api_key=self._api_key or "none",
+                default_headers=_basic(self.url),
                 max_retries=0,
                 timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
             )
@@ -233,6 +235,15 @@ class Client:
                 self.retries.patience,
             )
         return True
+
+
+def _basic(url: str) -> dict[str, str]:
+    """The header for a user and password that an address begins with, if it does."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 def _without_secrets(url: str) -> str:

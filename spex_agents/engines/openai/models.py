@@ -72,7 +72,7 @@ async def _exactness(client: Client, dialect: Dialect) -> Exactness:
         return dialect.exactness
     found: Any = None
     with suppress(openai.OpenAIError, ValueError):  # most servers do not tell
-        root = client.url.rstrip("/").removesuffix("/v1")
+        root = client.shown.rstrip("/").removesuffix("/v1")
         found = await client.http.get(f"{root}/server_info?config_format=json", cast_to=object)
     return "exact" if _invariant(found) else dialect.exactness
 

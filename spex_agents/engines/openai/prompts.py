@@ -62,7 +62,7 @@ class PromptWriter:
         extra: Mapping[str, object],
     ) -> None:
         self._client = client
-        self._root = client.url.rstrip("/").removesuffix("/v1")
+        self._root = client.shown.rstrip("/").removesuffix("/v1")
         self._model = served.model
         self._dialect = served.dialect
         self.partial: Partial | None = served.dialect.partial
