@@ -208,6 +208,7 @@ DIALECTS: Mapping[str, Dialect] = {
         *(MISTRAL, DEEPSEEK, TOGETHER, FIREWORKS, OPENROUTER, ANTHROPIC),
     )
 }
+"""All dialects, by the name that `--dialect` takes."""
 
 
 def dialect_named(dialect: Dialect | str | None) -> Dialect | None:
