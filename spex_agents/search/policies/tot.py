@@ -104,8 +104,8 @@ class TotBfs(Policy):
     def remaining(self, state: State, tree: Tree) -> int | None:
         if state and all(path in tree and tree.thought(path).ends for path in state):
             return 0
-        if self.counted == "ended":
-            return None
+        if self.counted == "ended" or self.select == "sample":
+            return None  # where they are drawn, a better draw may yet displace the best reward
         ended = self._ended(tree)
         ranks = sorted(map(self._rank(ended, tree), ended))[: self.keep]
         # Whoever is not of reward 1 may be displaced by a better one.
