@@ -101,7 +101,12 @@ class Beam(BeamSizes):
         if not state[1]:
             return 0
         most = self.beams if self.counted == "filled" else 2 * self.beams - 1
-        return max(0, most - len(self._ended(state, tree)))
+        ended = self._ended(state, tree)
+        layer = state[1]
+        last = max((layer.index(path) for path in ended if path in layer), default=0)
+        # Of a layer of which a part is known: who comes before one that votes may displace it.
+        displacing = sum(path not in tree for path in layer[:last])
+        return max(0, most - len(ended)) + 2 * displacing
 
     def frontier(self, state: State, tree: TreeView) -> tuple[Path, ...]:
         return tuple(state[1])
