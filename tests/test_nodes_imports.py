@@ -68,6 +68,12 @@ def test_a_search_needs_no_langgraph(name: str) -> None:
     run_python(f"{BLOCK}\nimport spex_agents.{name}")
 
 
+def test_the_command_line_needs_no_packages_of_the_server() -> None:
+    optional = ("alembic", "fastapi", "langchain", "pydantic_settings", "sqlalchemy", "uvicorn")
+    block = BLOCK.replace('== "langgraph"', f"in {optional}")
+    run_python(f"{block}\nfrom spex_agents.cli import app, run\nimport spex_agents.cli.showcase")
+
+
 def test_without_langgraph_the_nodes_say_what_is_missing() -> None:
     run_python(
         f"{BLOCK}\nimport spex_agents\ntry:\n    spex_agents.create_tot_graph\n"

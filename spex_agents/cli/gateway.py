@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.cli.gateway_file import use_settings
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
 from spex_agents.cli.servers import server_settings
@@ -31,6 +31,13 @@ gateway = typer.Typer(
 gateway.add_typer(key, name="key")
 
 KEYS, LIMITS, RUN = "Keys and data", "Limits", "Running"
+
+
+def use_settings(context: click.Context, path: Path | None) -> Path | None:
+    """Let settings of the file and of the environment be the defaults of the command line's."""
+    from spex_agents.cli import gateway_file  # noqa: PLC0415 (of the server's packages)
+
+    return gateway_file.use_settings(context, path)
 
 
 @gateway.callback()

@@ -108,8 +108,12 @@ class TotBfs(Policy):
             return None  # where they are drawn, a better draw may yet displace the best reward
         ended = self._ended(tree)
         ranks = sorted(map(self._rank(ended, tree), ended))[: self.keep]
-        # Whoever is not of reward 1 may be displaced by a better one.
-        return self.keep - len(ranks) + 2 * sum(rank > -1 for rank in ranks)
+        # Whoever is not of reward 1 may be displaced by a better one; and, of a layer of which a
+        # part is known, by an equal one that comes before.
+        last = max((state.index(path) for path in ended if path in state), default=0)
+        displacing = sum(path not in tree for path in state[:last])
+        displaced = min(self.keep, sum(rank > -1 for rank in ranks) + displacing)
+        return self.keep - len(ranks) + 2 * displaced
 
     def _ended(self, tree: Tree) -> list[Path]:
         return [path for path in tree.leaves() if path in tree.rewards]
