@@ -195,6 +195,8 @@ class Memo:
 
     def retract(self, path: Path) -> None:
         """Cancel the thought at `path`, which was begun early and has become improbable."""
+        if self.writing[path].task.done():
+            return  # written at this very moment: nothing is left to cancel
         del self._guesses[path]
         guess = self.writing.pop(path)
         self.budget.retracting(guess.request)
