@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -195,8 +196,20 @@ class Seen:
 @contextmanager
 def watched() -> Iterator[Seen]:
     """Watches the host from a thread until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="hostile-") as own:
+        Path(own).chmod(0o755)  # a run's own user passes through it
+        before, tempfile.tempdir = tempfile.tempdir, own
+        try:
+            with _watched(Path(own)) as seen:
+                yield seen
+        finally:
+            tempfile.tempdir = before
+
+
+@contextmanager
+def _watched(own: Path) -> Iterator[Seen]:
     seen, over = Seen(), threading.Event()
-    removed, before = Group.remove, _files()
+    removed, before = Group.remove, _files(own)
 
     def remove(group: Group) -> None:
         for file in ("memory.max_usage_in_bytes", "memory.peak"):
@@ -217,15 +230,15 @@ def watched() -> Iterator[Seen]:
         over.set()
         looking.join()
         Group.remove = removed  # type: ignore[method-assign]
-        seen.files = sorted(_files() - before)
+        seen.files = sorted(_files(own) - before)
 
 
-def _files() -> set[str]:
-    """Names of what sandboxes could leave, without other programs' own."""
-    found = {str(path) for path in Path("/tmp").glob("spex-*")}  # noqa: S108
-    # Databases of other tests come and go meanwhile.
-    shared = [path for path in Path("/dev/shm").iterdir() if "PostgreSQL" not in path.name]  # noqa: S108
-    return found | set(map(str, shared))
+def _files(own: Path) -> set[str]:
+    """Names of what the runs could leave: below their directory, and in shared memory."""
+    # Databases and locks of other tests come and go meanwhile.
+    others = ("PostgreSQL", "sem.", "pym-")
+    shared = [path for path in Path("/dev/shm").iterdir() if not path.name.startswith(others)]  # noqa: S108
+    return {str(path) for path in (*own.iterdir(), *shared)}
 
 
 def _below(pid: int) -> list[int]:
