@@ -69,7 +69,12 @@ def pieces(*texts: str, **last: Any) -> list[AIMessageChunk]:
 
 
 def usage(tokens: int) -> UsageMetadata:
-    return UsageMetadata(input_tokens=9, output_tokens=tokens, total_tokens=9 + tokens)
+    return UsageMetadata(
+        input_tokens=9,
+        output_tokens=tokens,
+        total_tokens=9 + tokens,
+        input_token_details={"cache_read": 6, "cache_creation": 2},
+    )
 
 
 def request(name: str = "run/0", *, demanded: bool = True) -> Request:
@@ -95,7 +100,7 @@ async def test_answer_is_a_whole_path_with_the_models_own_count() -> None:
         whole = Thought(text="It is 4.", tokens=5, finish="stop", ends=True)
         assert await write(engine, asked) == whole
         assert engine.name == "chat-model/Scripted"
-    assert (asked.tokens, asked.prompt_tokens) == (5, 9)
+    assert (asked.tokens, asked.prompt_tokens, asked.cached_tokens) == (5, 9, 6)
 
 
 async def test_reply_is_shown_and_the_next_step_is_asked_for() -> None:

@@ -20,6 +20,7 @@ WIDE = "<\uff5c{}\uff5c>"  # DeepSeek's
 TOKENS = (
     *("<|im_start|>", "<|eot_id|>", "<|start_header_id|>", WIDE.format("User"), WIDE.format("end")),
     *("<start_of_turn>", "<eos>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<extra_id_0>"),
+    "<extra_0>",
 )
 
 

@@ -252,9 +252,19 @@ async def test_prompts_are_marked_where_a_host_remembers_them_up_to_marks(
         assert part == {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
 
 
-async def test_prompt_tokens_that_were_cached_are_told(server: ScriptedServer) -> None:
-    cached = '"prompt_tokens_details": {"cached_tokens": 6}'
-    usage = f'{{"completion_tokens": 4, "prompt_tokens": 9, {cached}}}'
+@pytest.mark.parametrize(
+    "told",
+    [
+        '"prompt_tokens_details": {"cached_tokens": 6}}',
+        '"prompt_tokens_details": null, "prompt_cache_hit_tokens": 6}',
+        '"cached_tokens": 6}',
+        '"cache_read_input_tokens": 6, "cache_creation_input_tokens": 3}',
+        '"prompt_tokens_details": null}, "timings": {"cache_n": 6, "prompt_n": 3}',
+    ],
+    ids=["openai", "deepseek", "moonshot", "anthropic", "llamacpp"],
+)
+async def test_prompt_tokens_that_were_cached_are_told(server: ScriptedServer, told: str) -> None:
+    usage = f'{{"completion_tokens": 4, "prompt_tokens": 9, {told}'
     finish = '{"index": 0, "delta": {"content": "4"}, "finish_reason": "stop"}'
     server.default = Answer(raw=f'data: {{"choices": [{finish}], "usage": {usage}}}\n\n')
     asked = Request(id="run/0", seed=7)

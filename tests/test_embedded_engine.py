@@ -145,12 +145,16 @@ async def test_a_prompt_is_counted_whole_whatever_of_it_was_evaluated_before(
     engine: EmbeddedEngine,
 ) -> None:
     prompt, longer = ask("A topic of its own: rivers. "), ask("A topic of its own: rivers. " * 2)
-    counted = []
+    counted, cached = [], []
     for one in (prompt, prompt, longer):
+        before = engine.prefilled_tokens
         await engine.generate(one, asked := request(), sampling=FREE, max_tokens=1)
         counted.append(asked.prompt_tokens)
+        cached.append(asked.cached_tokens)
+        assert asked.prompt_tokens - asked.cached_tokens == engine.prefilled_tokens - before
     first, again, more = counted
     assert 15 < first == again < more < first + 15
+    assert cached[1] == first - 1
 
 
 async def test_sharing_a_prefix_does_not_change_a_thought(engine: EmbeddedEngine) -> None:

@@ -76,6 +76,12 @@ class Request:
     cached_tokens: int = 0
     started: float | None = None
 
+    def add(self, part: Request) -> None:
+        """Count what a part of it has cost."""
+        self.tokens += part.tokens
+        self.prompt_tokens += part.prompt_tokens
+        self.cached_tokens += part.cached_tokens
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:

@@ -15,6 +15,7 @@ from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.chat_replies import (
     as_message,
+    cached_tokens,
     label_chances,
     reasoning_in,
     refused,
@@ -259,6 +260,7 @@ class ChatModelEngine(Closing):
         message: BaseMessage = whole
         if usage := getattr(message, "usage_metadata", None):
             request.prompt_tokens = sent + (usage["input_tokens"] or asked)
+            request.cached_tokens += cached_tokens(usage)
         request.tokens = before + self._tokens(message, chunks)
         return message
 

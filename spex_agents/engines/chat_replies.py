@@ -45,6 +45,11 @@ def reasoning_in(message: BaseMessage) -> str:
     return told + (marked[0] if marked else "")
 
 
+def cached_tokens(usage: Mapping[str, Any]) -> int:
+    """Tokens of the prompt that the provider had read before, as its `usage_metadata` tells."""
+    return int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+
+
 def is_cut_off(message: BaseMessage) -> bool:
     """Whether the reply ended at its cap of tokens."""
     told = message.response_metadata

@@ -17,6 +17,7 @@ from langgraph.errors import GraphBubbleUp
 from spex_agents.engines.base import Features, Load, Request, Sampling
 from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.chat_replies import cached_tokens
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes.identities import as_sent, call_ids
@@ -266,5 +267,6 @@ def _count(said: AIMessage, request: Request) -> None:
     if usage := said.usage_metadata:
         request.tokens += usage["output_tokens"]
         request.prompt_tokens += usage["input_tokens"]
+        request.cached_tokens += cached_tokens(usage)
     else:
         request.tokens += max(1, estimated_tokens(str(said.text)))

@@ -57,7 +57,7 @@ async def in_parts(
         try:
             return await ask(index, part)
         finally:
-            request.tokens += part.tokens
+            request.add(part)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -21,7 +21,7 @@ SPECIAL = re.compile(
     r"|</?(?:s|bos|eos|pad|unk|mask|start_of_turn|end_of_turn|start_of_image|end_of_utterance)>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG)\]"
     r"|<</?SYS>>"
-    r"|<(?:extra_id_|reserved_|unused)\d+>"
+    r"|<(?:extra_|extra_id_|reserved_|unused)\d+>"
 )
 """What tokenizers of common models take for special tokens."""
 

@@ -217,7 +217,9 @@ class Batcher:
             job.request.prompt_tokens = len(job.tokens)
             self._check(job)
         length = len(job.tokens)
-        job.filled = self._streams.begin(slot, job.tokens, job.filled, self._idle())
+        begun = self._streams.begin(slot, job.tokens, job.filled, self._idle())
+        job.request.cached_tokens += begun - job.filled
+        job.filled = begun
         end = min(length, job.filled + CHUNK)
         piece = job.tokens[job.filled : end]
         self._llama.prefill(slot, piece, job.filled)

@@ -17,6 +17,15 @@ FINISHES: Mapping[str, str] = {
 }
 """What servers call the ends of a reply, in lower case; what is not here is no thought's end."""
 
+CACHED = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("", "prompt_cache_hit_tokens"),
+    ("", "cached_tokens"),
+    ("", "cache_read_input_tokens"),
+)
+"""Where usage tells how much of a prompt had been read before: OpenAI, vLLM, SGLang; DeepSeek;
+Moonshot; gateways to Anthropic."""
+
 
 class TokenLogprob(NamedTuple):
     """A token; its log-probability is None where the server has sent none for it."""
@@ -75,6 +84,8 @@ class Reply:
         if not isinstance(chunk, Mapping):
             return
         self._read_usage(chunk.get("usage"))
+        if isinstance(timings := chunk.get("timings"), Mapping):  # llama.cpp's server
+            self.cached_tokens = _number(timings.get("cache_n"), self.cached_tokens)
         for choice in _list(chunk.get("choices")):
             if isinstance(choice, Mapping) and not choice.get("index"):
                 self._read_choice(choice)
@@ -104,17 +115,12 @@ class Reply:
             return
         self._usage = _number(usage.get("completion_tokens"), self._usage)
         self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
-        for details, key in (
-            ("completion_tokens_details", "reasoning_tokens"),
-            ("prompt_tokens_details", "cached_tokens"),
-        ):
-            found = usage.get(details)
-            if not isinstance(found, Mapping):
-                continue
-            if key == "cached_tokens":
+        for holder, key in CACHED:
+            found = usage.get(holder) if holder else usage
+            if isinstance(found, Mapping):
                 self.cached_tokens = _number(found.get(key), self.cached_tokens)
-            else:
-                self._reasoning_usage = _number(found.get(key), self._reasoning_usage)
+        if isinstance(found := usage.get("completion_tokens_details"), Mapping):
+            self._reasoning_usage = _number(found.get("reasoning_tokens"), self._reasoning_usage)
 
 
 def _logprobs(found: object) -> Iterator[TokenLogprob]:

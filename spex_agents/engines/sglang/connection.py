@@ -58,6 +58,8 @@ class Connection:
         meta = found.get("meta_info") or {}
         try:
             request.tokens += int(meta.get("completion_tokens") or 0)
+            request.prompt_tokens += int(meta.get("prompt_tokens") or 0)
+            request.cached_tokens += int(meta.get("cached_tokens") or 0)
             how = (meta.get("finish_reason") or {}).get("type")
         except (AttributeError, TypeError, ValueError) as error:
             raise BrokenReply(f"{url} sent no account of itself: {error!r}") from error

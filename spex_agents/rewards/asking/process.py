@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from spex_agents.engines.base import Request
+from spex_agents.engines.calls.control import escaped
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.engines.sglang.engine import SGLangEngine
@@ -19,7 +20,8 @@ class ProcessReward:
     """Scores a step with a process reward model: by its labels, or by its reward head.
 
     Scores are asked for as soon as a thought is finished, at the side of the thoughts still being
-    written; the server batches them and reuses the cached prefix of each path.
+    written; the server batches them and reuses the cached prefix of each path. The profile's own
+    marks are control, special tokens in questions and thoughts are not: a space breaks them.
 
     Args:
         server: The reward model's address, or the engine that was given it as ``reward_url``
@@ -73,9 +75,8 @@ class ProcessReward:
         """
         reader, profile = self._reader, self.profile
         await self._server.info()
-        prompt = await reader.tokens(
-            profile.prompt(question, [thought.text for thought in thoughts])
-        )
+        steps = [escaped(thought.text) for thought in thoughts]
+        prompt = await reader.tokens(profile.prompt(escaped(question), steps))
         if profile.labels is None:
             return self._read_head(await reader.classify(prompt, request))
         chances = await reader.next_token(prompt, profile.labels, request)
