@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from gateways import ASKED, gateway
 from postgres import postgres
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.database import open_database
+from spex_agents.server.gateway.keys import Key, KeyStore
 
 SAME = {"Idempotency-Key": "homework-7"}
 
@@ -46,3 +49,14 @@ async def test_searches_outlive_the_process_in_postgresql(url: str) -> None:
 async def test_a_server_that_is_not_there_is_said() -> None:
     with pytest.raises(SettingsError, match="PostgreSQL does not answer"):
         await open_database("postgresql://spex@127.0.0.1:1/none?connect_timeout=1").__aenter__()
+
+
+@pytest.mark.slow
+def test_commands_leave_no_connection_open(url: str) -> None:
+    keys = KeyStore(url)
+    keys.create(Key(name="tutors"))
+    assert [stored.key.name for stored in keys.all()] == ["tutors"]
+    with pytest.raises(SettingsError, match="there is no such key"):
+        keys.revoke("nobody")
+    connections = [one for one in gc.get_objects() if isinstance(one, psycopg.Connection)]
+    assert [one for one in connections if not one.closed] == []

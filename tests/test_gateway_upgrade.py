@@ -56,7 +56,7 @@ def test_the_version_is_kept_and_migrating_again_changes_nothing(keys: KeyStore)
         before = connection.execute("SELECT * FROM sqlite_master").fetchall()
         versions = connection.execute("SELECT version_num FROM spex_schema_version").fetchall()
     assert len(versions) == 1
-    KeyStore(keys.database).close()
+    KeyStore(keys.database)
     with sqlite3.connect(keys.database) as connection:
         assert connection.execute("SELECT * FROM sqlite_master").fetchall() == before
     connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,8 +71,7 @@ def create(
             metrics=metrics,
             expires=None if days is None else time.time() + days * 86_400,
         )
-        with closing(KeyStore(database)) as keys:
-            print(keys.create(made))
+        print(KeyStore(database).create(made))
 
 
 @key.command()
@@ -88,8 +86,7 @@ def revoke(
     with exit_codes():
         from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        with closing(KeyStore(database)) as keys:
-            keys.revoke(name)
+        KeyStore(database).revoke(name)
 
 
 @key.command("list")
@@ -98,9 +95,8 @@ def list_keys(*, database: Database = DATABASE) -> None:
     with exit_codes():
         from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        with closing(KeyStore(database)) as keys:
-            for one in keys.all():
-                print(_line(one))
+        for one in KeyStore(database).all():
+            print(_line(one))
 
 
 @key.command("import")
@@ -113,8 +109,7 @@ def take_in(
     with exit_codes():
         from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        with closing(KeyStore(database)) as keys:
-            print(f"{keys.take_in(file)} new")
+        print(f"{KeyStore(database).take_in(file)} new")
 
 
 def _line(one: Stored) -> str:

@@ -21,7 +21,7 @@ import aiosqlite
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.checkpoints import LatestInSqlite, Saver
@@ -118,16 +118,22 @@ async def open_database(name: str) -> AsyncIterator[Database]:
 def sync_engine(name: str) -> Engine:
     """An engine for commands, on a database that is made and migrated if need be.
 
+    It keeps no connection: whoever has it need not close it.
+
     Raises:
         SettingsError: It cannot be opened.
     """
     if "://" in name:
         import psycopg  # noqa: PLC0415 (an extra)
 
-        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(name))
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(name), poolclass=NullPool
+        )
     else:
         _make(Path(name))
-        engine = create_engine(f"sqlite:///{name}", connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(
+            f"sqlite:///{name}", connect_args={"timeout": BUSY_SECONDS}, poolclass=NullPool
+        )
         _immediate(engine)
     try:
         with engine.begin() as connection:

@@ -155,9 +155,6 @@ class KeyStore:
             self._add(key, made)
         return len(new)
 
-    def close(self) -> None:
-        self._engine.dispose()
-
     def _add(self, key: Key, created: float) -> None:
         with self._engine.begin() as connection:
             connection.execute(insert(table).values(created=created, **asdict(key)))
