@@ -39,6 +39,7 @@ the same name hides."""
 FIRST = (
     "index.md",
     "quickstart",
+    "examples.md",
     "agents.md",
     "migration.md",
     "speculation.md",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,6 +107,15 @@ async def test_the_reward_chooses_and_sees_the_whole_conversation() -> None:
 def test_a_synchronous_agent_searches_as_well() -> None:
     model = Scripted(says=in_turn("5", "4", "4", "3"))
     assert agent_of(model).invoke(QUESTION)["messages"][-1].text == "4"
+
+
+async def test_its_events_tell_which_of_its_searches_they_are_of_and_where_it_runs() -> None:
+    agent = agent_of(Scripted(says=in_turn("4", "5")), reward=partial(likes, "4"))
+    origins = {}
+    for _ in range(2):
+        async for event in agent.astream(QUESTION, stream_mode="custom"):
+            origins[event["search"]] = event["origin"].partition(":")[0]
+    assert list(origins.values()) == ["model", "model"]
 
 
 # Tools

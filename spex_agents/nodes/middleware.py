@@ -29,6 +29,7 @@ from spex_agents.nodes.messages import (
     contents,
 )
 from spex_agents.nodes.portal import portal
+from spex_agents.nodes.run import named
 from spex_agents.nodes.steps import listener_of
 from spex_agents.nodes.told import new_id, say
 from spex_agents.search.limits import Limits
@@ -176,9 +177,15 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             speculation=speculation,
         )
         tree = Tree(str(request.messages[-1].text) or "?", self._seed)
-        calls = Calls(ensure_config(), None)
+        inside = ensure_config()
+        calls, search, listener = Calls(inside, None), uuid4().hex, listener_of({})
+        origin = str(inside.get("configurable", {}).get("checkpoint_ns", ""))
         session = calls.context().run(
-            Session, config, tree, run=uuid4().hex, listener=listener_of({})
+            Session,
+            config,
+            tree,
+            run=search,
+            listener=listener and named(listener, search, origin),
         )
         try:
             async with session:

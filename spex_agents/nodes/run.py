@@ -102,7 +102,7 @@ class Run:
                 decision=Expand(demanded) if demanded else Finish(),
                 stopped=state.get("stopped"),
                 timed=bool(state.get("timed")),
-                listener=listener and _named(listener, search, config),
+                listener=listener and named(listener, search, _origin(config)),
             )
             self._session.state = policy_state_of(state)
         return self._session
@@ -134,15 +134,18 @@ class Run:
         self._session = self._calls = None
 
 
-def _named(listener: Listener, search: str, config: RunnableConfig) -> Listener:
-    """Tells events with the search's id, and with where in the graph it runs."""
-    space = str(config.get("configurable", {}).get("checkpoint_ns", ""))
-    origin = space.rpartition("|")[0]
+def _origin(config: RunnableConfig) -> str:
+    """Where the graph runs whose node has this configuration."""
+    return str(config.get("configurable", {}).get("checkpoint_ns", "")).rpartition("|")[0]
 
-    def told(event: ThoughtEvent) -> None:
+
+def named(listener: Listener, search: str, origin: str) -> Listener:
+    """Tells events with the search's id, and with where in a graph it runs."""
+
+    def tell(event: ThoughtEvent) -> None:
         listener({**event, "search": search, "origin": origin})
 
-    return told
+    return tell
 
 
 def tell_ledger(session: Session) -> None:

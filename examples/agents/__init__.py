@@ -1,0 +1,1 @@
+"""Agents with tools, before and after a search is put into them: `orders` and `meeting`."""

@@ -1,0 +1,74 @@
+"""OpenAI's chat protocol, spoken by a script: what a provider's own client is tried against."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from langchain_core.messages import AIMessage, convert_to_messages
+from scripted_server import serve
+
+from examples.agents.models import Says
+
+
+@asynccontextmanager
+async def provider(says: Says) -> AsyncIterator[str]:
+    """A server's address. To the same messages it says one thing after the other, in turn."""
+    app = FastAPI()
+    asked: Counter[str] = Counter()
+
+    @app.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        body = await request.json()
+        key = json.dumps(body["messages"], sort_keys=True)
+        choices = says(convert_to_messages(body["messages"]))
+        said = choices[asked[key] % len(choices)]
+        asked[key] += 1
+        return _streamed(said) if body.get("stream") else JSONResponse(_whole(said))
+
+    async with serve(app) as address:
+        yield f"{address}/v1"
+
+
+USAGE = {"prompt_tokens": 60, "completion_tokens": 12, "total_tokens": 72}
+
+
+def _message(said: AIMessage) -> dict[str, Any]:
+    calls = [
+        {
+            "index": index,
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+        }
+        for index, call in enumerate(said.tool_calls)
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": str(said.text) or None}
+    return {**message, "tool_calls": calls} if calls else message
+
+
+def _whole(said: AIMessage) -> dict[str, Any]:
+    reason = "tool_calls" if said.tool_calls else "stop"
+    choice = {"index": 0, "message": _message(said), "finish_reason": reason}
+    return {**_head("chat.completion"), "choices": [choice], "usage": USAGE}
+
+
+def _streamed(said: AIMessage) -> Response:
+    reason = "tool_calls" if said.tool_calls else "stop"
+    head = _head("chat.completion.chunk")
+    parts = [
+        {**head, "choices": [{"index": 0, "delta": _message(said), "finish_reason": None}]},
+        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]},
+        {**head, "choices": [], "usage": USAGE},
+    ]
+    events = [f"data: {json.dumps(part)}\n\n" for part in parts]
+    return Response("".join([*events, "data: [DONE]\n\n"]), media_type="text/event-stream")
+
+
+def _head(kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-5-mini"}
