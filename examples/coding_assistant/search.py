@@ -13,7 +13,7 @@ from spex_agents import Limits, Rstar, Sampling
 from spex_agents.engines import Prompt, PromptTemplate
 from spex_agents.nodes import SearchSettings
 from spex_agents.search import Action, Thought
-from spex_agents.search.action import STEP
+from spex_agents.search.action import STEP, Try
 
 FENCE = "```"
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -78,9 +78,10 @@ class CodeTemplate(PromptTemplate):
         thoughts: Sequence[Thought],
         action: Action = STEP,
         elders: Sequence[Thought] = (),
+        tried: Sequence[Try] = (),
     ) -> Prompt:
         task = Task.of(question)
-        told = PromptTemplate.prompt(self, asked(task), thoughts, action, elders)
+        told = PromptTemplate.prompt(self, asked(task), thoughts, action, elders, tried)
         return replace(told, reply=opening(task) + told.reply)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from spex_agents.search.action import STEP, Action
+from spex_agents.search.action import STEP, Action, Try
 from spex_agents.search.tree import Thought
 
 NEXT_STEP = (
@@ -91,6 +91,9 @@ class PromptTemplate:
         user: The user's turn; ``{question}`` stands for the question.
         delimiter: Put back between steps; the first of `Sampling.stop` as a rule.
         close: Ends the system message, also where the conversation has one of its own.
+        attempt: Tells an earlier try of the path to a thought that begins another, by its
+            ``{number}`` and its ``{text}``.
+        critique: Follows it with the ``{words}`` of its reward, if that `speaks`.
         conversation: The turns that its question stands for, in place of `user`; a system message
             among them takes the place of `system`. A run in a state of messages sets it.
 
@@ -108,6 +111,8 @@ class PromptTemplate:
     user: str = "{question}"
     delimiter: str = "\n"
     close: str = ""
+    attempt: str = "Answer {number}:\n{text}"
+    critique: str = "What was said of it: {words}"
     conversation: Conversation | None = None
 
     def prompt(
@@ -116,6 +121,7 @@ class PromptTemplate:
         thoughts: Sequence[Thought],
         action: Action = STEP,
         elders: Sequence[Thought] = (),
+        tried: Sequence[Try] = (),
     ) -> Prompt:
         """The prompt that asks for the thought after `thoughts`.
 
@@ -124,12 +130,16 @@ class PromptTemplate:
             thoughts: The path so far.
             action: How the thought is asked for.
             elders: Its elder siblings, if it continues their list.
+            tried: Earlier tries, if it begins another.
         """
-        steps = "".join(
-            thought.text + (self.delimiter if thought.finish == "step" else "")
-            for thought in thoughts
-        )
-        asked = self._asked(action.user or self.user, question, steps)
+        steps = self._steps(thoughts)
+        attempts = [self._attempt(number, each) for number, each in enumerate(tried, 1)]
+        fields: dict[str, str] = {
+            "steps": steps,
+            "attempts": "\n\n".join(attempts),
+            "attempt": attempts[-1] if attempts else "",
+        }
+        asked = self._asked(action.user or self.user, question, fields)
         turns = [turn for turn in asked if turn.role == "system"]
         if not turns and self.system:
             turns = [Message("system", self.system)]
@@ -140,27 +150,40 @@ class PromptTemplate:
             user = fill(self.user, question=example)
             turns += [Message("user", user), Message("assistant", answered)]
         turns += [turn for turn in asked if turn.role != "system"]
-        reply = "" if "{steps}" in action.user else steps
+        reply = "" if action.anew else steps
         entries = "".join(elder.text + self.delimiter for elder in elders)
         begun = reply + entries + action.cue
-        reasoned = () if "{steps}" in action.user else thoughts
+        reasoned = () if action.anew else thoughts
         reasoning = "\n\n".join(thought.reasoning for thought in reasoned if thought.reasoning)
         return Prompt(tuple(turns), begun, reasoning, question=question, steps=tuple(thoughts))
 
-    def _asked(self, form: str, question: str, steps: str) -> Sequence[Message]:
+    def _steps(self, thoughts: Sequence[Thought]) -> str:
+        return "".join(
+            thought.text + (self.delimiter if thought.finish == "step" else "")
+            for thought in thoughts
+        )
+
+    def _attempt(self, number: int, tried: Try) -> str:
+        said = self._steps(tried.thoughts).strip()
+        told = fill(self.attempt, number=str(number), text=said)
+        if tried.words:
+            told += "\n" + fill(self.critique, words=tried.words)
+        return told
+
+    def _asked(self, form: str, question: str, fields: dict[str, str]) -> Sequence[Message]:
         """The turns that ask: one, or the conversation with its last question in that form."""
         if (conversation := self.conversation) is None:
-            return [Message("user", fill(form, question=question, steps=steps))]
+            return [Message("user", fill(form, question=question, **fields))]
         turns = conversation.turns
         if question == conversation.question:
             if form == "{question}":
                 return turns
             question = turns[conversation.asked].content
-        asked = Message("user", fill(form, question=question, steps=steps))
+        asked = Message("user", fill(form, question=question, **fields))
         return [*turns[: conversation.asked], asked, *turns[conversation.asked + 1 :]]
 
 
-def fill(text: str, **values: str) -> str:
+def fill(text: str, /, **values: str) -> str:
     """Fill the fields named by `values` in one pass, so that a brace in a value stays what it is.
 
     Example:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from typing_extensions import TypedDict
 
 from spex_agents.search.policy import State as PolicyState
-from spex_agents.search.tree import Finish, Path, Thought, Tree
+from spex_agents.search.tree import Critique, Finish, Path, Thought, Tree, words_of
 from spex_agents.speculation.result import Result
 
 T = TypeVar("T")
@@ -29,10 +29,11 @@ class ThoughtRow(TypedDict):
 
 
 class RewardRow(TypedDict):
-    """The reward of the committed thought at `path`."""
+    """The reward of the committed thought at `path`, and what it says besides, if anything."""
 
     path: list[int]
     reward: float
+    words: NotRequired[str]
 
 
 class FailureRow(TypedDict):
@@ -134,7 +135,19 @@ def _row(path: Path, thought: Thought) -> ThoughtRow:
 
 
 def reward_rows(rewards: Mapping[Path, float]) -> list[RewardRow]:
-    return [RewardRow(path=list(path), reward=reward) for path, reward in rewards.items()]
+    return [_reward_row(path, reward) for path, reward in rewards.items()]
+
+
+def _reward_row(path: Path, reward: float) -> RewardRow:
+    row = RewardRow(path=list(path), reward=float(reward))
+    for words in words_of(reward):
+        row["words"] = words
+    return row
+
+
+def _reward(row: Mapping[str, Any]) -> float:
+    words: str = row.get("words", "")
+    return Critique(row["reward"], words) if words else float(row["reward"])
 
 
 def begin(subject: Subject) -> dict[str, Any]:
@@ -176,7 +189,7 @@ def tree_of(state: Mapping[str, Any]) -> Tree:
         subject["question"],
         subject["seed"],
         {tuple(row["path"]): _thought(row) for row in state.get("thoughts", ())},
-        {tuple(row["path"]): row["reward"] for row in state.get("rewards", ())},
+        {tuple(row["path"]): _reward(row) for row in state.get("rewards", ())},
     ).with_failures({tuple(row["path"]): row["reason"] for row in state.get("failures", ())})
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias, TypeGuard, cast
 from spex_agents._functions import check_async
 from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import RewardError, SettingsError
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Critique, Thought
 
 
 class Reward(Protocol):
@@ -26,6 +26,8 @@ class Reward(Protocol):
             said. One that does not may be shared by all paths of the same texts.
         engine: Optional: the engine that it asks.
         calls: Optional: requests that it makes of that at a time, for one path; else 1.
+        speaks: Optional: whether it may return a [`Critique`][spex_agents.search.Critique], whose
+            words later tries of a path can read; else only the number counts.
         max_concurrency: Optional: paths that it scores at a time, if there is a limit: the others
             wait, the demanded ones first.
     """
@@ -121,6 +123,11 @@ def is_seeded(reward: Reward) -> bool:
     return bool(getattr(reward, "seeded", True))
 
 
+def speaks(reward: Reward) -> bool:
+    """Whether the scores of `reward` may say something besides their number."""
+    return bool(getattr(reward, "speaks", False))
+
+
 def asks(reward: Reward) -> Engine | None:
     """The engine that `reward` asks, if it asks one."""
     return cast("Engine | None", getattr(reward, "engine", None))
@@ -137,11 +144,11 @@ def places(reward: Reward) -> int | None:
 
 
 def check_reward(value: object, name: str) -> float:
-    """Return a reward that is a number in [0, 1].
+    """Return a reward that is a number in [0, 1], with what it says besides.
 
     Raises:
         RewardError: It is not.
     """
     if isinstance(value, bool | int | float) and math.isfinite(value) and 0 <= value <= 1:
-        return float(value)
+        return value if isinstance(value, Critique) else float(value)
     raise RewardError(f"reward {name!r} returned {value!r}: must be a number in [0, 1]")

@@ -16,12 +16,13 @@ from spex_agents.search.policies import (
     TotDfs,
 )
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
-from spex_agents.search.tree import Path, Thought, Tree, TreeView, derive_seed, draw
+from spex_agents.search.tree import Critique, Path, Thought, Tree, TreeView, derive_seed, draw
 
 __all__ = [
     "Action",
     "Beam",
     "BestOfN",
+    "Critique",
     "Decision",
     "Dvts",
     "Ets",

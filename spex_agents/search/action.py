@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
 
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Critique, Path, Thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,12 @@ class Action:
         again: The thought is the one before it, written again from the first place where that has
             these words (or from its end, with these words put there): later prompts tell it instead
             of that one. It takes the place of `cue`.
+        refines: The thought begins another try: rewards, votes and the tokens of `Limits` see
+            nothing that was written above it, and an answer in it does not end the path. In `user`
+            ``{attempts}`` stands for all earlier tries, ``{attempt}`` for the last of them, each
+            with what the reward said of it, if it `speaks`.
+        engine: The name of the engine that writes it, of `SearchConfig.engines`; empty for the
+            search's own.
 
     Example:
         >>> Action(name="rephrase", cue="In other words: ", goes_on=True).to_end
@@ -42,10 +50,57 @@ class Action:
     lists: bool = False
     restates: bool = False
     again: str = ""
+    refines: bool = False
+    engine: str = ""
+
+    @property
+    def listens(self) -> bool:
+        """Whether its prompt shows what a reward said of earlier tries."""
+        return "{attempt}" in self.user or "{attempts}" in self.user
+
+    @property
+    def anew(self) -> bool:
+        """Whether the reply begins anew: the user's turn tells what was written before."""
+        return self.refines or self.listens or "{steps}" in self.user
 
 
 STEP = Action()
 WHOLE = Action(name="answer", to_end=True)
+
+
+class Try(NamedTuple):
+    """An earlier try on a path: its thoughts, and what the reward said of the last of them."""
+
+    thoughts: tuple[Thought, ...]
+    words: str
+
+
+def begun(action: Callable[[Path], Action], path: Path) -> int:
+    """How many thoughts of `path` belong to tries before the one that it has come to.
+
+    Example:
+        >>> actions = {1: STEP, 2: Action(refines=True), 3: STEP}
+        >>> begun(lambda path: actions[len(path)], (0, 0, 0))
+        1
+    """
+    anew = (depth for depth in range(len(path), 0, -1) if action(path[:depth]).refines)
+    return next(anew, 1) - 1
+
+
+def tries(
+    action: Callable[[Path], Action],
+    path: Path,
+    thoughts: Sequence[Thought],
+    rewards: Mapping[Path, float],
+) -> Iterator[Try]:
+    """The tries on `path` before the one that its last thought belongs to, the first one first."""
+    starts = [depth for depth in range(len(path)) if action(path[: depth + 1]).refines]
+    if starts and starts[0]:
+        starts.insert(0, 0)
+    for first, end in pairwise(starts):
+        reward = rewards.get(path[:end])
+        words = reward.words if isinstance(reward, Critique) else ""
+        yield Try(tuple(thoughts[first:end]), words)
 
 
 def told(

@@ -1,4 +1,4 @@
-"""Caps on a search: all three count the whole path, not its last step."""
+"""Caps on a search: they count the whole path, not its last step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Limits:
 
     Attributes:
         step_tokens: Tokens of one thought.
-        path_tokens: Tokens of all thoughts of a path together.
+        path_tokens: Tokens of all thoughts of a path together; where a path holds several tries at
+            an answer, of each of them.
         depth: Thoughts in a path.
 
     Raises:
@@ -43,9 +44,15 @@ class Limits:
         left = self.path_tokens - sum(map(_counted, before))
         return left if to_end else min(self.step_tokens, left)
 
-    def close(self, thought: Thought, before: Sequence[Thought]) -> Thought:
-        """`thought` with its path ended if a cap of the path ends it."""
-        within_depth = len(before) + 1 < self.depth
+    def close(self, thought: Thought, before: Sequence[Thought], *, above: int = 0) -> Thought:
+        """`thought` with its path ended if a cap of the path ends it.
+
+        Args:
+            thought: The last of its path.
+            before: The thoughts of its try so far.
+            above: Thoughts of earlier tries, where there have been some.
+        """
+        within_depth = above + len(before) + 1 < self.depth
         if thought.ends or (within_depth and self.room(before, to_end=True) > _counted(thought)):
             return thought
         return replace(thought, ends=True)

@@ -85,7 +85,9 @@ class Policy(Protocol):
         return 0
 
     def voters(self, state: State, tree: Tree, /) -> tuple[Path, ...] | None:
-        """The ended paths whose answers are counted, or None for all of them.
+        """The paths whose answers are counted, or None for all that have ended.
+
+        They have ended, or hold a whole answer that an action `refines`.
 
         Of equal answers the voter that is named first wins, so later ones come after those before.
         A path that is named twice votes twice. Where there is none yet and the search is cut short,
@@ -175,7 +177,7 @@ def _fault(path: Path, tree: TreeView, limits: Limits, seen: Collection[Path]) -
 
 
 def voters(policy: Policy, state: State, tree: Tree) -> tuple[Path, ...]:
-    """The ended paths whose answers are counted."""
+    """The paths whose answers are counted."""
     chosen = policy.voters(state, tree)
     if chosen is None:
         return tuple(tree.leaves())

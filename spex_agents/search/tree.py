@@ -47,6 +47,30 @@ class Thought:
     failed: str | None = None
 
 
+class Critique(float):
+    """A reward that says something of its thought besides: a number to whoever asks for one.
+
+    Attributes:
+        words: What is said, for the prompts of later tries.
+
+    Example:
+        >>> Critique(0.4, "The sign is wrong.") + 0.1
+        0.5
+    """
+
+    __slots__ = ("words",)
+
+    words: str
+
+    def __new__(cls, value: float, words: str) -> Critique:
+        critique = super().__new__(cls, value)
+        critique.words = words
+        return critique
+
+    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override]
+        return float(self), self.words
+
+
 def shared(one: Path, other: Path) -> Path:
     """What two paths have in common from the root on.
 
@@ -165,6 +189,7 @@ class Tree:
                 list(path),
                 *((None,) if thought.failed else texts_of(thought)),
                 self.rewards.get(path),
+                *words_of(self.rewards.get(path)),
             ]
             for path, thought in sorted(self.thoughts.items(), key=itemgetter(0))
         ]
@@ -174,6 +199,11 @@ class Tree:
 def texts_of(thought: Thought) -> list[str]:
     """The texts of a thought: what it says, and the reasoning before that if there is any."""
     return [thought.text, thought.reasoning] if thought.reasoning else [thought.text]
+
+
+def words_of(reward: float | None) -> list[str]:
+    """What a reward says besides its number, if anything."""
+    return [reward.words] if isinstance(reward, Critique) and reward.words else []
 
 
 def chain_of(thoughts: Mapping[Path, Thought], path: Path) -> tuple[Thought, ...]:

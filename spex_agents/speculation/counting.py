@@ -9,10 +9,11 @@ from spex_agents.answers.equivalence import canonical, formed, written
 from spex_agents.answers.forms import Form
 from spex_agents.answers.votes import Ballot
 from spex_agents.rewards.combining.aggregate import WAYS
+from spex_agents.search.action import begun
 from spex_agents.search.policy import State, voters
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.running.calls import stated
+from spex_agents.speculation.running.calls import attempt, stated
 
 
 class Votes:
@@ -57,7 +58,8 @@ class Votes:
 
     def text(self, path: Path, tree: Tree) -> str:
         """What a path says as a whole, as its template tells it."""
-        return self._config.template.prompt(tree.question, tree.chain(path)).reply.strip()
+        thoughts = attempt(self._config.policy, path, tree.chain(path))
+        return self._config.template.prompt(tree.question, thoughts).reply.strip()
 
     async def _ballots(self, leaves: Iterable[Path], tree: Tree) -> list[Ballot]:
         found: list[tuple[int, Path, str]] = []
@@ -76,7 +78,8 @@ class Votes:
 
     def _weight(self, leaf: Path, tree: Tree) -> float:
         """What the rewards on the path of `leaf` make of its vote."""
-        path = (leaf[: depth + 1] for depth in range(len(leaf)))
+        first = begun(self._config.policy.action, leaf)
+        path = (leaf[: depth + 1] for depth in range(first, len(leaf)))
         rewards = [tree.rewards[step] for step in path if step in tree.rewards]
         return WAYS[self._config.weight](rewards) if leaf in tree.rewards else 0.0
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from spex_agents.answers.votes import Ballot, agreement, elect, winner
-from spex_agents.search.policy import Decision, Expand, Finish, State, ask, ask_twice
+from spex_agents.search.policy import Decision, Expand, Finish, State, ask, ask_twice, voters
 from spex_agents.search.tree import ROOT, Path, Thought, Tree
 from spex_agents.speculation.config import Known, SearchConfig
 from spex_agents.speculation.counting import Votes
@@ -240,7 +240,8 @@ class Session:
         """
         if (ballot := winner(await self.ballots(), self.config.vote)) is not None:
             return ballot.path
-        leaves = [path for path in self.tree.leaves() if path[: len(begun)] == begun]
+        ended = (*self.tree.leaves(), *voters(self.config.policy, self.state, self.tree))
+        leaves = [path for path in ended if path[: len(begun)] == begun]
         return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
 
     async def result(self, error: Exception | None = None) -> Result:

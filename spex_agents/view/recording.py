@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spex_agents.errors import SettingsError
+from spex_agents.search.tree import words_of
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import ThoughtEvent, path_id
 from spex_agents.speculation.solving import Result
@@ -147,6 +148,7 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
                 "tokens": thought.tokens,
                 "ends": thought.ends,
                 "reward": tree.rewards.get(path),
+                **dict(zip(("words",), words_of(tree.rewards.get(path)), strict=False)),
             }
             for path, thought in tree.thoughts.items()
         ],

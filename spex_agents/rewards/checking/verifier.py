@@ -10,7 +10,7 @@ from spex_agents._functions import called, check_async
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError
 from spex_agents.rewards.base import RewardFunction
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Critique, Thought
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -21,6 +21,8 @@ class Verifier:
         function: Gets the question and the texts of the path's thoughts.
         pure: Declares it free of side effects: it may then be called for thoughts that the search
             never demands. Its value must be the same each time in any case.
+        speaks: Declares that it may return a [`Critique`][spex_agents.search.Critique]: what is
+            said in it is then shown to later tries, which wait for it.
         name: For reports; by default the function's own.
 
     Raises:
@@ -40,13 +42,19 @@ class Verifier:
     name: str
     needs_logprobs: bool
     seeded: bool
+    speaks: bool
 
     def __init__(
-        self, function: RewardFunction, *, pure: bool = False, name: str | None = None
+        self,
+        function: RewardFunction,
+        *,
+        pure: bool = False,
+        name: str | None = None,
+        speaks: bool = False,
     ) -> None:
         check_async("reward", function, "question", "steps", returns="float")
         settings = {"function": function, "pure": pure, "name": name or called(function)}
-        settings |= {"needs_logprobs": False, "seeded": False}
+        settings |= {"needs_logprobs": False, "seeded": False, "speaks": speaks}
         for field, value in settings.items():
             object.__setattr__(self, field, value)
 
@@ -54,7 +62,7 @@ class Verifier:
         """Score the last of `thoughts`.
 
         Raises:
-            RewardError: The function has returned without being awaited.
+            RewardError: The function has returned without being awaited, or has spoken unannounced.
         """
         value = self.function(question, [thought.text for thought in thoughts])
         if not isawaitable(value):
@@ -62,4 +70,10 @@ class Verifier:
                 f"reward {self.name!r} returned {value!r} without being awaited: write it as "
                 "`async def` (asyncio.to_thread runs what blocks)"
             )
-        return await value
+        reward = await value
+        if isinstance(reward, Critique) and not self.speaks:
+            raise RewardError(
+                f"reward {self.name!r} returned words: declare them, "
+                f"Verifier({self.name}, speaks=True), so that later tries wait for them"
+            )
+        return reward

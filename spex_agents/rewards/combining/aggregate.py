@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_single, is_seeded
+from spex_agents.rewards.base import Reward, check_single, is_seeded, speaks
 from spex_agents.rewards.combining.cache import Cached
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import Thought, derive_seed
@@ -85,6 +85,10 @@ class Aggregate:
     @property
     def seeded(self) -> bool:
         return self.by == "last" and is_seeded(self.reward)
+
+    @property
+    def speaks(self) -> bool:
+        return self.by == "last" and speaks(self.reward)
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the path of `thoughts`.

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, at_least_one
-from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded
+from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded, speaks
 from spex_agents.rewards.parts import Part
 from spex_agents.search.tree import Thought
 from spex_agents.waiting import until_ended
@@ -97,6 +97,10 @@ class Cached:
     @property
     def seeded(self) -> bool:
         return is_seeded(self.reward)
+
+    @property
+    def speaks(self) -> bool:
+        return speaks(self.reward)
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`, or recall its score.

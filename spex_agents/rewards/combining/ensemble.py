@@ -9,9 +9,9 @@ from typing import Literal
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded
+from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded, speaks
 from spex_agents.rewards.parts import in_parts
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Critique, Thought, words_of
 
 
 class Members:
@@ -32,6 +32,10 @@ class Members:
     @property
     def seeded(self) -> bool:
         return any(map(is_seeded, self.rewards))
+
+    @property
+    def speaks(self) -> bool:
+        return any(map(speaks, self.rewards))
 
     async def scores(
         self, question: str, thoughts: Sequence[Thought], request: Request
@@ -107,8 +111,13 @@ class Ensemble(Members):
             EngineError: As a member's own.
         """
         scores = await self.scores(question, thoughts, request)
+        value = self._combined(scores)
+        words = [said for score in scores for said in words_of(score)]
+        return Critique(value, "\n".join(words)) if words else value
+
+    def _combined(self, scores: Sequence[float]) -> float:
         if self.by == "min":
-            return min(scores)
+            return float(min(scores))
         weights = self.weights or (1.0,) * len(scores)
         total = math.fsum(weight * score for weight, score in zip(weights, scores, strict=True))
         return min(1.0, total / math.fsum(weights))

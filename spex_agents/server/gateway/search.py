@@ -245,6 +245,7 @@ class UnreadableRecord(Exception):
 def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """The rows of a graph's state as ``spex solve --json`` has them, each with its id."""
     rewards = {tuple(row["path"]): row["reward"] for row in rows.get("rewards", ())}
+    words = {tuple(row["path"]): row.get("words") for row in rows.get("rewards", ())}
     return [
         {
             "id": path_id(tuple(row["path"])),
@@ -253,6 +254,7 @@ def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str,
             "tokens": row["tokens"],
             "ends": row["ends"],
             "reward": rewards.get(tuple(row["path"])),
+            **({"words": said} if (said := words.get(tuple(row["path"]))) else {}),
         }
         for row in rows.get("thoughts", ())
     ]
@@ -261,7 +263,7 @@ def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str,
 def _best_reply(tree: Tree) -> str:
     """The whole text of the path with the best reward, where no path has an answer to extract."""
     leaves = list(tree.leaves())
-    if not leaves:
-        return NO_ANSWER
-    best = max(leaves, key=lambda path: tree.rewards.get(path, 0.0))
+    best = max(leaves or tree.thoughts, key=lambda path: tree.rewards.get(path, 0.0), default=())
+    if not leaves and best:  # each thought is a try of its own
+        return tree.thought(best).text.strip() or NO_ANSWER
     return "\n".join(thought.text for thought in tree.chain(best)).strip() or NO_ANSWER

@@ -83,7 +83,7 @@ def thought_event(
         "parent": path_id(path[:-1]),
         "status": status,
         "text": text,
-        "reward": reward,
+        "reward": None if reward is None else float(reward),
         "seconds": seconds,
         "tokens": tokens,
     }

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeAlias
 
-from spex_agents.answers.equivalence import begun, canonical
+from spex_agents.answers.equivalence import begun as begun_form
+from spex_agents.answers.equivalence import canonical
 from spex_agents.answers.extract import found_in
 from spex_agents.answers.reasoning import open_tag
 from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, EngineUnavailable, RewardError, SpexError
-from spex_agents.rewards.base import GroupReward, Reward, check_reward
-from spex_agents.search.action import Action, told
+from spex_agents.rewards.base import GroupReward, Reward, check_reward, speaks
+from spex_agents.search.action import Action, begun, told, tries
 from spex_agents.search.policy import Policy
 from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import NO_TEXT, SearchConfig
@@ -50,28 +51,57 @@ def prompt_for(
     question: str,
     path: Path,
     before: Sequence[Thought],
+    *,
     elders: Sequence[Thought],
+    rewards: Mapping[Path, float],
 ) -> tuple[Action, Prompt]:
     """How the thought at `path` is asked for, with its cue, and the prompt that asks."""
     template, action = config.template, config.policy.action
-    steps = [(thought, action(path[:depth])) for depth, thought in enumerate(before, 1)]
+    first = begun(action, path)
+    steps = [
+        (thought, action(path[:depth])) for depth, thought in enumerate(before, 1) if depth > first
+    ]
     told_question, thoughts, asked = told(question, steps, action(path))
-    prompt = template.prompt(told_question, thoughts, asked, elders)
+    tried = tuple(tries(action, path, before, rewards)) if asked.listens else ()
+    # A template of one's own need not know of tries before there are some.
+    earlier = (tried,) if tried else ()
+    prompt = template.prompt(told_question, thoughts, asked, elders, *earlier)
     return asked, replace(prompt, plain=template.prompt(question, before))
+
+
+def hears(config: SearchConfig, path: Path) -> bool:
+    """Whether the prompt of `path` shows what the reward says of the thoughts above it."""
+    return speaks(config.reward) and config.policy.action(path).listens
+
+
+def attempt(policy: Policy, path: Path, chain: Sequence[Thought]) -> tuple[Thought, ...]:
+    """The thoughts of the try that `path` has come to: what rewards and votes see of it."""
+    thoughts = tuple(chain[begun(policy.action, path) :])
+    if thoughts and _stays_open(policy.action(path)):
+        return (*thoughts[:-1], replace(thoughts[-1], ends=True))
+    return thoughts
+
+
+def _stays_open(action: Action) -> bool:
+    """Whether the path goes on below a whole answer, to better ones."""
+    return action.refines and action.to_end
 
 
 async def write_thought(
     config: SearchConfig,
-    action: Action,
-    prompt: Prompt,
+    asked: tuple[Action, Prompt],
+    path: Path,
     before: Sequence[Thought],
     request: Request,
 ) -> Thought:
-    """Ask the engine for the thought that follows those `before` it.
+    """Ask the engine for the thought at `path`, which follows those `before` it.
 
     Raises:
         EngineError: None came.
     """
+    action, prompt = asked
+    above = begun(config.policy.action, path)
+    before = before[above:]
     try:
         async with AROUND.get()(request):
             thought = await config.engine.generate(
@@ -95,21 +125,26 @@ async def write_thought(
     thought = replace(thought, text=action.cue + NO_TEXT.sub("\ufffd", thought.text))
     if action.goes_on and thought.finish == "stop":
         thought = replace(thought, finish="step", ends=False)
-    thought = config.limits.close(thought, before)
+    if _stays_open(action):
+        return replace(thought, ends=above + 1 >= config.limits.depth)
+    thought = config.limits.close(thought, before, above=above)
     # A reasoning block that an earlier thought has left open: what is in it is no answer.
-    text = open_tag((prompt.plain or prompt).reply) + thought.text
+    plain = prompt.plain or prompt
+    if above:
+        plain = config.template.prompt(plain.question or "", before)
+    text = open_tag(plain.reply) + thought.text
     cut = thought.finish == "length"
     answer = found_in(config.extract, text, cut=cut, ended=thought.ends)
     if answer is None:
         return thought
     if config.canonical is canonical:
-        begun(answer)  # so that no decision waits for sympy
+        begun_form(answer)  # so that no decision waits for sympy
     return replace(thought, ends=True)
 
 
 def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
     """The answer at the end of a path, as it stands there."""
-    thoughts = tree.chain(leaf)
+    thoughts = attempt(config.policy, leaf, tree.chain(leaf))
     text = config.template.prompt(tree.question, thoughts).reply
     return found_in(config.extract, text, cut=thoughts[-1].finish == "length")
 
@@ -125,7 +160,7 @@ async def score_thought(
     with _failing(reward):
         async with AROUND.get()(request):
             value = await reward.score(question, thoughts, request)
-    return check_reward(value, reward.name)
+    return _said(check_reward(value, reward.name), reward)
 
 
 async def score_group(
@@ -144,7 +179,12 @@ async def score_group(
             f"reward {reward.name!r} returned {len(values)} numbers for {len(group)} thoughts: "
             "must be one for each"
         )
-    return [check_reward(value, reward.name) for value in values]
+    return [_said(check_reward(value, reward.name), reward) for value in values]
+
+
+def _said(value: float, reward: Reward) -> float:
+    """`value` with its words if `reward` speaks: only then does a prompt wait for them."""
+    return value if speaks(reward) else float(value)
 
 
 @contextmanager

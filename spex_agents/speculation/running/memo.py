@@ -15,11 +15,11 @@ from typing import Self
 
 from spex_agents.engines.base import Request
 from spex_agents.rewards.base import asks, calls, places
-from spex_agents.search.tree import Path, Thought, Tree
+from spex_agents.search.tree import Path, Thought, Tree, chain_of
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.reporting.telemetry import record
-from spex_agents.speculation.running.calls import elders_of, last_elder
+from spex_agents.speculation.running.calls import attempt, elders_of, hears, last_elder
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
 from spex_agents.speculation.running.lead import Lead
 from spex_agents.speculation.running.observer import Observer
@@ -70,7 +70,7 @@ class Memo:
         self.scores = Scores(
             config.reward,
             tree.question,
-            self.thoughts,
+            self._attempt,
             tree.rewards,
             jobs=self.jobs,
             observer=self.observer,
@@ -85,6 +85,7 @@ class Memo:
             config,
             tree.question,
             self.thoughts,
+            self.rewards,
             self,
             jobs=self.jobs,
             observer=self.observer,
@@ -118,6 +119,9 @@ class Memo:
     @listener.setter
     def listener(self, listener: Listener | None) -> None:
         self.observer.listener = listener
+
+    def _attempt(self, path: Path) -> Sequence[Thought]:
+        return attempt(self.config.policy, path, chain_of(self.thoughts, path))
 
     def _judged(self, path: Path) -> None:
         self.watcher.judged(path)
@@ -177,7 +181,11 @@ class Memo:
             path not in self.thoughts
             and path not in self._failed
             and all(elder in self.thoughts for elder in elders_of(self.config.policy, path))
+            and (not hears(self.config, path) or self._judged_above(path))
         )
+
+    def _judged_above(self, path: Path) -> bool:
+        return all(path[:depth] in self.rewards for depth in range(1, len(path)))
 
     def launch(self, path: Path, probability: float = 1.0) -> None:
         """Begin the thought at `path` before it is demanded.

@@ -7,7 +7,7 @@ from functools import partial
 
 from spex_agents.engines.base import Request
 from spex_agents.rewards.base import GroupReward, Reward, asks, calls, in_groups
-from spex_agents.search.tree import Path, Thought, chain_of
+from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.running.calls import score_group, score_thought
 from spex_agents.speculation.running.jobs import Job, Jobs, Work, settled
 from spex_agents.speculation.running.lead import Lead, Writing
@@ -21,7 +21,7 @@ class Scores:
     Args:
         reward: Who is asked.
         question: At the root.
-        thoughts: Those that are written, kept current by their owner.
+        thoughts: What is judged at a path: the thoughts of its try so far.
         known: The rewards known already.
         jobs: Owns what is under way.
         observer: Told of it.
@@ -40,7 +40,7 @@ class Scores:
         self,
         reward: Reward,
         question: str,
-        thoughts: Mapping[Path, Thought],
+        thoughts: Callable[[Path], Sequence[Thought]],
         known: Mapping[Path, float],
         *,
         jobs: Jobs,
@@ -158,8 +158,7 @@ class Scores:
         self._budget.tell(self, lead)
 
     def begin(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[float]:
-        thoughts = chain_of(self._thoughts, path)
-        work = partial(score_thought, self._reward, self._question, thoughts)
+        work = partial(score_thought, self._reward, self._question, self._thoughts(path))
         return self._begin([path], work, guess=guess, probability=probability)
 
     def _begin_group(self, paths: Sequence[Path], reward: GroupReward) -> None:
@@ -169,7 +168,7 @@ class Scores:
 
     async def _compare(self, paths: Sequence[Path], reward: GroupReward, request: Request) -> float:
         """The reward of the first path; those of the others are known from then on."""
-        group = [chain_of(self._thoughts, path) for path in paths]
+        group = [self._thoughts(path) for path in paths]
         first, *others = await score_group(reward, self._question, group, request)
         for path, value in zip(paths[1:], others, strict=True):
             self._judged(path, value)

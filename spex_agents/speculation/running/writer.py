@@ -29,6 +29,7 @@ class Writer:
         config: What the search is made of.
         question: At the root.
         thoughts: Those that are written, kept current by their owner.
+        rewards: Theirs, likewise.
         searcher: Whose work it is.
         jobs: Owns what is under way.
         observer: Told of it.
@@ -47,6 +48,7 @@ class Writer:
         config: SearchConfig,
         question: str,
         thoughts: Mapping[Path, Thought],
+        rewards: Mapping[Path, float],
         searcher: Searcher,
         *,
         jobs: Jobs,
@@ -61,6 +63,7 @@ class Writer:
         self._config = config
         self._question = question
         self._thoughts = thoughts
+        self._rewards = rewards
         self._searcher = searcher
         self._jobs = jobs
         self._observer = observer
@@ -99,8 +102,10 @@ class Writer:
                 self._budget.restart(request)
         there = (self._thoughts.get(elder) for elder in elders)
         siblings = [thought for thought in there if thought is not None and not thought.failed]
-        asked = prompt_for(self._config, self._question, path, before, siblings)
-        return await write_thought(self._config, *asked, before, request)
+        asked = prompt_for(
+            self._config, self._question, path, before, elders=siblings, rewards=self._rewards
+        )
+        return await write_thought(self._config, asked, path, before, request)
 
     def _freed(self, job: Job[Thought]) -> None:
         load = self._budget.end(job.request)
