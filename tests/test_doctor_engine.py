@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -74,7 +75,18 @@ async def test_the_command_prints_a_table_or_json() -> None:
         (("--template", "jinja"), "template='jinja': must be one of chatml"),
     ],
 )
-@pytest.mark.parametrize("command", [("doctor",), ("solve", "2 + 2?")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("doctor",),
+        ("solve", "2 + 2?"),
+        ("compare", "--problems", "weekday-sums"),
+        ("trace", "record", "2 + 2?", "--out", "t.jsonl"),
+        ("bench", "real", "2 + 2?"),
+        ("gateway",),
+    ],
+    ids=lambda command: command[0],
+)
 def test_an_option_that_cannot_be_read_is_one_line(
     command: tuple[str, ...], arguments: tuple[str, ...], said: str
 ) -> None:
@@ -83,16 +95,33 @@ def test_an_option_that_cannot_be_read_is_one_line(
     assert said in result.stderr
 
 
-async def test_options_of_a_server_reach_it() -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("solve", "2 + 2?", "--json"),
+        ("compare", "--problems", "weekday-sums", "--limit", "1", "--rows", "rows.jsonl"),
+        ("trace", "record", "2 + 2?", "--out", "trace.jsonl"),
+        ("bench", "real", "2 + 2?", "--pairs", "1", "--json"),
+    ],
+    ids=lambda command: command[0],
+)
+async def test_options_of_a_server_reach_it(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     async with scripted_server() as server:
         server.default = Answer(tokens=("The answer is \\boxed{4}.",))
         result = await run(
-            *("solve", "2 + 2?", "--engine", server.url, "--model", "tiny", "--json"),
+            *(*command, "--engine", server.url, "--model", "tiny"),
             *("--dialect", "vllm", "--extra-body", '{"cache_salt": "a"}', "--priorities", "0,1"),
             *("--thinking", "keep", "--template", "chatml", "--policy", "best-of-n"),
             *("--width", "2"),
         )
     assert result.exit_code == 0, result.stderr
+    assert server.bodies
+    if command[0] == "compare":
+        kept = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
+        assert "'thinking': 'keep'" in kept["settings"]["server"]
     for body in server.bodies:
         assert body["cache_salt"] == "a"
         assert body["priority"] in (0, 1)

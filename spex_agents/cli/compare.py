@@ -7,7 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH
 from spex_agents.cli.policies import named_policies
+from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, make_reward, run_with
@@ -23,9 +24,13 @@ from spex_agents.search.limits import Limits
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig, Speculation
 
+if TYPE_CHECKING:
+    from spex_agents.engines.openai.settings import ServerSettings
+
 OUTPUT = "Output"
 
 
+@takes_server
 def compare_command(
     *,
     problems: Annotated[
@@ -113,6 +118,7 @@ def compare_command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    server: ServerSettings,
 ) -> None:
     """Compare policies: right answers, tokens, and seconds with speculation off and on.
 
@@ -139,7 +145,7 @@ def compare_command(
         if shots is not None:
             template = replace(found.template, examples=read_examples(shots))
             found = replace(found, template=template)
-        opened = make_engine(engine, model, api_key)
+        opened = make_engine(engine, model, api_key, server=server)
         limits = Limits(depth=depth, step_tokens=step_tokens, path_tokens=path_tokens)
         stop = (found.template.delimiter,)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, stop=stop)
@@ -160,7 +166,7 @@ def compare_command(
         )
 
         def journal() -> Journal:
-            settings = {
+            settings: dict[str, object] = {
                 "problems": found.name,
                 "seed": seed,
                 "engine": opened.name,
@@ -170,6 +176,8 @@ def compare_command(
                 "sampling": asdict(config.sampling),
                 "template": asdict(config.template),
             }
+            if told := server.told:
+                settings["server"] = plain_repr(told)
             return Journal(rows, settings)
 
         with shown(len(found.problems)) as progress, redirect_stdout(sys.stderr):

@@ -14,7 +14,7 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
-from spex_agents.cli.servers import server_settings
+from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
@@ -41,6 +41,7 @@ def use_settings(context: click.Context, path: Path | None) -> Path | None:
 
 
 @gateway.callback()
+@takes_server
 def run(
     context: typer.Context,
     *,
@@ -69,12 +70,6 @@ def run(
         typer.Option(help="As of spex solve; for one engine.", rich_help_panel=ENGINE),
     ] = None,
     api_key: options.ApiKey = None,
-    dialect: options.Dialect = None,
-    template: options.TemplateName = None,
-    thinking: options.ThinkingMode = "auto",
-    special_tokens: options.SpecialTokensMode = "escape",
-    extra_body: options.ExtraBody = None,
-    priorities: options.Priorities = None,
     speed: Annotated[
         float, typer.Option(help="Of the simulated engine: times as fast.", rich_help_panel=ENGINE)
     ] = 1.0,
@@ -194,6 +189,7 @@ def run(
     log_prompts: Annotated[
         bool, typer.Option(help="Log questions, too.", rich_help_panel=RUN)
     ] = False,
+    server: ServerSettings,
 ) -> None:
     """Serve searches to many until SIGTERM; standard output gets the address once it is ready.
 
@@ -226,14 +222,6 @@ def run(
             origins=tuple(cors_origin or ()),
             open_metrics=open_metrics,
             log_prompts=log_prompts,
-        )
-        server = server_settings(
-            dialect=dialect,
-            template=template,
-            thinking=thinking,
-            special_tokens=special_tokens,
-            extra_body=extra_body,
-            priorities=priorities,
         )
         engines = _engines(engine or ["embedded"], model, api_key, speed, server)
         app = create_gateway(

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.cli.servers import server_settings, show_findings
+from spex_agents.cli.servers import show_findings, takes_server
 from spex_agents.server.launch.settings import Serving
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def serve_command(
         asyncio.run(serve_until_signal(serving, json=json))
 
 
+@takes_server
 def doctor(
     *,
     policy: Annotated[
@@ -163,26 +164,13 @@ def doctor(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The server's.", show_default=False)] = None,
     api_key: options.ApiKey = None,
-    dialect: options.Dialect = None,
-    template: options.TemplateName = None,
-    thinking: options.ThinkingMode = "auto",
-    special_tokens: options.SpecialTokensMode = "escape",
-    extra_body: options.ExtraBody = None,
-    priorities: options.Priorities = None,
     json: options.Json = False,
+    server: ServerSettings,
 ) -> None:
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
     if engine is not None:
         with exit_codes():
-            settings = server_settings(
-                dialect=dialect,
-                template=template,
-                thinking=thinking,
-                special_tokens=special_tokens,
-                extra_body=extra_body,
-                priorities=priorities,
-            )
-            show_findings(asyncio.run(_examine(engine, model, api_key, settings)), json=json)
+            show_findings(asyncio.run(_examine(engine, model, api_key, server)), json=json)
         return
     from spex_agents.server.launch.doctor import examine  # noqa: PLC0415 (only here)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from json import JSONDecodeError, dumps, loads
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spex_agents.cli import options
+from spex_agents.cli.exits import exit_codes
 from spex_agents.errors import SettingsError
 from spex_agents.named import load_named
 
@@ -17,14 +22,35 @@ if TYPE_CHECKING:
     from spex_agents.engines.openai.settings import ServerSettings
 
 
+def takes_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `server_settings`, which it gets as one value, `server`."""
+    own = dict(signature(command).parameters)
+    del own["server"]
+    added = signature(server_settings).parameters
+    known = {"ServerSettings": object}
+    hints = get_type_hints(command, localns=known, include_extras=True)
+    hints |= get_type_hints(server_settings, localns=known, include_extras=True)
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        with exit_codes():
+            server = server_settings(**{name: given.pop(name) for name in added})
+        command(**given, server=server)
+
+    declared = [one.replace(annotation=hints[name]) for name, one in {**own, **added}.items()]
+    with_options.__signature__ = Signature(declared)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in declared}
+    return with_options
+
+
 def server_settings(
     *,
-    dialect: str | None,
-    template: str | None,
-    thinking: str,
-    special_tokens: str,
-    extra_body: str | None,
-    priorities: str | None,
+    dialect: options.Dialect = None,
+    template: options.TemplateName = None,
+    thinking: options.ThinkingMode = "auto",
+    special_tokens: options.SpecialTokensMode = "escape",
+    extra_body: options.ExtraBody = None,
+    priorities: options.Priorities = None,
 ) -> ServerSettings:
     """The options of a server as one value.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from spex_agents.answers.registry import make_rule
 from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
-from spex_agents.cli.servers import server_settings
+from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_reward
 from spex_agents.search.limits import Limits
@@ -23,7 +23,11 @@ from spex_agents.speculation.config import (
     check_question,
 )
 
+if TYPE_CHECKING:
+    from spex_agents.engines.openai.settings import ServerSettings
 
+
+@takes_server
 def solve(
     question: Annotated[str, typer.Argument(help="What to answer.")],
     *,
@@ -54,12 +58,6 @@ def solve(
     engine: options.EngineName = "embedded",
     model: options.Model = None,
     api_key: options.ApiKey = None,
-    dialect: options.Dialect = None,
-    template: options.TemplateName = None,
-    thinking: options.ThinkingMode = "auto",
-    special_tokens: options.SpecialTokensMode = "escape",
-    extra_body: options.ExtraBody = None,
-    priorities: options.Priorities = None,
     temperature: options.Temperature = Sampling().temperature,
     top_p: options.TopP = Sampling().top_p,
     top_k: options.TopK = Sampling().top_k,
@@ -68,6 +66,7 @@ def solve(
         Path | None,
         typer.Option(help="Write all that happens to this file, for `spex view`."),
     ] = None,
+    server: ServerSettings,
 ) -> None:
     """Search for the answer of a question."""
     with exit_codes():
@@ -75,14 +74,6 @@ def solve(
         chosen = make_policy(policy, width=width, rollouts=rollouts)
         limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
-        server = server_settings(
-            dialect=dialect,
-            template=template,
-            thinking=thinking,
-            special_tokens=special_tokens,
-            extra_body=extra_body,
-            priorities=priorities,
-        )
         opened = make_engine(engine, model, api_key, server=server)
         config = SearchConfig(
             engine=opened,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.servers import takes_server
 from spex_agents.engines.simulated.trace import dump
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, measured_config, run_with
@@ -18,10 +19,14 @@ from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import Speculation
 
+if TYPE_CHECKING:
+    from spex_agents.engines.openai.settings import ServerSettings
+
 trace = typer.Typer(help="Record what a model writes, to replay it.", no_args_is_help=True)
 
 
 @trace.command("record")
+@takes_server
 def record_trace(
     question: options.Questions = None,
     *,
@@ -36,12 +41,13 @@ def record_trace(
     engine: options.EngineName = "embedded",
     model: options.Model = None,
     api_key: options.ApiKey = None,
+    server: ServerSettings,
 ) -> None:
     """Record every thought that real searches write, for ``spex bench sim --world FILE``."""
     with exit_codes():
         if not out.parent.is_dir():
             raise SettingsError(f"out={str(out)!r}: there is no directory {str(out.parent)!r}")
-        opened = make_engine(engine, model, api_key)
+        opened = make_engine(engine, model, api_key, server=server)
         config = measured_config(
             opened,
             make_policy(policy, width=width, rollouts=rollouts),

@@ -12,6 +12,7 @@ from spex_agents.bench.case import label
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.servers import takes_server
 from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
@@ -20,9 +21,11 @@ from spex_agents.speculation.config import SearchConfig, Speculation
 if TYPE_CHECKING:
     from spex_agents.bench.drafts import DraftComparison
     from spex_agents.bench.real import Comparison, Pair
+    from spex_agents.engines.openai.settings import ServerSettings
     from spex_agents.named import AnyEngine
 
 
+@takes_server
 def real(
     question: options.Questions = None,
     *,
@@ -51,6 +54,7 @@ def real(
     waste: options.Waste = Speculation().waste,
     draws: options.Draws = Speculation().draws,
     json: options.Json = False,
+    server: ServerSettings,
 ) -> None:
     """On a running engine, in real seconds: off and on in turn.
 
@@ -71,7 +75,7 @@ def real(
         def config_of(opened: AnyEngine) -> SearchConfig:
             return measured_config(opened, chosen, reward, limits, ahead, aggregate=aggregate)
 
-        plain = make_engine(engine, model, api_key)
+        plain = make_engine(engine, model, api_key, server=server)
         config = config_of(plain)
 
         async def thoughts() -> Comparison:
@@ -81,7 +85,9 @@ def real(
         async def thoughts_and_tokens() -> DraftComparison:
             async with (
                 plain,
-                make_engine(engine, model, api_key, draft_tokens=draft_tokens) as drafting,
+                make_engine(
+                    engine, model, api_key, draft_tokens=draft_tokens, server=server
+                ) as drafting,
             ):
                 return await compare_drafts(
                     config,

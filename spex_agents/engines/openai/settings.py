@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from spex_agents.engines.calls.control import SpecialTokens
@@ -23,6 +23,15 @@ class ServerSettings:
     priorities: tuple[int, int] | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What differs from the defaults."""
+        return {
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != one.default
+        }
 
     def keywords(self, *, own_endpoints: bool) -> dict[str, Any]:
         """The keywords of an engine; those of an SGLang server's are fewer."""
