@@ -4,91 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
-from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
     BaseCallbackHandler,
     UsageMetadataCallbackHandler,
 )
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tracers import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_config, get_store
-from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
-from langsmith import Client
 from node_runs import thread
-from pydantic import Field
+from thinking import CHAT, USER, Thinks, Traced, by_length, chat
 
-from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
-from spex_agents.rewards import Verifier
-from spex_agents.search import BestOfN, Rebase
-
-USER: ContextVar[str] = ContextVar("user", default="nobody")
-CHAT: Any = {"messages": [("user", "5 + 7?")]}
-
-
-class Thinks(BaseChatModel):
-    """Takes a moment; goes on for three steps; says what it has used."""
-
-    seconds: float = 0.01
-    live: int = 0
-    peak: int = 0
-    calls: int = 0
-    users: set[str] = Field(default_factory=set)
-
-    @property
-    def _llm_type(self) -> str:
-        return "thinks"
-
-    def _generate(self, *_: Any, **__: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        self.users.add(USER.get())
-        self.calls += 1
-        number = self.calls
-        self.live += 1
-        self.peak = max(self.peak, self.live)
-        try:
-            await asyncio.sleep(self.seconds * (1 + number % 3))
-        finally:
-            self.live -= 1
-        begun = messages[-2].text if len(messages) > 1 and messages[-2].type == "ai" else ""
-        last = begun.count("Step") == 2
-        text = f"Answer: {number % 2}" if last else f"Step {number}.\n\nAnd so on."
-        message = AIMessageChunk(
-            content=text,
-            usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
-            response_metadata={"model_name": "thinks-1"},
-        )
-        yield ChatGenerationChunk(message=message)
-
-
-async def by_length(question: str, steps: Sequence[str]) -> float:
-    await asyncio.sleep(0.01)
-    return (len("".join(steps)) * 7 % 10) / 10
-
-
-def chat(model: Any, saver: Any = None, store: Any = None, **search: Any) -> Any:
-    pure = Verifier(by_length, pure=True)
-    node = create_tot_node(model, **{"policy": Rebase(width=4), "reward": pure, **search})
-    graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
-    return graph.compile(checkpointer=saver, store=store, name="agent")
+from spex_agents.engines.given import as_engine
+from spex_agents.nodes import SpexMiddleware, create_tot_graph, create_tot_tool
+from spex_agents.rewards import Judge
+from spex_agents.search import BestOfN
 
 
 class Heard(BaseCallbackHandler):
@@ -144,21 +80,6 @@ async def test_every_call_is_a_child_of_its_search_and_says_what_became_of_it() 
     assert heard.outcomes.total() >= len(thoughts)
 
 
-class Traced(Client):
-    """LangSmith's client, which keeps to itself what it is to send."""
-
-    def __init__(self) -> None:
-        super().__init__(api_key="none", auto_batch_tracing=False, info={}, session=MagicMock())
-        self.kept: dict[UUID, dict[str, Any]] = {}
-
-    def create_run(self, name: str, inputs: Any, run_type: Any, **told: Any) -> None:
-        run = {"name": name, "inputs": inputs, "run_type": run_type, **told}
-        self.kept[told["id"]] = {**self.kept.get(told["id"], {}), **run}
-
-    def update_run(self, run_id: Any, **told: Any) -> None:
-        self.kept[run_id] = {**self.kept.get(run_id, {}), **told}
-
-
 async def test_langsmith_sees_one_tree_without_orphans_or_made_up_calls() -> None:
     client = Traced()
     await chat(Thinks()).ainvoke(CHAT, {"callbacks": [LangChainTracer(client=client)]})
@@ -190,6 +111,23 @@ async def test_no_more_calls_run_at_once_than_the_configuration_allows(most: int
     model = Thinks()
     await chat(model).ainvoke(CHAT, {"max_concurrency": most})
     assert model.peak == most
+
+
+async def test_nor_in_a_graph_a_tool_a_middleware_or_for_rewards() -> None:
+    async def at_most_two(run: Any, asked: Any, model: Thinks) -> None:
+        await run.ainvoke(asked, {"max_concurrency": 2})
+        assert model.peak == 2
+
+    search: dict[str, Any] = {"policy": BestOfN(width=6)}
+    asked, model = {"question": "5 + 7?"}, Thinks()
+    await at_most_two(create_tot_graph(model, reward=by_length, **search).compile(), asked, model)
+    model = Thinks()
+    await at_most_two(create_tot_tool(model, reward=by_length, **search), asked, model)
+    model = Thinks()
+    judged = create_tot_graph(model, reward=Judge(as_engine(model)), **search).compile()
+    await at_most_two(judged, asked, model)
+    model = Thinks()
+    await at_most_two(create_agent(model, middleware=[SpexMiddleware(**search)]), CHAT, model)
 
 
 @pytest.mark.parametrize("sync", [False, True])

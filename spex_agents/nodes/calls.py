@@ -7,13 +7,14 @@ are children of the search. Only the message stream is kept from them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import (
+    AsyncCallbackManager,
     AsyncCallbackManagerForChainRun,
     BaseCallbackHandler,
     BaseCallbackManager,
@@ -26,6 +27,7 @@ from langchain_core.runnables.config import (
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.nodes.endings import ending_well
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.running.calls import AROUND
 
@@ -39,28 +41,57 @@ _RUNTIME: Final = "__pregel_runtime"
 
 
 class SearchRun(BaseCallbackHandler):
-    """Notes the id that a run of a search graph has in traces: its own is the first it hears."""
+    """Notes the id that a run of a search graph has in traces: its own is the first it hears.
+
+    When that run ends, whichever way, `end` is called before tracers are told: what is below it in
+    a trace has ended by then.
+
+    Args:
+        end: Ends all that the run has begun.
+    """
 
     run_inline = True
 
-    def __init__(self) -> None:
+    def __init__(self, end: Callable[[], Any]) -> None:
         self.id: UUID | None = None
+        self._end = end
 
     def on_chain_start(
         self, serialized: dict[str, Any], inputs: dict[str, Any], *, run_id: UUID, **kwargs: Any
     ) -> None:
         self.id = self.id or run_id
 
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> Any:
+        if run_id == self.id:
+            self._end()
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> Any:
+        if run_id == self.id:
+            self._end()
+
+
+class AsyncSearchRun(SearchRun):
+    """The same of a run in an event loop; `end` is awaited there."""
+
+    async def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        if run_id == self.id:
+            await self._end()
+
+    async def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        if run_id == self.id:
+            await self._end()
+
 
 def heard_by(config: RunnableConfig, handler: BaseCallbackHandler) -> RunnableConfig:
-    """`config` with one more handler, after those that it has or inherits."""
+    """`config` with one more handler, before those that it has or inherits."""
     inherited = var_child_runnable_config.get() or {}
     callbacks = config.get("callbacks") or inherited.get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
         callbacks = callbacks.copy()
-        callbacks.add_handler(handler)
+        callbacks.handlers.insert(0, handler)
+        callbacks.inheritable_handlers.insert(0, handler)
         return {**config, "callbacks": callbacks}
-    return {**config, "callbacks": [*(callbacks or ()), handler]}
+    return {**config, "callbacks": [handler, *(callbacks or ())]}
 
 
 class Calls:
@@ -100,7 +131,8 @@ class Calls:
         async with self._gate.place(request):
             _, path, purpose = request.id.split("/")
             if not purpose.startswith("thought"):
-                yield
+                with self._heard_by(self._manager):
+                    yield
                 return
             early = not request.demanded
             run = await self._manager.on_chain_start(
@@ -108,9 +140,9 @@ class Calls:
                 {"path": path, "begun_early": early},
                 name=f"thought {path}{', begun early' if early else ''}",
             )
-            var_child_runnable_config.set({**self._config, "callbacks": run.get_child()})
             try:
-                yield
+                with self._heard_by(run.get_child()):
+                    yield
             except Exception as error:
                 await run.on_chain_error(error)
                 raise
@@ -122,6 +154,12 @@ class Calls:
                 await run.on_chain_end({"outcome": "hit" if early else "demanded"})
             else:
                 self._ahead[path] = run
+
+    @contextmanager
+    def _heard_by(self, manager: AsyncCallbackManager) -> Iterator[None]:
+        with ending_well(manager) as told:
+            var_child_runnable_config.set({**self._config, "callbacks": told})
+            yield
 
     async def end(self, tree: Tree) -> None:
         """Tell what has become of the thoughts that were written early."""

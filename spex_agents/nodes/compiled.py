@@ -11,19 +11,19 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import closing
+from contextvars import Context, copy_context
 from dataclasses import replace
 from functools import reduce
 from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT, var_child_runnable_config
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, LastValue
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, get_type_hints
 
-from spex_agents.nodes.calls import heard_by
+from spex_agents.nodes.calls import AsyncSearchRun, SearchRun, heard_by
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.run import CONVERSATION, RUN, STEPS, Run, apart, patched
 from spex_agents.nodes.state import SearchState, append
@@ -73,27 +73,30 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         async with self._run(args, kwargs) as run:
-            args, kwargs = _within(run, args, kwargs)
-            graph = self._saved_by(args, kwargs)
+            run.traced = AsyncSearchRun(run.close)
+            args, kwargs = _within(run, run.traced, args, kwargs)
+            graph, context = self._saved_by(args, kwargs), _unheard()
             parts = cast(
                 AsyncGenerator[Any, None], CompiledStateGraph.astream(graph, *args, **kwargs)
             )
             try:
-                while (part := await apart(anext(parts, _END))) is not _END:
+                while (part := await apart(anext(parts, _END), context)) is not _END:
                     yield part
             finally:
-                await apart(parts.aclose())
+                await apart(parts.aclose(), context)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         run = self._run(args, kwargs)
-        args, kwargs = _within(run, args, kwargs)
-        graph = self._saved_by(args, kwargs)
+        run.traced = SearchRun(lambda: portal().call(run.close))
+        args, kwargs = _within(run, run.traced, args, kwargs)
+        graph, context = self._saved_by(args, kwargs), _unheard()
         parts = cast(Generator[Any, None, None], CompiledStateGraph.stream(graph, *args, **kwargs))
-        with closing(parts):
-            try:
-                yield from parts
-            finally:  # before the parts are closed: it lets go of a node that waits in its thread
-                portal().call(run.close)
+        try:
+            while (part := context.run(next, parts, _END)) is not _END:
+                yield part
+        finally:
+            portal().call(run.close)  # first: it lets go of a node that waits in its thread
+            context.run(parts.close)
 
     def _saved_by(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SearchGraph:
         """This graph, with the channels that go with the saver of a graph around it."""
@@ -158,6 +161,18 @@ def _whole(channels: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def _unheard() -> Context:
+    """A context that says nothing of callbacks: those of the run's own configuration are enough.
+
+    LangGraph adds the surrounding ones to them, in no order, but a run's end is to be told first to
+    who ends what is below it.
+    """
+    context = copy_context()
+    if around := var_child_runnable_config.get():
+        context.run(var_child_runnable_config.set, {**around, "callbacks": None})
+    return context
+
+
 def _config_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunnableConfig:
     """The configuration among the arguments of `stream`: ``(input, config=None, **more)``."""
     given: RunnableConfig | None = args[1] if len(args) > 1 else kwargs.get("config")
@@ -165,10 +180,10 @@ def _config_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunnableConfig:
 
 
 def _within(
-    run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+    run: Run, traced: SearchRun, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of `stream` with `run` in their config."""
-    config = heard_by(patched(_config_in(args, kwargs), {RUN: run}), run.traced)
+    config = heard_by(patched(_config_in(args, kwargs), {RUN: run}), traced)
     if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # nobody's choice
         config["recursion_limit"] = STEPS
     if len(args) > 1:

@@ -3,7 +3,8 @@
 A run is one call of the compiled graph, as a root or inside another graph. All of them pass through
 `astream` or `stream`, so that is where a ``with`` statement around the run holds its session: it
 closes when the run ends, fails, is cancelled or interrupted, and when its reader goes away.
-Callbacks would be told the same, but their errors are swallowed and nobody waits for them.
+A callback is told of the first four as well and closes it too, a moment sooner: so in a trace all
+has ended below a search that has ended. But errors of callbacks are swallowed, and nobody waits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
@@ -55,10 +57,13 @@ class Run:
 
     Args:
         config: What the search is made of.
+
+    Attributes:
+        traced: Hears of the run as traces do; None where there is no graph.
     """
 
     def __init__(self, config: SearchConfig) -> None:
-        self.traced = SearchRun()
+        self.traced: SearchRun | None = None
         self._config = config
         self._session: Session | None = None
         self._calls: Calls | None = None
@@ -92,7 +97,7 @@ class Run:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
         if self._session is None:
             demanded = paths_of(state.get("demanded", ()))
-            self._calls = Calls(config, self.traced.id)
+            self._calls = Calls(config, self.traced.id if self.traced else None)
             search = uuid4().hex
             self._session = self._calls.context().run(
                 Session,
@@ -117,12 +122,8 @@ class Run:
                 await self._session.tell_best(error)
             raise
 
-    async def close(self) -> None:
-        """End the run's session, if it has one, and refuse others."""
-        self._closed = True
-        await self._leave()
-
-    async def _leave(self) -> None:
+    async def settle(self) -> None:
+        """Close the session, if there is one, and tell what has become of all that it had begun."""
         session, calls = self._session, self._calls
         if session is None or calls is None:
             return
@@ -131,6 +132,14 @@ class Run:
         finally:
             tell_ledger(session)
             await calls.end(session.tree)
+
+    async def close(self) -> None:
+        """End the run's session, if it has one, and refuse others."""
+        self._closed = True
+        await self._leave()
+
+    async def _leave(self) -> None:
+        await self.settle()
         self._session = self._calls = None
 
 
@@ -182,13 +191,17 @@ def run_of(config: RunnableConfig) -> Run | None:
     return found if isinstance(found, Run) else None
 
 
-async def apart(work: Awaitable[T]) -> T:
+async def apart(work: Awaitable[T], context: Context | None = None) -> T:
     """Await `work` in a task of its own, which is cancelled once and then left to end.
 
     A graph that is cancelled again while it ends loses hold of its nodes, which then run on to
     their end; and the cancel scopes of AnyIO (so of Starlette and FastAPI) cancel at every step.
     Runs of a `SearchGraph` are safe from that; a run of a graph around one is if it is awaited
     here.
+
+    Args:
+        work: A coroutine, or anything else to await.
+        context: What it runs in; a copy of the caller's by default.
 
     Example:
         >>> async def answer(graph, question):
@@ -198,7 +211,7 @@ async def apart(work: Awaitable[T]) -> T:
     async def call() -> T:
         return await work
 
-    task = asyncio.create_task(call())
+    task = asyncio.create_task(call(), context=context)
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:

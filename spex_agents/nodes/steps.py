@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 
 from spex_agents.errors import SettingsError
-from spex_agents.nodes.run import LISTENER, Run, tell_ledger
+from spex_agents.nodes.run import LISTENER, Run
 from spex_agents.nodes.schema import AnswerSchema
 from spex_agents.nodes.state import (
     FailureRow,
@@ -89,8 +89,7 @@ class Steps:
         ended = outcome_of(came, path, answered=elected is not None)
         if is_free_text(session, path, elected) and not told_path:
             path = told_path  # its thoughts are the answer, and no reasoning before it
-        await session.close()  # what still runs is waste, and counted as such
-        tell_ledger(session)
+        await run.settle()  # what still runs is waste, and counted as such
         ended |= {
             "ledger": session.ledger.report(),
             "stopped": came.stopped,
