@@ -21,6 +21,7 @@ def info(rows: int, seeds: Any, **settings: Any) -> Any:
         need_top_k_sampling="top_k" in settings,
         need_top_p_sampling="top_p" in settings,
         need_min_p_sampling="min_p" in settings,
+        is_any_greedy=top_k == 1,
         top_ks=torch.full((rows,), top_k),
         top_ps=torch.full((rows,), settings.get("top_p", 1.0)),
         min_ps=torch.full((rows,), settings.get("min_p", 0.0)),
@@ -56,6 +57,103 @@ def test_draws_follow_the_distribution() -> None:
     found = torch.bincount(drawn.long(), minlength=VOCABULARY) / number
     # Five standard deviations.
     assert ((found - probs).abs() <= 5 * (probs * (1 - probs) / number).sqrt() + 1e-6).all()
+
+
+def expected(probs: Any, top_k: int = VOCABULARY, top_p: float = 1, min_p: float = 0) -> Any:
+    """The distribution by its definition, one token at a time."""
+    kept = [
+        float(p)
+        if int((probs > p).sum()) < top_k
+        and (top_p >= 1 or float(probs[probs > p].sum()) <= top_p)
+        and p >= probs.max() * min_p
+        else 0.0
+        for p in probs
+    ]
+    return torch.tensor(kept, dtype=torch.float64) / sum(kept)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"top_k": 7},
+        {"top_p": 0.8},
+        {"min_p": 0.05},
+        {"top_k": 12, "top_p": 0.7},
+        {"top_k": 20, "top_p": 0.9, "min_p": 0.02},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("bounded", [True, False], ids=["bounded", "whole"])
+def test_draws_pass_a_chi_square_test(
+    settings: dict[str, Any], bounded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scipy.stats import chisquare  # noqa: PLC0415 (there with SGLang)
+
+    from spex_agents.server.plugin import seeded  # noqa: PLC0415 (torch)
+
+    monkeypatch.setattr(seeded, "TIES", 0 if bounded else VOCABULARY)
+    monkeypatch.setattr(seeded, "AT_ONCE", 1 << 18)
+    number = 40_000
+    probs = distribution(VOCABULARY)
+    right = expected(probs, **settings) * number
+    seeds = torch.arange(number) * 3 - number
+    drawn = draw(probs.expand(number, -1).contiguous(), seeds, torch.arange(number), **settings)
+    found = torch.bincount(drawn.long(), minlength=VOCABULARY)
+    assert not found[right == 0].any()
+    often = right >= 5  # rarer ones are one class
+    classes = [[*count[often].tolist(), float(count[~often].sum())] for count in (found, right)]
+    wanted = [pair for pair in zip(*classes, strict=True) if pair[1] > 0]
+    assert chisquare(*map(list, zip(*wanted, strict=True))).pvalue > 0.001
+
+
+def test_what_ties_is_kept_together_however_the_rest_of_the_batch_is_bounded() -> None:
+    """Half-precision logits tie; the k-th place then has several tokens."""
+    wide = 400
+    logits = torch.randn(wide, generator=torch.Generator().manual_seed(2)).mul(8).round() / 4
+    probs = torch.softmax(logits, -1)
+    number = 500
+    seeds, positions = torch.arange(number), torch.arange(number)
+    rows = probs.expand(number, -1).contiguous()
+    alone = draw(rows, seeds, positions, top_k=8)
+    beside = info(number + 1, torch.arange(number + 1), top_k=8)
+    beside.max_top_k, beside.top_ks = None, beside.top_ks.clone()
+    beside.top_ks[-1] = 1 << 30
+    from spex_agents.server.plugin.seeded import sample  # noqa: PLC0415 (torch)
+
+    more = torch.cat([rows, rows[:1]]), torch.arange(number + 1)
+    assert sample(more[0], beside, more[1])[:number].tolist() == alone.tolist()
+    kept = int((probs > probs.sort(descending=True).values[7]).sum())
+    ties = int((probs == probs.sort(descending=True).values[7]).sum())
+    assert len(set(alone.tolist())) == kept + ties > 8
+
+
+def test_rows_that_ask_for_no_seed_draw_anew_and_leave_the_others_alone() -> None:
+    from spex_agents.server.plugin.seeded import NO_SEED, seeds_of  # noqa: PLC0415 (torch)
+
+    requests = [
+        SimpleNamespace(sampling_params=SimpleNamespace(sampling_seed=seed))
+        for seed in (5, None, 6, None)
+    ]
+    assert seeds_of(requests[1::2], "cpu", pin=False) is None
+    seeds = seeds_of(requests, "cpu", pin=False)
+    assert seeds is not None
+    assert seeds.tolist() == [5, NO_SEED, 6, NO_SEED]
+    probs, positions = distribution(4, VOCABULARY), torch.full((4,), 9)
+    many = torch.stack([draw(probs, seeds, positions) for _ in range(60)])
+    assert [len(set(column.tolist())) > 3 for column in many.T] == [False, True, False, True]
+    alone = draw(probs[:1], seeds[:1], positions[:1])
+    assert set(many[:, 0].tolist()) == set(alone.tolist())
+
+
+def test_a_greedy_row_takes_the_first_best_token_beside_others() -> None:
+    probs = torch.full((2, VOCABULARY), 1 / VOCABULARY)
+    mixed = info(2, torch.arange(2), top_k=1)
+    mixed.top_ks[1], mixed.max_top_k = VOCABULARY, VOCABULARY
+    from spex_agents.server.plugin.seeded import sample  # noqa: PLC0415 (torch)
+
+    for position in range(20):
+        assert int(sample(probs, mixed, torch.full((2,), position))[0]) == 0
 
 
 def test_positions_draw_apart() -> None:

@@ -115,7 +115,14 @@ TABLE = (
         words=(
             "sampling_seed", "sampling_mask_batch_indices", "max_top_k", "top_ks", "top_ps",
             "min_ps", "need_top_k_sampling", "need_top_p_sampling", "need_min_p_sampling",
+            "is_any_greedy", "is_pin_memory_available",
         ),
+    ),
+    Expected(
+        file="sampling/sampling_batch_info.py",
+        gives=(SEEDS,),
+        function="SamplingBatchInfo.merge_batch",
+        parameters=("self", "other"),
     ),
     Expected(
         file="layers/sampler.py",

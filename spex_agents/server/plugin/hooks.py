@@ -146,11 +146,24 @@ def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _give_seeds(info: Any, cls: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+    from sglang.srt.utils.common import is_pin_memory_available  # noqa: PLC0415
+
     from spex_agents.server.plugin.seeded import seeds_of  # noqa: PLC0415 (torch)
 
     if info.sampling_seed is None and batch.spec_algorithm.is_none():
-        info.sampling_seed = seeds_of(batch.reqs, info.device)
+        pin = is_pin_memory_available(info.device)
+        info.sampling_seed = seeds_of(batch.reqs, info.device, pin=pin)
     return info
+
+
+def _merge(original: Callable[..., Any], info: Any, other: Any) -> Any:
+    """SGLang joins seeds where both batches have them: one that has none gets rows without."""
+    from spex_agents.server.plugin.seeded import no_seeds  # noqa: PLC0415 (torch)
+
+    for one, beside in ((info, other), (other, info)):
+        if one.sampling_seed is None and beside.sampling_seed is not None:
+            one.sampling_seed = no_seeds(len(one), one.device)
+    return original(info, other)
 
 
 def _sample(
@@ -197,6 +210,7 @@ HOOKS = (
     ),
     Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after", _give_seeds,
          (SEEDS,)),
+    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", _merge, (SEEDS,)),
     Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", _sample, (SEEDS,)),
 )  # fmt: skip
 
