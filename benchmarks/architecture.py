@@ -26,8 +26,7 @@ WINGS: Mapping[str, Box] = {
     "bench": (0, 0, 3.2, "what it is worth, measured"),
     "cli": (3.6, 0, 2.8, "the command spex"),
     "gateway": (6.8, 0, 3.2, "searches over HTTP"),
-    "view": (2.4, 1, 3.0, "a run to look at"),
-    "nodes": (5.7, 1, 4.3, "graphs, nodes, tools, middleware"),
+    "nodes": (2.4, 1, 7.6, "graphs, nodes, tools, middleware"),
     "speculation": (
         2.4,
         2,
@@ -37,7 +36,8 @@ WINGS: Mapping[str, Box] = {
     ),
     "problems": (0, 2, 2.0, "to solve, with graders"),
     "sandbox": (0, 3, 2.0, "programs, walled in"),
-    "rewards": (2.4, 3, 7.6, "base  |  asking a model  |  checking  |  combining"),
+    "view": (8.3, 3, 1.7, "a run to look at"),
+    "rewards": (2.4, 3, 5.6, "base  |  asking a model  |  checking  |  combining"),
     "engines": (
         3.6,
         4,

@@ -20,8 +20,7 @@ from spex_agents import Limits, Rebase, Rstar, SearchConfig, Speculation, solve
 from spex_agents.engines import SimulatedEngine, run_virtual
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Policy
-from spex_agents.speculation import ThoughtEvent
-from spex_agents.view import recording, run_page
+from spex_agents.view import run_page
 
 REWARD_SECONDS = 1.0
 WIDTH, SCALE = 860, 1.5
@@ -31,9 +30,8 @@ BARE = ".hint, [aria-label=Zoom] { display: none !important } section { padding:
 
 def off_and_on(policy: Policy, depth: int) -> str:
     """The page of a search on a simulated 7B engine, without and with speculation."""
-    runs: list[dict[str, Any]] = []
+    runs: list[Mapping[str, Any]] = []
     for speculation in (None, Speculation()):
-        events: list[ThoughtEvent] = []
         config = SearchConfig(
             engine=SimulatedEngine(),
             policy=policy,
@@ -41,9 +39,9 @@ def off_and_on(policy: Policy, depth: int) -> str:
             limits=Limits(depth=depth),
             speculation=speculation,
         )
-        result = run_virtual(solve(config, "What is 5 + 7?", listener=events.append))
-        seconds = events[-1]["seconds"] or 0.0
-        runs.append(recording(config, type(policy).__name__.lower(), result, seconds, events))
+        result = run_virtual(solve(config, "What is 5 + 7?"))
+        assert result.recorded is not None  # noqa: S101 (solve keeps it)
+        runs.append(result.recorded)
     return run_page(runs).html
 
 

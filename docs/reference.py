@@ -25,7 +25,7 @@ REFERENCE: Mapping[str, tuple[str, ...]] = {
     "rewards": ("asking.process", "asking.profiles", "checking.arithmetic"),
     "engines": ("openai", "simulated"),
     "speculation": (),
-    "view": ("recording.recording",),
+    "view": (),
     "problems": ("weekday_sums",),
     "demo": (),
     "named": (),

@@ -21,7 +21,7 @@ import spex_agents
 
 pytestmark = pytest.mark.slow
 
-HIDDEN = {"spex_agents.sandbox.run", "spex_agents.view.recording"}
+HIDDEN = {"spex_agents.sandbox.run"}
 """By modules of the same name; they are shown as names of these."""
 
 

@@ -22,11 +22,11 @@ ORDER = (
     "search",
     "engines",
     "rewards",
+    "view",
     "speculation",
     "sandbox",
     "problems",
     "nodes",
-    "view",
     "bench",
     "cli",
 )

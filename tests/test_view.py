@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,30 @@ def test_what_cannot_be_written_is_bad_input_before_any_model_is_called(tmp_path
     assert "record=" in done.stderr
     three = CliRunner().invoke(app, ["view", "a", "b", "c", "--out", nowhere])
     assert (three.exit_code, "one, or two" in three.stderr) == (2, True)
+
+
+def test_a_result_shows_itself_in_a_frame_where_hostile_text_stays_text() -> None:
+    async def main() -> Result:
+        made = config(make_engine(), Rebase(width=4))
+        return await solve(made, f"What is 5 + 7? {HOSTILE} \" ' &quot;", seed=3)
+
+    result = run_virtual(main())
+    shown = result._repr_html_()
+    assert shown is not None
+    (frame,) = re.findall(r'<iframe srcdoc="([^"]*)" sandbox="allow-scripts" style="[^"]*">', shown)
+    assert shown.endswith("></iframe>")
+    page = unescape(frame)
+    assert page == run_page([result.recorded or {}]).html
+    run = embedded(page)["runs"][0]
+    assert run["tree_sha256"] == result.tree_sha256
+    assert run["seconds"] <= run["events"][-1]["seconds"] + 1e-3
+    assert {event["status"] for event in run["events"]} >= {"begun", "accepted", "scored"}
+    assert "recorded" not in repr(result)
+
+
+def test_a_result_that_keeps_nothing_shows_itself_as_text() -> None:
+    result = run_virtual(solve(config(make_engine(), Rebase(width=4)), "2 + 2?", record=False))
+    assert (result.recorded, result._repr_html_()) == (None, None)
 
 
 async def test_a_stream_makes_the_recording_of_its_search() -> None:

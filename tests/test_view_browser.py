@@ -21,9 +21,8 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solving import solve
-from spex_agents.view import recording, run_page
+from spex_agents.view import run_page
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -45,7 +44,6 @@ async def run(width: int, *, ahead: bool, depth: int = 8) -> dict[str, Any]:
 
 
 def _run(width: int, *, ahead: bool, depth: int) -> dict[str, Any]:
-    events: list[ThoughtEvent] = []
     config = SearchConfig(
         engine=SimulatedEngine(),
         policy=Rebase(width=width),
@@ -54,8 +52,9 @@ def _run(width: int, *, ahead: bool, depth: int) -> dict[str, Any]:
         termination=None,
         speculation=Speculation() if ahead else None,
     )
-    result = run_virtual(solve(config, "What is 5 + 7?", listener=events.append))
-    return recording(config, "rebase", result, events[-1]["seconds"] or 0.0, events)
+    recorded = run_virtual(solve(config, "What is 5 + 7?")).recorded
+    assert recorded is not None
+    return dict(recorded)
 
 
 def written(runs: Sequence[Mapping[str, Any]], folder: Path) -> str:

@@ -19,10 +19,10 @@ from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.errors import SpexError
 from spex_agents.rewards.base import Reward
 from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.solving import Result, solve
-from spex_agents.view import recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ def searches(
         config = case.config(engine, speculations[query], reward)
         question, seed = case.search(run, query)
         heard = listener if query == 0 else None
-        result = await solve(config, question, seed=seed, run=f"query-{query}", listener=heard)
+        result = await solve(
+            config, question, seed=seed, run=f"query-{query}", listener=heard, record=False
+        )
         return result, asyncio.get_running_loop().time()
 
     async def together() -> Searches:

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.outcome import outcome
 from spex_agents.speculation.solving import Result
-from spex_agents.view.recording import outcome
 
 
 def as_json(config: SearchConfig, policy: str, result: Result, seconds: float) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from spex_agents.errors import SpexError
 from spex_agents.named import run_with
 from spex_agents.search import Tree
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import Result, run_to_end
-from spex_agents.view import recording
 
 if TYPE_CHECKING:
     from spex_agents.named import AnyEngine

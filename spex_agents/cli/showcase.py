@@ -21,10 +21,10 @@ from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.problems.kinds import Stated
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import Result, run_to_end
-from spex_agents.view import recording
 
 ROWS = 16
 """Thoughts of each tree on the screen."""

@@ -1,6 +1,7 @@
 """Searches that run ahead of their rewards: what is begun early, how much, and what it costs."""
 
 from spex_agents.speculation.config import Failures, Forecast, Known, SearchConfig, Speculation
+from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.result import Result
@@ -20,5 +21,6 @@ __all__ = [
     "Session",
     "Speculation",
     "ThoughtEvent",
+    "recording",
     "solve",
 ]

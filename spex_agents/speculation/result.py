@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from spex_agents.answers.votes import Ballot
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.reporting.ledger import Ledger
+from spex_agents.view.page import run_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a search came to.
+    """What a search came to. In a notebook it shows its tree and its timeline.
 
     Attributes:
         answer: The elected answer, as the plainest of its leaves wrote it; None if none has one.
@@ -24,6 +26,7 @@ class Result:
         stopped: The termination rule that ended it, or None if the policy or an error did.
         error: What ended it, if an error did.
         timed: Whether the tree depends on timing, as some rules make it.
+        recorded: The run as `run_page` shows it; None where it was not kept.
     """
 
     answer: str | None
@@ -35,6 +38,10 @@ class Result:
     stopped: str | None
     error: str | None = None
     timed: bool = False
+    recorded: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        return None if self.recorded is None else run_page([self.recorded])._repr_html_()
 
     @property
     def ended(self) -> str:

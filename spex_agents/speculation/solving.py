@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 from spex_agents.search.policy import Expand
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.outcome import recording
+from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.session import Session
 
@@ -21,6 +24,7 @@ async def solve(
     seed: int = 0,
     run: str | None = None,
     listener: Listener | None = None,
+    record: bool = True,
 ) -> Result:
     """Search for the answer of `question`.
 
@@ -30,6 +34,7 @@ async def solve(
         seed: Decides the run.
         run: First part of all request ids; None for a new one.
         listener: Called with every event.
+        record: Keep what happens when, to look at it: `Result.recorded`.
 
     Raises:
         SettingsError: The question is empty.
@@ -38,8 +43,23 @@ async def solve(
         PolicyError: The policy broke its contract.
     """
     tree = Tree(check_question(question), seed)
-    async with Session(config, tree, run=run or uuid4().hex, listener=listener) as session:
-        return await run_to_end(session)
+    if not record:
+        async with Session(config, tree, run=run or uuid4().hex, listener=listener) as session:
+            return await run_to_end(session)
+    events: list[ThoughtEvent] = []
+
+    def hear(event: ThoughtEvent) -> None:
+        events.append(event)
+        if listener is not None:
+            listener(event)
+
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    async with Session(config, tree, run=run or uuid4().hex, listener=hear) as session:
+        result = await run_to_end(session)
+        seconds = clock() - begun
+    policy = type(config.policy).__name__.lower()
+    return replace(result, recorded=recording(config, policy, result, seconds, events))
 
 
 async def run_to_end(session: Session) -> Result:

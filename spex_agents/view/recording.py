@@ -8,61 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from spex_agents.errors import SettingsError
-from spex_agents.search.tree import words_of
-from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.reporting.events import ThoughtEvent, path_id
-from spex_agents.speculation.solving import Result
 
 _PARTS = {"question": str, "settings": dict, "events": list, "tree": list, "ledger": dict}
-
-
-def recording(
-    config: SearchConfig,
-    policy: str,
-    result: Result,
-    seconds: float,
-    events: Sequence[ThoughtEvent],
-) -> dict[str, Any]:
-    """Plain data that `run_page` shows: question, settings, events, tree, ledger and outcome.
-
-    Args:
-        config: What the search was made of.
-        policy: Its policy's name.
-        result: What it came to.
-        seconds: From the question to the answer.
-        events: All that its session told its listener. Texts of the tree are kept once, there.
-
-    Example:
-        >>> from spex_agents.engines.simulated.clock import run_virtual
-        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
-        >>> from spex_agents.rewards import SimulatedReward
-        >>> from spex_agents.search import Rebase
-        >>> from spex_agents.speculation.solving import solve
-        >>> config = SearchConfig(
-        ...     engine=SimulatedEngine(), policy=Rebase(width=4), reward=SimulatedReward()
-        ... )
-        >>> events = []
-        >>> result = run_virtual(solve(config, "What is 5 + 7?", listener=events.append))
-        >>> run = recording(config, "rebase", result, events[-1]["seconds"], events)
-        >>> run["answer"], run["events"][0]["status"]
-        ('12', 'begun')
-    """
-    tree = result.tree
-    told = {path_id(path) for path in tree.thoughts}
-    return {
-        "question": tree.question,
-        "settings": {
-            "policy": policy,
-            "policy_settings": repr(config.policy),
-            "engine": config.engine.name,
-            "reward": config.reward.name,
-            "vote": config.vote,
-            "seed": tree.seed,
-            "speculation": config.speculation is not None,
-        },
-        **outcome(result, seconds),
-        "events": [{**event, "text": ""} if event["id"] in told else event for event in events],
-    }
 
 
 def streamed_recording(
@@ -117,41 +64,6 @@ def streamed_recording(
             if event["status"] == "accepted"
         ],
         "events": thoughts,
-    }
-
-
-def outcome(result: Result, seconds: float) -> dict[str, Any]:
-    """What came of a search, as plain data: `tokens` is the tree's, `ledger` has all spent."""
-    tree = result.tree
-    return {
-        "answer": result.answer,
-        "seconds": round(seconds, 3),
-        "stopped": result.stopped,
-        "ended": result.ended,
-        "tree_sha256": result.tree_sha256,
-        "answer_path": None if result.path is None else list(result.path),
-        "agreement": result.agreement,
-        "ballots": [
-            {"path": list(ballot.path), "answer": ballot.answer, "weight": ballot.reward}
-            for ballot in result.ballots
-        ],
-        "failures": [
-            {"path": list(path), "reason": reason} for path, reason in result.failures.items()
-        ],
-        "thoughts": len(tree),
-        "tokens": sum(thought.tokens for thought in tree.thoughts.values()),
-        "ledger": result.ledger.report(),
-        "tree": [
-            {
-                "path": list(path),
-                "text": thought.text,
-                "tokens": thought.tokens,
-                "ends": thought.ends,
-                "reward": tree.rewards.get(path),
-                **dict(zip(("words",), words_of(tree.rewards.get(path)), strict=False)),
-            }
-            for path, thought in tree.thoughts.items()
-        ],
     }
 
 
