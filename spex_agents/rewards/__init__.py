@@ -16,6 +16,7 @@ from spex_agents.rewards.base import (
     check_reward,
 )
 from spex_agents.rewards.checking.arithmetic import Calculator
+from spex_agents.rewards.checking.batched import Batched, BatchFunction, Candidate
 from spex_agents.rewards.checking.verifier import Verifier
 from spex_agents.rewards.combining.aggregate import Aggregate
 from spex_agents.rewards.combining.cache import Cached
@@ -27,6 +28,7 @@ from spex_agents.rewards.combining.calibration import (
     outcomes_of,
 )
 from spex_agents.rewards.combining.ensemble import Ensemble
+from spex_agents.rewards.combining.resilient import Resilient
 from spex_agents.rewards.confidence import Confidence
 from spex_agents.rewards.simulated import SimulatedReward
 
@@ -35,16 +37,20 @@ __all__ = [
     "VALUE_PROMPT",
     "VOTE_PROMPT",
     "Aggregate",
+    "BatchFunction",
+    "Batched",
     "Cached",
     "Calculator",
     "Calibrated",
     "Calibration",
+    "Candidate",
     "Confidence",
     "Ensemble",
     "GroupReward",
     "GroupVote",
     "Judge",
     "Outcome",
+    "Resilient",
     "Reward",
     "RewardFunction",
     "SimulatedReward",

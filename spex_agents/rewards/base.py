@@ -143,6 +143,46 @@ def places(reward: Reward) -> int | None:
     return cast("int | None", getattr(reward, "max_concurrency", None))
 
 
+class Wrapper:
+    """What a reward made of another one has in common with it."""
+
+    __slots__ = ()
+
+    reward: Reward
+
+    @property
+    def name(self) -> str:
+        return self.reward.name
+
+    @property
+    def needs_logprobs(self) -> bool:
+        return self.reward.needs_logprobs
+
+    @property
+    def pure(self) -> bool:
+        return self.reward.pure
+
+    @property
+    def seeded(self) -> bool:
+        return is_seeded(self.reward)
+
+    @property
+    def speaks(self) -> bool:
+        return speaks(self.reward)
+
+    @property
+    def engine(self) -> Engine | None:
+        return asks(self.reward)
+
+    @property
+    def calls(self) -> int:
+        return calls(self.reward)
+
+    @property
+    def max_concurrency(self) -> int | None:
+        return places(self.reward)
+
+
 def check_reward(value: object, name: str) -> float:
     """Return a reward that is a number in [0, 1], with what it says besides.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.control import escaped
+from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.engines.sglang.engine import SGLangEngine
@@ -30,6 +32,11 @@ class ProcessReward:
             of your own.
         api_key: For an address: sent as the bearer token.
         timeout: For an address: seconds to wait for an answer.
+        max_concurrency: Paths that are scored at a time, the demanded ones first; None for as many
+            as come.
+
+    Raises:
+        SettingsError: `max_concurrency` is below 1.
 
     Example:
         >>> from spex_agents.rewards.asking.profiles import MATH_SHEPHERD
@@ -48,6 +55,7 @@ class ProcessReward:
         *,
         api_key: str | None = None,
         timeout: float = 300.0,
+        max_concurrency: int | None = None,
     ) -> None:
         self.profile = profile
         self._owned: SGLangClient | None = None
@@ -57,6 +65,8 @@ class ProcessReward:
         else:
             self._server = server.reward_server
         self._reader = PromptReader(self._server)
+        self.max_concurrency = max_concurrency
+        self._gate = Gate(max_concurrency)
 
     def __repr__(self) -> str:
         return f"<ProcessReward {self.name} at {self._server.url}>"
@@ -77,9 +87,11 @@ class ProcessReward:
         await self._server.info()
         steps = [escaped(thought.text) for thought in thoughts]
         prompt = await reader.tokens(profile.prompt(escaped(question), steps))
-        if profile.labels is None:
-            return self._read_head(await reader.classify(prompt, request))
-        chances = await reader.next_token(prompt, profile.labels, request)
+        async with self._gate.place(request):
+            request.started = asyncio.get_running_loop().time()
+            if profile.labels is None:
+                return self._read_head(await reader.classify(prompt, request))
+            chances = await reader.next_token(prompt, profile.labels, request)
         good, bad = (chances[label] for label in profile.labels)
         if not good + bad > 0:
             raise RewardError(

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_single, is_seeded, speaks
+from spex_agents.rewards.base import Reward, Wrapper, check_single, is_seeded, speaks
 from spex_agents.rewards.combining.cache import Cached
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import Thought, derive_seed
@@ -30,7 +30,7 @@ WAYS: Mapping[By, Callable[[Sequence[float]], float]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Wrapper):
     """A path's score out of the scores of its steps, each judged in the path up to it.
 
     The scores of the earlier steps, which the search has asked for before, are remembered
@@ -73,14 +73,6 @@ class Aggregate:
     @property
     def name(self) -> str:
         return self.reward.name if self.by == "last" else f"{self.by} of {self.reward.name}"
-
-    @property
-    def needs_logprobs(self) -> bool:
-        return self.reward.needs_logprobs
-
-    @property
-    def pure(self) -> bool:
-        return self.reward.pure
 
     @property
     def seeded(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, at_least_one
-from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded, speaks
+from spex_agents.rewards.base import Reward, Wrapper, check_reward, check_single
 from spex_agents.rewards.parts import Part
 from spex_agents.search.tree import Thought
 from spex_agents.waiting import until_ended
@@ -43,7 +43,7 @@ class _Flight:
         del self.waiting[at]
 
 
-class Cached:
+class Cached(Wrapper):
     """A reward that remembers its scores by what they depend on.
 
     That is the question and the thoughts; their log-probabilities too if the reward needs them, and
@@ -81,26 +81,6 @@ class Cached:
 
     def __repr__(self) -> str:
         return f"<Cached {self.reward!r}: {len(self._scores)} of {self.size} scores>"
-
-    @property
-    def name(self) -> str:
-        return self.reward.name
-
-    @property
-    def needs_logprobs(self) -> bool:
-        return self.reward.needs_logprobs
-
-    @property
-    def pure(self) -> bool:
-        return self.reward.pure
-
-    @property
-    def seeded(self) -> bool:
-        return is_seeded(self.reward)
-
-    @property
-    def speaks(self) -> bool:
-        return speaks(self.reward)
 
     async def score(self, question: str, thoughts: Sequence[Thought], request: Request) -> float:
         """Score the last of `thoughts`, or recall its score.

@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spex_agents.engines.base import Request
+from spex_agents.engines.base import Engine, Request
 from spex_agents.errors import SettingsError
-from spex_agents.rewards.base import Reward, check_reward, check_single, is_seeded, speaks
+from spex_agents.rewards.base import (
+    Reward,
+    asks,
+    calls,
+    check_reward,
+    check_single,
+    is_seeded,
+    places,
+    speaks,
+)
 from spex_agents.rewards.parts import in_parts
 from spex_agents.search.tree import Critique, Thought, words_of
 
@@ -36,6 +45,21 @@ class Members:
     @property
     def speaks(self) -> bool:
         return any(map(speaks, self.rewards))
+
+    @property
+    def engine(self) -> Engine | None:
+        """The one that members ask; with several, the first."""
+        return next((engine for engine in map(asks, self.rewards) if engine is not None), None)
+
+    @property
+    def calls(self) -> int:
+        """Requests that the members make of it together."""
+        return sum(calls(one) for one in self.rewards if asks(one) is self.engine) or 1
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """That of the member that scores the fewest paths at a time."""
+        return min(filter(None, map(places, self.rewards)), default=None)
 
     async def scores(
         self, question: str, thoughts: Sequence[Thought], request: Request
