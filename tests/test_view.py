@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +18,19 @@ from searching import config, make_engine
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
+from spex_agents.engines.functions import Proposer
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import create_tot_graph
-from spex_agents.rewards import SimulatedReward
-from spex_agents.search import Rebase, Rstar
+from spex_agents.rewards import Calculator, SimulatedReward
+from spex_agents.search import BestOfN, Rebase, Rstar
 from spex_agents.search.policy import Policy
+from spex_agents.search.tree import Thought
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
-from spex_agents.speculation.config import Speculation
+from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.solving import Result, solve
 from spex_agents.view import live_page, run_page, streamed_recording
@@ -102,6 +107,23 @@ def test_a_recording_has_all_of_a_run_and_each_text_of_the_tree_once(tmp_path: P
     told = {".".join(map(str, row["path"])) for row in ahead["tree"]}
     assert all(event["text"] == "" for event in ahead["events"] if event["id"] in told)
     assert any(event["text"] for event in ahead["events"])
+
+
+def test_what_was_reasoned_is_told_beside_what_was_said() -> None:
+    async def reasons(question: str, steps: Sequence[str], seed: int) -> Thought:
+        told = Thought(
+            text="It is \\boxed{4}.", tokens=9, reasoning="Two, two.", reasoning_tokens=4
+        )
+        return replace(told, finish="stop", ends=True)
+
+    made = SearchConfig(engine=Proposer(reasons), policy=BestOfN(width=2), reward=Calculator())
+    events: list[ThoughtEvent] = []
+    result = run_virtual(solve(made, "2 + 2?", listener=events.append))
+    run = recording(made, "best-of-n", result, 1.0, events)
+    streamed = streamed_recording("2 + 2?", run, events)
+    for one in (run, streamed):
+        assert [row["reasoning"] for row in one["tree"]] == ["Two, two."] * 2
+    assert not any("reasoning" in event for event in run["events"])
 
 
 def test_two_runs_become_one_page_that_loads_nothing(tmp_path: Path) -> None:

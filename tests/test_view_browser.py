@@ -185,6 +185,20 @@ async def test_hostile_text_stays_text(tmp_path: Path) -> None:
         assert await page.evaluate("window.hurt === undefined && document.images.length === 0")
 
 
+async def test_what_a_model_reasoned_is_shown_beside_what_it_said(tmp_path: Path) -> None:
+    one = await run(4, ahead=False)
+    one["tree"][0]["reasoning"] = HOSTILE
+    async with tab() as page:
+        await page.goto(written([one], tmp_path))
+        await page.locator(".row").first.hover()
+        reasoned = page.locator("#details details pre")
+        await expect(reasoned).to_be_hidden()
+        await page.locator("#details summary").focus()
+        await page.keyboard.press("Enter")
+        await expect(reasoned).to_have_text(HOSTILE)
+        await expect(page.locator("#details > pre")).to_have_text(one["tree"][0]["text"])
+
+
 async def test_dark_and_light_differ_and_both_are_drawn(tmp_path: Path) -> None:
     address = written([await run(8, ahead=True)], tmp_path)
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")

@@ -56,7 +56,7 @@ def recording(
             "speculation": config.speculation is not None,
         },
         **outcome(result, seconds),
-        "events": [{**event, "text": ""} if event["id"] in told else event for event in events],
+        "events": [_without_text(event) if event["id"] in told else event for event in events],
     }
 
 
@@ -85,6 +85,7 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
             {
                 "path": list(path),
                 "text": thought.text,
+                **({"reasoning": thought.reasoning} if thought.reasoning else {}),
                 "tokens": thought.tokens,
                 "ends": thought.ends,
                 "reward": tree.rewards.get(path),
@@ -93,3 +94,7 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
             for path, thought in tree.thoughts.items()
         ],
     }
+
+
+def _without_text(event: ThoughtEvent) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name != "reasoning"} | {"text": ""}

@@ -11,7 +11,9 @@ class Run {
     this.latest = 0;
     for (const row of recording.tree ?? []) {
       const thought = this.thought(row.path.join("."));
-      Object.assign(thought, { text: row.text, tokens: row.tokens, reward: row.reward, ends: row.ends });
+      Object.assign(thought, {
+        text: row.text, reasoning: row.reasoning, tokens: row.tokens, reward: row.reward, ends: row.ends,
+      });
       thought.standing = "accepted";
     }
     for (const event of recording.events ?? []) this.hear(event);
@@ -38,12 +40,13 @@ class Run {
     return thought;
   }
 
-  hear({ id, status, text, reward, seconds, tokens }) {
+  hear({ id, status, text, reasoning, reward, seconds, tokens }) {
     const key = `${status}/${id}/${seconds}`; // a stream that was broken off repeats itself
     if (this.heard.has(key)) return;
     this.heard.add(key);
     const thought = this.thought(id);
     if (text) thought.text = text;
+    if (reasoning) thought.reasoning = reasoning;
     if (typeof reward === "number") thought.reward = reward;
     if (typeof seconds !== "number") seconds = null;
     else this.latest = Math.max(this.latest, seconds);

@@ -24,6 +24,8 @@ function details(thought, run) {
     if (fact !== undefined) list.append(make("dt", { textContent: name || "is" }), make("dd", { textContent: fact }));
   find("details").replaceChildren(
     make("h3", { textContent: `Thought ${thought.id}` }), list,
+    thought.reasoning ? make("details", {}, make("summary", { textContent: "Reasoning" }),
+      make("pre", { textContent: thought.reasoning })) : "",
     make("pre", { textContent: thought.text || "(no text)" }));
 }
 

@@ -57,6 +57,7 @@ def streamed_recording(
             {
                 "path": [int(part) for part in event["id"].split(".")],
                 "text": event["text"],
+                **({"reasoning": event["reasoning"]} if "reasoning" in event else {}),
                 "tokens": event["tokens"],
                 "reward": rewards.get(event["id"]),
             }

@@ -87,7 +87,8 @@ class Events:
         """Tell what a graph's state has, unless it has been told."""
         for row in rows["thoughts"]:
             path, tokens = tuple(row["path"]), row["tokens"]
-            self.tell(thought_event(path, "accepted", text=row["text"], tokens=tokens))
+            said = {"text": row["text"], "reasoning": row.get("reasoning", "")}
+            self.tell(thought_event(path, "accepted", tokens=tokens, **said))
         for row in rows["rewards"]:
             self.tell(thought_event(tuple(row["path"]), "scored", reward=row["reward"]))
 

@@ -33,6 +33,7 @@ class ThoughtEvent(TypedDict):
 
     Attributes:
         text: With "written" and "accepted"; else empty.
+        reasoning: What the model reasoned before it, with these, where that was kept.
         reward: With "judged" and "scored"; else None.
         seconds: Since the session began, on the loop's clock; None where a checkpoint is retold.
         tokens: Decoded for the thought ("written", "accepted", "failed", "wasted") or its reward
@@ -50,6 +51,7 @@ class ThoughtEvent(TypedDict):
     reward: float | None
     seconds: float | None
     tokens: int | None
+    reasoning: NotRequired[str]
     search: NotRequired[str]
     origin: NotRequired[str]
 
@@ -72,12 +74,13 @@ def thought_event(
     status: Status,
     *,
     text: str = "",
+    reasoning: str = "",
     reward: float | None = None,
     seconds: float | None = None,
     tokens: int | None = None,
 ) -> ThoughtEvent:
     """The event that something has happened to the thought at `path`."""
-    return {
+    event: ThoughtEvent = {
         "type": "thought",
         "id": path_id(path),
         "parent": path_id(path[:-1]),
@@ -87,6 +90,9 @@ def thought_event(
         "seconds": seconds,
         "tokens": tokens,
     }
+    if reasoning:
+        event["reasoning"] = reasoning
+    return event
 
 
 def path_id(path: Path) -> str:

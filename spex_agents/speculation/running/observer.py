@@ -103,7 +103,8 @@ class Observer:
         else:
             self._spans.written(job.request)
         self._took[job.path] = (job.ended or job.begun) - job.begun
-        self.tell(job.path, "written", text=thought.text, tokens=job.request.tokens)
+        text, reasoning, tokens = thought.text, thought.reasoning, job.request.tokens
+        self.tell(job.path, "written", text=text, reasoning=reasoning, tokens=tokens)
 
     def accepted(self, path: Path, thought: Thought) -> None:
         """The search has taken a thought."""
@@ -111,7 +112,8 @@ class Observer:
         if path in self._hits:
             self.ledger.hit_tokens += thought.tokens
         self.ledger.useful_seconds += self._took.pop(path, 0.0)
-        self.tell(path, "accepted", text=thought.text, tokens=thought.tokens)
+        text, reasoning, tokens = thought.text, thought.reasoning, thought.tokens
+        self.tell(path, "accepted", text=text, reasoning=reasoning, tokens=tokens)
 
     def judged(self, path: Path, reward: float, job: Job[float] | None) -> None:
         """A reward has arrived: by `job`, or with that of another thought."""
@@ -141,6 +143,7 @@ class Observer:
         status: Status,
         *,
         text: str = "",
+        reasoning: str = "",
         reward: float | None = None,
         tokens: int | None = None,
     ) -> None:
@@ -148,6 +151,12 @@ class Observer:
         if self.listener is not None:
             seconds = asyncio.get_running_loop().time() - self._opened
             event = thought_event(
-                path, status, text=text, reward=reward, seconds=round(seconds, 6), tokens=tokens
+                path,
+                status,
+                text=text,
+                reasoning=reasoning,
+                reward=reward,
+                seconds=round(seconds, 6),
+                tokens=tokens,
             )
             self.listener(event)
