@@ -305,7 +305,7 @@ def config(engine: SimulatedEngine) -> SearchConfig:
 
 def begun(**more: Any) -> Mapping[str, Any]:
     subject = {"question": QUESTION, "seed": 0}
-    return {"subject": subject, "policy_state": [6, []], **more}
+    return {"subject": subject, "decided": {"state": [6, []], "paths": []}, **more}
 
 
 async def test_a_run_that_has_ended_opens_no_session() -> None:

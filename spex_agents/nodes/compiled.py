@@ -124,7 +124,7 @@ def appended(rows: list[Any], writes: Sequence[list[Any] | None]) -> list[Any]:
 
 
 def latest(before: Any, writes: Sequence[Any]) -> Any:
-    """The reducer of a value that is replaced, and seldom: a `DeltaChannel` stores it once."""
+    """The reducer of a value that is replaced: a `DeltaChannel` stores it once."""
     return writes[-1] if writes else before
 
 
@@ -133,13 +133,14 @@ SNAPSHOTS: Final = 1000
 
 
 def _light(question_key: str) -> dict[str, Any]:
-    """Channels of what only grows, and of what seldom changes: stored as it is written."""
+    """Channels of what grows, and of what seldom changes: stored where it is written alone."""
     reducers: dict[str, tuple[Callable[[Any, Sequence[Any]], Any], type]] = {
         "thoughts": (appended, list),
         "rewards": (appended, list),
         "failures": (appended, list),
         question_key: (latest, str),
         "subject": (latest, dict),
+        "decided": (latest, dict),
     }
     channels: dict[str, Any] = {}
     for name, (reducer, kind) in reducers.items():

@@ -101,16 +101,13 @@ def create_tot_graph(
 
 def _after_expand(state: State) -> str:
     """To the rewards of a layer; a single thought has its own, and what comes next is decided."""
-    written = [row["path"] for row in state["thoughts"][-len(state["demanded"]) :]]
-    return (
-        "evaluate"
-        if state["demanded"] and state["demanded"][-1] in written
-        else (_expand_or_answer(state))
-    )
+    paths = state["decided"]["paths"]
+    written = [row["path"] for row in state["thoughts"][-len(paths) :]]
+    return "evaluate" if paths and paths[-1] in written else _expand_or_answer(state)
 
 
 def _expand_or_answer(state: State) -> str:
-    return "expand" if state["demanded"] else "answer"
+    return "expand" if state["decided"]["paths"] else "answer"
 
 
 def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:

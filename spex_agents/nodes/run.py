@@ -26,7 +26,7 @@ from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.calls import Calls, SearchRun
-from spex_agents.nodes.state import paths_of, policy_state_of, tree_of, unsaved
+from spex_agents.nodes.state import demanded_in, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import LedgerEvent, Listener, ThoughtEvent
@@ -96,7 +96,7 @@ class Run:
         if self._closed:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
         if self._session is None:
-            demanded = paths_of(state.get("demanded", ()))
+            demanded = demanded_in(state)
             self._calls = Calls(config, self.traced.id if self.traced else None)
             search = uuid4().hex
             self._session = self._calls.context().run(
@@ -180,7 +180,7 @@ def _agree(session: Session, state: Mapping[str, Any]) -> bool:
         and session.tree.seed == subject["seed"]
         and len(session.tree.thoughts) >= len(state.get("thoughts", ()))
         and len(session.tree.rewards) >= len(state.get("rewards", ()))
-        and ahead <= set(paths_of(state.get("demanded", ())))
+        and ahead <= set(demanded_in(state))
         and session.state == policy_state_of(state)
     )
 

@@ -58,6 +58,16 @@ class Subject(TypedDict):
     seed: int
 
 
+class Decided(TypedDict):
+    """A policy's decision: its state, the tuples as lists, and the paths that it demands.
+
+    None are demanded once it has finished.
+    """
+
+    state: Any
+    paths: list[list[int]]
+
+
 class Told(TypedDict):
     """The message that is streamed of a search: its id, and whose thoughts have been streamed."""
 
@@ -79,8 +89,7 @@ class SearchState(TypedDict, total=False):
         thoughts: The committed thoughts in the order of their commitment.
         rewards: Their rewards, likewise.
         failures: The paths that have failed, likewise.
-        policy_state: The policy's state, its tuples as lists.
-        demanded: The paths of the last decision; none once the policy has finished.
+        decided: What the policy has decided last.
         stopped: The termination rule that ended the search, or None; what is told of the end may
             be missing before that.
         timed: Whether that, and so the tree, depended on timing.
@@ -99,8 +108,7 @@ class SearchState(TypedDict, total=False):
     thoughts: Annotated[list[ThoughtRow], append]
     rewards: Annotated[list[RewardRow], append]
     failures: Annotated[list[FailureRow], append]
-    policy_state: Any
-    demanded: list[list[int]]
+    decided: Decided
     stopped: str | None
     timed: bool
     ledger: dict[str, float]
@@ -150,16 +158,10 @@ def _reward(row: Mapping[str, Any]) -> float:
     return Critique(row["reward"], words) if words else float(row["reward"])
 
 
-def begin(subject: Subject) -> dict[str, Any]:
-    """The state of a search before its first step, whatever was there."""
-    rows = dict.fromkeys(("thoughts", "rewards", "failures"))
-    ended: dict[str, Any] = {
-        "tree_sha256": None,
-        "ballots": [],
-        "agreement": None,
-        "answer_path": None,
-    }
-    return {"subject": subject, **rows, "ledger": {}, **ended}
+def begun(state: Mapping[str, Any], subject: Subject, answer_key: str) -> dict[str, Any]:
+    """What begins a search on `subject`: takes back what another has left in `state`."""
+    left = SearchState.__annotations__.keys() - {"seed", "subject", "decided"} | {answer_key}
+    return {"subject": subject, **{key: None for key in sorted(left) if state.get(key)}}
 
 
 def outcome_of(result: Result, path: Path, *, answered: bool) -> dict[str, Any]:
@@ -206,21 +208,24 @@ def _thought(row: Mapping[str, Any]) -> Thought:
     )
 
 
-def plain(policy_state: PolicyState) -> Any:
-    """A policy's state in the types that JSON has."""
-    return (
-        [plain(item) for item in policy_state] if isinstance(policy_state, tuple) else policy_state
-    )
+def decided(policy_state: PolicyState, paths: Iterable[Path] = ()) -> Decided:
+    """A decision in the types that JSON has."""
+    return Decided(state=_plain(policy_state), paths=[list(path) for path in paths])
+
+
+def _plain(item: PolicyState) -> Any:
+    return [_plain(part) for part in item] if isinstance(item, tuple) else item
 
 
 def policy_state_of(state: Mapping[str, Any]) -> PolicyState:
     """The policy's state as the policy wrote it, but for the names of named tuples."""
-    return _tuples(state["policy_state"])
+    return _tuples(state["decided"]["state"])
+
+
+def demanded_in(state: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The paths that the last decision demands."""
+    return tuple(map(tuple, state["decided"]["paths"]))
 
 
 def _tuples(item: Any) -> PolicyState:
     return tuple(map(_tuples, item)) if isinstance(item, list) else item
-
-
-def paths_of(rows: Iterable[Iterable[int]]) -> tuple[Path, ...]:
-    return tuple(map(tuple, rows))

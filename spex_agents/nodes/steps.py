@@ -17,10 +17,10 @@ from spex_agents.nodes.state import (
     FailureRow,
     Subject,
     Told,
-    begin,
+    begun,
+    decided,
+    demanded_in,
     outcome_of,
-    paths_of,
-    plain,
     reward_rows,
     thought_rows,
     unsaved,
@@ -47,40 +47,38 @@ class Steps:
 
     async def select(self, state: State, run: Run, config: RunnableConfig) -> Update:
         subject = _subject(state, self.question_key, self.seed)
-        begun: Update = {}
+        new: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
-            begun = {
-                **_begun(state, subject, self.answer_key),
-                "told": Told(id=new_id(), path=[]),
-            }
-            start = {"subject": subject, "policy_state": plain(self.search.policy.start())}
+            new = begun(state, subject, self.answer_key)
+            start = {"subject": subject, "decided": decided(self.search.policy.start())}
             session = await run.session(start, config, listener_of(config))
         else:
             session = await run.session(state, config, listener_of(config))
-            if not session.stopped and not _carried_out(paths_of(state["demanded"]), session):
-                return {"demanded": state["demanded"]}
-        return begun | await _decided(session, begun.get("told") or state["told"], config)
+            if not session.stopped and not _carried_out(demanded_in(state), session):
+                return {"decided": state["decided"]}
+        return new | await _decided(session, {**state, **new}, config)
 
     async def expand(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
-        demanded = paths_of(state["demanded"])
+        demanded = demanded_in(state)
         await session.expand(demanded)
         update: Update = {}
         # A step of the graph for each thought, not three; and none more where a rule has fired.
         if len(demanded) == 1 or session.stopped is not None:
             await session.evaluate(demanded)
-            update = await _decided(session, state["told"], config)
+            update = await _decided(session, state, config)
             update = {key: new for key, new in update.items() if new != state.get(key, _NOTHING)}
         return update | _rows(session, state)
 
     async def evaluate(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
-        await session.evaluate(paths_of(state["demanded"]))
+        await session.evaluate(demanded_in(state))
         return _rows(session, state)
 
     async def answer(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
-        told_path = tuple(state["told"]["path"])
+        told = _told(state)
+        told_path = tuple(told["path"])
         path = await session.accepted(told_path)
         came = await session.result()
         elected: Any = came.answer
@@ -96,7 +94,7 @@ class Steps:
             "timed": session.timed,
         }
         result = {**ended, "answer": elected, "failures": state.get("failures", [])}
-        told = await tell(session, state["told"], path, voice_of(config), result)
+        told = await tell(session, told, path, voice_of(config), result)
         return {**ended, self.answer_key: elected, "told": told}
 
 
@@ -124,29 +122,27 @@ def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> boo
     )
 
 
-async def _decided(session: Session, told: Told, config: RunnableConfig) -> Update:
+def _told(state: State) -> Told:
+    """The message that is streamed; where nothing has been, it has no name yet."""
+    return state.get("told") or Told(id=new_id(), path=[])
+
+
+async def _decided(session: Session, state: State, config: RunnableConfig) -> Update:
     """What the next decision changes."""
     decision = await session.decide()
     paths = decision.paths if isinstance(decision, Expand) else ()
     path = settled(session.config.policy, session.state, session.tree)
-    told = await tell(session, told, path, voice_of(config))
+    told = await tell(session, _told(state), path, voice_of(config))
     update = {
-        "policy_state": plain(session.state),
-        "demanded": [list(path) for path in paths],
-        "told": told,
+        "told": told if told["path"] else None,
+        "stopped": session.stopped,
+        "timed": session.timed or None,
     }
-    ended = {"stopped": session.stopped, "timed": session.timed or None}
-    return update | {key: value for key, value in ended.items() if value is not None}
+    update = {key: value for key, value in update.items() if value is not None}
+    return {"decided": decided(session.state, paths), **update}
 
 
 _NOTHING: Final = object()
-
-
-def _begun(state: State, subject: Subject, answer_key: str) -> Update:
-    """The state of a search before its first step: takes back what another has left."""
-    begun = {**begin(subject), "ledger": None, "stopped": None, "timed": None, answer_key: None}
-    rows = ("subject", "thoughts", "rewards", "failures")
-    return {key: value for key, value in begun.items() if key in rows or state.get(key)}
 
 
 def _rows(session: Session, state: State) -> Update:
