@@ -119,7 +119,7 @@ async def test_several_are_compared_at_once() -> None:
     ("answers", "labels"),
     [
         (["0.5", r"\frac{1}{2}", "1/2"], ["0.5", "0.5", "0.5"]),
-        (["18 cm", "18", r"18\text{ cm}"], ["18", "18", "18"]),
+        (["18 cm", "18", r"18\text{ cm}"], ["18 cm", "18 cm", "18 cm"]),
         (["10 minutes", "10 hours", "10"], ["10 minutes", "10 hours", "10"]),
         (["1 hour", "60 minutes", "60"], ["1 hour", "1 hour", "60"]),
         (["x = 5", "5", "y = 6"], ["5", "5", "y = 6"]),

@@ -82,7 +82,7 @@ async def test_a_thousand_runs_leave_nothing(wall: Isolation) -> None:
 
     limits = SandboxLimits(memory=64 << 20, seconds=60.0)
     await asyncio.gather(*(run("", limits=limits, isolation=wall) for _ in range(8)))
-    opened = len(os.listdir("/proc/self/fd"))
+    opened, before = len(os.listdir("/proc/self/fd")), set(hostile.remaining())
     with hostile.watched() as seen:
         turns = asyncio.Semaphore(8)
 
@@ -92,7 +92,7 @@ async def test_a_thousand_runs_leave_nothing(wall: Isolation) -> None:
 
         said = await asyncio.gather(*map(once, range(1000 if wall == "bubblewrap" else 100)))
     assert said == [f"{number}\n" for number in range(len(said))]
-    assert hostile.remaining() == []
+    assert set(hostile.remaining()) <= before  # a server of other tests may run
     assert seen.files == []
     assert len(os.listdir("/proc/self/fd")) <= opened
     assert hostile.groups() == []

@@ -131,8 +131,8 @@ def written(answers: Sequence[str], forms: Sequence[Form]) -> list[str]:
 
     Answers that are the same get the same text, so that they can be counted by it. An answer
     without a unit (or whatever else may be left unsaid) goes with those that have one if all of
-    its value have the same; between several it stays by itself. The order of the answers does not
-    matter.
+    its value have the same; between several it stays by itself. The text then says the unit, for
+    10 minutes are the same as 600 seconds and not as 600. The order of the answers does not matter.
 
     Args:
         answers: As they were found.
@@ -141,13 +141,19 @@ def written(answers: Sequence[str], forms: Sequence[Form]) -> list[str]:
     Example:
         >>> answers = ["0.5", r"\frac{1}{2}", "2", "2 cm"]
         >>> written(answers, [form(answer) for answer in answers])
-        ['0.5', '0.5', '2', '2']
+        ['0.5', '0.5', '2 cm', '2 cm']
     """
     classes = _classes(forms)
     plainest: dict[Hashable, str] = {}
-    for answer, name in sorted(zip(answers, classes, strict=True), key=_plainness):
+    found = zip(answers, forms, classes, strict=True)
+    for answer, _, name in sorted(found, key=_plainness):
         plainest.setdefault(name, answer)
     return [plainest[name] for name in classes]
+
+
+def _plainness(found: tuple[str, Form, Hashable]) -> tuple[bool, int, str]:
+    answer, one, _ = found
+    return not one.base, len(answer), answer
 
 
 async def counted(answers: Sequence[str], by: Canonical | None = None) -> list[str]:
@@ -166,10 +172,6 @@ async def counted(answers: Sequence[str], by: Canonical | None = None) -> list[s
         return written(answers, await asyncio.gather(*map(formed, answers)))
     forms = await asyncio.to_thread(lambda: [Form(by(answer)) for answer in answers])
     return written(answers, forms)
-
-
-def _plainness(one: tuple[str, Hashable]) -> tuple[int, str]:
-    return len(one[0]), one[0]
 
 
 def _classes(forms: Iterable[Form]) -> list[Hashable]:
