@@ -9,12 +9,12 @@ from spex_agents._lazy import lazy
 if TYPE_CHECKING:
     from spex_agents.nodes.conversation import question_in
     from spex_agents.nodes.graph import create_tot_graph
+    from spex_agents.nodes.listening import listener_of
     from spex_agents.nodes.middleware import SpexMiddleware
     from spex_agents.nodes.node import create_tot_node, inner_config
     from spex_agents.nodes.run import apart
     from spex_agents.nodes.settings import SearchSettings
     from spex_agents.nodes.state import RewardRow, SearchState, Subject, ThoughtRow, append, tree_of
-    from spex_agents.nodes.steps import listener_of
     from spex_agents.nodes.tool import create_tot_tool
 
 __all__ = [
@@ -50,7 +50,7 @@ __getattr__, __dir__ = lazy(
         "create_tot_node": "node",
         "create_tot_tool": "tool",
         "inner_config": "node",
-        "listener_of": "steps",
+        "listener_of": "listening",
         "question_in": "conversation",
         "tree_of": "state",
     },

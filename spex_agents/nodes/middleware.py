@@ -19,6 +19,7 @@ from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
+from spex_agents.nodes.listening import beating, listener_of, named, tell_ledger
 from spex_agents.nodes.messages import (
     Candidates,
     Handler,
@@ -29,8 +30,6 @@ from spex_agents.nodes.messages import (
     contents,
 )
 from spex_agents.nodes.portal import portal
-from spex_agents.nodes.run import named
-from spex_agents.nodes.steps import listener_of
 from spex_agents.nodes.told import new_id, say
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
@@ -178,19 +177,19 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         )
         tree = Tree(str(request.messages[-1].text) or "?", self._seed)
         inside = ensure_config()
-        calls, search, listener = Calls(inside, None), uuid4().hex, listener_of({})
-        origin = str(inside.get("configurable", {}).get("checkpoint_ns", ""))
+        calls, search = Calls(inside, None), uuid4().hex
         session = calls.context().run(
             Session,
             config,
             tree,
             run=search,
-            listener=listener and named(listener, search, origin),
+            listener=named(listener_of({}), search, inside, inside=False),
         )
         try:
-            async with session:
+            async with session, beating(lambda: session):
                 await run_to_end(session)  # its answer is None: messages have no answers to find
         finally:
+            tell_ledger(session)
             await calls.end(session.tree)
         response = self._elect(session, writer.said)
         chosen = next(message for message in response.result if isinstance(message, AIMessage))

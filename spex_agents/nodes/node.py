@@ -12,9 +12,9 @@ from spex_agents.engines.given import EngineLike
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.conversation import conversation_in
 from spex_agents.nodes.graph import create_tot_graph
-from spex_agents.nodes.run import CONVERSATION, LISTENER, STEPS, patched
+from spex_agents.nodes.listening import LISTENER, listener_of
+from spex_agents.nodes.run import CONVERSATION, STEPS, patched
 from spex_agents.nodes.settings import SearchSettings
-from spex_agents.nodes.steps import listener_of
 from spex_agents.nodes.told import VOICE, Voice, reply
 from spex_agents.speculation.reporting.events import Listener
 

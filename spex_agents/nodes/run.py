@@ -14,22 +14,22 @@ import logging
 from collections.abc import (
     AsyncIterator,
     Awaitable,
-    Callable,
     Mapping,
 )
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.calls import Calls, SearchRun
+from spex_agents.nodes.listening import beating, named, tell_ledger
 from spex_agents.nodes.state import demanded_in, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
-from spex_agents.speculation.reporting.events import LedgerEvent, Listener, ThoughtEvent
+from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.waiting import until_ended
@@ -40,7 +40,6 @@ T = TypeVar("T")
 
 RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
 CONVERSATION: Final = "__spex_conversation"
-LISTENER: Final = "__spex_listener"
 
 END_SECONDS: Final = 3 * CLOSE_SECONDS
 """Time for a cancelled run to end: its session may take `CLOSE_SECONDS` for its calls alone."""
@@ -107,16 +106,17 @@ class Run:
                 decision=Expand(demanded) if demanded else Finish(),
                 stopped=state.get("stopped"),
                 timed=bool(state.get("timed")),
-                listener=listener and named(listener, search, _origin(config)),
+                listener=named(listener, search, config, inside=True),
             )
             self._session.state = policy_state_of(state)
         return self._session
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
-        """Let an error that ends the search carry the best so far; see `Session.tell_best`."""
+        """Let who waits for the search hear that it goes on, and an error carry the best so far."""
         try:
-            yield
+            async with beating(lambda: self._session):
+                yield
         except Exception as error:
             if self._session is not None:
                 await self._session.tell_best(error)
@@ -141,30 +141,6 @@ class Run:
     async def _leave(self) -> None:
         await self.settle()
         self._session = self._calls = None
-
-
-def _origin(config: RunnableConfig) -> str:
-    """Where the graph runs whose node has this configuration."""
-    return str(config.get("configurable", {}).get("checkpoint_ns", "")).rpartition("|")[0]
-
-
-def named(listener: Listener, search: str, origin: str) -> Listener:
-    """Tells events with the search's id, and with where in a graph it runs."""
-
-    def tell(event: ThoughtEvent) -> None:
-        listener({**event, "search": search, "origin": origin})
-
-    return tell
-
-
-def tell_ledger(session: Session) -> None:
-    """Tell what a closed session has spent; once, and then nothing more."""
-    if session.memo.listener is not None:
-        tell = cast(
-            Callable[[LedgerEvent], None], session.memo.listener
-        )  # a stream takes any event
-        session.memo.listener = None
-        tell({"type": "ledger", "ledger": session.ledger.report()})
 
 
 def _agree(session: Session, state: Mapping[str, Any]) -> bool:

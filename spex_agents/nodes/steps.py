@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_stream_writer
 
 from spex_agents.errors import SettingsError
-from spex_agents.nodes.run import LISTENER, Run
+from spex_agents.nodes.listening import listener_of
+from spex_agents.nodes.run import Run
 from spex_agents.nodes.schema import AnswerSchema
 from spex_agents.nodes.state import (
     FailureRow,
@@ -28,7 +27,6 @@ from spex_agents.nodes.state import (
 from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
 from spex_agents.speculation.config import SearchConfig, check_question
-from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
@@ -156,16 +154,3 @@ def _rows(session: Session, state: State) -> Update:
         "failures": [FailureRow(path=list(path), reason=why) for path, why in failed.items()],
     }
     return {key: value for key, value in rows.items() if value}
-
-
-def listener_of(config: RunnableConfig) -> Listener | None:
-    """What passes the events of a node's session on to the stream of its run."""
-    if (listener := config.get("configurable", {}).get(LISTENER)) is not None:
-        return listener  # type: ignore[no-any-return]
-    try:
-        writer = get_stream_writer()
-    except (KeyError, RuntimeError):  # called by hand, outside a graph
-        return None
-    # The writer looks up whose stream it is, and a session's events come from outside the node.
-    context = copy_context()
-    return lambda event: context.run(writer, event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Unpack
 
@@ -12,7 +12,9 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from spex_agents.engines.given import EngineLike
 from spex_agents.errors import EngineError, RewardError
 from spex_agents.nodes.graph import create_tot_graph
+from spex_agents.nodes.listening import TOOL_CALL
 from spex_agents.nodes.node import inner_config
+from spex_agents.nodes.run import patched
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.nodes.told import NO_ANSWER, report_of, words
 
@@ -80,7 +82,7 @@ def create_tot_tool(
         with _told_to_the_model():
             return _found(graph.invoke({"question": question}, inside))
 
-    return StructuredTool.from_function(
+    return TotTool.from_function(
         synchronous,
         asynchronous,
         name=name,
@@ -88,6 +90,21 @@ def create_tot_tool(
         response_format="content_and_artifact",
         handle_tool_error=True,
     )
+
+
+class TotTool(StructuredTool):
+    """A tool whose search knows by which call of the agent's model it was asked."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **more: Any) -> Any:  # noqa: A002
+        return super().invoke(input, _asked_by(input, config), **more)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **more: Any) -> Any:  # noqa: A002
+        return await super().ainvoke(input, _asked_by(input, config), **more)
+
+
+def _asked_by(asked: Any, config: RunnableConfig | None) -> RunnableConfig | None:
+    is_call = isinstance(asked, Mapping) and asked.get("type") == "tool_call"
+    return patched(config, {TOOL_CALL: asked["id"]}) if is_call else config
 
 
 @contextmanager

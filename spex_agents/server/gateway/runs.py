@@ -9,7 +9,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Self
 
-from spex_agents.nodes.run import LISTENER, apart, patched
+from spex_agents.nodes.listening import LISTENER
+from spex_agents.nodes.run import apart, patched
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import explain

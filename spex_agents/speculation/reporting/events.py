@@ -41,6 +41,7 @@ class ThoughtEvent(TypedDict):
         search: Which search, where several may be told of: a graph's, anew in each run of it.
         origin: Where in a graph that search runs, by LangGraph's namespace (``think:`` and an id);
             empty if it is no part of another graph.
+        tool_call: The id of the tool call that it answers, if it does.
     """
 
     type: Literal["thought"]
@@ -54,6 +55,7 @@ class ThoughtEvent(TypedDict):
     reasoning: NotRequired[str]
     search: NotRequired[str]
     origin: NotRequired[str]
+    tool_call: NotRequired[str]
 
 
 class LedgerEvent(TypedDict):
@@ -63,6 +65,7 @@ class LedgerEvent(TypedDict):
     ledger: dict[str, float]
     search: NotRequired[str]
     origin: NotRequired[str]
+    tool_call: NotRequired[str]
 
 
 Listener: TypeAlias = Callable[[ThoughtEvent], None]
