@@ -14,6 +14,7 @@ from spex_agents import rewards
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.engines.given import as_engine, chat_model
+from spex_agents.engines.reasoning import Thinking
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.hardware import HARDWARE
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     )
 
 
-def _simulated_engine(model: str | None, draft_tokens: int) -> Engine:
+def _simulated_engine(model: str | None, draft_tokens: int, thinking: Thinking) -> Engine:
     if (hardware := HARDWARE.get(model or "paper-7b")) is None:
         raise SettingsError(
             f"model={model!r}: the simulated engine has one of {', '.join(HARDWARE)}"
@@ -43,14 +44,16 @@ def _simulated_engine(model: str | None, draft_tokens: int) -> Engine:
     return SimulatedEngine(hardware=hardware)
 
 
-ENGINES: Mapping[str, Callable[[str | None, int], Engine]] = MappingProxyType(
+ENGINES: Mapping[str, Callable[[str | None, int, Thinking], Engine]] = MappingProxyType(
     {
-        "embedded": lambda model, drafts: EmbeddedEngine(model, draft_tokens=drafts),
+        "embedded": lambda model, drafts, thinking: EmbeddedEngine(
+            model, draft_tokens=drafts, thinking=thinking
+        ),
         "simulated": _simulated_engine,
     }
 )
-"""Engines by name, made for a model and so many tokens drafted ahead; further ones are at an
-address, a chat model, or one's own."""
+"""Engines by name, made for a model, so many tokens drafted ahead, and what becomes of reasoning;
+further ones are at an address, a chat model, or one's own."""
 
 Maker: TypeAlias = Callable[[Engine, Sampling, Limits], rewards.Reward]
 
@@ -94,13 +97,15 @@ def make_engine(
 
     It is not opened yet.
 
-    `draft_tokens` is of the embedded engine; `server` says how one at an address is spoken to.
+    `draft_tokens` is of the embedded engine; `server` says how one at an address is spoken to, and
+    to both what becomes of a model's reasoning.
 
     Raises:
         SettingsError: There is no such engine or model.
     """
     if (make := ENGINES.get(name)) is not None:
-        return cast("AnyEngine", make(model, draft_tokens))
+        thinking = server.thinking if server is not None else "auto"
+        return cast("AnyEngine", make(model, draft_tokens, thinking))
     if name.startswith(("http://", "https://")):
         from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)
 

@@ -193,7 +193,7 @@ def test_rejected_drafts_leave_the_cache() -> None:
     path = bundled_model()
     assert path is not None
     llama = Llama(path, slots=2, context=256, processors=2, draft_tokens=4)
-    prompt = llama.tokens(QUESTIONS[1])
+    prompt, _ = llama.tokens(QUESTIONS[1], thinks=False)
     llama.prefill(0, prompt, 0)
     llama.decode([(0, [prompt[1]], len(prompt))])
     llama.decode([(0, [prompt[2]], len(prompt) + 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.dialects import ANY, DIALECTS, VLLM
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
-from spex_agents.errors import SettingsError
+from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes.state import thought_rows, tree_of
 from spex_agents.search import Limits
 from spex_agents.search.tree import Thought, Tree
@@ -218,3 +219,25 @@ def test_reasoning_does_not_use_up_a_paths_tokens() -> None:
     limits = Limits(path_tokens=100, step_tokens=50)
     assert limits.room([reasoned]) == 50
     assert not limits.close(reasoned, []).ends
+
+
+async def test_pieces_of_the_reasoning_are_thoughts_where_prompts_are_written_out(
+    server: ScriptedServer,
+) -> None:
+    async def apply(body: dict[str, Any]) -> Any:
+        return {"prompt": "<|user|>2 + 2?<|assistant|><think>\n"}
+
+    server.app.post("/apply-template")(apply)
+    settings: dict[str, Any] = {"dialect": "llamacpp", "thinking": "steps"}
+    first = await write(server, **settings)
+    assert server.bodies[0]["prompt"].endswith("<|assistant|><think>\n")
+    assert (first.text, first.reasoning) == ("<think>\nIt is 4.", "")
+    begun = PromptTemplate(system="").prompt("2 + 2?", [replace(first, finish="step")])
+    assert (await write(server, prompt=begun, **settings)).text == "It is 4."
+    assert server.bodies[1]["prompt"].endswith("<|assistant|><think>\nIt is 4.\n")
+
+
+async def test_reasoning_that_comes_apart_is_in_no_pieces(server: ScriptedServer) -> None:
+    answer = stream({"reasoning_content": "Easy."}, {"content": "4"})
+    with pytest.raises(EngineError, match="thinking='steps' needs template="):
+        await write(server, answer, thinking="steps")

@@ -131,7 +131,7 @@ ThinkingMode: TypeAlias = Annotated[
     str,
     typer.Option(
         "--thinking",
-        help="A model's reasoning: auto, off or keep.",
+        help="A model's reasoning: auto, off, keep, or steps: thoughts are pieces of it.",
         rich_help_panel=SERVER,
     ),
 ]

@@ -21,7 +21,7 @@ from spex_agents.engines.embedded.llama import CHUNK, Llama
 from spex_agents.engines.embedded.lookup import Lookup
 from spex_agents.engines.embedded.prefixes import Streams
 from spex_agents.errors import EngineError, EngineUnavailable, PromptTooLong, SpexError
-from spex_agents.search.tree import Thought
+from spex_agents.search.tree import Finish
 
 _LAST_STEP = 10.0
 """Seconds that the end of the interpreter waits for the step under way."""
@@ -213,7 +213,8 @@ class Batcher:
     def _prefill(self, slot: int, job: Job) -> None:
         """Evaluate the next piece of a job's prompt, from the longest prefix that a stream has."""
         if not job.tokens:
-            job.tokens = self._llama.tokens(job.prompt)
+            thinks = job.thinking in ("keep", "steps")
+            job.tokens, job.opened = self._llama.tokens(job.prompt, thinks=thinks)
             job.request.prompt_tokens = len(job.tokens)
             self._check(job)
         length = len(job.tokens)
@@ -267,18 +268,13 @@ class Batcher:
             job.request.tokens += 1
         ended = llama.ends(token)
         text = llama.text(job.tokens[-1], job.written[:-1] if ended else job.written)
-        text, cut_off = cut(text, sampling.stop)
-        full = job.room == 0 or job.position + 1 >= self._context
+        said, reasoning = job.read(text)
+        said, cut_off = cut(said, sampling.stop)
+        full = job.room <= 0 or job.position + 1 >= self._context
         if not (ended or cut_off or full):
             return
-        thought = Thought(
-            text=text,
-            tokens=len(job.written),
-            finish="stop" if ended else "step" if cut_off else "length",
-            ends=ended,
-            logprobs=tuple(job.logprobs) if sampling.logprobs else None,
-        )
-        self._answer(job, thought)
+        finish: Finish = "step" if cut_off else "stop" if ended else "length"
+        self._answer(job, job.thought(said, finish, reasoning))
 
     def _answer(self, job: Job, answer: object) -> None:
         with self._changed:

@@ -19,6 +19,7 @@ from spex_agents.engines.embedded.jobs import CLOSED, Job
 from spex_agents.engines.embedded.machine import processors
 from spex_agents.engines.embedded.models import Model
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import Thinking, check_thinking
 from spex_agents.errors import EngineError, EngineUnavailable, SettingsError, SpexError
 from spex_agents.search.tree import Thought
 
@@ -59,6 +60,10 @@ class EmbeddedEngine(Closing):
             the requests that run. Texts are the same with and without; whether they come sooner
             depends on the machine and on how much the texts repeat, so measure:
             `spex bench real --draft-tokens 4`.
+        thinking: What becomes of a model's reasoning: "off" by its template ("auto" here), "keep"
+            (counted, shown, never searched for answers or stops), or "steps": thoughts are pieces
+            of it, with a delimiter of paragraphs.
+        thinking_tokens: Of reasoning, beyond a thought's own cap.
         gpu_layers: Layers of the model to keep on a GPU, for which llama.cpp's bindings come in
             packages of their own (`cyllama-cuda12`, `cyllama-vulkan`, ...); 0 for none. By default
             all of them, where these bindings and a GPU are there.
@@ -94,6 +99,8 @@ class EmbeddedEngine(Closing):
         context: int = 2048,
         threads: int | None = None,
         draft_tokens: int = 0,
+        thinking: Thinking = "auto",
+        thinking_tokens: int = 4096,
         gpu_layers: int | None = None,
     ) -> None:
         if not 1 <= slots <= _MAX_SLOTS:
@@ -106,8 +113,14 @@ class EmbeddedEngine(Closing):
             raise SettingsError(
                 f"draft_tokens={draft_tokens!r}: must be a whole number from 0 to {_MAX_DRAFTS}"
             )
+        if thinking_tokens < 0:
+            raise SettingsError(f"thinking_tokens={thinking_tokens!r}: must be at least 0")
         if gpu_layers is not None and gpu_layers < 0:
             raise SettingsError(f"gpu_layers={gpu_layers!r}: must be None or at least 0")
+        self._how: dict[str, Any] = {
+            "thinking": check_thinking(thinking),
+            "thinking_tokens": thinking_tokens,
+        }
         _check_packages()
         self._model = Model(model)
         self._gpu_layers = gpu_layers
@@ -181,7 +194,13 @@ class EmbeddedEngine(Closing):
         """
         if max_tokens < 1:
             raise EngineError(f"max_tokens={max_tokens!r}: must be at least 1")
-        job = Job(prompt=prompt, request=request, sampling=sampling, max_tokens=max_tokens)
+        job = Job(
+            prompt=prompt,
+            request=request,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            **self._how,
+        )
         thought: Thought = await self._answer(job)
         return thought
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import OPEN, Split, Thinking, split_reasoning
+from spex_agents.search.tree import Finish, Thought
 
 CLOSED = "the engine is closed: make a new EmbeddedEngine"
 
@@ -22,12 +24,18 @@ class Job:
         tokens: The prompt's.
         filled: How many of them have been evaluated.
         text: Prompt and what was written.
+        opened: The prompt ends within a block of reasoning.
+        reasoned: How many of the tokens written are reasoning.
     """
 
     prompt: Prompt
     request: Request
     sampling: Sampling
     max_tokens: int
+    thinking: Thinking = "off"
+    thinking_tokens: int = 0
+    opened: bool = False
+    reasoned: int = 0
     labels: Sequence[str] = ()
     label_tokens: dict[str, int] = field(default_factory=dict)
     answer: Future[Any] = field(default_factory=Future)
@@ -47,8 +55,36 @@ class Job:
 
     @property
     def room(self) -> int:
-        """Tokens that may still be written, as far as `max_tokens` goes."""
-        return self.max_tokens - len(self.written)
+        """Tokens that may still be written, as far as `max_tokens` goes.
+
+        Within a block of reasoning they are of that.
+        """
+        if self.reasoned and self.reasoned == len(self.written):
+            return self.thinking_tokens - self.reasoned
+        return self.max_tokens - (len(self.written) - self.reasoned)
+
+    def read(self, text: str) -> Split:
+        """What `text`, all that was written, says, and what it was reasoned from."""
+        if self.thinking == "steps":
+            return Split(text, "")
+        found = split_reasoning(text, opened=self.opened)
+        if not found.text and (found.reasoning or self.opened or text.lstrip().startswith(OPEN)):
+            self.reasoned = len(self.written)
+        return found
+
+    def thought(self, said: str, finish: Finish, reasoning: str) -> Thought:
+        """What was written, as a thought."""
+        if self.reasoned and self.reasoned == len(self.written):
+            finish = "reasoning"
+        return Thought(
+            text=f"{OPEN}\n{said}" if self.opened and self.thinking == "steps" else said,
+            tokens=len(self.written),
+            finish=finish,
+            ends=finish in ("stop", "reasoning"),
+            logprobs=tuple(self.logprobs[self.reasoned :]) if self.sampling.logprobs else None,
+            reasoning=reasoning,
+            reasoning_tokens=self.reasoned,
+        )
 
     def settle(self, answer: object) -> None:
         self.over = True

@@ -29,6 +29,7 @@ from spex_agents.engines.base import Sampling
 from spex_agents.engines.embedded.control import Aside, control_tokens
 from spex_agents.engines.embedded.lanes import Arrangement, Lane, Lanes, fastest
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import OPEN, with_reasoning
 from spex_agents.errors import EngineError, SettingsError
 
 CHUNK = 64
@@ -101,12 +102,18 @@ class Llama:
         self._lanes.close()
         self._model.close()
 
-    def tokens(self, prompt: Prompt) -> list[int]:
-        """The chat template over the messages, then the reply as it is.
+    def tokens(self, prompt: Prompt, *, thinks: bool) -> tuple[list[int], bool]:
+        """The chat template over the messages, then the reply as the model would write it.
 
         A model without a chat template reads the messages' contents, an empty line between them.
-        A model that reasons first is told not to, by its template. Special tokens in what is said
-        are read as text.
+        Special tokens in what is said are read as text.
+
+        Args:
+            prompt: What to read.
+            thinks: What the template is told of a model that reasons first.
+
+        Returns:
+            The tokens, and whether they end within a block of reasoning.
         """
         aside = Aside(self._control)
         bos, eos = self._written(self._vocab.token_bos()), self._written(self._vocab.token_eos())
@@ -122,15 +129,18 @@ class Llama:
                     add_generation_prompt=True,
                     bos_token=bos,
                     eos_token=eos,
-                    enable_thinking=False,
+                    enable_thinking=thinks,
+                    thinking=thinks,  # DeepSeek's word
                 )
             except TemplateError as error:
                 raise EngineError(
                     f"the model's chat template refuses the prompt: {error}"
                 ) from None
-        text += aside.put(prompt.reply)
+        opened = text.rstrip().endswith(OPEN)
+        text += aside.put(with_reasoning(prompt, opened=opened))
         add_bos = self._vocab.get_add_bos() and not text.startswith(bos)
-        return aside.tokens(self._vocab, text, add_bos=add_bos)
+        within = opened and not (prompt.reply or prompt.reasoning)
+        return aside.tokens(self._vocab, text, add_bos=add_bos), within
 
     def _written(self, special: int) -> str:
         return self._vocab.get_text(special) if special >= 0 else ""

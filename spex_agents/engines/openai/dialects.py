@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from spex_agents.engines.base import Exactness, Sampling
-from spex_agents.engines.openai.reasoning import Thinking
+from spex_agents.engines.reasoning import Thinking
 from spex_agents.errors import SettingsError
 
 Fields: TypeAlias = dict[str, object]

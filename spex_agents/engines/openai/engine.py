@@ -24,14 +24,14 @@ from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.labels import label_call, label_probabilities
 from spex_agents.engines.openai.models import Served
 from spex_agents.engines.openai.prompts import PromptWriter, Written
-from spex_agents.engines.openai.reasoning import Thinking, check_thinking
 from spex_agents.engines.openai.refusals import Refusals
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.openai.templates import Template, template_named
 from spex_agents.engines.openai.thoughts import ended_in_lead, thought_of
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import at_least_zero
+from spex_agents.engines.reasoning import Thinking, check_thinking
+from spex_agents.errors import EngineError, at_least_zero
 from spex_agents.search.tree import Thought
 
 
@@ -51,8 +51,9 @@ class OpenAIEngine(Closing):
             by what it answers (name it yourself behind a gateway).
         template: Writes all prompts for ``/completions``: `chatml`, or one of your own.
         thinking: What becomes of a model's reasoning: "off" by the server's own means, "keep"
-            (counted, shown, never searched for answers or stops), or "auto", which is off on
-            servers of one's own that have a means, and else as the model has it.
+            (counted, shown, never searched for answers or stops), "steps" (thoughts are pieces of
+            it), or "auto", which is off on servers of one's own that have a means, and else as the
+            model has it.
         thinking_tokens: Of reasoning, beyond a thought's own cap.
         special_tokens: What becomes of a model's special tokens in questions and thoughts:
             "escape" breaks them, "refuse" is an error, "keep" lets them be control.
@@ -233,7 +234,8 @@ class OpenAIEngine(Closing):
         call.own_stops = call.own_stops or (
             not dialect.keep_delimiter or call.reasons or refusals.trims or "stop" in refusals
         )
-        written = await writer.write(call.prompt)
+        steps = self._thinking == "steps"
+        written = await writer.write(call.prompt, out=steps)
         cap = call.max_tokens + (self._thinking_tokens if call.reasons else 0)
         fields: Fields = {
             "model": served.model,
@@ -242,7 +244,15 @@ class OpenAIEngine(Closing):
             **call.logprob_fields(chat="messages" in written.fields),
             dialect.cap: cap,
         }
-        reply = await self._send(call, dialect, fields, Reply(opened=written.opened), number)
+        reply = await self._send(
+            call, dialect, fields, Reply(opened=written.opened, whole=steps), number
+        )
+        if steps and reply.reasoning:
+            raise EngineError(
+                f"{self._client.shown} sends reasoning apart from the text: thinking='steps' needs "
+                "template=, or a server that is sent its prompts written out (SGLang, vLLM, "
+                "llama.cpp)"
+            )
         if not call.reasons and (reply.split.reasoning or reply.reasoning_tokens):
             self._reasons = True  # its stops and its cap were meant for what it says
             raise TryAgain

@@ -14,11 +14,11 @@ from spex_agents.engines.openai.continuation import find_partial
 from spex_agents.engines.openai.dialects import Fields, Partial
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served
-from spex_agents.engines.openai.reasoning import CLOSE, OPEN
 from spex_agents.engines.openai.refusals import Refusals
 from spex_agents.engines.openai.reply import Reply
-from spex_agents.engines.openai.templates import Template, with_reasoning
+from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import NEXT_STEP, Prompt
+from spex_agents.engines.reasoning import CLOSE, OPEN, with_reasoning
 
 _MISSING = (401, 403, 404, 405, 501)
 """How servers, and gateways before them, say that an endpoint is not there."""
@@ -83,8 +83,12 @@ class PromptWriter:
             self.partial = None
             raise
 
-    async def write(self, prompt: Prompt) -> Written:
+    async def write(self, prompt: Prompt, *, out: bool = False) -> Written:
         """What is sent for `prompt`.
+
+        Args:
+            prompt: What for.
+            out: Written out if the server can do that, also where there is no reply to continue.
 
         Raises:
             openai.OpenAIError: The server cannot be asked for what is needed.
@@ -92,7 +96,7 @@ class PromptWriter:
         if self._template:
             text = self._template(prompt)
             return Written({"prompt": text}, opened=text.rstrip().endswith(OPEN))
-        if prompt.reply and self.partial in ("tokenize", "template"):
+        if (prompt.reply or out) and self.partial in ("tokenize", "template"):
             if (written := await self._write_out(prompt)) is not None:
                 return written
             self.partial = "continue"
@@ -130,12 +134,16 @@ class PromptWriter:
             if (begun := await self._ask("/apply-template", head, "prompt")) is None:
                 return None
             opened = begun["prompt"].rstrip().endswith(OPEN)
-            return Written({"prompt": begun["prompt"] + with_reasoning(prompt, opened=opened)})
+            text = begun["prompt"] + with_reasoning(prompt, opened=opened)
+            return Written({"prompt": text}, opened=opened and not prompt.reply)
         named: Fields = {"model": self._model}
         begun = await self._ask("/tokenize", {**named, **head, "return_token_strs": True}, "tokens")
         if begun is None:
             return None
-        text = with_reasoning(prompt, opened=_opens(begun.get("token_strs")))
+        opened = _opens(begun.get("token_strs"))
+        text = with_reasoning(prompt, opened=opened)
+        if not text:
+            return Written({"prompt": begun["tokens"]}, opened=opened)
         rest = {**named, "prompt": text, "add_special_tokens": False}
         if (ended := await self._ask("/tokenize", rest, "tokens")) is None:
             return None

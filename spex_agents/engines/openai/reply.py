@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from spex_agents.engines.calls.cut import estimated_tokens
-from spex_agents.engines.openai.reasoning import REASONING_FIELDS, Split, split_reasoning
+from spex_agents.engines.reasoning import REASONING_FIELDS, Split, split_reasoning
 
 FINISHES: Mapping[str, str] = {
     **dict.fromkeys(("stop", "eos_token", "eos", "end_turn", "stop_sequence", "end"), "stop"),
@@ -41,6 +41,7 @@ class Reply:
 
     Attributes:
         opened: The prompt itself has opened a block of reasoning, which the text goes on with.
+        whole: Reasoning in the text is part of what it says.
         text: The text as it came, a block of reasoning at its beginning included.
         reasoning: What came apart from the text.
         finish: The server's finish reason in OpenAI's word, once it has come.
@@ -50,6 +51,7 @@ class Reply:
     """
 
     opened: bool = False
+    whole: bool = False
     text: str = ""
     reasoning: str = ""
     finish: str | None = None
@@ -76,8 +78,14 @@ class Reply:
     @property
     def split(self) -> Split:
         """What it says, and what it was reasoned from."""
-        found = split_reasoning(self.text, opened=self.opened)
+        found = self.split_of(self.text)
         return Split(found.text, self.reasoning + found.reasoning)
+
+    def split_of(self, text: str) -> Split:
+        """The same of `text`, which is all of it or its beginning."""
+        if self.whole:
+            return Split(text, "")
+        return split_reasoning(text, opened=self.opened)
 
     def read(self, chunk: object) -> None:
         """Add a chunk. What is none, is skipped; so is a piece of it that cannot be read."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from spex_agents.engines.calls.control import SpecialTokens
-from spex_agents.engines.openai.reasoning import Thinking
 from spex_agents.engines.openai.templates import Template
+from spex_agents.engines.reasoning import Thinking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from spex_agents.engines.openai.reasoning import CLOSE, OPEN
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import with_reasoning
 from spex_agents.errors import SettingsError
 
 Template: TypeAlias = Callable[[Prompt], str]
@@ -40,20 +40,3 @@ def template_named(template: Template | str | None) -> Template | None:
     if template not in TEMPLATES:
         raise SettingsError(f"template={template!r}: must be one of {', '.join(TEMPLATES)}")
     return TEMPLATES[template]
-
-
-def with_reasoning(prompt: Prompt, *, opened: bool = False) -> str:
-    r"""The partial reply as the model itself would have written it, its reasoning before it.
-
-    Args:
-        prompt: Whose reply.
-        opened: What comes before it has opened a block of reasoning.
-
-    Example:
-        >>> with_reasoning(Prompt((), reply="It is", reasoning="Two and two."))
-        '<think>\nTwo and two.\n</think>\n\nIt is'
-    """
-    if prompt.reasoning:
-        begun = "" if opened else f"{OPEN}\n"
-        return f"{begun}{prompt.reasoning}\n{CLOSE}\n\n{prompt.reply}"
-    return f"\n{CLOSE}\n\n{prompt.reply}" if opened and prompt.reply else prompt.reply

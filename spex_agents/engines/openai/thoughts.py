@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.calls.cut import cut, tokens_of_step, without_lead
-from spex_agents.engines.openai.reasoning import split_reasoning
 from spex_agents.engines.openai.reply import Reply, TokenLogprob
+from spex_agents.engines.reasoning import OPEN
 from spex_agents.errors import EngineError
 from spex_agents.search.tree import Finish, Thought
 
@@ -45,7 +45,7 @@ def thought_of(reply: Reply, sampling: Sampling, *, asked: bool, url: str) -> Th
     elif asked and text.strip():
         finish = "step"
     return Thought(
-        text=text,
+        text=f"{OPEN}\n{text}" if reply.whole and reply.opened else text,
         tokens=reply.tokens,
         finish=finish,
         ends=finish in ("stop", "reasoning"),
@@ -67,7 +67,7 @@ def ended_in_lead(reply: Reply, stop: Sequence[str]) -> bool:
 def said_tokens(reply: Reply, stop: Sequence[str] = ()) -> list[TokenLogprob]:
     """The tokens of the step, after reasoning and with the one that completes its delimiter."""
     whole = "".join(entry.token for entry in reply.logprobs)
-    said = without_lead(split_reasoning(whole, opened=reply.opened).text, stop)
+    said = without_lead(reply.split_of(whole).text, stop)
     start, at = len(whole) - len(said), 0
     step, texts = [], []
     for entry in reply.logprobs:

@@ -17,12 +17,12 @@ from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served
-from spex_agents.engines.openai.reasoning import CLOSE, Thinking
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.settings import ServerSettings
 from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import CLOSE, Thinking
 from spex_agents.engines.sglang.client import SGLangClient, id_of
 from spex_agents.engines.sglang.prompts import PromptReader, messages_of
 from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
@@ -47,7 +47,7 @@ class SGLangEngine(OpenAIEngine):
         api_key: Sent as the bearer token.
         reward_url: Of a server for the reward model, if there is one: `ProcessReward` asks there.
         template: Writes the prompt in place of the model's own: `chatml`, or one of yours.
-        thinking: What becomes of a model's reasoning: "off" ("auto" here), or "keep".
+        thinking: What becomes of a model's reasoning: "off" ("auto" here), "keep", or "steps".
         thinking_tokens: Of reasoning, beyond a thought's own cap.
         special_tokens: What becomes of a model's special tokens in questions and thoughts:
             "escape" breaks them, "refuse" is an error, "keep" lets them be control.
@@ -208,7 +208,7 @@ class SGLangEngine(OpenAIEngine):
         extra = self._thinking_fields(dialect)
         own = {key: value for key, value in extra.items() if key != "chat_template_kwargs"}
         prompt, opened = await self._reader.prompt_tokens({**fields, **extra}, call.prompt)
-        generated = GenerateReply(opened=opened)
+        generated = GenerateReply(opened=opened, whole=reply.whole)
         send = partial(
             self.server.stream,
             {**generate_fields(fields, prompt), **own},

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.openai.dialects import Fields
-from spex_agents.engines.openai.reasoning import OPEN
-from spex_agents.engines.openai.templates import with_reasoning
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.reasoning import OPEN, with_reasoning
 from spex_agents.engines.sglang.client import SGLangClient
 from spex_agents.errors import EngineError
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import SettingsError
 
-Thinking: TypeAlias = Literal["auto", "off", "keep"]
-"""What becomes of a model's reasoning before its reply.
+Thinking: TypeAlias = Literal["auto", "off", "keep", "steps"]
+r"""What becomes of a model's reasoning before its reply.
 
 auto: off on servers of one's own, where there is a means, and kept elsewhere; off: switched off by
-the server's own means; keep: written, counted and shown, and no part of a thought's text.
+the server's own means; keep: written, counted and shown, and no part of a thought's text; steps:
+the reasoning is what is searched, thoughts are pieces of it (`Sampling(stop=("\n\n",))`).
 """
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -58,3 +60,22 @@ def split_reasoning(text: str, *, opened: bool = False) -> Split:
         return Split(text, "")
     reasoning, closed, rest = start.partition(CLOSE)
     return Split(rest.lstrip("\n") if closed else "", reasoning.strip())
+
+
+def with_reasoning(prompt: Prompt, *, opened: bool = False) -> str:
+    r"""The partial reply as the model itself would have written it, its reasoning before it.
+
+    Args:
+        prompt: Whose reply.
+        opened: What comes before it has opened a block of reasoning.
+
+    Example:
+        >>> with_reasoning(Prompt((), reply="It is", reasoning="Two and two."))
+        '<think>\nTwo and two.\n</think>\n\nIt is'
+    """
+    if opened and prompt.reply.startswith(OPEN):  # thoughts are steps of the reasoning
+        return prompt.reply.removeprefix(OPEN).lstrip("\n")
+    if prompt.reasoning:
+        begun = "" if opened else f"{OPEN}\n"
+        return f"{begun}{prompt.reasoning}\n{CLOSE}\n\n{prompt.reply}"
+    return f"\n{CLOSE}\n\n{prompt.reply}" if opened and prompt.reply else prompt.reply
