@@ -18,6 +18,8 @@ PLACES = os.pathsep.join(
     [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
 )
 
+PATIENTLY = ("--wait", "--timeout", "600")
+
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
@@ -30,10 +32,11 @@ class Postgres:
     def control(self, *what: str) -> None:
         """Run pg_ctl on it."""
         pg_ctl = shutil.which("pg_ctl", path=PLACES)
-        self.run(pg_ctl or "pg_ctl", "--pgdata", f"{self.directory}/data", "--wait", *what)
+        self.run(pg_ctl or "pg_ctl", "--pgdata", f"{self.directory}/data", *PATIENTLY, *what)
 
     def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self.directory}'"
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.directory}' "
+        options += "-c fsync=off"  # its files need not outlive the machine
         self.control("--log", f"{self.directory}/log", "--options", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
@@ -69,7 +72,8 @@ def postgres() -> Iterator[Postgres]:
         become = user if os.geteuid() == 0 else None
         url = f"postgresql://spex@/postgres?host={directory}"
         server = Postgres(url, directory, become)
-        server.run(initdb, "--pgdata", f"{directory}/data", "--auth", "trust", "--username", "spex")
+        options = ("--no-sync", "--auth", "trust", "--username", "spex")
+        server.run(initdb, "--pgdata", f"{directory}/data", *options)
         server.start()
         try:
             yield server

@@ -80,7 +80,9 @@ async def test_a_run_that_lost_its_search_is_not_charged_and_saves_nothing() -> 
         key = Key(name="tutors", tokens=1000)
         first = record()
         await quotas.admit(key, first, estimate=10, ahead=10)
-        (found,) = await records.running()
+        (identity,) = await records.running()
+        found = await records.find(identity)
+        assert found is not None
         assert await records.claim(found, "second")
         assert not await records.claim(found, "third")
         assert not await records.settle(replace(first, state="done"), Charge(1.0, 500, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -19,6 +20,8 @@ from spex_agents.errors import EngineUnavailable
 from spex_agents.server.gateway import readiness
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.logs import JsonLines
+from spex_agents.server.gateway.metrics import Metrics
+from spex_agents.server.gateway.watch import Watch
 
 PATH = "/v1/chat/completions"
 
@@ -39,6 +42,28 @@ async def test_health_and_readiness_and_draining() -> None:
         running.parts.searches.runs.draining = True
         refused = await http.post(PATH, json=ASKED)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "6")
+
+
+async def test_a_request_that_is_cut_off_by_the_stop_is_told_so() -> None:
+    begun = asyncio.Event()
+    sent: list[Any] = []
+
+    async def never(*_: object) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST"}
+    request = asyncio.create_task(
+        Watch(never, metrics=lambda: Metrics(lambda: 0))(scope, never, send)
+    )
+    await begun.wait()
+    request.cancel()
+    await asyncio.wait([request])
+    assert request.cancelled()
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["code"]) == (503, "stopping")
 
 
 async def test_one_engine_of_several_that_is_away_is_told_and_the_others_serve() -> None:

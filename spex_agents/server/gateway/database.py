@@ -12,6 +12,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,6 +211,7 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
         from psycopg import AsyncConnection as Psycopg  # noqa: PLC0415
         from psycopg import Error  # noqa: PLC0415
+        from psycopg.errors import DeadlockDetected, SerializationFailure  # noqa: PLC0415
         from psycopg.rows import DictRow, dict_row  # noqa: PLC0415
         from psycopg_pool import AsyncConnectionPool, PoolTimeout  # noqa: PLC0415
 
@@ -227,7 +229,9 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         async def aput(self, config: Any, *rest: Any) -> Any:
             """Save one, and forget those before it."""
             saved = await super().aput(config, *rest)
-            await self.aprune([config["configurable"]["thread_id"]], strategy="keep_latest")
+            # A gateway that has lost the search, and is not told yet, prunes it meanwhile, too.
+            with suppress(DeadlockDetected, SerializationFailure):
+                await self.aprune([config["configurable"]["thread_id"]], strategy="keep_latest")
             return saved
 
     connect: Callable[[], Awaitable[Any]] = lambda: Psycopg.connect(url)  # noqa: E731
@@ -246,6 +250,7 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         max_size=10,
         open=False,
         timeout=BUSY_SECONDS,
+        reconnect_timeout=1.0,  # then whoever asks begins anew, instead of ever longer pauses
         kwargs=settings,
         check=AsyncConnectionPool.check_connection,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -25,8 +25,8 @@ class Jobs(Protocol):
         """Make a job of a search and take it; False if another gateway was sooner."""
         ...
 
-    async def offer(self, identity: str) -> None:
-        """Make a job of a search for whoever has room, unless there is one."""
+    async def offer(self, identities: Sequence[str]) -> None:
+        """Make jobs of searches for whoever has room, of those that are none yet."""
         ...
 
     async def next(self, most: int) -> list[str]:
@@ -41,8 +41,12 @@ class Jobs(Protocol):
         """End a job."""
         ...
 
-    async def beat(self, running: Collection[str]) -> None:
-        """Say that the gateway is there, and has these."""
+    def lose(self, identity: str) -> None:
+        """Leave a job to the gateway that has taken it over."""
+        ...
+
+    async def beat(self) -> None:
+        """Say that the gateway is there, and has its jobs."""
         ...
 
 
@@ -59,8 +63,8 @@ class Alone:
     async def take(self, identity: str) -> bool:
         return True
 
-    async def offer(self, identity: str) -> None:
-        self._offered.append(identity)
+    async def offer(self, identities: Sequence[str]) -> None:
+        self._offered += identities
 
     async def next(self, most: int) -> list[str]:
         taken, self._offered = self._offered[:most], self._offered[most:]
@@ -73,5 +77,8 @@ class Alone:
     async def done(self, identity: str) -> None:
         """Nobody else asks."""
 
-    async def beat(self, running: Collection[str]) -> None:
+    def lose(self, identity: str) -> None:
+        """There is none."""
+
+    async def beat(self) -> None:
         """Nobody else listens."""

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, storage_error
 from spex_agents.server.gateway.keys import Key, sha256_of, stored
+from spex_agents.server.gateway.repeating import repeat
 from spex_agents.server.gateway.schema import keys as table
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ class Keyring:
 
     async def __aenter__(self) -> Self:
         await self.read()
-        self._upkeep = asyncio.create_task(self._keep_reading())
+        self._upkeep = asyncio.create_task(
+            repeat(self._keep, seconds=READ_SECONDS, failed="cannot read the keys")
+        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -130,15 +133,6 @@ class Keyring:
                 update(table).where(table.c.sha256 == sha256).values(used=moment)
             )
 
-    async def _keep_reading(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(READ_SECONDS)
-            try:
-                await self.read()
-                await self._write_used()
-                failing = False
-            except Exception:
-                if not failing:  # once, not twice a second
-                    logger.exception("cannot read the keys")
-                failing = True
+    async def _keep(self) -> None:
+        await self.read()
+        await self._write_used()

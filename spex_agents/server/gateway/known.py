@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Collection
 from typing import Self
 from weakref import WeakValueDictionary
 
@@ -38,17 +38,16 @@ class KnownSearches:
         self._database = database
         self._records = records
         self._jobs = database.jobs
+        self._followed: dict[asyncio.Task[None], Search] = {}
         self._tasks = asyncio.TaskGroup()
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            self._stack = stack.pop_all()
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+        self.let_go()
+        await self._tasks.__aexit__(None, None, None)
 
     async def find(self, identity: str) -> Search | None:
         """The search of an id, whoever's it is; None if there is none that can be read."""
@@ -80,7 +79,20 @@ class KnownSearches:
         """Tell what another gateway does with a search, as long as it runs."""
         if search.follower is None or search.follower.done():
             search.follower = self._tasks.create_task(self._tell_of(search))
-            self._stack.callback(search.follower.cancel)
+            self._followed[search.follower] = search
+            search.follower.add_done_callback(self._followed.pop)
+
+    @property
+    def followers(self) -> Collection[asyncio.Task[None]]:
+        """Those that tell of other gateways' searches."""
+        return self._followed.keys()
+
+    def let_go(self) -> None:
+        """Tell no more of other gateways' searches; who waits for them has to ask elsewhere."""
+        for follower, search in self._followed.items():
+            follower.cancel()
+            search.state = "suspended"
+            search.announce()
 
     def _is_current(self, search: Search) -> bool:
         """Whether it is known here what has become of it: another gateway may have gone on."""

@@ -70,7 +70,8 @@ class Checks:
             name: getattr(engine, "check", engine.load) for name, engine in self._engines.items()
         }
         *found, storage = await asyncio.gather(
-            *(_fault(check) for check in checks.values()), _fault(self._write)
+            *(_fault(check) for check in checks.values()),
+            _fault(self._write, late="storage_away"),
         )
         self._faults = {name: fault for name, fault in zip(checks, found, strict=True) if fault}
         self._storage = storage or "ok"
@@ -83,13 +84,15 @@ class Checks:
         )
 
 
-async def _fault(check: Callable[[], Awaitable[object]]) -> str | None:
-    """The name of what is wrong; its text may have addresses."""
+async def _fault(check: Callable[[], Awaitable[object]], late: str = "TimeoutError") -> str | None:
+    """The name of what is wrong, or `late`; a text may have addresses."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await check()
     except ApiError as error:
         return error.detail.code
+    except TimeoutError:
+        return late
     except Exception as error:
         return type(error).__name__
     return None

@@ -68,10 +68,11 @@ class Records:
         found = await self._select(select(searches).where(searches.c.id == identity))
         return found[0] if found else None
 
-    async def running(self) -> list[Record]:
-        """The searches that had not ended when their gateway did."""
-        running = select(searches).where(searches.c.state == "running")
-        return await self._select(running.order_by(searches.c.created))
+    async def running(self) -> list[str]:
+        """The searches that had not ended when their gateway did, or run: the oldest first."""
+        running = select(searches.c.id).where(searches.c.state == "running")
+        ids = await self._database.execute(running.order_by(searches.c.created))
+        return list(ids.scalars())
 
     async def of_owner(self, owner: str, limit: int) -> list[Record]:
         """A key's searches, the latest first."""
@@ -128,8 +129,14 @@ class Records:
         return done.rowcount == 1
 
     async def forget(self, identity: str) -> None:
-        await self._database.execute(delete(searches).where(searches.c.id == identity))
-        await self._database.forget_checkpoint(identity)
+        """Forget a search; the checkpoint of one that another gateway runs is that one's to forget.
+
+        Two that change a search's checkpoints at a time would be in each other's way.
+        """
+        gone = delete(searches).where(searches.c.id == identity).returning(searches.c.state)
+        state = (await self._database.execute(gone)).scalar()
+        if state != "running" or not self._database.jobs.shared:
+            await self._database.forget_checkpoint(identity)
 
     async def forget_before(self, moment: float) -> int:
         """Forget ended searches, and charges, that are older; return the number of searches."""

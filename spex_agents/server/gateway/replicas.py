@@ -8,7 +8,7 @@ PostgreSQL to share; in SQLite a gateway is alone, and needs none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -61,15 +61,16 @@ class Shared:
     async def take(self, identity: str) -> bool:
         """Make a job of a search and take it; False if another gateway was sooner."""
         async with self._queries() as queries:
-            await self._enqueue(queries, identity)
+            await self._enqueue(queries, [identity])
             while identity not in self._mine and (taken := await self._take(queries, 1)):
                 self._others += [one for one in taken if one != identity]
         return identity in self._mine
 
-    async def offer(self, identity: str) -> None:
-        """Make a job of a search for whoever has room, unless there is one."""
-        async with self._queries() as queries:
-            await self._enqueue(queries, identity)
+    async def offer(self, identities: Sequence[str]) -> None:
+        """Make jobs of searches for whoever has room, of those that are none yet."""
+        if new := [identity for identity in identities if identity not in self._mine]:
+            async with self._queries() as queries:
+                await self._enqueue(queries, new)
 
     async def next(self, most: int) -> list[str]:
         """Take jobs that nobody has, or whose gateway has died."""
@@ -92,15 +93,26 @@ class Shared:
                 await queries.log_jobs([(job, "successful", None)])
                 await queries.clear_queue_log(_KIND)
 
-    async def beat(self, running: Collection[str]) -> None:
-        """Say that the gateway is there."""
+    def lose(self, identity: str) -> None:
+        """Leave a job to the gateway that has taken it over."""
+        self._mine.pop(identity, None)
+
+    async def beat(self) -> None:
+        """Say that the gateway is there, and has its jobs."""
         identities = [job.id for job in self._mine.values()]
         if identities:
             async with self._queries() as queries:
                 await queries.update_heartbeat(identities)
 
-    async def _enqueue(self, queries: Queries, identity: str) -> None:
-        await queries.enqueue(_KIND, identity.encode(), dedupe_key=identity, on_conflict="skip")
+    async def _enqueue(self, queries: Queries, identities: Sequence[str]) -> None:
+        number = len(identities)
+        await queries.enqueue(
+            [_KIND] * number,
+            [identity.encode() for identity in identities],
+            [0] * number,
+            dedupe_key=list(identities),
+            on_conflict="skip",
+        )
 
     async def _take(self, queries: Queries, most: int) -> list[str]:
         jobs = await queries.dequeue(most, _LIMITS, self._name, None, self._silence)

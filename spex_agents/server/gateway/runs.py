@@ -79,12 +79,12 @@ class Runs:
         self._running[search.task] = search
         search.task.add_done_callback(self._running.pop)
 
-    async def drain(self) -> None:
-        """Let what runs end; what does not in time is put off."""
+    async def drain(self, others: Collection[asyncio.Task[None]]) -> None:
+        """Let what runs end, and those of `others`; runs that do not in time are put off."""
         self.draining = True
-        if self._running:
-            logger.info("draining", extra={"searches": len(self._running)})
-            await asyncio.wait(self._running, timeout=self._hosting.drain_seconds)
+        if waited := {*self._running, *others}:
+            logger.info("draining", extra={"searches": len(waited)})
+            await asyncio.wait(waited, timeout=self._hosting.drain_seconds)
         for search in self.searches:
             search.cancel()
         if self._running:
@@ -143,14 +143,15 @@ class Runs:
         record = search.record()
         if search.state == "suspended" and self.draining:
             record = replace(record, state="running")  # the next process goes on with it
+        jobs = self._database.jobs
         try:
             if not await self._records.settle(record, charge):
                 logger.warning("another gateway has this search", extra={"search": search.id})
+                jobs.lose(search.id)
                 return
-            jobs = self._database.jobs
-            await (jobs.leave if record.state == "running" else jobs.done)(search.id)
-            if search.state == "done":
+            if search.state == "done" or not await self._records.present([search.id]):
                 await self._database.forget_checkpoint(search.id)
+            await (jobs.leave if record.state == "running" else jobs.done)(search.id)
             if storage is not None:
                 await self._records.forget_beyond(search.owner, storage)
         except Exception:

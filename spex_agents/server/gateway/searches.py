@@ -74,6 +74,11 @@ class Searches:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    async def drain(self) -> None:
+        """Take no more, and let what clients wait for end; what does not in time is put off."""
+        await self.runs.drain(self._known.followers)
+        self._known.let_go()
+
     async def begin(
         self,
         key: Key,

@@ -121,7 +121,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         parts: Parts = self._app.state.parts
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(parts.searches.runs.drain())  # so the clients' streams end, too
+            tasks.create_task(parts.searches.drain())  # so the clients' streams end, too
             await super().shutdown(sockets)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Self
 from uuid import uuid4
@@ -17,11 +17,10 @@ from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import STORAGE
 from spex_agents.server.gateway.known import KnownSearches
 from spex_agents.server.gateway.records import Charge, Records
+from spex_agents.server.gateway.repeating import repeat
 from spex_agents.server.gateway.runs import Runs
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.settings import Hosting
-
-logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
 REVOKE_SECONDS = 0.5
@@ -67,36 +66,36 @@ class Upkeep:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            for record in await self._records.running():
-                await self._jobs.offer(record.id)
-            for upkeep in (
-                self._go_on(),
-                self._be_there(),
-                self._forget_old(),
-                self._end_revoked(),
-            ):
-                stack.callback(tasks.create_task(upkeep).cancel)
+            await self._offer_left()
+            for work, seconds, failed in self._duties():
+                duty = repeat(work, seconds=seconds, failed=failed)
+                stack.callback(tasks.create_task(duty).cancel)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    def _duties(self) -> Iterator[tuple[Callable[[], Awaitable[None]], float, str]]:
+        """What there is to do, how often, and what is said if it fails."""
+        often = self._jobs.seconds
+        yield self._go_on, often, "cannot look for searches to go on with"
+        yield self._end_revoked, REVOKE_SECONDS, "cannot end the searches of revoked keys"
+        yield self._forget_old, SWEEP_SECONDS, "cannot forget old searches"
+        if self._jobs.shared:
+            yield self._be_there, often, "cannot say that this gateway is there"
+            yield self._offer_left, 5 * often, "cannot look for searches that are nobody's"
+
+    async def _offer_left(self) -> None:
+        """Offer searches that run by their records: their gateway may have died too soon to."""
+        await self._jobs.offer(await self._records.running())
+
     async def _go_on(self) -> None:
         """Go on with what the last process left, or a gateway that has died, as there is room."""
-        failing = False
-        while True:
-            try:
-                room = self._hosting.searches - len(self._runs.searches)
-                leaving = self._runs.leaving or self._runs.draining
-                for identity in await self._jobs.next(room) if room > 0 and not leaving else ():
-                    await self._go_on_with(identity)
-                failing = False
-            except Exception:
-                if not failing:
-                    logger.exception("cannot look for searches to go on with")
-                failing = True
-            await asyncio.sleep(self._jobs.seconds)
+        room = self._hosting.searches - len(self._runs.searches)
+        if room > 0 and not (self._runs.leaving or self._runs.draining):
+            for identity in await self._jobs.next(room):
+                await self._go_on_with(identity)
 
     async def _go_on_with(self, identity: str) -> None:
         """Go on with a search, if there is still who and what for."""
@@ -105,6 +104,8 @@ class Upkeep:
         if record is not None and record.state == "running":
             search = await self._known.read(record)
         if record is None or search is None:
+            if record is None:
+                await self._database.forget_checkpoint(identity)
             await self._jobs.done(identity)
             return
         search = self._known.alive.setdefault(identity, search)
@@ -120,7 +121,8 @@ class Upkeep:
         except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
         search.run = uuid4().hex
-        if not await self._records.claim(record, search.run):
+        if not await self._records.claim(record, search.run):  # it has ended meanwhile
+            await self._jobs.done(identity)
             return
         if plan is None or nobody:
             if plan is not None:
@@ -136,35 +138,19 @@ class Upkeep:
 
     async def _be_there(self) -> None:
         """Say that this gateway is there, and end what was forgotten through another."""
-        failing = False
-        while self._jobs.shared:
-            try:
-                running = {search.id: search for search in self._runs.searches}
-                await self._jobs.beat(running)
-                for identity in running.keys() - await self._records.present(running):
-                    self._known.alive.pop(identity, None)
-                    running[identity].cancel(deleted())
-                failing = False
-            except Exception:
-                if not failing:  # once, not once a second
-                    logger.exception("cannot say that this gateway is there")
-                failing = True
-            await asyncio.sleep(self._jobs.seconds)
+        running = {search.id: search for search in self._runs.searches}
+        await self._jobs.beat()
+        for identity in running.keys() - await self._records.present(running):
+            self._known.alive.pop(identity, None)
+            running[identity].cancel(deleted())
 
     async def _end_revoked(self) -> None:
-        while True:
-            await asyncio.sleep(REVOKE_SECONDS)
-            for search in self._runs.searches:
-                if not self._keys.holds(search.owner, search.key):
-                    search.cancel(_revoked(search))
+        for search in self._runs.searches:
+            if not self._keys.holds(search.owner, search.key):
+                search.cancel(_revoked(search))
 
     async def _forget_old(self) -> None:
-        while True:
-            try:
-                await self._records.forget_before(time.time() - self._hosting.keep_seconds)
-            except Exception:
-                logger.exception("cannot forget old searches")
-            await asyncio.sleep(SWEEP_SECONDS)
+        await self._records.forget_before(time.time() - self._hosting.keep_seconds)
 
 
 def _revoked(search: Search) -> ApiError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spex_agents.server.gateway.errors import explain
+from spex_agents.server.gateway.errors import explain, stopping
 from spex_agents.server.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ class Watch:
         try:
             try:
                 await self.app(scope, receive, watched)
+            except asyncio.CancelledError:  # the gateway stops, and has waited long enough
+                if status == NOBODY:
+                    await stopping().response()(scope, receive, watched)
+                raise
             except Exception as error:
                 logger.exception("unforeseen")
                 if status != NOBODY:
