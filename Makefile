@@ -11,9 +11,11 @@ LLAMACPP_READY := .venv-llamacpp/.ready
 
 .PHONY: test test-sglang test-servers demo docs lint clean
 
+HERE := not sglang and not servers
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not sglang and not servers" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "slow and not sglang and not servers"
+	$(BIN)/python -m pytest -m "not slow and $(HERE)" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not model and not alone and $(HERE)" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and (model or alone) and $(HERE)"
 
 # 11 GB, with no need of a GPU; SGLang pins packages that the rest would not.
 test-sglang: $(SGLANG_READY)

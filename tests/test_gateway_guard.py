@@ -144,6 +144,7 @@ def test_refusals_are_counted_by_address_and_by_the_network_of_ipv6() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_a_hundred_bad_clients_do_not_slow_a_good_one(keys: KeyStore) -> None:
     """The median latency of a good client's searches, alone and beside them."""
     secret = keys.create(Key(name="good"))

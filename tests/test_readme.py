@@ -15,19 +15,20 @@ SNIPPETS = [block.text for block in blocks(README, "python")]
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(SNIPPETS) >= 3
-    assert len(COMMANDS) >= 3
+    assert len(SNIPPETS) >= 2
+    assert COMMANDS
 
 
-RIGHT = (r"(?s)red.*blue.*yellow.* \d+$", r"^5$", r"^12 [1-9]\d*$")
+RIGHT = (r"(?s)red.*blue.*yellow.* [1-9]\d*$", r"\bparis\b")
 """What the snippets print: a right answer and, where it is asked for, hits."""
 
 
 @pytest.mark.model
 @pytest.mark.parametrize(("code", "right"), list(zip(SNIPPETS, RIGHT, strict=True)))
 def test_python_prints_a_right_answer(
-    code: str, right: str, capsys: pytest.CaptureFixture[str]
+    code: str, right: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(README.parent)  # as in a clone
     exec(compile(code, str(README), "exec", dont_inherit=True), {"__name__": "readme"})  # noqa: S102
     assert re.search(right, capsys.readouterr().out.strip().lower())
 

@@ -225,6 +225,7 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(tmp_path: Path) -> No
         assert await page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+@pytest.mark.alone
 async def test_five_thousand_thoughts_do_not_stutter(tmp_path: Path) -> None:
     large = await run(900, ahead=False, depth=10)
     assert len(large["tree"]) >= 5000
