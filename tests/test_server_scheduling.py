@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,9 @@ class Queued:
     priority: int = SPECULATIVE
     output_ids: list[int] = field(default_factory=list)
     over: bool = False
+    to_finish: str | None = None
+    origin_input_ids: list[int] = field(default_factory=lambda: [0] * 100)
+    sampling_params: Any = field(default_factory=lambda: SimpleNamespace(max_new_tokens=100))
 
     def finished(self) -> bool:
         return self.over
@@ -139,6 +143,29 @@ def test_a_runs_own_guesses_stay_beside_its_demanded_work() -> None:
     guesses = [Queued(f"mine/0.{child}/thought-1;") for child in range(4)]
     scheduler.waiting_queue = [Queued("mine/1/thought-1;", DEMANDED)]
     assert spex.admission.displaced(guesses) == []
+
+
+def test_guesses_give_their_memory_to_demanded_work_newest_first() -> None:
+    scheduler, spex = scheduling()
+    guesses = [Queued(f"mine/0.{child}/thought-1;") for child in range(4)]
+    running = [Queued("mine/2/thought-1;", DEMANDED), *guesses]
+    assert spex.admission.in_the_way(running) == []
+    scheduler.waiting_queue = [Queued("mine/1/thought-1;", DEMANDED, origin_input_ids=[0] * 250)]
+    assert spex.admission.in_the_way(running) == [guesses[3], guesses[2]]
+    assert spex.counters.values["displaced"] == 2
+    guesses[3].to_finish = "abort"
+    assert spex.admission.in_the_way(running) == [guesses[2], guesses[1]]
+
+
+def test_an_aborted_guess_is_not_parked_and_not_computed_again() -> None:
+    scheduler, spex = scheduling(ridge=1, slowdown=0.0)
+    guess = Queued("other/0/thought-1;")
+    scheduler.running = [guess]
+    scheduler.waiting_queue = [Queued("mine/1/thought-1;", DEMANDED)]
+    assert spex.admission.displaced([guess]) == [guess]
+    spex.handle(Message("abort", guess.rid), lambda rid: setattr(guess, "to_finish", rid))
+    assert spex.admission.displaced([guess]) == []
+    assert spex.arrived(guess)  # SGLang itself took it out, where memory was full
 
 
 def test_guesses_wait_while_others_pause_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from asking import TAG
@@ -108,3 +109,48 @@ async def test_guesses_go_before_older_demanded_thoughts(client: httpx.AsyncClie
     await cached(client, list(range(5000, 5000 + CACHE - in_use + 100)), priority=DEMANDED)
     assert await cached(client, [*demanded, 7], priority=DEMANDED) >= len(demanded)
     assert await cached(client, [*guessed, 7], priority=SPECULATIVE) == len(PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [(1200, 300), (200, 1400)],
+    ids=["at admission", "while both run"],
+)
+async def test_a_guess_gives_way_where_the_cache_is_too_small_for_both(
+    client: httpx.AsyncClient, prompt: int, tokens: int
+) -> None:
+    """Of the two the guess is older, has more tokens and is nearer to its end."""
+    guess = {
+        "input_ids": PREFIX,
+        "sampling_params": {"max_new_tokens": 1200, "temperature": 0, "ignore_eos": True},
+        "priority": SPECULATIVE,
+        "rid": f"{TAG}{prompt}/0/thought-1{END}",
+        "stream": True,
+    }
+    demanded = {
+        "input_ids": list(range(5000, 5000 + prompt)),
+        "sampling_params": {"max_new_tokens": tokens, "temperature": 0, "ignore_eos": True},
+        "priority": DEMANDED,
+        "rid": f"{TAG}{prompt}/1/thought-1{END}",
+    }
+    assert prompt + tokens + len(PREFIX) + 1200 > CACHE
+    asked: dict[str, Any] = {}
+    written: dict[str, Any] = {}
+    began = anyio.Event()
+
+    async def guessing() -> None:
+        async with client.stream("POST", "/generate", json=guess) as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("data: {"):
+                    written.update(json.loads(line.removeprefix("data: ")))
+                    if written["meta_info"]["completion_tokens"] >= 300:
+                        began.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(guessing)
+        await began.wait()
+        answer = await client.post("/generate", json=demanded, timeout=300)
+        asked.update(answer.raise_for_status().json())
+        assert asked["meta_info"]["completion_tokens"] == tokens
+        assert written["meta_info"]["completion_tokens"] < 1200
+    assert written["meta_info"]["completion_tokens"] == 1200  # it goes on where it was

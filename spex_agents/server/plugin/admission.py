@@ -84,7 +84,7 @@ class Admission:
 
         They go back to the queue, and on from where they were when there is room.
         """
-        batch = [request for request in running if not request.finished()]
+        batch = [request for request in running if not is_leaving(request)]
         waiting = self.scheduler.waiting_queue
         demanded = [request for request in [*batch, *waiting] if not is_speculative(request)]
         owners = {owner_of(request.rid) for request in demanded}
@@ -94,6 +94,22 @@ class Admission:
             return []
         excess = len(demanded) + len(guesses) - int(self._room(len(demanded)))
         leaving = others[max(0, len(others) - excess) :] if excess > 0 else []
+        self.counters.add("displaced", len(leaving))
+        return leaving
+
+    def in_the_way(self, running: Iterable[Any]) -> list[Any]:
+        """The running guesses whose memory a demanded request waits for, newest first out.
+
+        SGLang itself lets a request that finds no memory wait until somebody ends.
+        """
+        waiting = [each for each in self.scheduler.waiting_queue if not is_speculative(each)]
+        if not waiting:
+            return []
+        needed, leaving = _memory(waiting[0]), []
+        for request in reversed(list(running)):
+            if needed > 0 and is_speculative(request) and not is_leaving(request):
+                needed -= _memory(request)
+                leaving.append(request)
         self.counters.add("displaced", len(leaving))
         return leaving
 
@@ -169,6 +185,16 @@ class Admission:
 def is_speculative(request: Any) -> bool:
     """Whether nobody waits for it: its priority says so. SGLang's own lowest one does not."""
     return request.priority is not None and RETRACTED <= request.priority <= SPECULATIVE
+
+
+def is_leaving(request: Any) -> bool:
+    """Whether it ends with the step that runs: it is finished, or has been aborted."""
+    return request.finished() or request.to_finish is not None
+
+
+def _memory(request: Any) -> int:
+    """Tokens that it holds when it ends, as far as SGLang provides for them."""
+    return len(request.origin_input_ids) + min(request.sampling_params.max_new_tokens, 4096)
 
 
 def is_health_check(request: Any) -> bool:

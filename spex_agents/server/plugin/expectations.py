@@ -92,7 +92,9 @@ TABLE = (
         gives=(ADMISSION,),
         function="ScheduleBatch.release_req",
         parameters=("self", "idx", "remaing_req_count"),
-        words=("batch_to_run", "batch_is_full", "forward_iter"),
+        words=(
+            "batch_to_run", "batch_is_full", "forward_iter", "to_finish", "origin_input_ids",
+        ),
     ),
     Expected(
         file=_BATCH,

@@ -112,6 +112,8 @@ def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> 
         scheduler.waiting_queue.extend(held)
     if plan.batch_to_run is not None:
         admission.admitted(plan.batch_to_run.reqs)
+    elif plan.running_batch.batch_is_full:
+        _put_back(scheduler, plan.running_batch, admission.in_the_way(plan.running_batch.reqs))
     return plan
 
 

@@ -48,7 +48,13 @@ class Scheduling:
         self._early: OrderedDict[str, Message] = OrderedDict()
 
     def arrived(self, request: Any) -> bool:
-        """A request is about to be queued; returns whether it was aborted before it came."""
+        """A request is about to be queued; returns whether it has been aborted.
+
+        So it is where the message came before it, and where SGLang took it out of the running
+        batch between its abort and its end.
+        """
+        if getattr(request, "spex_aborted", False):
+            return True
         early = self._early.pop(request.rid, None)
         if early is None:
             return False
