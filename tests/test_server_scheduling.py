@@ -41,6 +41,11 @@ class Scheduler:
         self.running: list[Queued] = []
         self.chunked_req: Queued | None = None
         self.max_running_requests = 32
+        self.chunked_prefill_size: int | None = 8192
+        self.prefill_delayer = None
+        self.page_size = 1
+        self.truncation_align_size: int | None = None
+        self.is_mixed_chunk = False
 
     def collect_inflight_reqs(self) -> set[Queued]:
         return set(self.running)
@@ -206,13 +211,36 @@ def test_requests_that_join_together_are_one_prefill() -> None:
     assert (values["prefill_batches"], values["admitted_speculative"]) == (2, 3)
 
 
-def test_several_ranks_use_no_clock() -> None:
+def test_several_ranks_use_no_clock_of_their_own() -> None:
     scheduler = Scheduler()
     spex = Scheduling(scheduler, ridge=None, slowdown=0.0, ranks=2)
-    assert spex.admission.given_ridge == StepTimes.FIRST_GUESS
+    assert spex.admission.ridge == StepTimes.FIRST_GUESS
     spex.admission.hold_back([Queued("mine/0/thought-1;", DEMANDED)])
     scheduler.waiting_queue = [Queued("other/0/thought-1;")]
     assert spex.admission.hold_back([]) == []
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_first_ranks_ridge_is_everybodys_before_the_same_step(groups: int) -> None:
+    """Each group of ranks that share a queue, as with DP attention, has one of its own."""
+    ranks = [
+        [Scheduling(Scheduler(), ridge=None, slowdown=0.0, ranks=2) for _ in range(2)]
+        for _ in range(groups)
+    ]
+    for number, group in enumerate(ranks):
+        for rank, spex in enumerate(group):  # each has a clock of its own
+            for size in (1, 2, 4, 8, 16, 32) * 16:
+                base = 0.01 * (4 + number) * (1 + rank)
+                spex.admission.step_times.learn(size, base + 0.002 * size)
+    for group in ranks:
+        first, second = (spex.admission for spex in group)
+        assert first.ridge == second.ridge == StepTimes.FIRST_GUESS
+        announced = first.announced
+        assert announced is not None
+        for admission in (first, second):
+            admission.agree(announced)
+        assert first.ridge == second.ridge == first.step_times.ridge() != second.step_times.ridge()
+        assert first.announced is None  # until it measures something else
 
 
 @pytest.mark.parametrize("decode", [True, False])
@@ -305,3 +333,97 @@ def test_only_steps_that_follow_each_other_are_timed() -> None:
     assert spex.admission.step_times.table()[2][0] == 2
     steps(spex, 1, size=2)  # numbered 0 again: others ran between
     assert spex.admission.step_times.table()[2][0] == 2
+
+
+def waiting(spex: Scheduling, *guesses: Queued) -> list[Queued]:
+    """Those of the guesses that join, beside demanded work of their own run."""
+    scheduler = spex.scheduler
+    scheduler.waiting_queue = list(guesses)
+    spex.admission.hold_back([Queued("run/9/thought-1;", DEMANDED)])
+    joined: list[Queued] = scheduler.waiting_queue
+    return joined
+
+
+def guesses_of(*lengths: int) -> list[Queued]:
+    return [
+        Queued(f"run/{child}/thought-1;", origin_input_ids=[0] * length)
+        for child, length in enumerate(lengths)
+    ]
+
+
+def test_guesses_are_admitted_by_what_is_not_cached_of_them() -> None:
+    cached = {"run/0/thought-1;": 900}
+    spex = Scheduling(
+        Scheduler(),
+        ridge=8,
+        slowdown=0.0,
+        tokens=200,
+        missing=lambda guess: len(guess.origin_input_ids) - cached.get(guess.rid, 0),
+    )
+    guesses = guesses_of(1000, 100, 100)
+    assert waiting(spex, *guesses) == guesses[:2]
+    cached.clear()
+    assert waiting(spex, *guesses) == guesses[:1]  # a first one always, in chunks
+    assert spex.admission.prefill.chunk(0) == 200
+
+
+def test_guesses_prompts_are_not_bounded_where_nobody_waits() -> None:
+    scheduler, spex = scheduling(ridge=8)
+    scheduler.waiting_queue = guesses = list(guesses_of(1000, 1000))
+    assert spex.admission.hold_back([]) == []
+    assert scheduler.waiting_queue == guesses
+    assert not spex.admission.bounded
+
+
+def test_demanded_requests_decode_after_each_chunk_of_guesses() -> None:
+    scheduler, spex = scheduling(ridge=8)
+    prefill, running = spex.admission.prefill, [Queued("run/9/thought-1;", DEMANDED)]
+    guess = Queued("run/0/thought-1;")
+    scheduler.chunked_req = guess
+    spex.admission.admitted([guess])
+    assert prefill.must_decode(running)
+    assert not prefill.must_decode(running)  # then the next chunk
+    spex.admission.admitted([guess])
+    assert not prefill.must_decode([])
+    spex.admission.admitted([guess])
+    scheduler.waiting_queue = [Queued("run/1/thought-1;", DEMANDED)]
+    assert not prefill.must_decode(running)  # its prompt is computed at once
+
+
+def test_a_guess_whose_prompt_is_under_way_leaves_most_of_a_step_to_demanded_ones() -> None:
+    scheduler, spex = scheduling()
+    prefill, guess = spex.admission.prefill, Queued("run/0/thought-1;")
+    assert prefill.limit(guess, 8192, None) is None
+    scheduler.waiting_queue = [Queued("run/1/thought-1;", DEMANDED)]
+    scheduler.page_size = 64
+    assert prefill.limit(guess, 8192, None) == 512
+    assert prefill.limit(guess, 600, None) == 256
+    assert prefill.limit(guess, 10, 8) == 8
+    assert prefill.limit(Queued("run/2/thought-1;", DEMANDED), 8192, None) is None
+    assert prefill.chunk(0) == 8192
+
+
+def test_a_reward_server_counts_tokens_and_never_a_ridge() -> None:
+    scheduler = Scheduler()
+    spex = Scheduling(scheduler, ridge=2, slowdown=0.0, tokens=500, decodes=False)
+    scheduler.waiting_queue = guesses = list(guesses_of(*[100] * 8))
+    assert spex.admission.hold_back([]) == guesses[5:]
+    assert scheduler.waiting_queue == guesses[:5]
+    scheduler.waiting_queue = [*guesses, asked := Queued("run/9/score-1;", DEMANDED)]
+    assert spex.admission.hold_back([]) == guesses
+    assert scheduler.waiting_queue == [asked]
+
+
+def test_ranks_that_schedule_in_step_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prometheus_client import REGISTRY  # noqa: PLC0415 (it reads the variable)
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "there")
+    ranks = [
+        Scheduling(Scheduler(), export=first, ridge=4, slowdown=0.0) for first in (True, False)
+    ]
+    for spex in ranks:
+        spex.counters.add("aborted")
+    assert REGISTRY.get_sample_value("spex:aborted_total") == 1
+    first = ranks[0].counters
+    for counter in (*first._exported.values(), first._seconds, first._steps):
+        REGISTRY.unregister(counter)

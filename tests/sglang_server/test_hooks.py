@@ -33,9 +33,9 @@ PRETENDED = "sys.modules['sglang.srt.managers.scheduler'] = None"  # which takes
 LOST = {
     "0.5.23": set(),
     "0.5.22": set(),
-    "0.5.21": {"seeds", "counters"},
-    "0.5.20": {"seeds", "counters"},
-    "0.5.19": {"seeds", "counters"},
+    "0.5.21": {"admission", "seeds", "counters"},
+    "0.5.20": {"admission", "seeds", "counters"},
+    "0.5.19": {"admission", "seeds", "counters"},
     "0.5.18": set(FEATURES),
 }
 """The last six releases, and what the table says cannot be had on each."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
-from spex_agents.engines.sglang.protocol import RETRACTED, SPECULATIVE, owner_of
+from spex_agents.engines.sglang.protocol import owner_of
 from spex_agents.server.plugin.counters import Counters
+from spex_agents.server.plugin.prefill import TOKENS, Prefill
+from spex_agents.server.plugin.requests import (
+    is_health_check,
+    is_leaving,
+    is_speculative,
+    memory_of,
+)
 from spex_agents.server.plugin.step_times import StepTimes
 
 RECENT_STEPS = 8
@@ -28,8 +35,12 @@ class Admission:
             find it by timing decode steps.
         slowdown: By this share may the demanded work of one run be slowed by the speculation of
             others; a run's own speculation may fill the batch up to the ridge.
-        ranks: Processes that schedule in step. Several must decide alike, so they use no clock:
-            the ridge is `StepTimes.FIRST_GUESS` unless it is given.
+        ranks: Processes that schedule in step. Several must decide alike, so they use no clock of
+            their own: unless the ridge is given, it is the one that `agree` was told last.
+        tokens: As of `Prefill`.
+        missing: Likewise; the whole prompt if not given.
+        decodes: Whether requests write anything. Those of a reward model are prompts alone, so that
+            guesses are counted by their tokens there, and not by the ridge.
     """
 
     def __init__(
@@ -40,13 +51,19 @@ class Admission:
         ridge: int | None,
         slowdown: float,
         ranks: int = 1,
+        tokens: int = TOKENS,
+        missing: Callable[[Any], int] = lambda request: len(request.origin_input_ids),
+        decodes: bool = True,
     ) -> None:
         self.scheduler = scheduler
         self.counters = counters
         self.ranks = ranks
-        self.given_ridge = StepTimes.FIRST_GUESS if ridge is None and ranks > 1 else ridge
+        self.given_ridge = ridge
         self.slowdown = slowdown
+        self.decodes = decodes
+        self.prefill = Prefill(scheduler, tokens=tokens, missing=missing)
         self.step_times = StepTimes()
+        self._agreed = StepTimes.FIRST_GUESS
         self._last: tuple[int, float] | None = None
         self._steps = 0
         self._last_demand = -IDLE_SECONDS
@@ -55,7 +72,21 @@ class Admission:
 
     @property
     def ridge(self) -> int:
-        return self.step_times.ridge() if self.given_ridge is None else self.given_ridge
+        if self.given_ridge is not None:
+            return self.given_ridge
+        return self._agreed if self.ranks > 1 else self.step_times.ridge()
+
+    @property
+    def announced(self) -> int | None:
+        """The ridge that the other ranks are to be told: this one's measurement, if it is new."""
+        if self.given_ridge is not None or self.ranks == 1:
+            return None
+        measured = self.step_times.ridge()
+        return None if measured == self._agreed else measured
+
+    def agree(self, ridge: int) -> None:
+        """All ranks are told this, the first one's measurement, before the same step."""
+        self._agreed = max(1, ridge)
 
     def hold_back(self, running: Iterable[Any]) -> list[Any]:
         """Take the speculative requests that may not join now out of the waiting queue."""
@@ -66,10 +97,15 @@ class Admission:
             return []
         joining = [request for request in queue if not is_speculative(request)]
         demanded_waits, held = bool(joining), []
+        tokens = 0
         for request in queue:
             if not is_speculative(request):
                 continue
-            if not demanded_waits and self._may_join(request, [*batch, *joining]):
+            if (
+                not demanded_waits
+                and self._may_join(request, [*batch, *joining])
+                and self._may_compute(tokens := tokens + self._cost(request), joining)
+            ):
                 joining.append(request)
             else:
                 held.append(request)
@@ -105,15 +141,17 @@ class Admission:
         waiting = [each for each in self.scheduler.waiting_queue if not is_speculative(each)]
         if not waiting:
             return []
-        needed, leaving = _memory(waiting[0]), []
+        needed, leaving = memory_of(waiting[0]), []
         for request in reversed(list(running)):
             if needed > 0 and is_speculative(request) and not is_leaving(request):
-                needed -= _memory(request)
+                needed -= memory_of(request)
                 leaving.append(request)
         self.counters.add("displaced", len(leaving))
         return leaving
 
     def _may_join(self, request: Any, batch: list[Any]) -> bool:
+        if not self.decodes:
+            return True
         guesses = sum(is_speculative(other) for other in batch)
         owner = owner_of(request.rid)
         if all(other == owner for other in self._demanding):
@@ -122,6 +160,21 @@ class Admission:
             return True
         demanded = max(1, len(batch) - guesses)  # a place is kept while the others pause
         return demanded + guesses + 1 <= self._room(demanded)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether guesses' prompts are computed a little at a time: somebody waits for steps.
+
+        On a reward server somebody may come at any time, and would wait for the whole step.
+        """
+        return bool(self._demanding) or not self.decodes
+
+    def _cost(self, request: Any) -> int:
+        return self.prefill.missing(request) if self.bounded else 0
+
+    def _may_compute(self, tokens: int, joining: list[Any]) -> bool:
+        """Whether so many tokens of guesses may be computed at once; a first guess always may."""
+        return not joining or not self.bounded or tokens <= self.prefill.tokens
 
     def _room(self, demanded: int) -> float:
         """The batch size at which the demanded work of others is slowed as far as it may be.
@@ -148,6 +201,8 @@ class Admission:
 
     def admitted(self, requests: Iterable[Any]) -> None:
         """These are in the batch that runs next."""
+        requests = list(requests)
+        self.prefill.computed(requests)
         new = [
             request
             for request in requests
@@ -180,23 +235,3 @@ class Admission:
         guessing = {owner_of(request.rid) for request in batch if is_speculative(request)}
         demanding = {owner_of(request.rid) for request in batch if not is_speculative(request)}
         return any(demanding - {owner} for owner in guessing)
-
-
-def is_speculative(request: Any) -> bool:
-    """Whether nobody waits for it: its priority says so. SGLang's own lowest one does not."""
-    return request.priority is not None and RETRACTED <= request.priority <= SPECULATIVE
-
-
-def is_leaving(request: Any) -> bool:
-    """Whether it ends with the step that runs: it is finished, or has been aborted."""
-    return request.finished() or request.to_finish is not None
-
-
-def _memory(request: Any) -> int:
-    """Tokens that it holds when it ends, as far as SGLang provides for them."""
-    return len(request.origin_input_ids) + min(request.sampling_params.max_new_tokens, 4096)
-
-
-def is_health_check(request: Any) -> bool:
-    """Whether SGLang sent it to itself."""
-    return bool(request.rid.startswith("HEALTH_CHECK"))

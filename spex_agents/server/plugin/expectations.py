@@ -80,6 +80,33 @@ TABLE = (
         function="Scheduler.get_new_batch_prefill",
         parameters=("self", "running_batch"),
         returns="NextBatchPlan",
+        words=(
+            "chunked_prefill_size", "is_generation", "is_mixed_chunk", "page_size",
+            "prefill_delayer", "truncation_align_size",
+        ),
+    ),
+    Expected(
+        file=_SCHEDULER,
+        gives=(COUNTERS,),
+        function="Scheduler._poll_timeout_aborts",
+        parameters=("self",),
+        words=("local_reqs",),
+    ),
+    Expected(
+        file="managers/schedule_policy.py",
+        gives=(ADMISSION,),
+        function="SchedulePolicy.shortest_prefill_chunk_limit",
+        parameters=("self", "chunked_req", "waiting_queue", "budget", "page_size"),
+    ),
+    Expected(
+        file="mem_cache/common.py",
+        gives=(ADMISSION, COUNTERS),
+        words=("match_kv_cache", "num_matched_prefix_tokens"),
+    ),
+    Expected(
+        file="runtime_context.py",
+        gives=(ADMISSION, COUNTERS),
+        words=("attn_tp_rank", "attn_cp_rank", "pp_rank", "get_parallel"),
     ),
     Expected(
         file=_SCHEDULER,

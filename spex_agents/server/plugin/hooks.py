@@ -2,8 +2,8 @@
 
 It does nothing unless it is switched on (``SPEX_PLUGINS=spex``, which `spex serve` sets). A feature
 is hooked as a whole or not at all: where this SGLang's source is not what `expectations` has, one
-line names what is lost, and the server works as if that part did not exist. ``SPEX_RIDGE`` and
-``SPEX_SLOWDOWN`` set admission.
+line names what is lost, and the server works as if that part did not exist. ``SPEX_RIDGE``,
+``SPEX_SLOWDOWN`` and ``SPEX_PREFILL_TOKENS`` set admission.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from spex_agents.server.plugin.expectations import (
     faults,
 )
 from spex_agents.server.plugin.guard import Guard
+from spex_agents.server.plugin.prefill import Prefill
 from spex_agents.server.plugin.scheduling import scheduling_of
 from spex_agents.server.switch import is_on
 
@@ -46,6 +47,10 @@ _DETOKENIZER = "sglang.srt.managers.detokenizer_manager"
 _STATE = "sglang.srt.managers.scheduler_components.internal_state"
 _BATCH = "sglang.srt.sampling.sampling_batch_info"
 _SAMPLER = "sglang.srt.layers.sampler"
+_POLICY = "sglang.srt.managers.schedule_policy"
+
+_RIDGE = "spex-ridge:"
+"""What one rank sends to the others, in place of a request's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,9 @@ def _front_abort(original: Callable[..., Any], manager: Any, *args: Any, **kwarg
 
 def _abort(original: Callable[..., Any], scheduler: Any, request: Any) -> Any:
     scheduling = scheduling_of(scheduler)
+    if not request.abort_all and request.rid.startswith(_RIDGE):
+        scheduling.admission.agree(int(request.rid.removeprefix(_RIDGE)))
+        return None
     message = None if request.abort_all else messages.decode(request.rid)
     if message is None:
         scheduling.aborting_all("" if request.abort_all else request.rid)
@@ -104,17 +112,42 @@ def _arrive(
 
 def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
     admission = scheduling_of(scheduler).admission
+    if admission.prefill.must_decode(running_batch.reqs):
+        from sglang.srt.managers.scheduler import NextBatchPlan  # noqa: PLC0415
+
+        return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
     _put_back(scheduler, running_batch, admission.displaced(running_batch.reqs))
     held = admission.hold_back(running_batch.reqs)
+    own = scheduler.chunked_prefill_size
+    if admission.bounded:
+        scheduler.chunked_prefill_size = admission.prefill.chunk(len(running_batch.reqs))
     try:
         plan = original(scheduler, running_batch)
     finally:
+        scheduler.chunked_prefill_size = own
         scheduler.waiting_queue.extend(held)
     if plan.batch_to_run is not None:
         admission.admitted(plan.batch_to_run.reqs)
     elif plan.running_batch.batch_is_full:
         _put_back(scheduler, plan.running_batch, admission.in_the_way(plan.running_batch.reqs))
     return plan
+
+
+def _limit_chunk(
+    limit: int | None, policy: Any, chunked: Any, waiting: Any, budget: int, *_: Any
+) -> int | None:
+    prefill: Prefill | None = getattr(policy, "spex_prefill", None)
+    return limit if prefill is None else prefill.limit(chunked, budget, limit)
+
+
+def _agree(aborts: list[Any], scheduler: Any) -> list[Any]:
+    """Send the first rank's measurement with what SGLang sends to all ranks before a step."""
+    ridge = scheduling_of(scheduler).admission.announced
+    if ridge is None:
+        return aborts
+    from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
+
+    return [*aborts, AbortReq(rid=f"{_RIDGE}{ridge}")]
 
 
 def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> None:
@@ -202,6 +235,12 @@ HOOKS = (
     Hook(
         _SCHEDULER, f"{_SCHEDULER}.Scheduler.get_new_batch_prefill", "around", _admit, (ADMISSION,)
     ),
+    Hook(
+        _SCHEDULER, f"{_POLICY}.SchedulePolicy.shortest_prefill_chunk_limit", "after",
+        _limit_chunk, (ADMISSION,),
+    ),
+    # It runs on the first rank alone: to lose it must not change what that rank schedules.
+    Hook(_SCHEDULER, f"{_SCHEDULER}.Scheduler._poll_timeout_aborts", "after", _agree, (COUNTERS,)),
     Hook(
         _SCHEDULER, f"{_SCHEDULER}.Scheduler.process_batch_result", "after", _processed,
         (ADMISSION, COUNTERS),

@@ -19,8 +19,10 @@ from spex_agents.engines.sglang.protocol import (
     Message,
     is_below,
 )
-from spex_agents.server.plugin.admission import Admission, is_speculative
+from spex_agents.server.plugin.admission import Admission
 from spex_agents.server.plugin.counters import Counters
+from spex_agents.server.plugin.prefill import TOKENS
+from spex_agents.server.plugin.requests import is_speculative
 
 REMEMBERED = 4096
 """Messages kept for requests that have not arrived yet: a message may overtake its request."""
@@ -31,20 +33,15 @@ class Scheduling:
 
     Args:
         scheduler: SGLang's.
-        ridge: As of `Admission`.
-        slowdown: Likewise.
-        ranks: Likewise.
+        export: Whether the counters are on the server's Prometheus page: of one rank only, since
+            all that schedule in step count the same.
+        admission: Settings of `Admission`.
     """
 
-    def __init__(
-        self, scheduler: Any, *, ridge: int | None, slowdown: float, ranks: int = 1
-    ) -> None:
+    def __init__(self, scheduler: Any, *, export: bool = False, **admission: Any) -> None:
         self.scheduler = scheduler
-        reporter = getattr(scheduler, "metrics_reporter", None)
-        self.counters = Counters(export=bool(getattr(reporter, "enable_metrics", False)))
-        self.admission = Admission(
-            scheduler, self.counters, ridge=ridge, slowdown=slowdown, ranks=ranks
-        )
+        self.counters = Counters(export=export)
+        self.admission = Admission(scheduler, self.counters, **admission)
         self._early: OrderedDict[str, Message] = OrderedDict()
 
     def arrived(self, request: Any) -> bool:
@@ -138,15 +135,35 @@ class Scheduling:
 
 
 def scheduling_of(scheduler: Any) -> Scheduling:
-    """The scheduler's own, made at the first call from ``SPEX_RIDGE`` and ``SPEX_SLOWDOWN``."""
+    """The scheduler's own, made at the first call.
+
+    ``SPEX_RIDGE``, ``SPEX_SLOWDOWN`` and ``SPEX_PREFILL_TOKENS`` set its admission.
+    """
     if (found := getattr(scheduler, "spex_scheduling", None)) is None:
+        from sglang.srt.mem_cache.common import match_kv_cache  # noqa: PLC0415
         from sglang.srt.runtime_context import get_parallel  # noqa: PLC0415
 
+        def missing(request: Any) -> int:
+            """Tokens of its prompt that are not in the cache now."""
+            length = len(request.origin_input_ids) + len(request.output_ids)
+            if not scheduler.tree_cache.supports_fast_match_prefix():
+                return length
+            match_kv_cache(request, scheduler.tree_cache)
+            return length - int(request.num_matched_prefix_tokens)
+
         ridge = os.environ.get("SPEX_RIDGE")
+        ranks = get_parallel()
+        first = ranks.attn_tp_rank == ranks.attn_cp_rank == ranks.pp_rank == 0
+        reporter = getattr(scheduler, "metrics_reporter", None)
         found = scheduler.spex_scheduling = Scheduling(
             scheduler,
+            export=first and bool(getattr(reporter, "enable_metrics", False)),
             ridge=int(ridge) if ridge else None,
             slowdown=float(os.environ.get("SPEX_SLOWDOWN", "0.05")),
-            ranks=get_parallel().tp_size * get_parallel().pp_size,
+            tokens=int(os.environ.get("SPEX_PREFILL_TOKENS", TOKENS)),
+            ranks=ranks.tp_size * ranks.pp_size,
+            missing=missing,
+            decodes=bool(scheduler.is_generation),
         )
+        scheduler.policy.spex_prefill = found.admission.prefill
     return cast(Scheduling, found)
