@@ -21,6 +21,9 @@ from spex_agents.server.plugin.step_times import StepTimes
 RECENT_STEPS = 8
 """Batches for which a run that had demanded work counts as having some still."""
 
+ANNOUNCED_EVERY = 16
+"""Batches between two looks at whether the ridge has changed, where several ranks share one."""
+
 IDLE_SECONDS = 0.25
 """After that long without any demanded work, guesses of other runs may fill an empty batch."""
 
@@ -63,7 +66,8 @@ class Admission:
         self.decodes = decodes
         self.prefill = Prefill(scheduler, tokens=tokens, missing=missing)
         self.step_times = StepTimes()
-        self._agreed = StepTimes.FIRST_GUESS
+        self._agreed: int | None = None
+        self._announce_at = 0
         self._last: tuple[int, float] | None = None
         self._steps = 0
         self._last_demand = -IDLE_SECONDS
@@ -74,15 +78,20 @@ class Admission:
     def ridge(self) -> int:
         if self.given_ridge is not None:
             return self.given_ridge
-        return self._agreed if self.ranks > 1 else self.step_times.ridge()
+        if self.ranks > 1:
+            return StepTimes.FIRST_GUESS if self._agreed is None else self._agreed
+        return self.step_times.ridge()
 
-    @property
-    def announced(self) -> int | None:
-        """The ridge that the other ranks are to be told: this one's measurement, if it is new."""
-        if self.given_ridge is not None or self.ranks == 1:
+    def announce(self) -> int | None:
+        """The ridge that all ranks are to be told: this one's measurement, where it has changed."""
+        if self.given_ridge is not None or self.ranks == 1 or self._steps < self._announce_at:
+            return None
+        self._announce_at = self._steps + ANNOUNCED_EVERY
+        if self.step_times.line() is None:
             return None
         measured = self.step_times.ridge()
-        return None if measured == self._agreed else measured
+        agreed = self._agreed
+        return None if agreed is not None and abs(measured - agreed) * 8 <= agreed else measured
 
     def agree(self, ridge: int) -> None:
         """All ranks are told this, the first one's measurement, before the same step."""

@@ -86,7 +86,8 @@ def _front_abort(original: Callable[..., Any], manager: Any, *args: Any, **kwarg
 def _abort(original: Callable[..., Any], scheduler: Any, request: Any) -> Any:
     scheduling = scheduling_of(scheduler)
     if not request.abort_all and request.rid.startswith(_RIDGE):
-        scheduling.admission.agree(int(request.rid.removeprefix(_RIDGE)))
+        scheduling.admission.agree(ridge := int(request.rid.removeprefix(_RIDGE)))
+        logger.info("SPEX: the ridge of all ranks is %d after step %d", ridge, scheduler.forward_ct)
         return None
     message = None if request.abort_all else messages.decode(request.rid)
     if message is None:
@@ -142,7 +143,7 @@ def _limit_chunk(
 
 def _agree(aborts: list[Any], scheduler: Any) -> list[Any]:
     """Send the first rank's measurement with what SGLang sends to all ranks before a step."""
-    ridge = scheduling_of(scheduler).admission.announced
+    ridge = scheduling_of(scheduler).admission.announce()
     if ridge is None:
         return aborts
     from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415

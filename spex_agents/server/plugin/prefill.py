@@ -63,7 +63,8 @@ class Prefill:
         chunked = [] if scheduler.chunked_req is None else [scheduler.chunked_req]
         if own is None or not all(map(is_speculative, [*chunked, *queue])):
             return own
-        return min(own, self._aligned(self.tokens) + running * scheduler.is_mixed_chunk)
+        beside = running if scheduler.is_mixed_chunk else 0
+        return min(own, self._aligned(self.tokens) + beside)
 
     def limit(self, chunked: Any, budget: int, given: int | None) -> int | None:
         """SGLang's limit of the chunk of a prompt that is under way.

@@ -24,4 +24,4 @@ def is_health_check(request: Any) -> bool:
 
 def memory_of(request: Any) -> int:
     """Tokens that it holds when it ends, as far as SGLang provides for them."""
-    return len(request.origin_input_ids) + min(request.sampling_params.max_new_tokens, 4096)
+    return int(len(request.origin_input_ids) + min(request.sampling_params.max_new_tokens, 4096))
