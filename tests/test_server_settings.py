@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import STAND_IN, Memory, cpu_environment, has_cuda
-from spex_agents.server.launch import command_lines
+from spex_agents.server.launch import command_lines, memory
 from spex_agents.server.launch.command_lines import (
     command,
     device_groups,
     environment,
     router_command,
-    static_fraction,
 )
-from spex_agents.server.launch.settings import Serving, choose_port, shares
+from spex_agents.server.launch.memory import shares, static_fraction
+from spex_agents.server.launch.settings import Serving, choose_port
 from spex_agents.server.switch import VARIABLE, is_on
 
 on_cpu = pytest.mark.skipif(has_cuda(), reason="tells what happens without a GPU")
@@ -97,32 +98,101 @@ def test_a_cpu_is_made_faster() -> None:
     assert "spex-cpu" in plugins(VARIABLE, plugin=False)
 
 
-def test_memory_is_split_by_the_size_of_the_weights(tmp_path: Path) -> None:
+def test_weights_get_what_they_take_and_caches_the_rest(tmp_path: Path) -> None:
     policy = write_model(tmp_path / "policy", 3000)
     reward = write_model(tmp_path / "reward", 1000)
     serving = Serving(policy=policy, reward=reward, memory=0.8)
-    assert shares(serving) == pytest.approx((0.6, 0.2))
+    # 8000 for both, 4000 of it for caches: a quarter of that to the reward.
+    assert shares(serving, 10_000) == pytest.approx((0.6, 0.2))
+    assert shares(serving, 10_000_000) == pytest.approx((0.6, 0.2), abs=1e-3)
 
 
 def test_the_smaller_model_keeps_room_for_its_cache(tmp_path: Path) -> None:
     policy = write_model(tmp_path / "policy", 100_000)
     reward = write_model(tmp_path / "reward", 10)
     serving = Serving(policy=policy, reward=reward, memory=0.8)
-    assert shares(serving) == pytest.approx((0.64, 0.16))
+    # 60 000 for caches, a fifth of it for the reward.
+    assert shares(serving, 200_000) == pytest.approx((0.73996, 0.06004))
 
 
-def test_memory_of_unknown_models_is_halved() -> None:
+def test_weights_that_tensor_parallelism_spreads_count_once(tmp_path: Path) -> None:
+    policy = write_model(tmp_path / "policy", 16_000)
+    reward = write_model(tmp_path / "reward", 2_000)
+    serving = Serving(policy=policy, reward=reward, memory=0.8)
+    with pytest.raises(SettingsError, match="take 0.0 GiB of a GPU"):
+        shares(serving, 20_000)
+    spread = Serving(policy=policy, reward=reward, memory=0.8, flags=("--tp-size=4",))
+    assert sum(shares(spread, 20_000)) == pytest.approx(0.8)  # type: ignore[arg-type]
+
+
+def test_two_servers_leave_room_for_the_graphs_of_both() -> None:
+    serving = Serving(policy="owner/one", reward="owner/two", reward_memory=0.2)
+    assert shares(serving, 100) == pytest.approx((0.5, 0.2))
+
+
+def test_memory_of_unknown_models_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "weight_bytes", lambda model: 0)
     serving = Serving(policy="owner/one", reward="owner/two", memory=0.8)
-    assert shares(serving) == pytest.approx((0.4, 0.4))
+    assert shares(serving, 100) == pytest.approx((0.4, 0.4))
 
 
-def test_one_model_has_the_memory_alone() -> None:
-    assert shares(Serving(policy="owner/one", memory=0.8)) == (0.8, 0.0)
+def test_the_hub_tells_what_models_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def told(self: object, model: str, **_: object) -> SimpleNamespace:
+        if model == "owner/gone":
+            raise OSError("offline")
+        sizes = {
+            "model-1.safetensors": 30,
+            "model-2.safetensors": 20,
+            "consolidated.safetensors": 50,
+            "original/model.safetensors": 50,
+            "pytorch_model.bin": 50,
+        }
+        files = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
+        return SimpleNamespace(siblings=files)
+
+    monkeypatch.setattr(hub.HfApi, "model_info", told)
+    memory.weight_bytes.cache_clear()
+    assert memory.weight_bytes("owner/one") == 50
+    assert memory.weight_bytes("owner/gone") == 0
+    memory.weight_bytes.cache_clear()
+
+
+def test_one_model_is_left_to_sglang_unless_something_else_is_asked_for() -> None:
+    assert shares(Serving(policy="owner/one"), 100) == (None, None)
+    assert shares(Serving(policy="owner/one", memory=0.8), 100) == (0.8, 0.8)
+    assert static_fraction(None, Memory(total=100, free=99)) is None
+    assert static_fraction(None, Memory(total=100, free=50)) == 0.7  # 15 for graphs
 
 
 def test_the_second_server_counts_from_what_the_first_left() -> None:
     assert static_fraction(0.5, Memory(total=100, free=100)) == 0.5
     assert static_fraction(0.3, Memory(total=100, free=50)) == 0.6
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpus_server_gets_a_fraction_only_where_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    monkeypatch.setattr(command_lines, "has_cuda", lambda: gpu)
+    monkeypatch.setattr(command_lines, "device_memory", lambda device: Memory(total=80, free=80))
+    alone = command("owner/one", host="127.0.0.1", port=1, share=None)
+    assert "--mem-fraction-static" not in alone
+    if gpu:
+        beside = command("owner/one", host="127.0.0.1", port=1, share=0.35)
+        assert value_of(beside, "--mem-fraction-static") == "0.35"
+
+
+def test_two_servers_on_a_gpu_take_turns_without_mps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "has_cuda", lambda: True)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert memory.takes_turns("owner/one", "owner/two")
+    assert not memory.takes_turns("owner/one", None)
+    (tmp_path / "control").touch()
+    assert not memory.takes_turns("owner/one", "owner/two")
 
 
 def test_too_little_memory_is_refused() -> None:
@@ -226,4 +296,4 @@ def test_workers_that_cannot_be_are_refused(settings: dict[str, Any], message: s
 
 def test_without_a_policy_the_reward_has_the_memory_alone() -> None:
     serving = Serving(reward="owner/two", worker_urls=("http://box:1",), memory=0.8)
-    assert shares(serving) == (0.0, 0.8)
+    assert shares(serving, 0)[1] == 0.8

@@ -55,9 +55,14 @@ def serve_command(
     port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 30000,
     reward_port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 0,
     memory: Annotated[
-        float,
-        typer.Option(help="Share of the GPU's memory for both models.", rich_help_panel=DEVICE),
-    ] = 0.85,
+        float | None,
+        typer.Option(
+            help="Share of the GPU's memory for weights and caches. SGLang's choice if not given; "
+            "for two models, what leaves room for the CUDA graphs of both.",
+            show_default=False,
+            rich_help_panel=DEVICE,
+        ),
+    ] = None,
     reward_memory: Annotated[
         float | None,
         typer.Option(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spex_agents.server.launch.launcher import serve
+from spex_agents.server.launch.memory import MPS, takes_turns
 from spex_agents.server.launch.plan import Servers, Status, Worker
 from spex_agents.server.launch.settings import Serving
 from spex_agents.server.launch.worker_process import last_lines
@@ -24,6 +25,8 @@ async def serve_until_signal(serving: Serving, *, json: bool) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, scope.cancel)
         narrator = _Narrator(console, loop)
+        if takes_turns(serving.policy, serving.reward):
+            console.print(Text(f"policy and reward take turns on the GPU: {MPS}", "yellow"))
         with console.status(narrator) as spinner:
             async with serve(serving, changed=narrator.tell) as servers:
                 spinner.stop()

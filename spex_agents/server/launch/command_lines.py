@@ -11,13 +11,13 @@ from spex_agents.engines.sglang.protocol import DEMANDED
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import (
     CPU_FLAGS,
-    Memory,
     cpu_environment,
     device_memory,
     devices,
     has_cuda,
 )
-from spex_agents.server.launch.settings import choose_port, weight_bytes
+from spex_agents.server.launch.memory import static_fraction
+from spex_agents.server.launch.settings import choose_port
 from spex_agents.server.launch.worker import LAUNCHER
 from spex_agents.server.switch import VARIABLE
 
@@ -42,25 +42,6 @@ ROUTER_FLAGS: Mapping[str, str] = {
 """Given to the router likewise: by default it finds a dead worker after minutes."""
 
 
-def static_fraction(share: float, memory: Memory) -> float:
-    """``--mem-fraction-static``, which SGLang counts from what is free when it starts.
-
-    Raises:
-        SettingsError: Less than the share is free.
-
-    Example:
-        >>> static_fraction(0.4, Memory(total=80, free=64))
-        0.5
-    """
-    needed = share * memory.total
-    if needed > 0.97 * memory.free:
-        raise SettingsError(
-            f"{needed / 2**30:.1f} GiB of the device's memory are wanted and "
-            f"{memory.free / 2**30:.1f} are free: lower --memory, or stop what holds the rest"
-        )
-    return round(needed / memory.free, 3)
-
-
 def device_groups(workers: int) -> list[str | None]:
     """``CUDA_VISIBLE_DEVICES`` of each worker; None to leave it as it is.
 
@@ -80,23 +61,25 @@ def command(
     *,
     host: str,
     port: int,
-    share: float,
+    share: float | None,
     flags: Sequence[str] = (),
     visible: str | None = None,
 ) -> tuple[str, ...]:
     """The command line of one server, for the device as it is now."""
+    directory = Path(model).expanduser()
     given = {flag.partition("=")[0] for flag in flags}
     defaults = dict(FLAGS)
     if has_cuda():
         if "--mem-fraction-static" not in given:
             fraction = static_fraction(share, device_memory((visible or "").split(",")[0]))
-            defaults["--mem-fraction-static"] = f"{fraction}"
+            if fraction is not None:
+                defaults["--mem-fraction-static"] = f"{fraction}"
     else:
         defaults |= CPU_FLAGS
     return (
         *PROGRAM,
         "sglang.launch_server",
-        *("--model-path", str(Path(model).expanduser()) if weight_bytes(model) else model),
+        *("--model-path", str(directory) if directory.is_dir() else model),
         *("--host", host, "--port", str(port)),
         *_unless_given(defaults, given),
         *flags,

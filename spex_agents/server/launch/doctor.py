@@ -12,7 +12,8 @@ from pathlib import Path
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import device_memory, has_cuda
 from spex_agents.server.launch.command_lines import PLUGIN, environment
-from spex_agents.server.launch.settings import INSTALL, check_model, choose_port, weight_bytes
+from spex_agents.server.launch.memory import MPS, shares, takes_turns, weight_bytes
+from spex_agents.server.launch.settings import INSTALL, Serving, check_model, choose_port
 
 GIB = 2**30
 LOADS_WITHIN = 180.0
@@ -51,6 +52,7 @@ def examine(
         _plugin(),
         _device(),
         _memory(policy, reward),
+        _turns(policy, reward),
         _port(host, port),
     ]
     checks += [
@@ -112,16 +114,32 @@ def _device() -> Check:
 
 def _memory(policy: str | None, reward: str | None) -> Check:
     memory = device_memory()
-    weights = sum(weight_bytes(model) for model in (policy, reward) if model is not None)
+    weights = {model: weight_bytes(model) for model in (policy, reward) if model is not None}
     found = f"{memory.free / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
-    if weights:
-        found += f", the weights take {weights / GIB:.1f}"
-    return Check(
-        name="memory",
-        ok=memory.free > max(SMALLEST_MEMORY, 1.2 * weights),
-        found=found,
-        remedy="stop what holds the memory, or take smaller models",
-    )
+    for model, size in weights.items():
+        found += (
+            f", {model} takes {size / GIB:.1f}" if size else f", the size of {model} is unknown"
+        )
+    ok = memory.free > max(SMALLEST_MEMORY, 1.2 * sum(weights.values()))
+    if ok and has_cuda() and policy is not None and reward is not None:
+        try:
+            parts = shares(Serving(policy=policy, reward=reward), memory.total)
+        except SettingsError as error:
+            ok, found = False, str(error)
+        else:
+            found += "; of it {:.0%} for the policy, {:.0%} for the reward".format(*parts)
+            found += ", the rest for CUDA graphs"
+    remedy = "stop what holds the memory, or take smaller models"
+    return Check(name="memory", ok=ok, found=found, remedy=remedy)
+
+
+def _turns(policy: str | None, reward: str | None) -> Check:
+    """Whether two servers on one GPU compute at the same time; without it they still serve."""
+    if policy is None or reward is None or not has_cuda():
+        return Check(name="MPS", ok=True, found="not needed")
+    waits = takes_turns(policy, reward)
+    found = "not running: policy and reward take turns on the GPU" if waits else "running"
+    return Check(name="MPS", ok=not waits, found=found, remedy=MPS)
 
 
 def _port(host: str, port: int) -> Check:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import anyio
 
+from spex_agents.server.cpu.device import device_memory, has_cuda
 from spex_agents.server.launch.command_lines import (
     command,
     device_groups,
     environment,
     router_command,
 )
-from spex_agents.server.launch.settings import Serving, choose_port, shares
+from spex_agents.server.launch.memory import shares
+from spex_agents.server.launch.settings import Serving, choose_port
 
 
 class Status(Enum):
@@ -92,12 +94,14 @@ def plan(serving: Serving) -> Servers:
     """Choose ports and divide the devices.
 
     Raises:
-        SettingsError: A port is taken, or there are fewer GPUs than workers.
+        SettingsError: A port is taken, there are fewer GPUs than workers, or the weights do not
+            fit.
     """
     logs = serving.logs or Path(tempfile.mkdtemp(prefix="spex-serve-"))
     logs.mkdir(parents=True, exist_ok=True)
-    share, reward_share = shares(serving)
     groups = device_groups(serving.workers)
+    first = (groups[0] or "").split(",")[0]
+    share, reward_share = shares(serving, device_memory(first).total if has_cuda() else 0)
     env = environment(plugin=serving.plugin)
 
     def server(
@@ -105,7 +109,7 @@ def plan(serving: Serving) -> Servers:
         model: str,
         port: int,
         *,
-        share: float,
+        share: float | None,
         flags: tuple[str, ...],
         visible: str | None,
     ) -> Worker:

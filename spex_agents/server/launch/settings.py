@@ -13,6 +13,10 @@ from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least
 
 INSTALL = "pip install 'spex-agents[sglang]'"
 
+ROOM = 0.15
+"""Share of a GPU that each server on it needs besides weights and cache, for CUDA graphs and what a
+chunk of a prompt takes: about what SGLang itself leaves on 24, 48 and 80 GB."""
+
 _OWN_PORTS = range(20_000, 32_768)
 """Linux gives none to outgoing connections. A server listens minutes after its port is chosen."""
 
@@ -28,10 +32,12 @@ class Serving:
         host: Address both listen at.
         port: Of the policy, or of the router in front of it; 0 for a free one.
         reward_port: Of the reward model; 0 for a free one.
-        memory: Share of the device's memory for both together, weights and cache.
+        memory: Share of the device's memory for both together, weights and cache; None to leave a
+            single model to SGLang, and to leave room for the CUDA graphs of each of two.
         reward_memory: Share for the reward model, out of `memory`; None to go by the size of the
-            weights where both are directories, and else for half. On a CPU, both are without
-            effect: caches hold 32768 tokens there unless ``--max-total-tokens`` says otherwise.
+            weights where it can be known, in directories and on the model hub, and else for half.
+            On a CPU, both are without effect: caches hold 32768 tokens there unless
+            ``--max-total-tokens`` says otherwise.
         workers: Servers of the policy on this machine. Several share its GPUs evenly and get a
             router in front; the reward model is beside the first.
         worker_urls: Addresses of further ones, on other hosts, behind the same router.
@@ -58,7 +64,7 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 30000
     reward_port: int = 0
-    memory: float = 0.85
+    memory: float | None = None
     reward_memory: float | None = None
     workers: int = 1
     worker_urls: tuple[str, ...] = ()
@@ -88,11 +94,12 @@ class Serving:
                 raise SettingsError(f"{name}={port!r}: must lie in [0, 65535] (0: a free one)")
         if self.reward is not None and 0 < self.port == self.reward_port:
             raise SettingsError(f"reward_port={self.reward_port!r}: the policy has that one")
-        if not 0 < self.memory < 1:
+        if self.memory is not None and not 0 < self.memory < 1:
             raise SettingsError(f"memory={self.memory!r}: must lie in (0, 1), a share")
-        if self.reward_memory is not None and not 0 < self.reward_memory < self.memory:
+        most = 1 - 2 * ROOM if self.memory is None else self.memory
+        if self.reward_memory is not None and not 0 < self.reward_memory < most:
             raise SettingsError(
-                f"reward_memory={self.reward_memory!r}: must lie in (0, {self.memory}), "
+                f"reward_memory={self.reward_memory!r}: must lie in (0, {most:g}), "
                 "a share of the device's memory, out of `memory`"
             )
         above_zero(start_timeout=self.start_timeout, stop_timeout=self.stop_timeout)
@@ -168,24 +175,3 @@ def choose_port(host: str, port: int) -> int:
         f"{host}:{port} cannot be listened at: {refusal.strerror}; "
         "stop what has it, or give another port (0: a free one)"
     ) from refusal
-
-
-def shares(serving: Serving) -> tuple[float, float]:
-    """The shares of the device's memory for policy and reward."""
-    if serving.reward is None:
-        return serving.memory, 0.0
-    if serving.policy is None:
-        return 0.0, serving.memory
-    if (reward := serving.reward_memory) is None:
-        sizes = weight_bytes(serving.policy), weight_bytes(serving.reward)
-        part = sizes[1] / sum(sizes) if all(sizes) else 0.5
-        # the smaller one, too, needs room for its cache
-        reward = serving.memory * min(max(part, 0.2), 0.8)
-    return serving.memory - reward, reward
-
-
-def weight_bytes(model: str) -> int:
-    """Of a model's directory; 0 if there is none."""
-    directory = Path(model).expanduser()
-    files = [*directory.glob("*.safetensors")] or [*directory.glob("*.bin")]
-    return sum(file.stat().st_size for file in files)
