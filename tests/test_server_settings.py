@@ -119,7 +119,7 @@ def test_weights_that_tensor_parallelism_spreads_count_once(tmp_path: Path) -> N
     policy = write_model(tmp_path / "policy", 16_000)
     reward = write_model(tmp_path / "reward", 2_000)
     serving = Serving(policy=policy, reward=reward, memory=0.8)
-    with pytest.raises(SettingsError, match="take 0.0 GiB of a GPU"):
+    with pytest.raises(SettingsError, match="spread them by --tp"):
         shares(serving, 20_000)
     spread = Serving(policy=policy, reward=reward, memory=0.8, flags=("--tp-size=4",))
     assert sum(shares(spread, 20_000)) == pytest.approx(0.8)  # type: ignore[arg-type]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -236,3 +237,36 @@ def show(table: Table) -> None:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def gpu_table(report: Mapping[str, Any]) -> Table:
+    """What `spex bench gpu` measured, as one table."""
+    machine = report["machine"]
+    where = ", ".join(machine["gpus"]) or machine["processor"]
+    table = _table(f"{where}, SGLang {machine['sglang']}, {report['models']['policy']}")
+    for head in ("measured", "at a time", "off", "on", "ratio", "lowest", "same tree", "waste"):
+        table.add_column(head, justify="left" if head == "measured" else "right")
+    for row in report["rows"]:
+        gpus = f" on {row['gpus']} GPUs" if row["gpus"] > 1 else ""
+        table.add_row(
+            row["search"] + gpus,
+            str(row["queries"]),
+            f"{row['off_s']:.1f} s",
+            f"{row['on_s']:.1f} s",
+            f"{row['speedup']:.2f}",
+            f"{row['lowest']:.2f}",
+            f"{row['agreement']:.0%}",
+            f"{row['waste']:.2f}",
+        )
+    for cost in report["sampler"]:
+        table.add_row(
+            f"seeds, {cost['settings']}",
+            str(cost["batch"]),
+            f"{1000 * cost['plain_seconds']:.2f} ms",
+            f"{1000 * cost['seconds']:.2f} ms",
+            f"{cost['plain_seconds'] / cost['seconds']:.2f}",
+            "",
+            "",
+            "" if cost["megabytes"] is None else f"{cost['megabytes']:.0f} MB",
+        )
+    return table

@@ -1,7 +1,11 @@
-"""What seeds cost: the seeded sampler beside torch's own draw, in time and memory."""
+"""What seeds cost: the seeded sampler beside torch's own draw, in time and memory.
+
+``python -m spex_agents.bench.sampler`` prints a row of JSON for each batch and setting.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,6 +13,8 @@ from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
+
+from spex_agents.server.cpu.device import has_cuda
 
 VOCABULARY = 151_936
 """Tokens of Qwen3."""
@@ -141,3 +147,7 @@ def _peak(torch: Any, device: str) -> float | None:
 def _status(name: str) -> float:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
     return float(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps([cost.report() for cost in measure("cuda" if has_cuda() else "cpu")]))

@@ -54,8 +54,8 @@ def shares(serving: Serving, total: int) -> tuple[float | None, float | None]:
     if rest <= 0:
         raise SettingsError(
             f"the weights of {serving.policy!r} and {serving.reward!r} take "
-            f"{sum(sizes) / 2**30:.1f} GiB of a GPU, and {static * total / 2**30:.1f} are for weights "
-            "and caches: take smaller models, or spread them by --tp"
+            f"{sum(sizes) / 2**30:.1f} GiB of a GPU, and {static * total / 2**30:.1f} are for "
+            "weights and caches: take smaller models, or spread them by --tp"
         )
     part = min(max(sizes[1] / sum(sizes), 0.2), 0.8)
     reward = (sizes[1] + rest * part) / total

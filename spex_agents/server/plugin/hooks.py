@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from spex_agents.engines.sglang import protocol as messages
 from spex_agents.engines.sglang.protocol import DEMANDED
+from spex_agents.server.plugin import sampling
 from spex_agents.server.plugin.expectations import (
     ABORT,
     ADMISSION,
@@ -181,46 +182,6 @@ def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-def _give_seeds(info: Any, cls: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-    from sglang.srt.utils.common import is_pin_memory_available  # noqa: PLC0415
-
-    from spex_agents.server.plugin.seeded import seeds_of  # noqa: PLC0415 (torch)
-
-    if info.sampling_seed is None and batch.spec_algorithm.is_none():
-        pin = is_pin_memory_available(info.device)
-        info.sampling_seed = seeds_of(batch.reqs, info.device, pin=pin)
-    return info
-
-
-def _merge(original: Callable[..., Any], info: Any, other: Any) -> Any:
-    """SGLang joins seeds where both batches have them: one that has none gets rows without."""
-    from spex_agents.server.plugin.seeded import no_seeds  # noqa: PLC0415 (torch)
-
-    for one, beside in ((info, other), (other, info)):
-        if one.sampling_seed is None and beside.sampling_seed is not None:
-            one.sampling_seed = no_seeds(len(one), one.device)
-    return original(info, other)
-
-
-def _sample(
-    original: Callable[..., Any],
-    sampler: Any,
-    probs: Any,
-    info: Any,
-    positions: Any,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    from spex_agents.server.plugin.seeded import sample  # noqa: PLC0415 (torch)
-
-    if sampler.enable_deterministic or info.sampling_seed is None:
-        return original(sampler, probs, info, positions, *args, **kwargs)
-    if info.sampling_mask_batch_indices is not None:  # its caller wants more than a token
-        unseeded = replace(info, sampling_seed=None)
-        return original(sampler, probs, unseeded, positions, *args, **kwargs)
-    return sample(probs, info, positions), None
-
-
 HOOKS = (
     Hook(
         _FRONT, f"{_FRONT}.TokenizerManager.abort_request", "around", _front_abort,
@@ -250,10 +211,10 @@ HOOKS = (
         _SCHEDULER, f"{_STATE}.SchedulerInternalStateController.get_internal_state", "after",
         _report, (COUNTERS,),
     ),
-    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after", _give_seeds,
+    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after", sampling.give_seeds,
          (SEEDS,)),
-    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", _merge, (SEEDS,)),
-    Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", _sample, (SEEDS,)),
+    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", sampling.merge, (SEEDS,)),
+    Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", sampling.draw, (SEEDS,)),
 )  # fmt: skip
 
 guard = Guard(set())

@@ -1,0 +1,71 @@
+"""Step one: the small model's own solutions of running totals, and which of them came out right.
+
+``python -m examples.train_reward.collect --out solutions.jsonl`` takes some minutes on two cores.
+None of the problems is among those of the accuracy table.
+"""
+
+import argparse
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from examples.train_reward.labels import Solution
+from spex_agents import BestOfN, demo, make_engine, solve
+from spex_agents.answers import equivalent, extract_answer
+from spex_agents.engines import Engine
+from spex_agents.problems import Stated
+from spex_agents.problems.weekday_sums import weekday_sums
+
+EVERY = 111
+"""Running totals there are, apart from the one that the prompt shows."""
+
+IN_FLIGHT = 4
+"""Problems at once."""
+
+
+def training_problems() -> list[Stated]:
+    """All that the accuracy table does not ask."""
+    asked = {problem.question for problem in weekday_sums()}
+    return [problem for problem in weekday_sums(1, EVERY) if problem.question not in asked]
+
+
+async def collect(engine: Engine, problems: list[Stated], samples: int) -> list[Solution]:
+    """Rows: the question, the steps, whether the answer is right."""
+    search = replace(
+        demo.config(engine), policy=BestOfN(width=samples), termination=None, speculation=None
+    )
+    gate = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(seed: int, problem: Stated) -> list[Solution]:
+        async with gate:
+            result = await solve(search, problem.question, seed=seed, run=f"collect-{seed}")
+        rows: list[Solution] = []
+        for path in result.tree.leaves():
+            steps = [thought.text.strip() for thought in result.tree.chain(path)]
+            answer = extract_answer(steps[-1])
+            right = answer is not None and equivalent(answer, problem.answer)
+            rows.append(Solution(question=problem.question, steps=steps, right=right))
+        print(f"{seed + 1} of {len(problems)}: {sum(row['right'] for row in rows)} right")
+        return rows
+
+    found = await asyncio.gather(*(one(seed, problem) for seed, problem in enumerate(problems)))
+    return [row for rows in found for row in rows]
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("solutions.jsonl"))
+    parser.add_argument("--problems", type=int, default=40, help="how many, at most 71")
+    parser.add_argument("--samples", type=int, default=16, help="solutions of each")
+    parser.add_argument("--engine", default="embedded", help="or a server's address")
+    parser.add_argument("--model", help="a GGUF file, or the server's name of its model")
+    given = parser.parse_args()
+    async with make_engine(given.engine, given.model, None) as engine:
+        problems = training_problems()[: given.problems]
+        rows = await collect(engine, problems, given.samples)
+    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
