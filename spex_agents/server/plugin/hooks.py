@@ -211,8 +211,10 @@ HOOKS = (
         _SCHEDULER, f"{_STATE}.SchedulerInternalStateController.get_internal_state", "after",
         _report, (COUNTERS,),
     ),
-    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after", sampling.give_seeds,
-         (SEEDS,)),
+    Hook(
+        _SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after",
+        sampling.give_seeds, (SEEDS,),
+    ),
     Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", sampling.merge, (SEEDS,)),
     Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", sampling.draw, (SEEDS,)),
 )  # fmt: skip
