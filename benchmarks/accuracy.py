@@ -23,6 +23,8 @@ from spex_agents.bench.figures import wilson
 from spex_agents.engines import Engine, Request
 from spex_agents.problems import Stated, read_problems
 from spex_agents.rewards import Confidence, Reward
+from spex_agents.rewards.asking.process import ProcessReward
+from spex_agents.rewards.asking.profiles import SKYWORK
 from spex_agents.search import Tree
 from spex_agents.speculation import Result
 
@@ -104,8 +106,17 @@ async def vote(tree: Tree, reward: Reward | None) -> str | None:
     return elect(map(Ballot, await counted(answers), weights), "weighted")
 
 
-async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> list[Row]:
-    """Greedy decoding, the search, and best-of-n with n such that it decodes as many tokens."""
+async def measure(
+    engine: Engine, problems: Sequence[Stated], width: int, trained: Reward | None = None
+) -> list[Row]:
+    """Greedy decoding, the search, and best-of-n with n such that it decodes as many tokens.
+
+    Args:
+        engine: Writes.
+        problems: What is asked.
+        width: Of the search.
+        trained: A reward model, for two rows more.
+    """
     confidence = Confidence()
     search = replace(
         demo.config(engine), policy=Rebase(width=width), termination=None, speculation=None
@@ -124,6 +135,14 @@ async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> lis
     most = [await vote(result.tree, None) for result in best]
     surest = [await vote(result.tree, confidence) for result in best]
     sure = replace(search, reward=confidence)
+    rows = []
+    if trained is not None:
+        scored = [await vote(result.tree, trained) for result in best]
+        led = await run(replace(search, reward=trained), problems, "trained", width=width)
+        rows = [
+            row(f"best of {n}, trained reward", problems, best, scored),
+            row(f"REBASE {width}, trained reward", problems, led),
+        ]
     return [
         greedy,
         row(f"best of {n}, majority", problems, best, most),
@@ -133,6 +152,7 @@ async def measure(engine: Engine, problems: Sequence[Stated], width: int) -> lis
             f"REBASE {width}, confidence", problems, await run(sure, problems, "sure", width=width)
         ),
         replace(rebase, method=f"REBASE {width}, calculator"),
+        *rows,
     ]
 
 
@@ -157,6 +177,9 @@ async def main() -> None:
     parser.add_argument("--limit", type=int, default=32, help="use the first so many")
     parser.add_argument("--engine", default="embedded", help="or a server's address")
     parser.add_argument("--model", help="a GGUF file, or the server's name of its model")
+    parser.add_argument(
+        "--reward-engine", help="address of a reward model, as examples/train_reward makes one"
+    )
     parser.add_argument("--width", type=int, default=8, help="of the search")
     parser.add_argument("--json", type=Path, help="write the rows there")
     given = parser.parse_args()
@@ -164,7 +187,10 @@ async def main() -> None:
     problems = tuple(found)[: given.limit]
     begun = perf_counter()
     async with make_engine(given.engine, given.model, None) as engine:
-        rows = await measure(engine, problems, given.width)
+        trained = ProcessReward(given.reward_engine, SKYWORK) if given.reward_engine else None
+        rows = await measure(engine, problems, given.width, trained)
+        if trained is not None:
+            await trained.aclose()
         name, exactness = engine.name, engine.features.exactness
     show(rows, f"{name}, {given.problems.stem}")
     seconds = round(perf_counter() - begun)

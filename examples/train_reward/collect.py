@@ -42,7 +42,8 @@ async def collect(engine: Engine, problems: list[Stated], samples: int) -> list[
             result = await solve(search, problem.question, seed=seed, run=f"collect-{seed}")
         rows: list[Solution] = []
         for path in result.tree.leaves():
-            steps = [thought.text.strip() for thought in result.tree.chain(path)]
+            text = "\n".join(thought.text for thought in result.tree.chain(path))
+            steps = [line.strip() for line in text.splitlines() if line.strip()]
             answer = extract_answer(steps[-1])
             right = answer is not None and equivalent(answer, problem.answer)
             rows.append(Solution(question=problem.question, steps=steps, right=right))

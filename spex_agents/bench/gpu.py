@@ -17,6 +17,7 @@ from typing import Any
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.real import timed, wake
+from spex_agents.bench.sampler import VOCABULARY
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.rewards import Confidence, Reward
@@ -48,6 +49,7 @@ class GpuRun:
         rollouts: Of rStar.
         width: Of REBASE.
         limits: Of both searches.
+        vocabulary: Tokens that the sampler draws from.
         two: Whether to measure tensor parallelism over two GPUs as well.
 
     Raises:
@@ -64,6 +66,7 @@ class GpuRun:
     rollouts: int = 10
     width: int = 16
     limits: Limits = Limits(depth=8, step_tokens=64)
+    vocabulary: int = VOCABULARY
     two: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +75,7 @@ class GpuRun:
                 "policy=, engine=: give the model to serve, or the address of one that is served"
             )
         at_least_one(pairs=self.pairs, rollouts=self.rollouts, width=self.width)
+        at_least_one(vocabulary=self.vocabulary)
         for number in self.queries:
             at_least_one(queries=number)
 
@@ -79,7 +83,8 @@ class GpuRun:
         """What will be done, a line each."""
         scored = "the reward model" if self.reward or self.reward_engine else "its own confidence"
         searches = f"RSTAR-{self.rollouts} and REBASE-{self.width}, off and on {self.pairs} times"
-        lines = ["the seeded sampler beside torch's own: batches of 1, 64 and 256, 152 000 tokens"]
+        sizes = f"batches of 1, 64 and 256, {self.vocabulary} tokens"
+        lines = [f"the seeded sampler beside torch's own: {sizes}"]
         if self.engine is None:
             lines.append(f"serve {self.policy}" + (f" and {self.reward}" if self.reward else ""))
         lines += [
@@ -132,7 +137,7 @@ async def measure(run: GpuRun, progress: Callable[[str], None]) -> dict[str, Any
         SettingsError: The models cannot be served here.
         EngineError: A server failed.
     """
-    sampler = await asyncio.to_thread(sampler_cost)
+    sampler = await asyncio.to_thread(sampler_cost, run.vocabulary)
     progress(f"the sampler: {len(sampler)} timings")
     rows: list[GpuRow] = []
     for gpus in (1, 2)[: 1 + run.two]:
@@ -198,13 +203,14 @@ async def side_by_side(
     )
 
 
-def sampler_cost() -> list[dict[str, Any]]:
+def sampler_cost(vocabulary: int) -> list[dict[str, Any]]:
     """What seeds cost on this device, timed in a process that gives its memory back.
 
     Empty where torch is not installed.
     """
     done = subprocess.run(
         [sys.executable, "-m", "spex_agents.bench.sampler"],
+        input=str(vocabulary),
         capture_output=True,
         text=True,
         check=False,

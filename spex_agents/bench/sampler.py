@@ -1,6 +1,7 @@
 """What seeds cost: the seeded sampler beside torch's own draw, in time and memory.
 
-``python -m spex_agents.bench.sampler`` prints a row of JSON for each batch and setting.
+``python -m spex_agents.bench.sampler`` prints a row of JSON for each batch and setting; it reads the
+size of the vocabulary from its input, if that has one.
 """
 
 from __future__ import annotations
@@ -150,4 +151,6 @@ def _status(name: str) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps([cost.report() for cost in measure("cuda" if has_cuda() else "cpu")]))
+    width = int(sys.stdin.read() or VOCABULARY) if not sys.stdin.isatty() else VOCABULARY
+    costs = measure("cuda" if has_cuda() else "cpu", vocabulary=width)
+    print(json.dumps([cost.report() for cost in costs]))

@@ -14,7 +14,8 @@ SMALL = ("--queries", "1", "--queries", "2", "--pairs", "1", "--rollouts", "2", 
 
 def bench(*arguments: str) -> str:
     done = subprocess.run(
-        [*SPEX, "bench", "gpu", *SMALL, "--depth", "2", "--step-tokens", "8", *arguments],
+        [*SPEX, "bench", "gpu", *SMALL, "--depth", "2", "--step-tokens", "8",
+         "--vocabulary", "4096", *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -67,6 +67,9 @@ def gpu(
     width: Annotated[int, typer.Option(help="Of REBASE.", rich_help_panel=SEARCH)] = 16,
     depth: options.Depth = 8,
     step_tokens: options.StepTokens = 64,
+    vocabulary: Annotated[
+        int, typer.Option(help="Tokens that the sampler draws from.", rich_help_panel=ENGINE)
+    ] = 151_936,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the JSON there as well.", show_default=False)
@@ -100,6 +103,7 @@ def gpu(
             pairs=pairs,
             rollouts=rollouts,
             width=width,
+            vocabulary=vocabulary,
             limits=Limits(depth=depth, step_tokens=step_tokens),
             two=policy is not None and two_gpus(),
         )
