@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from examples.train_reward.collect import collect, training_problems
 from examples.train_reward.labels import Solution, monte_carlo
 from spex_agents.engines import Proposer
@@ -28,7 +30,7 @@ def test_a_step_is_as_good_as_the_share_of_right_answers_after_it() -> None:
 
 
 async def test_solutions_are_kept_with_their_steps_and_whether_they_are_right() -> None:
-    async def write(question: str, steps: list[str], seed: int) -> str:
+    async def write(question: str, steps: Sequence[str], seed: int) -> str:
         return f"Monday: {3 + seed % 2} + 4 = 7\nThe answer is 7"
 
     problem = Stated(question="Start: 3\nMonday: + 4", answer="7")

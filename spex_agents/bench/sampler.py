@@ -1,7 +1,7 @@
 """What seeds cost: the seeded sampler beside torch's own draw, in time and memory.
 
-``python -m spex_agents.bench.sampler`` prints a row of JSON for each batch and setting; it reads the
-size of the vocabulary from its input, if that has one.
+``python -m spex_agents.bench.sampler`` prints a row of JSON for each batch and setting; it reads
+the size of the vocabulary from its input, if that has one.
 """
 
 from __future__ import annotations
