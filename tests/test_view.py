@@ -249,6 +249,7 @@ async def test_a_stream_makes_the_recording_of_its_search() -> None:
     assert {tuple(row["path"]): row["reward"] for row in run["tree"]} == rewards
     assert run["answer"] == result["answer"]
     assert run["ledger"] == result["ledger"]
+    assert run["answer_path"] == result["answer_path"]
     assert run["seconds"] == max(event["seconds"] for event in run["events"])
     assert embedded(run_page([run]).html)["runs"] == [run]
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -41,14 +42,15 @@ async def _paint(session: Session, live: Live) -> None:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     while True:
-        rows = max(_FEWEST_ROWS, live.console.height - 4)
+        rows = max(_FEWEST_ROWS, live.console.height - 5)
         live.update(picture(session, loop.time() - begun, rows), refresh=True)
         await asyncio.sleep(FRAME_SECONDS)
 
 
 def picture(session: Session, seconds: float, rows: int) -> RenderableType:
     """The session as it stands: at most `rows` thoughts, those that changed last."""
-    branches = {ROOT: Branches(Text(_line(session.tree.question), "bold"), guide_style="dim")}
+    question = Text(_line(session.tree.question), "bold", no_wrap=True, overflow="ellipsis")
+    branches = {ROOT: Branches(question, guide_style="dim")}
     for path in sorted(_latest(session, rows)):
         branches[path] = branches[path[:-1]].add(_thought(session, path))
     return Group(branches[ROOT], _figures(session, seconds))
@@ -89,7 +91,7 @@ def _thought(session: Session, path: Path) -> Text:
     return line.append(_line(thought.text), style)
 
 
-def _figures(session: Session, seconds: float) -> Text:
+def _figures(session: Session, seconds: float) -> Columns:
     jobs: list[Job[Any]] = [*session.memo.writing.values(), *session.memo.scoring.values()]
     tokens = session.ledger.decoded_tokens + sum(job.request.tokens for job in jobs)
     ended = sum(1 for _ in session.tree.leaves())
@@ -103,8 +105,9 @@ def _figures(session: Session, seconds: float) -> Text:
         f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",
         f"{seconds:.0f} s",
         f"{mark('retracted')} {session.ledger.retracted} retracted",
+        f"{len(session.memo.scoring)} rewards pending",
     ]
-    return Text(" · ".join(figures), "bold", no_wrap=True, overflow="ellipsis")
+    return Columns([Text(figure, "bold", no_wrap=True) for figure in figures], padding=(0, 2))
 
 
 def _line(text: str) -> str:

@@ -26,7 +26,7 @@ from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import Result, run_to_end
 
-ROWS = 16
+ROWS = 15
 """Thoughts of each tree on the screen."""
 
 NEXT = """What next?
@@ -90,7 +90,7 @@ class Screen:
         table.add_column(ratio=1)
         table.add_row(
             *(
-                Panel(panel, title=f"{title}  {clock}".rstrip(), height=ROWS + 6)
+                Panel(panel, title=f"{title}  {clock}".rstrip(), height=ROWS + 7)
                 for panel, title, clock in zip(
                     self._panels, self._titles, self._clocks, strict=True
                 )

@@ -11,12 +11,14 @@ class Run {
     this.latest = 0;
     for (const row of recording.tree ?? []) {
       const thought = this.thought(row.path.join("."));
-      Object.assign(thought, {
-        text: row.text, reasoning: row.reasoning, tokens: row.tokens, reward: row.reward, ends: row.ends,
-      });
+      Object.assign(thought, { text: row.text, reasoning: row.reasoning ?? "", tokens: row.tokens,
+        reward: row.reward, words: row.words, ends: row.ends });
       thought.standing = "accepted";
     }
     for (const event of recording.events ?? []) this.hear(event);
+    this.chosen = new Set(); // the thoughts that the answer stands on
+    for (let end = recording.answer_path?.length ?? 0; end > 0; end--)
+      this.chosen.add(recording.answer_path.slice(0, end).join("."));
   }
 
   get label() {
@@ -32,7 +34,7 @@ class Run {
     if (thought === undefined) {
       const parent = this.thought(id.includes(".") ? id.slice(0, id.lastIndexOf(".")) : "");
       const index = Number(id.slice(id.lastIndexOf(".") + 1));
-      thought = { id, parent, index, children: [], depth: parent.depth + 1, text: "", standing: "demanded" };
+      thought = { id, parent, index, children: [], depth: parent.depth + 1, text: "", reasoning: "", standing: "demanded" };
       this.thoughts.set(id, thought);
       const after = parent.children.findLastIndex((elder) => elder.index < index);
       parent.children.splice(after + 1, 0, thought);
@@ -72,6 +74,28 @@ class Run {
     const request = { run: this, thought, kind, from, demanded, to: null, outcome: null };
     this.requests.push(request);
     return request;
+  }
+
+  // How long the search had demanded thoughts in the writing, and how long it had none, but waited
+  // for rewards of what it had demanded.
+  waits() {
+    const steps = [];
+    const count = (what, from, to) => from < to && steps.push([from, what, 1], [to, what, -1]);
+    for (const { kind, thought, demanded, from, to } of this.requests) {
+      const asked = thought.writing ? thought.writing.demanded : from;
+      if (asked === null) continue;
+      if (kind === "thought") count("thoughts", demanded, to ?? this.end);
+      else count("rewards", Math.max(from, asked), to ?? this.end);
+    }
+    const waits = { thoughts: 0, rewards: 0 }, open = { thoughts: 0, rewards: 0 };
+    let before = 0;
+    for (const [time, what, change] of steps.sort(([one], [other]) => one - other)) {
+      const waited = open.thoughts ? "thoughts" : open.rewards ? "rewards" : null;
+      if (waited) waits[waited] += time - before;
+      before = time;
+      open[what] += change;
+    }
+    return waits;
   }
 
   counts() {

@@ -10,9 +10,11 @@ function details(thought, run) {
   const request = thought.writing, at = (time) => (typeof time === "number" ? `${number(time, 3)} s` : undefined);
   const early = request && request.demanded !== null && request.demanded > request.from;
   const facts = {
+    answer: run.chosen.has(thought.id) ? "on the answer's path" : undefined,
     "": `${data.standings[thought.standing][0]} ${thought.standing}: ${data.standings[thought.standing][1]}`,
     run: app.runs.length > 1 ? run.label : undefined,
     reward: typeof thought.reward === "number" ? number(thought.reward, 4) : undefined,
+    "the reward says": thought.words,
     tokens: thought.tokens ?? undefined,
     "begun at": request && at(request.from),
     "demanded at": early ? `${at(request.demanded)}, ${number(request.demanded - request.from, 3)} s after it was begun` : undefined,
@@ -23,10 +25,30 @@ function details(thought, run) {
   for (const [name, fact] of Object.entries(facts))
     if (fact !== undefined) list.append(make("dt", { textContent: name || "is" }), make("dd", { textContent: fact }));
   find("details").replaceChildren(
-    make("h3", { textContent: `Thought ${thought.id}` }), list,
-    thought.reasoning ? make("details", {}, make("summary", { textContent: "Reasoning" }),
-      make("pre", { textContent: thought.reasoning })) : "",
+    make("h3", { textContent: `Thought ${thought.id}` }), list, ...reasoned(thought),
     make("pre", { textContent: thought.text || "(no text)" }));
+}
+
+function reasoned({ reasoning, text }) {
+  if (!reasoning) return [];
+  const open = !text.trim() || app.tree.words !== "";
+  return [make("details", { open, className: "reasoning" },
+    make("summary", { textContent: `reasoning, ${number(reasoning.length)} characters` }),
+    make("pre", { textContent: reasoning }))];
+}
+
+function waiting(run, what) {
+  const seconds = run.waits()[what];
+  return run.requests.length && run.end ? `${number((100 * seconds) / run.end, 0)} %, ${number(seconds)} s` : "not known";
+}
+
+// What the tokens of each run come to, where their prices are given.
+function price(runs) {
+  const [sent, written] = ["sent-price", "written-price"].map((id) => find(id).valueAsNumber);
+  if (Number.isNaN(sent) && Number.isNaN(written)) return (find("price").textContent = "");
+  const cost = ({ ledger }) =>
+    ((sent || 0) * (ledger.sent_tokens ?? 0) + (written || 0) * (ledger.decoded_tokens ?? 0)) / 1e6;
+  find("price").textContent = runs.map((run) => `${run.label}: ${number(cost(run), 6)}`).join("; ");
 }
 
 function table(element, head, rows) {
@@ -55,6 +77,10 @@ function figures(runs) {
   table(find("outcome"), runs.map((run) => run.label), [
     ["answer", ...runs.map((run) => run.answer ?? "none")],
     ["seconds", ...runs.map((run) => number(run.seconds))],
+    ["waiting for thoughts", ...runs.map((run) => waiting(run, "thoughts"))],
+    ["waiting for rewards alone", ...runs.map((run) => waiting(run, "rewards"))],
+    ["calls of the engine", ...ledger("calls")],
+    ["tokens sent", ...ledger("sent_tokens")],
     ["tokens decoded", ...ledger("decoded_tokens")],
     ["tokens wasted", ...ledger("wasted_tokens")],
     ["thoughts in the tree", ...runs.map((run) => number(run.counts().accepted ?? 0))],
@@ -67,6 +93,7 @@ function figures(runs) {
   ]);
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.ledger)))];
   table(find("ledger"), runs.map((run) => run.label), names.map((name) => [name.replaceAll("_", " "), ...ledger(name, 4)]));
+  price(runs);
 }
 
 class App {
@@ -81,6 +108,13 @@ class App {
     find("zoom-all").onclick = () => this.timelines.all();
     find("collapse").onclick = () => this.tree.collapse(true);
     find("expand").onclick = () => this.tree.collapse(false);
+    find("find").oninput = () => this.find(find("find").value);
+    find("find").onkeydown = (event) => this.searching(event);
+    find("next").onclick = () => this.tree.step(1);
+    find("previous").onclick = () => this.tree.step(-1);
+    find("chosen").onclick = () => this.chosenOnly();
+    for (const id of ["sent-price", "written-price"]) find(id).oninput = () => price(this.runs);
+    document.addEventListener("keydown", (event) => this.key(event));
     const chooser = find("tree-run").querySelector("select");
     find("tree-run").hidden = runs.length < 2;
     chooser.append(...runs.map((run) => make("option", { textContent: run.label, selected: run === this.run })));
@@ -88,6 +122,7 @@ class App {
     this.chooser = chooser;
     this.toggles = Object.entries(data.standings).map(([standing, [, meaning]]) => {
       const toggle = make("button", { type: "button", title: meaning, ariaPressed: "true" });
+      toggle.className = "standing";
       toggle.onclick = () => {
         const { hidden } = this.tree;
         if (!hidden.delete(standing)) hidden.add(standing);
@@ -105,17 +140,52 @@ class App {
     this.update();
   }
 
+  find(words) {
+    this.tree.find(words);
+    this.counts();
+  }
+
+  chosenOnly() {
+    this.tree.chosenOnly = !this.tree.chosenOnly;
+    this.tree.update();
+    this.counts();
+  }
+
+  searching(event) {
+    if (event.key === "Enter") this.tree.step(event.shiftKey ? -1 : 1);
+    else if (event.key === "Escape") {
+      find("find").value = "";
+      this.find("");
+      find("tree").focus();
+    } else return;
+    event.preventDefault();
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+    const keys = { "/": () => find("find").select(), n: () => this.tree.step(1), p: () => this.tree.step(-1), a: () => this.chosenOnly() };
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    if (event.key === "/") find("find").focus();
+    keys[event.key]();
+  }
+
   choose(request, follow) {
     if (request.run !== this.run) this.show(request.run);
     this.timelines.choose(request);
     if (!follow) return details(request.thought, this.run);
     this.tree.reveal(request.thought);
+    find("find").value = this.tree.words;
     this.counts();
     find("tree").focus();
   }
 
   counts() {
-    const counts = this.run.counts();
+    const counts = this.run.counts(), { words, found, chosenOnly } = this.tree;
+    find("found").textContent = words ? `${number(found.length)} found` : "";
+    for (const id of ["next", "previous"]) find(id).disabled = !found.length;
+    find("chosen").hidden = !this.run.chosen.size;
+    find("chosen").ariaPressed = String(Boolean(chosenOnly));
     for (const [standing, toggle] of this.toggles) {
       toggle.hidden = !counts[standing];
       toggle.textContent = `${data.standings[standing][0]} ${standing} ${number(counts[standing] ?? 0)}`;

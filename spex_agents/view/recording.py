@@ -52,6 +52,7 @@ def streamed_recording(
         "question": question,
         "settings": settings,
         **{key: report[key] for key in ("answer", "stopped", "tree_sha256", "ledger")},
+        "answer_path": report.get("answer_path"),
         "seconds": max(event["seconds"] or 0.0 for event in thoughts),
         "tree": [
             {

@@ -9,10 +9,14 @@ class TreeView {
     Object.assign(this, { container, standings, select, rows: [], active: null });
     this.folded = new Set();
     this.hidden = new Set();
+    this.words = ""; // what is looked for
+    this.found = [];
     this.space = container.firstElementChild;
     container.addEventListener("scroll", () => this.paint());
     container.addEventListener("keydown", (event) => this.key(event));
-    container.addEventListener("focus", () => this.move(this.active ?? this.rows[0]));
+    container.addEventListener("focus", () => { // a press moves to the row below it, and must not scroll before
+      if (container.matches(":focus-visible")) this.move(this.active ?? this.rows[0]);
+    });
     container.addEventListener("pointermove", (event) => {
       const at = `${event.clientX}/${event.clientY}`;
       if (at === this.at) return; // rows moved below it, not the pointer
@@ -48,18 +52,51 @@ class TreeView {
   // What is known, folded or hidden has changed: list the visible rows anew.
   update() {
     this.rows = [];
+    this.look();
     const waiting = this.children(this.run.root).reverse();
     while (waiting.length) {
       const thought = waiting.pop();
       thought.position = this.rows.push(thought) - 1;
-      if (!this.folded.has(thought.id)) waiting.push(...this.children(thought).reverse());
+      if (this.only || !this.folded.has(thought.id)) waiting.push(...this.children(thought).reverse());
     }
     this.space.style.height = `${this.rows.length * ROW}px`;
     this.paint();
   }
 
   children(thought) {
-    return this.hidden.size ? thought.children.filter((child) => !this.hidden.has(child.standing)) : [...thought.children];
+    return thought.children.filter((child) => !this.hidden.has(child.standing) && (!this.only || this.only.has(child)));
+  }
+
+  // Which thoughts are shown alone, with those above them: those found, or those that the answer stands on.
+  look() {
+    const { words, chosenOnly, run } = this, sought = words.toLowerCase();
+    const shown = (thought) => thought.depth > 0 && !this.hidden.has(thought.standing) &&
+      (!chosenOnly || run.chosen.has(thought.id));
+    this.only = sought || chosenOnly ? new Set() : null;
+    this.found = [];
+    if (!this.only) return;
+    const waiting = [run.root];
+    while (waiting.length) {
+      const thought = waiting.pop();
+      for (const child of thought.children.toReversed()) if (shown(child)) waiting.push(child);
+      if (thought.depth === 0 || !`${thought.text}\n${thought.reasoning}`.toLowerCase().includes(sought)) continue;
+      if (sought) this.found.push(thought);
+      for (let above = thought; above.depth > 0 && !this.only.has(above); above = above.parent) this.only.add(above);
+    }
+  }
+
+  find(words) {
+    this.words = words.trim();
+    this.update();
+    if (this.found.length) this.move(this.found.includes(this.active) ? this.active : this.found[0]);
+  }
+
+  // To the next thought that was found, or the one before.
+  step(by) {
+    const { found, active } = this;
+    if (!found.length) return;
+    const at = found.indexOf(active);
+    this.move(found[at < 0 ? (by > 0 ? 0 : found.length - 1) : (at + by + found.length) % found.length]);
   }
 
   collapse(all) {
@@ -75,6 +112,10 @@ class TreeView {
   }
 
   reveal(thought) {
+    if (this.only && !this.only.has(thought)) {
+      this.words = "";
+      this.chosenOnly = false;
+    }
     for (let above = thought; above.depth > 0; above = above.parent) {
       if (above !== thought) this.folded.delete(above.id);
       this.hidden.delete(above.standing);
@@ -129,17 +170,21 @@ class TreeView {
   row(thought) {
     const { id, standing, depth, position, reward, text } = thought;
     const [mark] = this.standings[standing], siblings = this.children(thought.parent);
-    const folds = thought.children.length > 0, folded = this.folded.has(id);
+    const folds = thought.children.length > 0, folded = !this.only && this.folded.has(id);
+    const chosen = this.run.chosen.has(id), said = text.trim() || thought.reasoning.trim();
     const row = make("div", { className: `row ${standing}`, id: `thought-${id}` });
     row.style.top = `${position * ROW}px`;
     row.style.paddingInlineStart = `${indent(thought)}px`;
     row.classList.toggle("active", thought === this.active);
+    row.classList.toggle("chosen", chosen);
+    row.classList.toggle("reasoned", !text.trim() && said !== "");
     const short = depth > 4 ? `…${id.split(".").slice(-2).join(".")}` : id; // the details tell it in full
     const judged = typeof reward === "number";
     const described = {
       role: "treeitem", "aria-level": depth, "aria-setsize": siblings.length,
       "aria-posinset": siblings.indexOf(thought) + 1, "aria-selected": thought === this.active,
-      "aria-label": `${id}, ${standing}${judged ? `, reward ${number(reward)}` : ""}: ${text.trim() || "no text"}`,
+      "aria-label": `${id}, ${standing}${chosen ? ", on the answer's path" : ""}` +
+        `${judged ? `, reward ${number(reward)}` : ""}: ${said || "no text"}`,
     };
     if (folds) described["aria-expanded"] = !folded;
     for (const [name, value] of Object.entries(described)) row.setAttribute(name, value);
@@ -147,7 +192,20 @@ class TreeView {
     const value = part("reward");
     if (judged) value.append(make("meter", { value: reward, ariaHidden: "true" }), reward.toFixed(2));
     row.append(part("fold", folds ? (folded ? "+" : "−") : ""), part("mark", mark), part("path", short), value,
-      part("text", text.trim().replace(/\s+/g, " ")), part("word", standing));
+      this.marked(part("text"), said.replace(/\s+/g, " ")), part("word", chosen ? `★ ${standing}` : standing));
     return row;
+  }
+
+  // A text, with what is looked for marked; it begins a little before that.
+  marked(element, text) {
+    const sought = this.words.toLowerCase(), low = text.toLowerCase();
+    let at = sought ? low.indexOf(sought) : -1, from = at > 40 ? at - 20 : 0;
+    if (from) element.append("…");
+    for (; at >= 0; at = low.indexOf(sought, from)) {
+      element.append(text.slice(from, at), make("mark", { textContent: text.slice(at, at + sought.length) }));
+      from = at + sought.length;
+    }
+    element.append(text.slice(from));
+    return element;
   }
 }
