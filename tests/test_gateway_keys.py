@@ -393,6 +393,10 @@ async def test_metrics_account_for_every_token() -> None:
         assert figures[done] == "3.0"
         assert figures[f'spex_gateway_requests_total{{route="{PATH}",status="200"}}'] == "3.0"
         assert figures['spex_gateway_engine_requests{engine="spex",state="running"}'] == "0.0"
+        first = "spex_gateway_time_to_first_token_seconds"
+        assert figures[f'{first}_count{{engine="spex",policy="rebase"}}'] == "3.0"
+        assert any(name.startswith("spex_gateway_build_info{") for name in figures)
+        assert float(figures["process_resident_memory_bytes"]) > 1e6
 
 
 async def test_a_search_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import fields
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from spex_agents.engines.base import Load
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.reporting.ledger import Ledger
 
-SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+"""From a list of models to a search of the usual limit of ten minutes, which is in the last."""
+
+FIRST_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 _OUTCOMES = ("launched", "hits", "promoted", "retracted", "failed")
 
 
@@ -50,6 +62,13 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._first_seconds = Histogram(
+            "spex_gateway_time_to_first_token_seconds",
+            "From the begin of a search's run to its first certain thought, which streams show.",
+            ["engine", "policy"],
+            buckets=FIRST_SECONDS,
+            registry=registry,
+        )
         self._tokens = Counter(
             "spex_gateway_tokens", "Decoded.", ["key", "kind"], registry=registry
         )
@@ -62,6 +81,10 @@ class Metrics:
         Gauge(
             "spex_gateway_searches_running", "Searches that run.", registry=registry
         ).set_function(running)
+        Gauge(
+            "spex_gateway_build_info", "Always 1.", ["version", "python"], registry=registry
+        ).labels(version("spex-agents"), platform.python_version()).set(1)
+        ProcessCollector(registry=registry)
         self._load = Gauge(
             "spex_gateway_engine_requests",
             "Requests at an engine, as it says.",
@@ -76,9 +99,13 @@ class Metrics:
     def refused(self, key: str, code: str | None) -> None:
         self._refused.labels(key, code or "invalid").inc()
 
+    def first_thought(self, search: Search, policy: str, seconds: float) -> None:
+        """A run of `search` has its first certain thought."""
+        self._first_seconds.labels(_engine(search), policy).observe(seconds)
+
     def ended(self, search: Search, policy: str, spent: Ledger) -> None:
         """A run of `search` has ended, and has cost `spent`."""
-        engine = search.request.model.partition("/")[0]
+        engine = _engine(search)
         self._searches.labels(engine, policy, search.state).inc()
         if search.state == "done":
             self._search_seconds.labels(engine, policy).observe(search.seconds)
@@ -93,6 +120,10 @@ class Metrics:
 
     def page(self) -> bytes:
         return generate_latest(self._registry)
+
+
+def _engine(search: Search) -> str:
+    return search.request.model.partition("/")[0]
 
 
 def since(before: Ledger, after: Ledger) -> Ledger:

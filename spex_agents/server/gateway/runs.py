@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from spex_agents.server.gateway.metrics import Metrics, since
 from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.settings import Hosting
+from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.reporting.telemetry import span
 
 logger = logging.getLogger(__name__)
@@ -134,9 +135,24 @@ class Runs:
             left = sum(row["tokens"] for row in search.rows["thoughts"])
             search.spent.useful_tokens = max(search.spent.useful_tokens, left)
             asked = None
-        await apart(graph.ainvoke(asked, patched(config, {LISTENER: search.hear})))
+        hear = self._listener(search)
+        await apart(graph.ainvoke(asked, patched(config, {LISTENER: hear})))
         values: dict[str, Any] = (await graph.aget_state(config)).values
         return values
+
+    def _listener(self, search: Search) -> Callable[[ThoughtEvent], None]:
+        """Lets `search` hear what is told of its run, and sees when its first thought is."""
+        began: float | None = time.monotonic()
+
+        def hear(event: ThoughtEvent) -> None:
+            nonlocal began
+            if began is not None and event.get("status") == "accepted":
+                policy = self._catalogue.find(search.request.model).label
+                self.metrics.first_thought(search, policy, time.monotonic() - began)
+                began = None
+            search.hear(event)
+
+        return hear
 
     async def _settle(self, search: Search, charge: Charge, storage: int | None) -> None:
         """Charge a run, and save what has become of its search."""
