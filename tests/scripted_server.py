@@ -99,7 +99,7 @@ class ScriptedServer:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         self.paths.append(request.url.path)
-        self.ids.append(request.headers.get("X-Request-Id") or body["rid"])
+        self.ids.append(request.headers.get("X-Request-Id") or body.get("rid", ""))
         answer = self.script.popleft() if self.script else self.default
         if answer.status != 200:
             said = answer.said or f"scripted {answer.status}"

@@ -27,6 +27,7 @@ from spex_agents.engines.chat_requests import (
     call_config,
     chat_model_in,
     label_keywords,
+    marks_caches,
     messages_of,
     parameters_for,
     sampling_keywords,
@@ -59,6 +60,8 @@ class ChatModelEngine(Closing):
     Tokens are the model's own count (`usage_metadata`). Without one, as in a stream that was
     closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: the
     chunks, or a token to four characters if that is more. Nothing is downloaded to count.
+
+    What all thoughts share, and a path's end, are marked for Anthropic's prompt caching.
 
     A parameter that the model refuses, with an error that names it, is left out from then on.
 
@@ -109,6 +112,7 @@ class ChatModelEngine(Closing):
         retry_wait: float = 0.5,
     ) -> None:
         self._inner: Any = chat_model_in(model)
+        self._marks = marks_caches(self._inner)
         self._parameters = parameters_for(self._inner, parameters)
         if exactness != "unseeded" and seed_parameter is None:
             raise SettingsError(f"exactness={exactness!r}: needs seed_parameter=")
@@ -146,7 +150,7 @@ class ChatModelEngine(Closing):
             EngineError: The model failed, after all tries, sent nothing but reasoning, or no
                 log-probabilities though `parameters` names its keyword for them.
         """
-        messages = messages_of(prompt, self._instruction)
+        messages = messages_of(prompt, self._instruction, marks=self._marks)
         keywords = sampling_keywords(self._parameters, sampling, max_tokens)
         if self._seed_parameter:
             keywords[self._seed_parameter] = request.seed
@@ -166,7 +170,7 @@ class ChatModelEngine(Closing):
         Raises:
             EngineError: The model failed, after all tries.
         """
-        messages = messages_of(prompt, self._instruction)
+        messages = messages_of(prompt, self._instruction, marks=self._marks)
         keywords = label_keywords(self._inner)
         async with self._gate.place(request):
             said = await self._asked(partial(self._read, messages, request, ()), keywords)
@@ -246,15 +250,20 @@ class ChatModelEngine(Closing):
         whole: Any = None
         chunks = 0
         stream: Any = self._model.astream(list(messages), call_config(request), **keywords)
-        async with aclosing(stream):
-            async for chunk in stream:
-                said = as_message(chunk)
-                chunks += bool(said.text)
-                whole = whole + said if said is chunk and whole is not None else said
-                request.tokens = before + chunks
-                text, at_delimiter = cut(spoken(whole).lstrip(), stop)
-                if at_delimiter and after_step(spoken(whole).lstrip(), text, stop):
-                    break  # the next step has begun
+        try:
+            async with aclosing(stream):
+                async for chunk in stream:
+                    said = as_message(chunk)
+                    chunks += bool(said.text)
+                    whole = whole + said if said is chunk and whole is not None else said
+                    request.tokens = before + chunks
+                    text, at_delimiter = cut(spoken(whole).lstrip(), stop)
+                    if at_delimiter and after_step(spoken(whole).lstrip(), text, stop):
+                        break  # the next step has begun
+        except Exception:
+            if whole is None:  # refused, and not read
+                request.prompt_tokens = sent
+            raise
         if whole is None:
             raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
         message: BaseMessage = whole

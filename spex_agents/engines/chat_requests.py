@@ -23,6 +23,7 @@ STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
 )
 _PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop")
 _TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
+_MOST_MARKS = 4  # Anthropic's own limit for a prompt
 _ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
 
 
@@ -57,8 +58,19 @@ def parameters_for(model: Any, given: Mapping[str, str] | None) -> dict[str, str
     return dict(given)
 
 
-def messages_of(prompt: Prompt, instruction: str) -> list[BaseMessage]:
-    """The conversation, and with a partial reply the instruction to go on with it."""
+def marks_caches(model: Any) -> bool:
+    """Whether the provider of `model` remembers prompts up to marks alone."""
+    return getattr(model, "_llm_type", None) == "anthropic-chat"
+
+
+def messages_of(prompt: Prompt, instruction: str, *, marks: bool = False) -> list[BaseMessage]:
+    """The conversation, and with a partial reply the instruction to go on with it.
+
+    Args:
+        prompt: What is asked.
+        instruction: Asks to go on.
+        marks: What all thoughts share, and where the path ends, is marked to be remembered.
+    """
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage  # noqa: PLC0415
 
     kinds: dict[str, Any] = {
@@ -70,9 +82,31 @@ def messages_of(prompt: Prompt, instruction: str) -> list[BaseMessage]:
         kinds[turn.role](turn.content) if turn.source is None else turn.source
         for turn in prompt.messages
     ]
+    marks = marks and sum(map(_marks_in, messages)) <= _MOST_MARKS - 2
+    if marks and messages:
+        messages[-1] = _marked(messages[-1])
     if reply := prompt.reply.rstrip():  # Anthropic refuses a turn that ends in white space
-        messages += [AIMessage(reply), HumanMessage(instruction)]
+        begun = AIMessage(reply)
+        messages += [_marked(begun) if marks else begun, HumanMessage(instruction)]
     return messages
+
+
+def _marks_in(message: BaseMessage) -> int:
+    blocks = message.content if isinstance(message.content, list) else ()
+    return sum("cache_control" in block for block in blocks if isinstance(block, dict))
+
+
+def _marked(message: BaseMessage) -> BaseMessage:
+    """A copy with the mark of Anthropic's prompt caching, if the last thing in it is text."""
+    content: Any = message.content
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}] if content.strip() else []
+    if message.type == "tool" or not content or not isinstance(content[-1], dict):
+        return message
+    if content[-1].get("type") != "text":
+        return message
+    last = {"cache_control": {"type": "ephemeral"}, **content[-1]}
+    return message.model_copy(update={"content": [*content[:-1], last]})
 
 
 def sampling_keywords(
