@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spex_agents.nodes import SpexMiddleware, create_tot_graph, create_tot_node, create_tot_tool
     from spex_agents.rewards import Verifier
     from spex_agents.search import (
+        AbMcts,
         Beam,
         BestOfN,
         Dvts,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from spex_agents.speculation import SearchConfig, Speculation, solve
 
 __all__ = [
+    "AbMcts",
     "Beam",
     "BestOfN",
     "ChatModelEngine",
@@ -70,6 +72,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Beam": "search",
+        "AbMcts": "search",
         "BestOfN": "search",
         "ChatModelEngine": "engines",
         "Dvts": "search",

@@ -16,6 +16,7 @@ from searching import through_json
 
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.search import (
+    AbMcts,
     Beam,
     BestOfN,
     Dvts,
@@ -33,7 +34,8 @@ from spex_agents.search import (
     TotDfs,
     registry,
 )
-from spex_agents.search.action import Action
+from spex_agents.search.action import Action, begun
+from spex_agents.search.policies.answer_tree import AnswerTree
 from spex_agents.search.policy import (
     Decision,
     State,
@@ -473,6 +475,14 @@ POLICIES = st.one_of(
         counted=st.sampled_from(["walked", "ended"]),
     ),
     st.builds(
+        AbMcts,
+        rollouts=st.integers(1, 12),
+        models=st.sampled_from([("",), ("", "other"), ("a", "b", "c")]),
+        posterior=st.sampled_from(["gaussian", "beta"]),
+        choice=st.sampled_from(["thompson", "ucb", "stack"]),
+        counted=st.sampled_from(["best", "all"]),
+    ),
+    st.builds(
         TotDfs,
         width=st.integers(1, 3),
         threshold=st.sampled_from([0.0, 0.5, 0.9]),
@@ -511,15 +521,17 @@ def grow(policy: Policy, seed: int, limits: Limits, *, most: int = 400) -> list[
         thoughts, rewards = {}, {}
         for path in decision.paths:
             rng = draw(seed, path, "test")
-            before = tree.chain(path[:-1])
-            to_end = policy.action(path).to_end
+            action = policy.action(path)
+            above = begun(policy.action, path)
+            before = tree.chain(path[:-1])[above:]
+            to_end = action.to_end
             most_tokens = limits.room(before, to_end=to_end)
             thought = Thought(
                 text=str(path),
                 tokens=rng.randint(0, most_tokens),
-                ends=to_end or rng.random() < 0.2,
+                ends=(to_end and not action.refines) or rng.random() < 0.2,
             )
-            thoughts[path] = limits.close(thought, before)
+            thoughts[path] = limits.close(thought, before, above=above)
             if thoughts[path].ends or not policy.leaves_only:
                 rewards[path] = rng.choice([0.0, 0.5, 0.5, 1.0, rng.random()])
         tree = tree.with_thoughts(thoughts).with_rewards(rewards)
@@ -568,8 +580,10 @@ def test_voters_are_ended_paths_and_stay_voters(policy: Policy, seed: int, limit
     before: tuple[Path, ...] = ()
     for step in grow(policy, seed, limits):
         named = policy.voters(step.after, step.tree)
-        assert set(named or ()) <= set(step.tree.leaves())
-        if not isinstance(policy, TotBfs) and policy.remaining(step.after, step.tree) is not None:
+        tries = {path for path in step.tree.thoughts if policy.action(path).refines}
+        assert set(named or ()) <= {*step.tree.leaves(), *tries}
+        may_lose = isinstance(policy, TotBfs | AnswerTree)
+        if not may_lose and policy.remaining(step.after, step.tree) is not None:
             # In their places: a later vote does not win a tie.
             now = voters(policy, step.after, step.tree)
             assert now[: len(before)] == before
@@ -607,7 +621,7 @@ def test_a_policy_that_has_finished_stays_finished(
 def test_no_path_outgrows_a_cap(policy: Policy, seed: int, limits: Limits) -> None:
     tree = grow(policy, seed, limits)[-1].tree
     for path in tree.thoughts:
-        chain = tree.chain(path)
+        chain = tree.chain(path)[begun(policy.action, path) :]
         assert len(path) <= limits.depth
         assert sum(thought.tokens for thought in chain) <= limits.path_tokens
         if not policy.action(path).to_end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -24,8 +25,9 @@ from spex_agents.search import Limits, Policy
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Allocation, Budget
 
-DEPTHS = {"rstar": 5}
-"""Depth caps by policy name; 10 for the others, as in the paper's settings."""
+DEPTHS = {"rstar": 5, "ab-mcts": 100}
+"""Depth caps by policy name; 10 for the others, as in the paper's settings. Where each thought is a
+whole answer, none that counts."""
 
 DRAFT_TOKENS, DRAFT_COST = 4, 0.1
 """Token-level speculative decoding: tokens drafted for a step, and what drafting adds to it."""
@@ -144,6 +146,19 @@ class Case:
             self.world, self.hardware(), servers=self.replicas, routing=self.routing
         )
 
+    def engines(self) -> Mapping[str, SimulatedEngine]:
+        """New engines of the other models that the policy asks for, for one run.
+
+        They take 2, 1/2, 3, 1/3 ... times as long for a token as the search's own.
+        """
+        names = [name for name in getattr(self.policy, "models", ()) if name]
+        hardware = self.hardware()
+        paces = [(2 + at // 2) ** (-1 if at % 2 else 1) for at in range(len(names))]
+        return {
+            name: SimulatedEngine(self.world, replace(hardware, name=name), speed=1 / pace)
+            for name, pace in zip(names, paces, strict=True)
+        }
+
     def budget(self) -> Budget:
         """A new budget, for one run."""
         requests, tokens = self.limits or (None, None)
@@ -176,7 +191,11 @@ class Case:
         return SimulatedReward(latency=latency, spread=spread, max_concurrency=self.reward_workers)
 
     def config(
-        self, engine: Engine, speculation: Speculation | None, reward: Reward | None = None
+        self,
+        engine: Engine,
+        speculation: Speculation | None,
+        reward: Reward | None = None,
+        engines: Mapping[str, Engine] | None = None,
     ) -> SearchConfig:
         """What its searches are made of, on an engine of its own."""
         deciding = self.decision_seconds
@@ -184,6 +203,7 @@ class Case:
             engine=engine,
             policy=Deliberate(self.policy, deciding) if deciding else self.policy,
             reward=reward or self.reward(engine),
+            engines=self.engines() if engines is None else engines,
             limits=Limits(depth=self.depth, step_tokens=1024, path_tokens=1024 * self.depth),
             termination=self.termination,
             failures=None,  # a figure of a tree with holes is none

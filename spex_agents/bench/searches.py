@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from statistics import fmean
@@ -73,8 +73,10 @@ def searches(
     The listener hears the first of them.
     """
 
-    async def search(query: int, engine: Engine, reward: Reward) -> tuple[Result, float]:
-        config = case.config(engine, speculations[query], reward)
+    async def search(
+        query: int, engine: Engine, reward: Reward, engines: Mapping[str, Engine]
+    ) -> tuple[Result, float]:
+        config = case.config(engine, speculations[query], reward, engines)
         question, seed = case.search(run, query)
         heard = listener if query == 0 else None
         result = await solve(
@@ -83,10 +85,15 @@ def searches(
         return result, asyncio.get_running_loop().time()
 
     async def together() -> Searches:
-        async with case.engine() as engine:
+        async with AsyncExitStack() as stack:
+            engine = case.engine()
+            await stack.enter_async_context(engine)
+            engines = case.engines()
+            for other in engines.values():
+                await stack.enter_async_context(other)
             reward = case.reward(engine)
             done = await asyncio.gather(
-                *(search(query, engine, reward) for query in range(case.queries))
+                *(search(query, engine, reward, engines) for query in range(case.queries))
             )
         results = [result for result, _ in done]
         invented = 0.0

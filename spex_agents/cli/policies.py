@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import typer
 
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search import Policy
+from spex_agents.search.policies.answer_tree import AnswerTree
 from spex_agents.search.registry import POLICIES, make_policy, sizes
 
 
@@ -47,6 +49,18 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
             raise SettingsError(f"policy={spec!r}: is given twice")
         found[spec] = make_policy(name, **_own(name, common) | own)
     return found
+
+
+def with_models(policy: Policy, count: int) -> Policy:
+    """`policy`, with the search's own engine and so many others less one.
+
+    Raises:
+        SettingsError: It cannot ask for several, or the number is below 1.
+    """
+    at_least_one(models=count)
+    if not isinstance(policy, AnswerTree):
+        raise SettingsError(f"models={count}: {type(policy).__name__} asks for one model only")
+    return replace(policy, models=("", *(f"model-{number}" for number in range(2, count + 1))))
 
 
 def _own(name: str, common: dict[str, int | None]) -> dict[str, int | None]:

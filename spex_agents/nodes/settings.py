@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 
 from spex_agents.answers.equivalence import Canonical
@@ -47,6 +48,7 @@ class SearchSettings(TypedDict, total=False):
 
     Attributes:
         policy: What to expand: a policy or the name of one (``"rebase"``); `Rebase()` by default.
+        engines: Others who write, by the names that the policy's actions ask for.
         reward: How good a thought is: a `Reward`, or an async function of the question and the
             texts of the steps that returns a number in [0, 1]; None for the engine's own
             log-probabilities, or a chat model's own opinion (`Judge`). A function runs ahead only
@@ -72,6 +74,7 @@ class SearchSettings(TypedDict, total=False):
     """
 
     policy: Policy | str
+    engines: Mapping[str, EngineLike]
     reward: Reward | RewardFunction | None
     limits: Limits
     sampling: Sampling
@@ -97,5 +100,7 @@ def search_config(engine: EngineLike, settings: SearchSettings) -> SearchConfig:
     usual = CHAT if writer.features.messages else TEXT
     given: dict[str, Any] = {"policy": Rebase(), "free_text": True, **usual, **settings}
     given.pop("answer_schema", None)
+    others = settings.get("engines", {})
+    given["engines"] = {name: as_engine(other) for name, other in others.items()}
     given["reward"] = as_reward(settings.get("reward"), writer)
     return SearchConfig(engine=writer, **given)

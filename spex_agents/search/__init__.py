@@ -3,6 +3,7 @@
 from spex_agents.search.action import Action
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies import (
+    AbMcts,
     Beam,
     BestOfN,
     Dvts,
@@ -19,6 +20,7 @@ from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.tree import Critique, Path, Thought, Tree, TreeView, derive_seed, draw
 
 __all__ = [
+    "AbMcts",
     "Action",
     "Beam",
     "BestOfN",

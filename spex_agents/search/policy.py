@@ -45,6 +45,8 @@ class Policy(Protocol):
         leaves_only: Rewards are asked for ended paths only (an outcome reward).
         blocking: A decision takes milliseconds: it is made in a worker thread, so `decide` must be
             safe to run in several at a time.
+        effort: What a decision costs besides the rewards that it looks up, in such look-ups (half a
+            microsecond each, about): the dearer a decision, the fewer are foreseen at an event.
 
     Example:
         >>> from spex_agents.search import Expand, Finish, Policy
@@ -58,6 +60,7 @@ class Policy(Protocol):
 
     leaves_only: ClassVar[bool] = False
     blocking: ClassVar[bool] = False
+    effort: ClassVar[int] = 0
 
     def start(self) -> State:
         """The state before the first decision."""

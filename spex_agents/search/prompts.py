@@ -52,3 +52,19 @@ PROPOSE = Action(
     goes_on=True,
 )
 """The original ToT's proposals: the children of a thought are the entries of one list."""
+
+ANSWER = Action(name="answer", to_end=True, refines=True)
+"""A whole answer, as the template asks for it, below which better ones may follow."""
+
+IMPROVE = Action(
+    name="improve",
+    user=(
+        "{question}\n\n"
+        "This is what you have answered before:\n\n{attempt}\n\n"
+        "Answer again, and better: find what is wrong or missing there, and put it right. "
+        "Give the whole answer, with the result in \\boxed{}."
+    ),
+    to_end=True,
+    refines=True,
+)
+"""A better answer than the last one on the path, which it is shown with what was said of it."""

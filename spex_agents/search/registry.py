@@ -23,6 +23,7 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "rest-mcts": "rest_mcts.RestMcts",
         "rap": "rap.Rap",
         "best-of-n": "best_of_n.BestOfN",
+        "ab-mcts": "ab_mcts.AbMcts",
     }
 )
 """Where each policy is, by the name it has on the command line: its module here, and its class.
@@ -52,7 +53,7 @@ def defaults(size: str) -> str:
     """The default of a size in each policy that has it, in words.
 
     Example:
-        >>> defaults("rollouts").endswith("rap 10")
+        >>> "rap 10" in defaults("rollouts")
         True
     """
     names: dict[int, list[str]] = {}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import takewhile
 from operator import itemgetter
 from random import Random
@@ -220,3 +221,12 @@ def derive_seed(seed: int, path: Path, purpose: str = "thought") -> int:
 def draw(seed: int, path: Path, purpose: str) -> Random:
     """A random generator of its own for one purpose at one path: the only chance in a search."""
     return Random(derive_seed(seed, path, purpose))
+
+
+@lru_cache(1 << 16)  # a forecast asks for the same ones again and again
+def uniforms(seed: int, path: Path, purpose: str) -> tuple[float, float]:
+    """Two numbers in (0, 1) for one purpose at one path, where a generator would cost too much."""
+    label = f"{seed}/{purpose}/{path}"
+    digest = hashlib.sha256(label.encode()).digest()
+    one, other = int.from_bytes(digest[:6], "big"), int.from_bytes(digest[6:12], "big")
+    return (one + 0.5) / (1 << 48), (other + 0.5) / (1 << 48)

@@ -13,9 +13,10 @@ from spex_agents.answers.termination import ExactStop, TerminationRule
 from spex_agents.answers.votes import Vote, check_vote
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import SettingsError, at_least_one, at_least_zero, one_of
+from spex_agents.errors import PolicyError, SettingsError, at_least_one, at_least_zero, one_of
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.combining.aggregate import WAYS, By
+from spex_agents.search.action import Action
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Policy, State
 from spex_agents.search.registry import as_policy
@@ -135,6 +136,8 @@ class SearchConfig:
         engine: Who writes thoughts.
         policy: What to expand.
         reward: How good a thought is.
+        engines: Others who write, by the names that the policy's actions ask for. Each has a budget
+            of its own, and a row of the result's `engines`; all are sampled from alike.
         limits: Caps on thoughts and paths.
         sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
         template: How the question becomes a conversation.
@@ -158,6 +161,7 @@ class SearchConfig:
     engine: Engine
     policy: Policy
     reward: Reward
+    engines: Mapping[str, Engine] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
     template: PromptTemplate = field(default_factory=PromptTemplate)
@@ -174,15 +178,39 @@ class SearchConfig:
         object.__setattr__(self, "policy", as_policy(self.policy))
         check_vote(self.vote)
         one_of("weight", self.weight, *WAYS)
-        if not self.engine.features.pure:
+        wanted = [name for name in getattr(self.policy, "models", ()) if name]
+        if missing := [name for name in wanted if name not in self.engines]:
+            known = ", ".join(self.engines) or "none"
+            raise SettingsError(
+                f"policy={self.policy!r}: asks for the engines {', '.join(missing)}; engines= has "
+                f"{known}: pass engines={{{missing[0]!r}: ...}}"
+            )
+        writers = (self.engine, *self.engines.values())
+        if not all(writer.features.pure for writer in writers):
             object.__setattr__(self, "speculation", None)
         if self.reward.needs_logprobs:
-            if not self.engine.features.logprobs:
-                raise SettingsError(
-                    f"reward {self.reward.name!r} needs log-probabilities, which "
-                    f"{self.engine.name} does not give: choose another reward or engine"
-                )
+            for writer in writers:
+                if not writer.features.logprobs:
+                    raise SettingsError(
+                        f"reward {self.reward.name!r} needs log-probabilities, which "
+                        f"{writer.name} does not give: choose another reward or engine"
+                    )
             object.__setattr__(self, "sampling", replace(self.sampling, logprobs=True))
+
+    def writer(self, action: Action) -> Engine:
+        """Who writes a thought that is asked for so.
+
+        Raises:
+            PolicyError: The action names an engine that there is not.
+        """
+        if not action.engine:
+            return self.engine
+        if (engine := self.engines.get(action.engine)) is None:
+            raise PolicyError(
+                f"action {action.name!r} asks for the engine {action.engine!r}; engines= has "
+                f"{', '.join(self.engines) or 'none'}"
+            )
+        return engine
 
 
 NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")

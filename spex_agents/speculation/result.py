@@ -27,6 +27,8 @@ class Result:
         error: What ended it, if an error did.
         timed: Whether the tree depends on timing, as some rules make it.
         recorded: The run as `run_page` shows it; None where it was not kept.
+        engines: What of the ledger was for thoughts, by the name of the engine that wrote them; ""
+            is the search's own.
     """
 
     answer: str | None
@@ -38,6 +40,7 @@ class Result:
     stopped: str | None
     error: str | None = None
     timed: bool = False
+    engines: Mapping[str, Ledger] = field(default_factory=dict)
     recorded: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def _repr_html_(self) -> str | None:

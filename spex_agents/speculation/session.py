@@ -136,7 +136,8 @@ class Session:
             EngineError: The engine is not available, or more thoughts failed than may; nothing of
                 this call is committed.
         """
-        begun = self.memo.budget.pace.mark(asyncio.get_running_loop().time())
+        paths = tuple(paths)
+        begun = self.memo.budgets.pace(paths).mark(asyncio.get_running_loop().time())
         due = [path for path in paths if path not in self.tree]
         # What is under way first: a thought that begins may push guesses out, but none of these.
         for path in sorted(due, key=lambda path: path not in self.memo.ahead):
@@ -271,6 +272,7 @@ class Session:
             stopped=self.stopped,
             error=None if error is None else f"{type(error).__name__}: {error}",
             timed=self.timed,
+            engines=dict(self.memo.observer.rows),
         )
 
     async def tell_best(self, error: Exception) -> None:

@@ -18,7 +18,7 @@ from spex_agents.bench.trace import shipped_trace
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH, SPECULATION, WORLD
-from spex_agents.cli.policies import sized_policies
+from spex_agents.cli.policies import sized_policies, with_models
 from spex_agents.cli.recordings import pair_in, write_pair
 from spex_agents.engines.simulated.trace import TraceWorld
 from spex_agents.engines.simulated.world import World
@@ -36,6 +36,14 @@ def sim(
     ] = None,
     width: options.Width = None,
     rollouts: options.Rollouts = None,
+    models: Annotated[
+        int,
+        typer.Option(
+            help="Models that write, of a policy that can ask for several (ab-mcts); the others "
+            "take 2, 1/2, 3, 1/3 ... times as long for a token.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 1,
     depth: Annotated[
         int | None,
         typer.Option(
@@ -114,6 +122,8 @@ def sim(
         rule = make_rule(termination)
         names = policy or ["rebase"]
         policies = sized_policies(names, width=width, rollouts=rollouts)
+        if models != 1:
+            policies = [with_models(each, models) for each in policies]
         base = Case(
             preset=preset,
             name=names[0],
@@ -173,6 +183,7 @@ def sim(
                 "lossy": rows[0].lossy,
                 "acceptance_length": acceptance_length,
                 "reward_spread": reward_spread,
+                "models": models,
             }
             typer.echo(dumps({**settings, "rows": reports}))
         else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from spex_agents.engines.base import Features, Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.engines.simulated.hardware import Hardware
+from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.engines.simulated.requests import QUESTION_TOKENS, Node, node_of, prefix
 from spex_agents.engines.simulated.world import World
 from spex_agents.errors import above_zero
@@ -17,7 +17,7 @@ from spex_agents.search.tree import Thought
 
 _ALMOST = 1e-9  # seconds: what rounding may take from a wait
 
-API = Hardware(name="api", slots=100_000, weights=0.020)
+API = HARDWARE["api"]
 """50 tokens a second for each request, however many there are."""
 
 

@@ -136,6 +136,8 @@ HARDWARE: Mapping[str, Hardware] = MappingProxyType(
         for hardware in (
             # A 7B model on one GPU: 20 ms a step up to the ridge at 96 requests.
             Hardware(name="paper-7b", slots=96, weights=0.020, compute=0.020 / 96, slowdown=0.0008),
+            # An API that takes any number of requests, at 50 tokens a second for each.
+            Hardware(name="api", slots=100_000, weights=0.020),
             # SmolLM2-135M on two CPU cores, fitted to measured throughput at 1 to 16 requests.
             Hardware(name="cpu-135m", slots=16, compute=0.037, overhead=0.160),
             # Llemma 34B (48 layers, 8 key-value heads of 128) on an A100 SXM of 80 GB: reading the

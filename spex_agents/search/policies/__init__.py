@@ -1,5 +1,6 @@
 """The field's own policies, one a file, and what some of them share."""
 
+from spex_agents.search.policies.ab_mcts import AbMcts
 from spex_agents.search.policies.beam import Beam
 from spex_agents.search.policies.best_of_n import BestOfN
 from spex_agents.search.policies.dvts import Dvts
@@ -12,6 +13,7 @@ from spex_agents.search.policies.rstar_actions import RstarActions
 from spex_agents.search.policies.tot import TotBfs, TotDfs
 
 __all__ = [
+    "AbMcts",
     "Beam",
     "BestOfN",
     "Dvts",

@@ -144,6 +144,7 @@ class ReplayForecast:
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque(maxlen=draws)
         self._work = WORK if policy.blocking else 100 * WORK
+        self._effort = BLOCKING if policy.blocking else getattr(policy, "effort", 0)
         self._made = 0
         self._decision: Decision | None = None
         self._written: dict[Path, int] = {}
@@ -191,8 +192,7 @@ class ReplayForecast:
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
             drawn.demand(decision.paths)
-            if self.policy.blocking:
-                drawn.work += BLOCKING
+            drawn.work += self._effort
             try:
                 state, decision = self.policy.decide(state, drawn)
             except Exception:
@@ -231,8 +231,9 @@ class ReplayForecast:
         """
         if self.policy.leaves_only or len(path) >= self.limits.depth:
             return True
-        if self.policy.action(path).to_end:
-            return True
+        action = self.policy.action(path)
+        if action.to_end:
+            return not action.refines
         level = self._quantiles.levels[self._quantiles.index(path, draw, 1)]
         return level < self.prediction.ends.probability(len(path))
 

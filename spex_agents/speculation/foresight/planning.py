@@ -33,7 +33,7 @@ def run_ahead(memo: Memo, settings: Speculation, known: Callable[[], Known]) -> 
         known: Tells what the search knows now.
     """
     policy, limits = memo.config.policy, memo.config.limits
-    prediction = prediction_of(memo.budget)
+    prediction = prediction_of(memo.budgets.own)
     planner = Planner(
         forecast_of(settings, policy, limits, prediction),
         prediction,

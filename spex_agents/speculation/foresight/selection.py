@@ -8,6 +8,7 @@ from time import perf_counter
 from spex_agents.search.tree import Path
 from spex_agents.speculation.config import Known, Speculation
 from spex_agents.speculation.running.memo import Memo
+from spex_agents.speculation.slots.budget import Budget
 
 KEEP = 0.4
 """A thought under way is kept while its probability is at least this share of the threshold: what
@@ -60,7 +61,11 @@ class Selection:
             for path, probability in probabilities.items()
             if memo.may_launch(path) and (probability >= least or path in memo.writing)
         }
-        memo.budget.offer(memo, offers, share=settings.share, foreseen=probabilities)
+        own: dict[Budget, dict[Path, float]] = {budget: {} for budget in memo.budgets.all}
+        for path, probability in offers.items():
+            own[memo.budgets.of(path)][path] = probability
+        for budget, offered in own.items():
+            budget.offer(memo, offered, share=settings.share, foreseen=probabilities)
         memo.ledger.plans += 1
         memo.ledger.plan_seconds += seconds + perf_counter() - started
 

@@ -102,9 +102,10 @@ async def write_thought(
     action, prompt = asked
     above = begun(config.policy.action, path)
     before = before[above:]
+    writer = config.writer(action)
     try:
         async with AROUND.get()(request):
-            thought = await config.engine.generate(
+            thought = await writer.generate(
                 prompt,
                 request,
                 sampling=replace(config.sampling, stop=()) if action.to_end else config.sampling,
@@ -113,12 +114,12 @@ async def write_thought(
     except SpexError:
         raise
     except Exception as error:
-        raise EngineError(f"{config.engine.name} failed: {error!r}") from error
+        raise EngineError(f"{writer.name} failed: {error!r}") from error
     # After a step the end is an end; before any, only a function's, for no model writes nothing.
     said_end = thought.ends and bool(before or not thought.tokens)
     if config.failures is not None and not thought.text.strip() and not said_end:
         raise EngineError(
-            f"{config.engine.name} wrote nothing but white space: such a path has failed; "
+            f"{writer.name} wrote nothing but white space: such a path has failed; "
             "failures=None lets it go on"
         )
     # What is no text ends neither in a checkpoint nor in the next prompt.

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Self
 
-from spex_agents.engines.base import Request
+from spex_agents.engines.base import Engine, Request
 from spex_agents.rewards.base import asks, calls, places
 from spex_agents.search.tree import Path, Thought, Tree, chain_of
 from spex_agents.speculation.config import SearchConfig
@@ -27,7 +27,7 @@ from spex_agents.speculation.running.scores import Scores
 from spex_agents.speculation.running.watcher import Nobody, Watcher
 from spex_agents.speculation.running.writer import Writer
 from spex_agents.speculation.slots.pace import Mark
-from spex_agents.speculation.slots.sharing import budget_of, budget_of_reward
+from spex_agents.speculation.slots.sharing import Budgets
 from spex_agents.waiting import until_ended
 
 
@@ -58,13 +58,13 @@ class Memo:
         self.watcher: Watcher = Nobody()
         self.news = asyncio.Event()
         """Set whenever something has become known."""
-        self.observer = Observer(listener)
+        self.observer = Observer(listener, self._engine_name)
         self.ledger = self.observer.ledger
         self.jobs = Jobs(run, tree.seed)
         self.thoughts: dict[Path, Thought] = dict(tree.thoughts)
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
-        self.budget = budget_of(config.engine) if own is None else own.here()
+        self.budgets = Budgets(config.engine, config.engines, self._engine_name, own)
         asked = calls(config.reward) if asks(config.reward) is config.engine else 0
         self.lead = Lead(partial(last_elder, config.policy), places(config.reward), asked)
         self.scores = Scores(
@@ -74,7 +74,7 @@ class Memo:
             tree.rewards,
             jobs=self.jobs,
             observer=self.observer,
-            budget=budget_of_reward(config.reward, config.engine, self.budget),
+            budget=self.budgets.of_reward(config.reward),
             lead=self.lead,
             judged=self._judged,
             changed=self._changed,
@@ -89,7 +89,7 @@ class Memo:
             self,
             jobs=self.jobs,
             observer=self.observer,
-            budget=self.budget,
+            budget=self.budgets.of,
             lead=self.lead,
             take=self.take,
             ended=self._ended,
@@ -120,6 +120,9 @@ class Memo:
     def listener(self, listener: Listener | None) -> None:
         self.observer.listener = listener
 
+    def _engine_name(self, path: Path) -> str:
+        return self.config.policy.action(path).engine
+
     def _attempt(self, path: Path) -> Sequence[Thought]:
         return attempt(self.config.policy, path, chain_of(self.thoughts, path))
 
@@ -146,15 +149,16 @@ class Memo:
         """Begin the thought at `path`, or take over the guess that began it."""
         if (guess := self._guesses.pop(path, None)) is not None:
             self.observer.demanded(guess)
-            self.budget.taken(self, path)
+            budget = self.budgets.of(path)
+            budget.taken(self, path)
             self.scores.taken(path)
             if path in self.writing:
-                self.budget.promote(guess.request)
-                self._promote(guess.request)
+                budget.promote(guess.request)
+                self._promote(guess.request, self.config.writer(self.config.policy.action(path)))
             elif self.rewarded(path):
                 self.scores.demand(path)
                 if (scoring := self.scoring.get(path)) is not None and scoring.guess:
-                    self._promote(scoring.request)
+                    self._promote(scoring.request, self.config.engine)
         elif path not in self.thoughts and path not in self.writing:
             self._writer.begin(path)
 
@@ -207,13 +211,13 @@ class Memo:
             return  # written at this very moment: nothing is left to cancel
         del self._guesses[path]
         guess = self.writing.pop(path)
-        self.budget.retracting(guess.request)
+        self.budgets.of(path).retracting(guess.request)
         self.jobs.cancel(guess)
         self.observer.retracted(guess)
 
-    def _promote(self, request: Request) -> None:
+    def _promote(self, request: Request, engine: Engine) -> None:
         request.demanded = True
-        self.jobs.own(self.config.engine.promote(request))
+        self.jobs.own(engine.promote(request))
 
     def _ended(self, job: Job[Thought]) -> None:
         self.observer.ended(job)
@@ -244,7 +248,7 @@ class Memo:
             begun: Where the work of the engine stood when it was demanded.
             waited: Seconds since then that nobody waited for it.
         """
-        now, pace = asyncio.get_running_loop().time(), self.budget.pace
+        now, pace = asyncio.get_running_loop().time(), self.budgets.pace(paths)
         self.lead.round(
             paths,
             now - begun.time - waited,
@@ -252,7 +256,8 @@ class Memo:
             slots=pace.slots,
             demanded=pace.demanded_since(begun, now),
         )
-        self.budget.tell(self, self.lead.seconds)
+        for budget in self.budgets.all:
+            budget.tell(self, self.lead.seconds)
         self.scores.tell(self.lead.seconds)
 
     def rewarded(self, path: Path) -> bool:
@@ -266,7 +271,8 @@ class Memo:
         """
         if self._closing is None:
             self.jobs.closed = True
-            self.budget.leave(self)
+            for budget in self.budgets.all:
+                budget.leave(self)
             self.scores.leave()
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
         await until_ended(self._closing)

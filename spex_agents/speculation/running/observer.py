@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from typing import Any
 
 from spex_agents.search.tree import Path, Thought
@@ -21,24 +22,32 @@ class Observer:
 
     Args:
         listener: Called with every event; None for nobody.
+        engine: Names the engine that writes a path.
 
     Attributes:
         ledger: What has been counted.
+        rows: What of it was for thoughts, by the engine that was asked for them.
     """
 
-    def __init__(self, listener: Listener | None) -> None:
+    def __init__(self, listener: Listener | None, engine: Callable[[Path], str]) -> None:
         self.listener = listener
         self.ledger = Ledger()
+        self.rows: defaultdict[str, Ledger] = defaultdict(Ledger)
+        self._engine = engine
         self._spans = ThoughtSpans()
         self._hits: set[Path] = set()
         self._took: dict[Path, float] = {}
         self._spent: dict[Path, int] = {}
         self._opened = asyncio.get_running_loop().time()
 
+    def _row(self, path: Path) -> Ledger:
+        return self.rows[self._engine(path)]
+
     def begun(self, job: Job[Thought]) -> None:
         self._spans.begin(job.request, path_id(job.path))
-        self.ledger.launched += job.guess
-        self.ledger.thought_calls += 1
+        for ledger in (self.ledger, self._row(job.path)):
+            ledger.launched += job.guess
+            ledger.thought_calls += 1
         self.tell(job.path, "speculative" if job.guess else "begun")
 
     def scoring(self, paths: Collection[Path]) -> None:
@@ -51,6 +60,7 @@ class Observer:
         """A thought begun early is demanded, which may be written by now."""
         now = asyncio.get_running_loop().time()
         self.ledger.hits += 1
+        self._row(guess.path).hits += 1
         self._hits.add(guess.path)
         self.ledger.saved_seconds += (guess.ended or now) - guess.begun
         if guess.ended is None:
@@ -73,7 +83,11 @@ class Observer:
             self.ledger.abort(job.ended - job.cancelled)
 
     def prompted(self, job: Job[Thought]) -> None:
-        """A thought's engine may have told how long its prompt was."""
+        """A thought's engine has told what it took, and perhaps how long its prompt was."""
+        row = self._row(job.path)
+        row.calls += 1
+        row.sent_tokens += job.request.prompt_tokens
+        row.wasted_tokens += job.request.tokens
         if len(job.path) == 1 and (asked := job.request.prompt_tokens):
             # The least is the question's own: others may be cued.
             self.ledger.prompt_tokens = min(asked, self.ledger.prompt_tokens or asked)
@@ -109,6 +123,7 @@ class Observer:
     def accepted(self, path: Path, thought: Thought) -> None:
         """The search has taken a thought."""
         self.ledger.use(thought.tokens)
+        self._row(path).use(thought.tokens)
         if path in self._hits:
             self.ledger.hit_tokens += thought.tokens
         self.ledger.useful_seconds += self._took.pop(path, 0.0)

@@ -33,7 +33,7 @@ class Writer:
         searcher: Whose work it is.
         jobs: Owns what is under way.
         observer: Told of it.
-        budget: Of the engine.
+        budget: Of the engine that writes a path.
         lead: Told how long each thought took.
         take: Waits for a thought that is demanded.
         ended: Called when the work for a thought has ended.
@@ -53,7 +53,7 @@ class Writer:
         *,
         jobs: Jobs,
         observer: Observer,
-        budget: Budget,
+        budget: Callable[[Path], Budget],
         lead: Lead,
         take: Callable[[Path], Awaitable[Thought]],
         ended: Callable[[Job[Thought]], None],
@@ -86,7 +86,7 @@ class Writer:
             self.guesses[path] = job
         # After its own search has it: the free slot may begin another's thought, and fail.
         job.task.add_done_callback(lambda _: self._freed(job))
-        self._budget.begin(self._searcher, path, job.request, probability)
+        self._budget(path).begin(self._searcher, path, job.request, probability)
         self._observer.begun(job)
         return job
 
@@ -99,7 +99,7 @@ class Writer:
                 except EngineError as error:
                     if not bearable(self._config, error):
                         raise
-                self._budget.restart(request)
+                self._budget(path).restart(request)
         there = (self._thoughts.get(elder) for elder in elders)
         siblings = [thought for thought in there if thought is not None and not thought.failed]
         asked = prompt_for(
@@ -108,7 +108,7 @@ class Writer:
         return await write_thought(self._config, asked, path, before, request)
 
     def _freed(self, job: Job[Thought]) -> None:
-        load = self._budget.end(job.request)
+        load = self._budget(job.path).end(job.request)
         if (thought := self._thoughts.get(job.path)) is not None and job.ended is not None:
             started = job.begun if job.request.started is None else job.request.started
             self._lead.wrote[job.path] = Writing(

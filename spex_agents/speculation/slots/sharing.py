@@ -5,16 +5,64 @@ Searches in several event loops do not count each other.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from weakref import WeakKeyDictionary, ref
 
 from spex_agents.engines.base import Engine
 from spex_agents.loops import PerLoop
 from spex_agents.rewards.base import Reward, asks, places
+from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.pace import Pace
 
 _writing: WeakKeyDictionary[Engine, PerLoop[Budget]] = WeakKeyDictionary()
 _judging: WeakKeyDictionary[Reward, PerLoop[Budget]] = WeakKeyDictionary()
+
+
+class Budgets:
+    """The budgets that one search counts to.
+
+    Args:
+        engine: Who writes its thoughts.
+        engines: Others who do, by their names.
+        name: Tells who of them writes a path.
+        own: Of `engine`, in place of the one that all its searches share.
+
+    Attributes:
+        own: Of the search's own engine.
+        all: Of all engines, each once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        engines: Mapping[str, Engine],
+        name: Callable[[Path], str],
+        own: Budget | None,
+    ) -> None:
+        self.own = budget_of(engine) if own is None else own.here()
+        self._engine = engine
+        self._engines = engines
+        self._named = {each: budget_of(other) for each, other in engines.items()}
+        self._name = name
+        self.all: Collection[Budget] = dict.fromkeys((self.own, *self._named.values()))
+
+    def of(self, path: Path) -> Budget:
+        """Of the engine that writes `path`."""
+        return self._named.get(self._name(path), self.own)
+
+    def pace(self, paths: Sequence[Path]) -> Pace:
+        """Of the engine that writes the first of `paths`."""
+        return (self.of(paths[0]) if paths else self.own).pace
+
+    def of_reward(self, reward: Reward) -> Budget:
+        """That of the engine that `reward` asks, if it is one of these, or of those who judge."""
+        asked = asks(reward)
+        for name, engine in self._engines.items():
+            if engine is asked:
+                return self._named[name]
+        return budget_of_reward(reward, self._engine, self.own)
 
 
 def budget_of(engine: Engine) -> Budget:

@@ -1,0 +1,185 @@
+"""What searches over whole answers share: a node is a try, and its children are better ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+from spex_agents.errors import SettingsError, at_least_one, one_of
+from spex_agents.search.action import Action
+from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
+from spex_agents.search.prompts import ANSWER, IMPROVE
+from spex_agents.search.tree import ROOT, Path, Tree, TreeView
+
+Scored: TypeAlias = tuple[Path, float]
+"""A try that is there, and its reward."""
+
+
+class Sums(NamedTuple):
+    """Some rewards: how many, their sum, and that of their squares."""
+
+    size: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+
+class Child(NamedTuple):
+    """A child of a node: its own reward, and those below it."""
+
+    path: Path
+    own: float
+    below: Sums
+
+    @property
+    def all(self) -> Sums:
+        count, total, squares = self.below
+        return Sums(count + 1, total + self.own, squares + self.own * self.own)
+
+
+class Choice(NamedTuple):
+    """What a node's rule says: go to that child, or, without one, a new child by that model."""
+
+    child: Path | None
+    model: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTree(Policy):
+    """Grows one answer at a time, below the question or below an answer that is to be improved.
+
+    The state is the tries in the order in which they were demanded. Subclasses say how a node
+    chooses between a new child and one that is there.
+
+    Attributes:
+        rollouts: Answers written.
+        models: Names of the models that write, of `SearchConfig.engines`; "" is the search's own
+            engine. Child k of a node is written by model k modulo their number.
+        first: How an answer below the question is asked for.
+        again: How a better one is asked for.
+        counted: "best" as in the sources: the answer of the highest reward, the earliest of equal
+            ones, is the search's. "all": every answer votes.
+
+    Raises:
+        SettingsError: `rollouts` is below 1, there is no model or one twice, an action begins no
+            try of its own, or `counted` is none of the two.
+    """
+
+    rollouts: int = 32
+    models: tuple[str, ...] = ("",)
+    first: Action = ANSWER
+    again: Action = IMPROVE
+    counted: Literal["best", "all"] = "best"
+
+    def __post_init__(self) -> None:
+        at_least_one(rollouts=self.rollouts)
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise SettingsError(f"models={self.models!r}: name at least one, and each once")
+        for name, action in (("first", self.first), ("again", self.again)):
+            if not (action.refines and action.to_end):
+                raise SettingsError(
+                    f"{name}={action.name!r}: must have refines=True and to_end=True: a node is a "
+                    "whole answer, and others follow below it"
+                )
+        one_of("counted", self.counted, "best", "all")
+
+    def start(self) -> State:
+        return ()
+
+    def model_of(self, path: Path) -> int:
+        """Which of the models writes the try at `path`."""
+        return path[-1] % len(self.models)
+
+    def action(self, path: Path) -> Action:
+        action = self.first if len(path) == 1 else self.again
+        return _written_by(action, self.models[self.model_of(path)])
+
+    def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+        made: tuple[Path, ...] = state
+        if len(made) >= self.rollouts:
+            return made, Finish()
+        scored = [  # what is lost has a reward of 0 to those who ask
+            (path, reward) for path in made if (reward := tree.reward(path)) or not tree.lost(path)
+        ]
+        node, below = ROOT, scored
+        while (choice := self.choose(node, below, scored, len(made), tree)).child is not None:
+            node, depth = choice.child, len(choice.child)
+            below = [each for each in below if each[0][:depth] == node and len(each[0]) > depth]
+        siblings = (path for path in made if len(path) == len(node) + 1 and path[:-1] == node)
+        there = sum(self.model_of(path) == choice.model for path in siblings)
+        child = (*node, there * len(self.models) + choice.model)
+        return (*made, child), Expand((child,))
+
+    def choose(
+        self,
+        node: Path,
+        below: Sequence[Scored],
+        scored: Sequence[Scored],
+        time: int,
+        tree: TreeView,
+    ) -> Choice:
+        """Choose at `node`.
+
+        Args:
+            node: A try, or the question.
+            below: All that is below it, in the order of their commitment.
+            scored: All that there is.
+            time: Tries demanded so far: chance is drawn anew with each of them.
+            tree: For its seed, and for tries that have ended.
+        """
+        raise NotImplementedError
+
+    def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
+        there = [path for path in state if path in tree.rewards and not tree.thought(path).failed]
+        if self.counted == "all":
+            return tuple(there)
+        best = max(there, key=tree.reward, default=None)
+        return () if best is None else (best,)
+
+    def remaining(self, state: State, tree: Tree) -> int:
+        if self.counted == "all":
+            return self.rollouts - sum(path in tree.rewards for path in state)
+        done = len(state) >= self.rollouts and all(path in tree for path in state)
+        best = max((tree.rewards.get(path, 0.0) for path in state), default=0.0)
+        return 0 if done or best >= 1 else 2
+
+
+@lru_cache(1024)
+def _written_by(action: Action, engine: str) -> Action:
+    return replace(action, engine=engine)
+
+
+def children_of(node: Path, below: Sequence[Scored]) -> list[Child]:
+    """The children of `node`, the eldest first."""
+    depth = len(node) + 1
+    own: dict[Path, float] = {}
+    sums: dict[Path, list[float]] = {}
+    for path, reward in below:
+        if len(path) == depth:
+            own[path] = reward
+            sums[path] = [0, 0.0, 0.0]
+        else:
+            entry = sums[path[:depth]]
+            entry[0] += 1
+            entry[1] += reward
+            entry[2] += reward * reward
+    return [
+        Child(path, reward, Sums(int(sums[path][0]), sums[path][1], sums[path][2]))
+        for path, reward in own.items()
+    ]
+
+
+def added(sums: Iterable[Sums]) -> Sums:
+    """All of these rewards together."""
+    count, total, squares = 0, 0.0, 0.0
+    for each in sums:
+        count += each[0]
+        total += each[1]
+        squares += each[2]
+    return Sums(count, total, squares)
+
+
+def is_open(child: Child, tree: TreeView) -> bool:
+    """Whether a child may be gone to: a path that ends with it has nothing below it."""
+    return child.below.size > 0 or not tree.thought(child.path).ends
