@@ -7,7 +7,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from spex_agents.cli import options
@@ -33,10 +32,15 @@ gateway.add_typer(key, name="key")
 KEYS, LIMITS, RUN = "Keys and data", "Limits", "Running"
 
 
-def use_settings(context: click.Context, path: Path | None) -> Path | None:
+def use_settings(context: typer.Context, path: Path | None) -> Path | None:
     """Let settings of the file and of the environment be the defaults of the command line's."""
-    from spex_agents.cli import gateway_file  # noqa: PLC0415 (of the server's packages)
-
+    try:
+        from spex_agents.cli import gateway_file  # noqa: PLC0415 (of the server's packages)
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f'error: the gateway needs {missing.name}: pip install "spex-agents[server]"', err=True
+        )
+        raise typer.Exit(2) from missing
     return gateway_file.use_settings(context, path)
 
 

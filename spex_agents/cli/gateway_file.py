@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -106,7 +105,7 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         ) from error
 
 
-def use_settings(context: click.Context, path: Path | None) -> Path | None:
+def use_settings(context: typer.Context, path: Path | None) -> Path | None:
     """Let settings of the file and of the environment be the defaults of the command line's."""
     if not context.resilient_parsing:
         try:
