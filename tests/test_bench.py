@@ -105,6 +105,10 @@ def test_without_options_the_targets_are_measured() -> None:
     assert len(report["rows"]) == len(TARGETS)
     assert report["rows"][0]["goal_speedup"] == 4.5
     assert all(row["same_tree"] == row["seeds"] for row in report["rows"])
+    for row in report["rows"]:
+        if row["policy"] == "rstar-all":
+            assert row["speedup"] >= row["goal_speedup"]
+            assert row["waste_ratio"] <= 0.3
 
 
 def test_a_lossy_stop_is_named_as_such() -> None:

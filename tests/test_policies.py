@@ -251,6 +251,20 @@ def walk(
         tree = commit(tree, {path: outcomes.get(path) for path in decision.paths}, ends=leaves)
 
 
+def test_rstar_that_creates_all_children_walks_to_one_and_counts_the_others() -> None:
+    # Rollout 1 creates (0,) and (1,), walks to (0,), creates both below it and ends at (0, 0).
+    # 2: (1,) is there, and unexplored: both below it, to (1, 0). 3: to (0, 1), there by now.
+    policy = Rstar(rollouts=3, width=2, create="all")
+    rewards = {**OUTCOMES, (0,): 0.5, (1,): 0.6}
+    asked, state = walk(policy, rewards, tuple(OUTCOMES))
+    assert asked == [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1)]
+    assert state[0] == ((0, 0), (1, 0), (0, 1))
+    assert not policy.leaves_only  # all of them are scored
+    tree = Tree("q").with_thoughts({(0,): Thought(text="a", tokens=1, ends=True)})
+    assert policy.voters(state, tree) is None  # (1, 1) too, which no rollout has walked to
+    assert policy.remaining(policy.start(), tree) is None
+
+
 def test_rstar_by_hand() -> None:
     # c = 2. Rollouts 1 and 2 take the unexplored (0,) and (1,): leaves 0.8 and 0.2.
     # 3: 0.8 + 2 sqrt(ln 2 / 1) = 2.47 against 0.2 + 1.67 = 1.87: (0,), then unexplored (0, 1): 0.1.
@@ -460,6 +474,7 @@ POLICIES = st.one_of(
         width=st.integers(1, 2),
         create=st.sampled_from(["walked", "all"]),
     ),
+    st.builds(Rstar, rollouts=st.integers(1, 6), width=st.integers(1, 3), create=st.just("all")),
     st.builds(BestOfN, width=st.integers(1, 9), batch=st.integers(1, 4)),
     st.builds(Beam, beams=st.just(4), width=st.just(2), counted=st.just("ended")),
     st.builds(Dvts, beams=st.just(6), width=st.just(3), counted=st.just("kept")),

@@ -79,6 +79,7 @@ POLICIES: list[Policy] = [
     RestMcts(rollouts=6, width=2, gate=0.6),
     Rstar(rollouts=5, width=2),
     Rstar(rollouts=4, width=3, exploration=0.5),
+    Rstar(rollouts=4, width=3, create="all"),
     Dvts(beams=6, width=2),
     TotBfs(width=2, keep=2, select="sample"),
     TotDfs(width=2, solutions=2),

@@ -56,7 +56,11 @@ TARGETS: Sequence[Target] = (
     Target(name="rebase", policy=Rebase(width=16), queries=8, speedup=1.4),
     Target(name="rstar", policy=Rstar(rollouts=10), latency=3.0, speedup=5.5, share=0.9),
     Target(name="rebase", policy=Rebase(width=16), latency=3.0, speedup=2.8, share=0.95),
+    Target(name="rstar-all", policy=Rstar(rollouts=10, create="all"), speedup=5.0),
+    Target(name="rstar-all", policy=Rstar(rollouts=10, create="all"), latency=3.0, speedup=6.0),
     Target(name="rstar", policy=Rstar(rollouts=10), queries=64, replicas=8),
     Target(name="rebase", policy=Rebase(width=16), queries=64, replicas=8),
 )
-"""Waste should stay below 0.8, demanded work be slowed by 5 % at most, and every tree be equal."""
+"""Waste should stay below 0.8, demanded work be slowed by 5 % at most, and every tree be equal.
+
+"rstar-all" is the form that SPEX runs: all children of a thought are written and scored."""

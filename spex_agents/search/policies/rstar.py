@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Literal, NamedTuple
 
-from spex_agents.errors import at_least_one, at_least_zero
+from spex_agents.errors import at_least_one, at_least_zero, one_of
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
@@ -35,24 +35,35 @@ class Rstar(Policy):
     same step, so the first unexplored index is such a random choice; and it depends on nothing but
     the tree, which makes it easy to foresee.
 
+    SPEX writes all children of a thought that a rollout explores, and scores them, before the
+    rollout goes on to one of them: ``create="all"``. That takes more thoughts for the same
+    rollouts, and all ended paths vote, those no rollout has walked to as well.
+
     Attributes:
         rollouts: Paths walked to their end; a rollout may end at a leaf met before.
         width: Samples of the next step at each thought.
         exploration: c of UCT.
+        create: Which children of an explored thought are demanded: the one that is "walked" to,
+            whose path is scored at its end, or "all" of them, each of which is scored.
 
     Raises:
-        SettingsError: `rollouts` or `width` is below 1, or `exploration` is negative.
+        SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `create` is
+            none of the two.
     """
-
-    leaves_only: ClassVar[bool] = True
 
     rollouts: int = 16
     width: int = 4
     exploration: float = 2.0
+    create: Literal["walked", "all"] = "walked"
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
         at_least_zero(exploration=self.exploration)
+        one_of("create", self.create, "walked", "all")
+
+    @property
+    def leaves_only(self) -> bool:  # type: ignore[override]  # of one, not of all
+        return self.create == "walked"
 
     def start(self) -> State:
         return _State((), ROOT)
@@ -74,8 +85,8 @@ class Rstar(Policy):
                 return _State(leaves, child), Expand(self.created(path, child, tree))
         return _State(leaves, ROOT), Finish()
 
-    def remaining(self, state: State, tree: Tree) -> int:
-        return self.rollouts - len(state[0])
+    def remaining(self, state: State, tree: Tree) -> int | None:
+        return self.rollouts - len(state[0]) if self.create == "walked" else None
 
     # What a variant of the search does in its own way.
 
@@ -89,7 +100,9 @@ class Rstar(Policy):
 
     def created(self, path: Path, child: Path, tree: TreeView) -> tuple[Path, ...]:
         """What is demanded with a child of `path` that is to be explored."""
-        return (child,)
+        if self.create == "walked":
+            return (child,)
+        return tuple(each for each in children(path, self.branches(path)) if each not in tree)
 
     def terminal(self, path: Path, tree: TreeView) -> bool:
         """Whether a rollout ends there."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from spex_agents.errors import at_least_one, one_of
+from spex_agents.errors import at_least_one
 from spex_agents.search.action import WHOLE, Action
 from spex_agents.search.policies.rstar import Rstar
-from spex_agents.search.policy import State, children
+from spex_agents.search.policy import State
 from spex_agents.search.prompts import ONE_STEP, REANSWER, REPHRASE, SUBQUESTION
 from spex_agents.search.tree import Path, Tree, TreeView, draw
 
@@ -74,12 +73,14 @@ class RstarActions(Rstar):
     subquestion: Action = SUBQUESTION
     reanswer: Action = REANSWER
     rephrase: Action = REPHRASE
-    create: Literal["walked", "all"] = "walked"
 
     def __post_init__(self) -> None:
         Rstar.__post_init__(self)
         at_least_one(depth=self.depth)
-        one_of("create", self.create, "walked", "all")
+
+    @property
+    def leaves_only(self) -> bool:  # type: ignore[override]  # as of Rstar
+        return True
 
     def action(self, path: Path) -> Action:
         index = path[-1]
@@ -100,13 +101,8 @@ class RstarActions(Rstar):
     def chosen(self, path: Path, left: Sequence[Path], tree: TreeView) -> Path:
         return draw(tree.seed, path, f"explore-{len(left)}").choice(left)
 
-    def created(self, path: Path, child: Path, tree: TreeView) -> tuple[Path, ...]:
-        if self.create == "walked":
-            return (child,)
-        return tuple(each for each in children(path, self.branches(path)) if each not in tree)
-
     def remaining(self, state: State, tree: Tree) -> int:
-        walks = Rstar.remaining(self, state, tree)
+        walks = self.rollouts - len(state[0])
         each = 1 if self.create == "walked" else self.depth * (2 * self.width + 2)
         return walks * each
 

@@ -187,7 +187,7 @@ class ReplayForecast:
 
     def _replay(self, drawn: _Drawn, known: Known) -> _Replay:
         demanded: list[Path] = []
-        certain = 0
+        certain = blind = 0
         state, decision = known.state, known.decision
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
@@ -211,7 +211,14 @@ class ReplayForecast:
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths
             ):
-                break  # a layer below texts that are not written: nothing there can begin
+                # Below a layer there is nothing else. Siblings are of one rollout: when it has
+                # come to its end, the next one may go where something can begin.
+                blind += 1
+                layer = len({path[:-1] for path in decision.paths}) > 1
+                if layer or blind > self.limits.depth:
+                    break
+            elif len(decision.paths) > 1:
+                blind = 0
         return _Replay(demanded, certain, len(self._written))
 
     def _beginnable(self, path: Path, known: Known) -> bool:
