@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from langchain_anthropic import ChatAnthropic
@@ -20,6 +21,7 @@ from spex_agents.engines import base
 from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.chat_requests import messages_of
 from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.errors import EngineUnavailable
 from spex_agents.rewards import Calculator
 from spex_agents.search import Limits, Rebase
 from spex_agents.speculation.config import SearchConfig
@@ -131,6 +133,30 @@ async def test_a_reasoning_model_of_anthropic_is_searched_by_default_and_prompts
     assert (request.prompt_tokens, request.cached_tokens) == (39, 30)
 
 
+async def test_a_host_that_says_how_long_to_wait_pauses_all_calls() -> None:
+    later = Answer(status=429, said="Rate limit reached", headers={"retry-after-ms": "80"})
+    async with scripted_server() as server:
+        server.script.extend([later] * 6)  # more often than there are tries
+        server.default = Answer(tokens=("The answer is \\boxed{4}.",))
+        model = ChatOpenAI(
+            model="gpt-5-mini", api_key=SecretStr("none"), base_url=server.url, max_retries=0
+        )
+        assert (await search(model)).answer == "4"
+
+
+async def test_a_quota_that_is_used_up_is_not_waited_for() -> None:
+    error = {"code": "insufficient_quota", "type": "insufficient_quota"}
+    spent = Answer(status=429, headers={"retry-after-ms": "80"}, error_fields=error)
+    async with scripted_server() as server:
+        server.default = spent
+        model = ChatOpenAI(
+            model="gpt-5-mini", api_key=SecretStr("none"), base_url=server.url, max_retries=0
+        )
+        with pytest.raises(EngineUnavailable):
+            await search(model)
+    assert len(server.bodies) <= 2
+
+
 def test_no_more_prompts_are_marked_than_anthropic_takes() -> None:
     text = {"type": "text", "text": "See.", "cache_control": MARK}
     source = HumanMessage([text, text, text])
@@ -154,4 +180,4 @@ async def test_a_reasoning_model_of_openai_is_searched_by_default() -> None:
         result = await search(model)
     assert result.answer == "4"
     assert "temperature" in server.bodies[0]
-    assert "temperature" not in server.bodies[-1]
+    assert any("temperature" not in body for body in server.bodies)

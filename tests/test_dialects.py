@@ -81,6 +81,7 @@ async def test_a_list_of_models_may_be_bare(server: ScriptedServer) -> None:
         ("body.stream_options: Extra inputs are not permitted", None, "stream_options"),
         ("min_p is not supported", None, "min_p"),
         ("stop: each stop sequence must contain non-whitespace", None, "stop"),
+        ("Invalid 'stop': array too long. Expected at most 4 elements.", "stop", "stop"),
         ("chat_template is not supported for Mistral tokenizers.", None, "chat_template_kwargs"),
         ("logprobs are not supported with this model", None, "logprobs"),
     ],
@@ -178,6 +179,26 @@ async def test_a_reply_must_not_end_in_white_space_where_that_is_refused(
     async with engine(server, "ollama") as opened:
         assert (await write(opened, BEGUN)).text == "So 4."
     assert server.bodies[1]["messages"][-1]["content"] == "Two and two."
+
+
+@pytest.mark.parametrize(
+    ("dialect", "marks", "fields"),
+    [
+        ("ollama", {}, {}),
+        ("tgi", {}, {"continue_final_message": True, "add_generation_prompt": False}),
+        ("mistral", {"prefix": True}, {}),
+    ],
+)
+async def test_a_partial_reply_is_sent_as_each_server_continues_it(
+    server: ScriptedServer, dialect: str, marks: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    server.default = Answer(tokens=("So 4.", "\n", "And"))
+    async with engine(server, dialect) as opened:
+        assert (await write(opened, BEGUN)).text == "So 4."
+    (body,) = server.bodies
+    assert body["messages"][-1] == {"role": "assistant", "content": BEGUN.reply, **marks}
+    continuing = ("continue_final_message", "add_generation_prompt")
+    assert {name: body[name] for name in continuing if name in body} == fields
 
 
 async def test_a_hosted_model_is_asked_for_each_step(server: ScriptedServer) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
 from spex_agents.engines.calls.cut import cut, estimated_tokens
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.chat_replies import (
@@ -21,6 +22,7 @@ from spex_agents.engines.chat_replies import (
     refused,
     spoken,
     status_of,
+    wait_of,
 )
 from spex_agents.engines.chat_requests import (
     GO_ON,
@@ -62,6 +64,9 @@ class ChatModelEngine(Closing):
     chunks, or a token to four characters if that is more. Nothing is downloaded to count.
 
     What all thoughts share, and a path's end, are marked for Anthropic's prompt caching.
+
+    Where a provider limits its callers and says for how long (429 or 529 with `Retry-After`), all
+    calls wait together.
 
     A parameter that the model refuses, with an error that names it, is left out from then on.
 
@@ -123,6 +128,7 @@ class ChatModelEngine(Closing):
         self._gate = Gate(max_concurrency)
         self._retry_on = retry_on
         self._retries = Retries(times=retries, wait=retry_wait)
+        self._pace = Pace()
         self._refused: set[str] = set()
 
     @property
@@ -191,10 +197,13 @@ class ChatModelEngine(Closing):
 
         async def attempt(_: int) -> Any:
             while True:
+                await self._pace.turn(None, 0)
                 sent = {key: keywords[key] for key in keywords.keys() - self._refused}
                 try:
                     return await ask(sent)
                 except Exception as error:
+                    if (seconds := wait_of(error)) is not None:
+                        self._pace.pause(min(seconds, self._retries.patience))
                     keyword = refused(error, sent.keys() - {self._seed_parameter})
                     if keyword is None:
                         raise
@@ -203,7 +212,13 @@ class ChatModelEngine(Closing):
 
         try:
             return await in_own_task(
-                partial(self._retries.run, attempt, transient=self._is_transient)
+                partial(
+                    self._retries.run,
+                    attempt,
+                    transient=self._is_transient,
+                    away=lambda error: wait_of(error) is not None,
+                    paused=lambda _: self._pace.paused,
+                )
             )
         except EngineError:
             raise
@@ -216,6 +231,8 @@ class ChatModelEngine(Closing):
             ) from error
 
     def _is_transient(self, error: BaseException) -> bool:
+        if (seconds := wait_of(error)) is not None:
+            return seconds <= self._retries.patience
         return isinstance(error, self._retry_on)
 
     async def _try(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.calls.cut import tokens_of_step
+from spex_agents.engines.calls.pace import retry_after
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -132,3 +133,14 @@ def status_of(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     return status if isinstance(status, int) else getattr(error, "code", None)
+
+
+def wait_of(error: BaseException) -> float | None:
+    """Seconds that a provider, which limits its callers, wants to be left alone; None for none."""
+    if status_of(error) not in (429, 529):
+        return None
+    told = getattr(error, "body", None)
+    if "insufficient_quota" in f"{getattr(error, 'code', None)} {told}":  # no wait changes that
+        return None
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return retry_after(headers) if headers is not None else None
