@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from spex_agents._lazy import lazy
 
 if TYPE_CHECKING:
+    from spex_agents.nodes.context import SearchContext
     from spex_agents.nodes.conversation import question_in
     from spex_agents.nodes.graph import create_tot_graph
     from spex_agents.nodes.listening import listener_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RewardRow",
+    "SearchContext",
     "SearchSettings",
     "SearchState",
     "SpexMiddleware",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "RewardRow": "state",
+        "SearchContext": "context",
         "SearchSettings": "settings",
         "SearchState": "state",
         "SpexMiddleware": "middleware",

@@ -24,6 +24,7 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, get_type_hints
 
 from spex_agents.nodes.calls import AsyncSearchRun, SearchRun, heard_by
+from spex_agents.nodes.context import SearchContext
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.run import CONVERSATION, RUN, STEPS, Run, apart, patched
 from spex_agents.nodes.state import SearchState, append
@@ -41,7 +42,7 @@ class SearchBuilder(StateGraph[Any, Any, Any, Any]):
         whole = _typed_dict(
             "Search", {question_key: str, answer_key: str | None, **own}, total=False
         )
-        super().__init__(whole, input_schema=asked)
+        super().__init__(whole, input_schema=asked, context_schema=SearchContext)
         self.search = search
         self.question_key = question_key
 

@@ -42,6 +42,9 @@ def create_tot_graph(
     A run begins a new search if its question (or its seed) is another than the last one on the
     thread, or if that search has ended; else it goes on with that search, as does `None` for input.
 
+    A run may choose policy, width, depth, seed, speculation and a budget of tokens for itself, by
+    ``context=``; see `SearchContext`.
+
     With ``stream_mode="messages"`` the stream carries one message in pieces: the thoughts on the
     answer's path as its reasoning (``additional_kwargs["reasoning_content"]``, a chunk each), then
     the answer as its content. A thought is streamed as soon as it is certain to be on that path:
@@ -87,7 +90,7 @@ def create_tot_graph(
             f"other and from the search's own keys {', '.join(SearchState.__annotations__)}"
         )
 
-    steps = Steps(setup, schema, question_key, answer_key, seed)
+    steps = Steps(schema, question_key, answer_key, seed)
     graph = SearchBuilder(setup, question_key, answer_key)
     for step in (steps.select, steps.expand, steps.evaluate, steps.answer):
         graph.add_node(step.__name__, _node(step, setup))

@@ -25,8 +25,9 @@ from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.calls import Calls, SearchRun
+from spex_agents.nodes.context import in_context
 from spex_agents.nodes.listening import beating, named, tell_ledger
-from spex_agents.nodes.state import demanded_in, policy_state_of, tree_of, unsaved
+from spex_agents.nodes.state import Subject, demanded_in, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
@@ -67,6 +68,7 @@ class Run:
         self._session: Session | None = None
         self._calls: Calls | None = None
         self._closed = False
+        self._chosen: dict[str, Any] = {}
 
     async def __aenter__(self) -> Run:
         return self
@@ -76,6 +78,17 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {'closed' if self._closed else self._session}>"
+
+    def search(self, subject: Subject) -> SearchConfig:
+        """What a search on `subject` is made of.
+
+        Raises:
+            SettingsError: What its run has chosen does not fit.
+        """
+        return in_context(self._config, subject.get("context", {}))
+
+    def _agrees(self, session: Session, state: Mapping[str, Any]) -> bool:
+        return state["subject"].get("context", {}) == self._chosen and _agree(session, state)
 
     async def session(
         self, state: Mapping[str, Any], config: RunnableConfig, listener: Listener | None
@@ -90,7 +103,7 @@ class Run:
         Raises:
             SessionClosed: The run has ended.
         """
-        if self._session is not None and not _agree(self._session, state):
+        if self._session is not None and not self._agrees(self._session, state):
             await self._leave()
         if self._closed:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
@@ -98,9 +111,10 @@ class Run:
             demanded = demanded_in(state)
             self._calls = Calls(config, self.traced.id if self.traced else None)
             search = uuid4().hex
+            self._chosen = state["subject"].get("context", {})
             self._session = self._calls.context().run(
                 Session,
-                self._config,
+                self.search(state["subject"]),
                 tree_of(state),
                 run=search,
                 decision=Expand(demanded) if demanded else Finish(),

@@ -52,10 +52,11 @@ class BallotRow(TypedDict):
 
 
 class Subject(TypedDict):
-    """What the rows in the state are about."""
+    """What the rows in the state are about, and what its run had chosen (`SearchContext`)."""
 
     question: str
     seed: int
+    context: NotRequired[dict[str, Any]]
 
 
 class Decided(TypedDict):

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from langchain_core.runnables import RunnableConfig
 
 from spex_agents.errors import SettingsError
+from spex_agents.nodes.context import context_here
 from spex_agents.nodes.listening import listener_of
 from spex_agents.nodes.run import Run
 from spex_agents.nodes.schema import AnswerSchema
@@ -26,7 +27,7 @@ from spex_agents.nodes.state import (
 )
 from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
-from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.config import check_question
 from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
@@ -37,7 +38,6 @@ Update: TypeAlias = dict[str, Any]
 class Steps:
     """The nodes of a search graph; see `create_tot_graph`."""
 
-    search: SearchConfig
     schema: AnswerSchema | None
     question_key: str
     answer_key: str
@@ -48,7 +48,7 @@ class Steps:
         new: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
             new = begun(state, subject, self.answer_key)
-            start = {"subject": subject, "decided": decided(self.search.policy.start())}
+            start = {"subject": subject, "decided": decided(run.search(subject).policy.start())}
             session = await run.session(start, config, listener_of(config))
         else:
             session = await run.session(state, config, listener_of(config))
@@ -80,7 +80,9 @@ class Steps:
         path = await session.accepted(told_path)
         came = await session.result()
         elected: Any = came.answer
-        if self.schema is not None and (found := self.schema.elect(came.ballots, self.search.vote)):
+        if self.schema is not None and (
+            found := self.schema.elect(came.ballots, session.config.vote)
+        ):
             elected, path = found
         ended = outcome_of(came, path, answered=elected is not None)
         if is_free_text(session, path, elected) and not told_path:
@@ -97,10 +99,16 @@ class Steps:
 
 
 def _subject(state: State, question_key: str, seed: int) -> Subject:
+    """What a run is about: where it chooses nothing, what the search on its question has chosen."""
     question = state.get(question_key)
     if not isinstance(question, str):
         raise SettingsError(f"{question_key}={question!r}: the state must hold a question, a str")
-    return Subject(question=check_question(question), seed=state.get("seed", seed))
+    before = state.get("subject") or {}
+    same = before.get("question") == question
+    context = context_here() or (before.get("context", {}) if same else {})
+    seed = state.get("seed", context.get("seed", seed))
+    subject = Subject(question=check_question(question), seed=seed)
+    return {**subject, "context": context} if context else subject
 
 
 def _carried_out(demanded: tuple[tuple[int, ...], ...], session: Session) -> bool:
