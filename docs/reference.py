@@ -39,6 +39,7 @@ the same name hides."""
 FIRST = (
     "index.md",
     "quickstart",
+    "guides",
     "examples.md",
     "agents.md",
     "migration.md",

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -25,7 +25,7 @@ class Page:
     In a notebook it shows itself.
     """
 
-    html: str
+    html: str = field(repr=False)
     policy: str
 
     def _repr_html_(self) -> str:
