@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -47,7 +48,12 @@ async def write(client: httpx.AsyncClient, requests: int, **settings: object) ->
 async def test_both_ranks_are_told_the_first_ones_ridge_at_the_same_step(
     tiny: Path, tmp_path: Path
 ) -> None:
-    with launch(tmp_path, "--policy", str(tiny), "--", "--tp", "2") as launched:
+    cores = sorted(os.sched_getaffinity(0))
+    ranks = {
+        "SGLANG_CPU_OMP_THREADS_BIND": f"{cores[0]}|{cores[-1]}",  # it wants to be told
+        "SGLANG_NCCL_SO_PATH": os.devnull,  # which it would load for a GPU, and fail without
+    }
+    with launch(tmp_path, "--policy", str(tiny), "--", "--tp", "2", env=ranks) as launched:
         url = launched.ready()["policy"]["url"]
         async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             for _ in range(20):
