@@ -76,6 +76,20 @@ async def test_reasoning_that_uses_up_its_tokens_is_said_to_be_all_there_is() ->
     assert thought.tokens == thought.reasoning_tokens == 6
 
 
+async def test_a_block_that_a_template_opens_whatever_it_is_told_is_closed() -> None:
+    always = OPENS.replace("{% if enable_thinking %}", "").replace("{% endif %}", "")
+    async with reasons(thinking="off") as engine:
+        llama: Any = engine._batcher._llama  # type: ignore[union-attr]
+        asked = TEMPLATE.prompt("What is 4 + 4?", ())
+        plain, _ = llama.tokens(asked, thinks=False)
+        llama._template = llama._template.environment.from_string(always)
+        closed, within = llama.tokens(asked, thinks=False)
+        assert closed[: len(plain)] == plain
+        assert llama.text(plain[-1], closed[len(plain) :]) == "<think>\n\n</think>\n\n"
+        assert not within
+        assert llama.tokens(asked, thinks=True)[1]
+
+
 async def test_pieces_of_the_reasoning_are_searched_as_thoughts() -> None:
     trees = []
     async with reasons(thinking="steps") as engine:

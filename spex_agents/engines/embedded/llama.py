@@ -29,7 +29,7 @@ from spex_agents.engines.base import Sampling
 from spex_agents.engines.embedded.control import Aside, control_tokens
 from spex_agents.engines.embedded.lanes import Arrangement, Lane, Lanes, fastest
 from spex_agents.engines.prompts import Prompt
-from spex_agents.engines.reasoning import OPEN, with_reasoning
+from spex_agents.engines.reasoning import CLOSE, OPEN, with_reasoning
 from spex_agents.errors import EngineError, SettingsError
 
 CHUNK = 64
@@ -137,6 +137,8 @@ class Llama:
                     f"the model's chat template refuses the prompt: {error}"
                 ) from None
         opened = text.rstrip().endswith(OPEN)
+        if opened and not (thinks or prompt.reply or prompt.reasoning):
+            text, opened = f"{text.rstrip()}\n\n{CLOSE}\n\n", False  # whatever it was told
         text += aside.put(with_reasoning(prompt, opened=opened))
         add_bos = self._vocab.get_add_bos() and not text.startswith(bos)
         within = opened and not (prompt.reply or prompt.reasoning)
