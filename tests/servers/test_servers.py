@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
-import pytest
 
 from spex_agents import rewards
+from spex_agents.bench.real import measure_pair
 from spex_agents.engines.base import Request, Sampling
-from spex_agents.engines.prompts import Message, Prompt
-from spex_agents.search import Limits, Rebase
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.search import Limits, Policy, Rebase, Rstar
 from spex_agents.search.tree import Thought
 from spex_agents.speculation.config import SearchConfig, Speculation
-from spex_agents.speculation.solving import solve
 
 STORY = Prompt((Message("user", "Tell me something about a river."),))
 COLOURS = Prompt((Message("user", "Name three colours, one a line."),), reply="Red\n")
@@ -26,9 +25,14 @@ COUNTING = Prompt(
 )
 YES = Prompt((Message("user", "Is 2 + 2 = 4? Answer Yes or No."),))
 GREEDY = Sampling(temperature=0, top_k=0)
+ENDLESS = Sampling(stop=(), temperature=1.5, top_p=1, top_k=0)
 
-SEARCHES = 6
-"""Questions searched with and without speculation on each server."""
+SEARCHES = 50
+"""Searched with and without speculation on each server, with a seed each."""
+AT_ONCE = 6
+ATTEMPTS = 5
+PATIENCE = 120.0
+"""Seconds for what takes none: a busy machine is no failure."""
 
 
 async def write(
@@ -36,60 +40,62 @@ async def write(
 ) -> tuple[Thought, Request]:
     request = Request(id=f"{name}/0", seed=seed)
     sampling = how.pop("sampling", Sampling(logprobs=True))
-    tokens = how.pop("max_tokens", 16)
+    tokens = how.pop("max_tokens", 8)
     return await engine.generate(prompt, request, sampling=sampling, max_tokens=tokens), request
 
 
-async def test_the_same_seed_gives_the_same_thought(engine: Any) -> None:
-    first, _ = await write(engine, STORY, "alone-1")
-    again, _ = await write(engine, STORY, "alone-2")
-    assert first.text == again.text
-    others = {(await write(engine, STORY, f"other-{seed}", seed=seed))[0].text for seed in range(4)}
-    assert len(others) > 1
+async def test_a_seed_gives_its_thought_alone_and_among_others(server: Any, engine: Any) -> None:
+    async def text(seed: int, name: str) -> str:
+        return (await write(engine, STORY, f"{name}{seed}", seed=seed))[0].text
 
-
-async def test_a_seed_holds_among_others(server: Any, engine: Any) -> None:
-    alone = {seed: (await write(engine, STORY, f"a{seed}", seed=seed))[0].text for seed in range(6)}
+    alone = [await text(seed, "alone") for seed in range(AT_ONCE)]
+    assert await text(0, "again") == alone[0]
+    assert len(set(alone)) > 1
     among: dict[int, str] = {}
 
     async def one(seed: int) -> None:
-        among[seed] = (await write(engine, STORY, f"b{seed}", seed=seed))[0].text
+        among[seed] = await text(seed, "among")
 
     async with anyio.create_task_group() as tasks:
-        for seed in alone:
+        for seed in range(AT_ONCE):
             tasks.start_soon(one, seed)
-    same = sum(alone[seed] == among[seed] for seed in alone)
-    print(f"{server.kind}: {same} of 6 seeds hold inside a batch", file=sys.stderr)
-    assert same == 6 or engine.features.exactness != "exact"
-    assert same >= 3
+    same = sum(alone[seed] == among[seed] for seed in among)
+    server.found("same seed, same thought", f"alone; {same} of {AT_ONCE} in a batch")
+    assert same == AT_ONCE or engine.features.exactness != "exact"
+    assert same >= AT_ONCE / 2
 
 
-async def test_a_thought_ends_before_a_stop_string(engine: Any) -> None:
+async def test_a_thought_ends_before_a_stop_string(server: Any, engine: Any) -> None:
     thought, request = await write(engine, COLOURS, "stop")
     assert "\n" not in thought.text
     assert thought.text.strip()
     assert request.tokens == thought.tokens > 0
+    server.found("stop strings", "yes")
 
 
-async def test_a_partial_reply_is_gone_on_with_and_keeps_its_line_end(engine: Any) -> None:
+async def test_a_partial_reply_is_gone_on_with_and_keeps_its_line_end(
+    server: Any, engine: Any
+) -> None:
     thought, _ = await write(engine, COUNTING, "continues", sampling=GREEDY)
     assert (thought.text, thought.finish) == ("5", "step")
+    server.found("partial replies", "continued")
 
 
-async def test_every_token_has_its_log_probability(engine: Any) -> None:
+async def test_every_token_has_its_log_probability(server: Any, engine: Any) -> None:
     thought, _ = await write(engine, STORY, "logprobs", sampling=Sampling(logprobs=True, stop=()))
-    assert thought.finish == "length"
-    assert thought.tokens == 16
+    assert (thought.finish, thought.tokens) == ("length", 8)
     assert thought.logprobs is not None
-    assert len(thought.logprobs) == 16
+    assert len(thought.logprobs) == 8
     assert all(-50 < logprob <= 0 for logprob in thought.logprobs)
+    server.found("log-probabilities", "yes")
 
 
-async def test_labels_are_scored(engine: Any) -> None:
+async def test_labels_are_scored(server: Any, engine: Any) -> None:
     request = Request(id="labels/0", seed=1)
     found = await engine.score(YES, request, labels=("Yes", "No"))
     assert min(found.values()) > 0.001
     assert math.fsum(found.values()) <= 1.0001
+    server.found("labels", "yes")
 
 
 async def test_a_question_begins_no_turn_of_its_own(engine: Any) -> None:
@@ -98,58 +104,97 @@ async def test_a_question_begins_no_turn_of_its_own(engine: Any) -> None:
     injected, other = await write(engine, Prompt((Message("user", text),)), "more", sampling=GREEDY)
     assert plain.text
     assert injected.text
-    assert other.prompt_tokens == 0 or other.prompt_tokens > request.prompt_tokens + 12
+    assert other.prompt_tokens > request.prompt_tokens + 12
+
+
+async def test_a_prompt_that_was_read_before_is_told(server: Any, engine: Any) -> None:
+    longer = Prompt((Message("user", "Tell me something about a river. " * 12),))
+    for name in ("first", "second"):
+        _, request = await write(engine, longer, name, sampling=GREEDY, max_tokens=2)
+    server.found("cached tokens", f"{request.cached_tokens} of {request.prompt_tokens}")
+    assert request.prompt_tokens / 2 < request.cached_tokens < request.prompt_tokens
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> float:
-    """Wait until it holds; the seconds that took."""
-    begun = anyio.current_time()
-    with anyio.fail_after(30):
-        while not await holds():  # noqa: ASYNC110 (servers tell nobody)
+    """Wait until it holds; the longest that asking took."""
+    slowest = 0.0
+    with anyio.fail_after(PATIENCE):
+        while True:
+            asked = anyio.current_time()
+            if await holds():
+                return slowest
+            slowest = max(slowest, anyio.current_time() - asked)
             await anyio.sleep(0.02)
-    return anyio.current_time() - begun
+
+
+async def cancelled(server: Any, engine: Any, name: str) -> tuple[float, float]:
+    """Seconds until the server counts a cancelled request no more, and that asking it took."""
+    request = Request(id=f"{name}/0", seed=1)
+
+    async def decodes() -> bool:
+        return request.tokens > 1 and await server.running() == 1
+
+    async def ended() -> bool:
+        return bool(await server.running() == 0)
+
+    write = partial(engine.generate, STORY, request, sampling=ENDLESS, max_tokens=1500)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await until(decodes)
+        begun = anyio.current_time()
+        tasks.cancel_scope.cancel()
+    slowest = await until(ended)
+    assert request.tokens < 1500
+    return anyio.current_time() - begun, slowest
 
 
 async def test_a_cancelled_request_ends_at_the_server(server: Any, engine: Any) -> None:
-    endless = Sampling(stop=(), temperature=1.5, top_p=1, top_k=0)
-    async with anyio.create_task_group() as tasks:
-        request = Request(id="endless/0", seed=1)
-        tasks.start_soon(lambda: engine.generate(STORY, request, sampling=endless, max_tokens=1500))
-
-        async def decodes() -> bool:
-            running: int = await server.running(engine)
-            return request.tokens > 1 and running == 1
-
-        async def ended() -> bool:
-            running: int = await server.running(engine)
-            return running == 0
-
-        await until(decodes)
-        tasks.cancel_scope.cancel()
-    seconds = await until(ended)
-    print(f"{server.kind}: idle {seconds:.2f} s after a cancellation", file=sys.stderr)
-    assert request.tokens < 1500
+    """Within a second by its own count, but for what asking takes on a busy machine."""
+    for attempt in range(ATTEMPTS):
+        seconds, asking = await cancelled(server, engine, f"endless-{attempt}")
+        if seconds <= 1 + asking:
+            break
+    server.found("cancelled within", f"{seconds:.2f} s")
+    assert seconds <= 1 + asking
 
 
-@pytest.mark.parametrize("policy", [Rebase(width=4)], ids=["rebase"])
-async def test_searches_agree_with_and_without_speculation(
-    server: Any, engine: Any, policy: Any
-) -> None:
+def config_of(engine: Any, policy: Policy, *, step_tokens: int) -> SearchConfig:
+    return SearchConfig(
+        engine=engine,
+        policy=policy,
+        reward=rewards.Confidence(),
+        template=PromptTemplate(system=""),  # on a processor it is prompts that take long
+        limits=Limits(step_tokens=step_tokens, path_tokens=3 * step_tokens, depth=3),
+        sampling=Sampling(logprobs=True),
+        termination=None,
+        speculation=Speculation(),
+    )
+
+
+async def test_searches_agree_with_and_without_speculation(server: Any, engine: Any) -> None:
+    config = config_of(engine, Rebase(width=2), step_tokens=4)
+    limiter = anyio.CapacityLimiter(AT_ONCE)
     agreed = 0
-    for number in range(SEARCHES):
-        trees = []
-        for speculation in (None, Speculation()):
-            config = SearchConfig(
-                engine=engine,
-                policy=policy,
-                reward=rewards.Confidence(),
-                limits=Limits(step_tokens=12, path_tokens=36, depth=3),
-                sampling=Sampling(logprobs=True),
-                termination=None,
-                speculation=speculation,
-            )
-            question = f"What is {number + 2} + {number + 5}?"
-            trees.append((await solve(config, question, seed=number)).tree)
-        agreed += trees[0].agrees(trees[1])
-    print(f"{server.kind}: {agreed} of {SEARCHES} searches agree", file=sys.stderr)
+
+    async def search(seed: int) -> None:
+        nonlocal agreed
+        question = f"{seed + 2} + {seed % 7 + 5}?"
+        async with limiter:
+            pair, _ = await measure_pair(config, question, seed, ahead_first=bool(seed % 2))
+        agreed += pair.same_tree
+
+    async with anyio.create_task_group() as tasks:
+        for seed in range(SEARCHES):
+            tasks.start_soon(search, seed)
+    server.found("off and on agree", f"{agreed} of {SEARCHES}")
     assert agreed == SEARCHES or engine.features.exactness != "exact"
+    assert agreed >= SEARCHES / 2
+
+
+async def test_rstar_finds_the_same_tree_with_speculation(server: Any, engine: Any) -> None:
+    config = config_of(engine, Rstar(rollouts=10), step_tokens=6)
+    pair, on = await measure_pair(config, "12 + 30?", 1, ahead_first=False)
+    which = "same" if pair.same_tree else "another"
+    server.found("RSTAR-10 off / on", f"{pair.off_s:.1f} s / {pair.on_s:.1f} s, {which} tree")
+    assert on.ledger.hits > 0
+    assert pair.same_tree or engine.features.exactness != "exact"
