@@ -6,10 +6,12 @@ import asyncio
 import fcntl
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
     nullcontext,
     suppress,
@@ -18,14 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import aiosqlite
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway.checkpoints import LatestInSqlite, Saver
+from spex_agents.server.gateway.checkpoints import LatestInSqlite, Saver, connect
 from spex_agents.server.gateway.errors import storage_error
 from spex_agents.server.gateway.faults import storage_fault
 from spex_agents.server.gateway.jobs import Alone, Jobs
@@ -37,6 +38,9 @@ T = TypeVar("T")
 MEMORY = ":memory:"
 BUSY_SECONDS = 10.0
 """How long a database may be locked, or away, until a request is refused."""
+
+TURN_SECONDS = 60.0
+"""How long, at most, a transaction may wait for those before it: that may be the load alone."""
 
 _LOCK = 0x73706578  # an advisory lock's number, ours alone
 
@@ -75,8 +79,9 @@ class Database:
         with _named():
             try:
                 async with (
-                    asyncio.timeout(BUSY_SECONDS + 2),
+                    asyncio.timeout(TURN_SECONDS),
                     self.turn,
+                    asyncio.timeout(BUSY_SECONDS + 2),
                     self.engine.begin() as connection,
                 ):
                     return await work(connection)
@@ -168,19 +173,16 @@ async def _sqlite(name: str) -> AsyncIterator[Database]:
         )
         stack.push_async_callback(engine.dispose)
         _immediate(engine.sync_engine)
-        # Without transactions: one that a cancelled search left open would lock all others out.
-        checkpoints = await stack.enter_async_context(
-            aiosqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None)
-        )
+        thread = stack.enter_context(ThreadPoolExecutor(1, "spex-checkpoints"))
         try:
-            saver = LatestInSqlite(checkpoints)
-            await saver.setup()
-            await checkpoints.execute("PRAGMA synchronous = NORMAL")  # safe with write-ahead
+            checkpoints = stack.enter_context(closing(connect(name, seconds=BUSY_SECONDS)))
+            saver = LatestInSqlite(checkpoints, thread)
+            saver.setup()
             async with engine.begin() as connection:
                 await connection.run_sync(migrate)
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise SettingsError(f"database={name!r}: cannot open: {error.args[0]}") from error
-        yield Database(engine, saver, Alone(), asyncio.Lock())
+        yield Database(engine, saver, Alone(), saver.turn)
 
 
 def _make(path: Path) -> None:
@@ -234,10 +236,9 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
                 await self.aprune([config["configurable"]["thread_id"]], strategy="keep_latest")
             return saved
 
-    connect: Callable[[], Awaitable[Any]] = lambda: Psycopg.connect(url)  # noqa: E731
     engine = create_async_engine(
         "postgresql+psycopg://",
-        async_creator=connect,
+        async_creator=lambda: Psycopg.connect(url),
         pool_size=5,
         max_overflow=5,
         pool_timeout=BUSY_SECONDS,

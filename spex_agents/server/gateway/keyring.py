@@ -49,6 +49,7 @@ class Keyring:
         self._used: dict[str, float] = {}
         self._any = False
         self._read = 0.0
+        self._failing = False
         self._reading = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -76,7 +77,7 @@ class Keyring:
             ApiError: None, or one that is not known; 401. The keys cannot be read; 503.
         """
         now = time.monotonic()
-        if now - self._read > STALE_SECONDS:
+        if self._failing and now - self._read > STALE_SECONDS:
             raise storage_error("storage_away")
         if self.open:
             return self._anyone
@@ -109,7 +110,12 @@ class Keyring:
 
     async def read(self) -> None:
         """Read the keys."""
-        rows = (await self._database.execute(select(table))).all()
+        try:
+            rows = (await self._database.execute(select(table))).all()
+        except ApiError:
+            self._failing = True  # that it takes its time, where many wait, is no failure
+            raise
+        self._failing = False
         known = [stored(row) for row in rows]
         self._keys = {one.key.sha256: one.key for one in known if one.revoked is None}
         self._any = bool(known)  # one that was revoked does not open the door to all
