@@ -24,6 +24,9 @@ from spex_agents.speculation.reporting.telemetry import span
 
 logger = logging.getLogger(__name__)
 
+OLD = "policy_state"
+"""What checkpoints of release 0.1 have, which no graph can go on from any more."""
+
 
 class Runs:
     """Runs searches to their ends, or until they are cancelled, and then charges and saves them.
@@ -129,7 +132,11 @@ class Runs:
             "question": search.request.asked.question,
             "seed": search.seed,
         }
-        if (saved := await self._database.checkpoint(search.id)) is not None and "subject" in saved:
+        saved = await self._database.checkpoint(search.id)
+        if saved is not None and OLD in saved:  # it begins anew, and comes to the same
+            await self._database.forget_checkpoint(search.id)
+            saved = None
+        if saved is not None and "subject" in saved:
             search.recall(saved)
             # A run that was killed could not say what it had spent: at least what it has left.
             left = sum(row["tokens"] for row in search.rows["thoughts"])
