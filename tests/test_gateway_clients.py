@@ -1,8 +1,9 @@
 """What clients send and expect: none of them knows that a search answers.
 
 The requests of Open WebUI, LibreChat, Continue and Cursor in `data/gateway_clients` were written by
-hand after the shapes that are documented of these clients. They are not recordings: none of the
-four has run here. The clients that do run in these tests are openai's and LangChain's.
+hand: those of Open WebUI and Continue after what their sources send, the others after what is
+documented of them. They are not recordings: none of the four has run here. The clients that do run
+in these tests are openai's and LangChain's.
 """
 
 from __future__ import annotations

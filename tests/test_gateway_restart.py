@@ -84,7 +84,7 @@ def test_told_to_stop_it_lets_searches_end_and_takes_no_more(tmp_path: Path) -> 
             assert "assistant" in next(lines)
             run.send_signal(signal.SIGTERM)
             assert "data: [DONE]" in list(lines)
-        assert run.wait(30) in (0, -signal.SIGTERM)
+        assert run.wait(240) in (0, -signal.SIGTERM)
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{address}/healthz")
 
@@ -110,7 +110,7 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
             rest = "".join(lines)
             assert '"stopping"' in rest
             assert "[DONE]" not in rest
-        assert run.wait(30) in (0, -signal.SIGTERM)
+        assert run.wait(240) in (0, -signal.SIGTERM)
     with process(tmp_path, "--speed", "100") as (_, address):
         end = httpx.get(f"{address}{path}/events", timeout=60).text
         assert expected.tree.sha256() in end

@@ -39,7 +39,7 @@ async def test_an_old_database_goes_on_where_it_was(keys: KeyStore) -> None:
         assert done.json()["spex"]["tree_sha256"] == EXPECTED["tree_sha256"]
         assert done.headers["X-Spex-Search-Id"] == EXPECTED["done"]
         path = f"/v1/searches/{EXPECTED['running']}"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while (await http.get(path)).json()["state"] != "done":  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.05)
         fresh = await http.post("/v1/chat/completions", json={**ASKED, "seed": 3})
