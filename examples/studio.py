@@ -1,39 +1,24 @@
 """Searches for LangGraph Studio and the LangGraph server, as ``langgraph.json`` names them.
 
 SPEX_ENGINE names their engine: embedded (the default), simulated, the address of a server, or a
-chat model (``provider:model``).
+chat model (``provider:model``). An assistant, or a run, chooses policy, width and more by its
+context.
 """
 
 import os
-from typing import Any
 
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
 
-from spex_agents import Limits, create_tot_graph, create_tot_node, make_engine
-from spex_agents.nodes import SearchSettings
-from spex_agents.search.registry import make_policy
+from spex_agents import Limits, Rebase, create_tot_graph, create_tot_node, make_engine
+from spex_agents.nodes import SearchContext, SearchSettings
 
 engine = make_engine(os.environ.get("SPEX_ENGINE", "embedded"))
+search: SearchSettings = {"policy": Rebase(width=4)}
+if not engine.features.messages:
+    search["limits"] = Limits(depth=4, step_tokens=64)
 
+tot = create_tot_graph(engine, **search)
 
-def tot(config: RunnableConfig) -> Any:
-    """The graph; an assistant may choose its policy, width and seed."""
-    return create_tot_graph(engine, seed=_chosen(config, "seed", 0), **_search(config))
-
-
-def chat(config: RunnableConfig) -> Any:
-    """The same as a conversation, for the Chat tab."""
-    node = create_tot_node(engine, seed=_chosen(config, "seed", 0), **_search(config))
-    return StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
-
-
-def _search(config: RunnableConfig) -> SearchSettings:
-    policy = make_policy(_chosen(config, "policy", "rebase"), width=_chosen(config, "width", 4))
-    if engine.features.messages:
-        return {"policy": policy}
-    return {"policy": policy, "limits": Limits(depth=4, step_tokens=64)}
-
-
-def _chosen(config: RunnableConfig, key: str, usual: Any) -> Any:
-    return config.get("configurable", {}).get(key, usual)
+chat = StateGraph(MessagesState, context_schema=SearchContext)
+chat.add_node("think", create_tot_node(engine, **search))
+chat.add_edge(START, "think")
