@@ -34,7 +34,8 @@ async def test_solutions_are_kept_with_their_steps_and_whether_they_are_right() 
         return f"Monday: {3 + seed % 2} + 4 = 7\nThe answer is 7"
 
     problem = Stated(question="Start: 3\nMonday: + 4", answer="7")
-    rows = await collect(Proposer(write), [problem, problem], 3)
+    rows: list[Solution] = []
+    await collect(Proposer(write), [problem, problem], 3, rows.extend)
     assert len(rows) == 6
     assert all(row["right"] and row["steps"][-1] == "The answer is 7" for row in rows)
     assert {len(row["steps"]) for row in rows} == {2}

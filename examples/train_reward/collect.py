@@ -1,12 +1,13 @@
 """Step one: the small model's own solutions of running totals, and which of them came out right.
 
-``python -m examples.train_reward.collect --out solutions.jsonl`` takes some minutes on two cores.
+``python -m examples.train_reward.collect --out solutions.jsonl`` keeps what it has if it is ended.
 None of the problems is among those of the accuracy table.
 """
 
 import argparse
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +31,23 @@ def training_problems() -> list[Stated]:
     return [problem for problem in weekday_sums(1, EVERY) if problem.question not in asked]
 
 
-async def collect(engine: Engine, problems: list[Stated], samples: int) -> list[Solution]:
-    """Rows: the question, the steps, whether the answer is right."""
+async def collect(
+    engine: Engine, problems: list[Stated], samples: int, keep: Callable[[list[Solution]], None]
+) -> None:
+    """Solve each problem several times.
+
+    Args:
+        engine: Writes.
+        problems: What is asked.
+        samples: Solutions of each.
+        keep: Told the solutions of a problem as soon as they are there.
+    """
     search = replace(
         demo.config(engine), policy=BestOfN(width=samples), termination=None, speculation=None
     )
     gate = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(seed: int, problem: Stated) -> list[Solution]:
+    async def one(seed: int, problem: Stated) -> None:
         async with gate:
             result = await solve(search, problem.question, seed=seed, run=f"collect-{seed}")
         rows: list[Solution] = []
@@ -47,11 +57,12 @@ async def collect(engine: Engine, problems: list[Stated], samples: int) -> list[
             answer = extract_answer(steps[-1])
             right = answer is not None and equivalent(answer, problem.answer)
             rows.append(Solution(question=problem.question, steps=steps, right=right))
-        print(f"{seed + 1} of {len(problems)}: {sum(row['right'] for row in rows)} right")
-        return rows
+        print(
+            f"{seed + 1} of {len(problems)}: {sum(row['right'] for row in rows)} right", flush=True
+        )
+        keep(rows)
 
-    found = await asyncio.gather(*(one(seed, problem) for seed, problem in enumerate(problems)))
-    return [row for rows in found for row in rows]
+    await asyncio.gather(*(one(seed, problem) for seed, problem in enumerate(problems)))
 
 
 async def main() -> None:
@@ -62,10 +73,15 @@ async def main() -> None:
     parser.add_argument("--engine", default="embedded", help="or a server's address")
     parser.add_argument("--model", help="a GGUF file, or the server's name of its model")
     given = parser.parse_args()
+    problems = training_problems()[: given.problems]
     async with make_engine(given.engine, given.model, None) as engine:
-        problems = training_problems()[: given.problems]
-        rows = await collect(engine, problems, given.samples)
-    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with given.out.open("w") as out:
+
+            def keep(rows: list[Solution]) -> None:
+                out.writelines(json.dumps(row) + "\n" for row in rows)
+                out.flush()
+
+            await collect(engine, problems, given.samples, keep)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Step two: a process reward head on the small model, from what `collect` wrote.
 
 ``python -m examples.train_reward.train --model DIR --solutions solutions.jsonl --out reward`` needs
-torch and transformers, which come with SGLang, and minutes on two cores: what the lower layers say
-is computed once, and only the upper ones and the head are trained.
+torch and transformers, which come with SGLang. What the lower layers say is computed once; only the
+upper ones and the head are trained.
 """
 
 import argparse
@@ -113,7 +113,7 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
             optimizer.step()
-            total, count = total + float(loss) * len(steps), count + len(steps)
+            total, count = total + loss.item() * len(steps), count + len(steps)
         return total / max(1, count)
 
     def tell_apart(self, batches: Sequence[Batch]) -> float:
