@@ -131,6 +131,7 @@ async def test_a_reasoning_model_of_anthropic_is_searched_by_default_and_prompts
             _, path, asking = body["messages"]
             assert (path["role"], marked(path), marked(asking)) == ("assistant", True, False)
     assert (request.prompt_tokens, request.cached_tokens) == (39, 30)
+    assert 0 < result.ledger.cached_tokens < result.ledger.sent_tokens
 
 
 async def test_a_host_that_says_how_long_to_wait_pauses_all_calls() -> None:

@@ -23,6 +23,7 @@ class Ledger:
         prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
         calls: Requests for thoughts and rewards, whatever became of them.
         sent_tokens: Of the prompts of all of them; as far as the engine tells.
+        cached_tokens: Those of them that the engine had read before, likewise.
         useful_tokens: Decoded for thoughts and rewards that the search took.
         hit_tokens: Those of them that hits had, begun early.
         wasted_tokens: Decoded for anything else.
@@ -47,6 +48,7 @@ class Ledger:
     prompt_tokens: int = 0
     calls: int = 0
     sent_tokens: int = 0
+    cached_tokens: int = 0
     useful_tokens: int = 0
     hit_tokens: int = 0
     wasted_tokens: int = 0

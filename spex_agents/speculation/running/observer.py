@@ -78,6 +78,7 @@ class Observer:
         assert job.ended is not None  # noqa: S101 (narrowing)
         self.ledger.calls += 1
         self.ledger.sent_tokens += job.request.prompt_tokens
+        self.ledger.cached_tokens += job.request.cached_tokens
         self.ledger.wasted_tokens += job.request.tokens  # until the search takes what they gave
         if job.cancelled is not None:
             self.ledger.abort(job.ended - job.cancelled)
