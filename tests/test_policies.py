@@ -17,16 +17,20 @@ from searching import through_json
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.search import (
     AbMcts,
+    AbMctsM,
     Beam,
     BestOfN,
     Dvts,
     Ets,
     Expand,
     Finish,
+    Lats,
     Limits,
+    Particles,
     Policy,
     Rap,
     Rebase,
+    Refine,
     RestMcts,
     Rstar,
     RstarActions,
@@ -489,6 +493,26 @@ POLICIES = st.one_of(
         value=st.sampled_from(["max", "mean"]),
         counted=st.sampled_from(["walked", "ended"]),
     ),
+    st.builds(AbMctsM, rollouts=st.integers(1, 8), models=st.sampled_from([("",), ("a", "b")])),
+    st.builds(
+        Refine,
+        rollouts=st.integers(1, 5),
+        width=st.integers(1, 3),
+        threshold=st.sampled_from([0.5, 1.0]),
+    ),
+    st.builds(
+        Lats,
+        rollouts=st.integers(1, 6),
+        width=st.integers(1, 3),
+        depth=st.integers(1, 3),
+        threshold=st.sampled_from([0.9, 1.0]),
+    ),
+    st.builds(
+        Particles,
+        width=st.integers(2, 5),
+        iterations=st.integers(1, 3),
+        counted=st.sampled_from(["best", "particles", "ended"]),
+    ),
     st.builds(
         AbMcts,
         rollouts=st.integers(1, 12),
@@ -597,7 +621,7 @@ def test_voters_are_ended_paths_and_stay_voters(policy: Policy, seed: int, limit
         named = policy.voters(step.after, step.tree)
         tries = {path for path in step.tree.thoughts if policy.action(path).refines}
         assert set(named or ()) <= {*step.tree.leaves(), *tries}
-        may_lose = isinstance(policy, TotBfs | AnswerTree)
+        may_lose = isinstance(policy, TotBfs | AnswerTree | Refine | Lats)
         if not may_lose and policy.remaining(step.after, step.tree) is not None:
             # In their places: a later vote does not win a tie.
             now = voters(policy, step.after, step.tree)

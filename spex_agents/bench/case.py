@@ -25,7 +25,7 @@ from spex_agents.search import Limits, Policy
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Allocation, Budget
 
-DEPTHS = {"rstar": 5, "rstar-all": 5, "ab-mcts": 100}
+DEPTHS = {"rstar": 5, "rstar-all": 5, "ab-mcts": 100, "ab-mcts-m": 100}
 """Depth caps by policy name; 10 for the others, as in the paper's settings. Where each thought is a
 whole answer, none that counts."""
 

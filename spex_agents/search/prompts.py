@@ -5,6 +5,8 @@ They ask for an answer in ``\boxed{}``, as the default template does.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spex_agents.search.action import Action
 
 ONE_STEP = Action(name="one step", goes_on=True)
@@ -68,3 +70,16 @@ IMPROVE = Action(
     refines=True,
 )
 """A better answer than the last one on the path, which it is shown with what was said of it."""
+
+REFINE = replace(
+    IMPROVE,
+    name="refine",
+    user=(
+        "{question}\n\n"
+        "These are your answers so far, each better than the one before, or so you hoped:\n\n"
+        "{attempts}\n\n"
+        "Learn from them: say in a line what to do otherwise, then give the whole answer again, "
+        "with the result in \\boxed{}."
+    ),
+)
+"""A better answer than all on the path, each of which it is shown with what was said of it."""

@@ -24,6 +24,10 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "rap": "rap.Rap",
         "best-of-n": "best_of_n.BestOfN",
         "ab-mcts": "ab_mcts.AbMcts",
+        "ab-mcts-m": "ab_mcts_m.AbMctsM",
+        "refine": "refine.Refine",
+        "lats": "lats.Lats",
+        "particles": "particles.Particles",
     }
 )
 """Where each policy is, by the name it has on the command line: its module here, and its class.

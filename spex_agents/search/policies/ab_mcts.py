@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from spex_agents.errors import SettingsError, one_of
 from spex_agents.search.policies.answer_tree import (
@@ -23,6 +23,9 @@ from spex_agents.search.policies.answer_tree import (
     is_open,
 )
 from spex_agents.search.tree import Path, TreeView, draw, uniforms
+
+if TYPE_CHECKING:
+    from spex_agents.search.policies.ab_mcts_m import AbMctsM
 
 KAPPA, NU, TAU2 = 1.0, 1.0, 0.1
 """The gaussian prior: what its mean counts for, its degrees of freedom, and its variance."""
@@ -85,14 +88,14 @@ class AbMcts(AnswerTree):
         tree: TreeView,
     ) -> Choice:
         children = children_of(node, below)
-        chance = _Chance(self, tree, time)
+        chance = Chance(self.posterior, tree, time)
         model, mean = 0, 0.0
         if self.choice == "stack" and len(self.models) > 1:
             own = [
                 added(c.all for c in children if self.model_of(c.path) == arm)
                 for arm in range(len(self.models))
             ]
-            model = self._drawn(chance, node, own)
+            model = drawn(chance, node, own, self.means)
             mean = self._mean(model)
             children = [child for child in children if self.model_of(child.path) == model]
         if there := [child for child in children if is_open(child, tree)]:
@@ -102,50 +105,59 @@ class AbMcts(AnswerTree):
                 best = max(there, key=lambda c: chance(c.path, "child", c.all, mean))
                 return Choice(best.path)
         if self.choice != "stack":
-            model = self._promising(chance, node, scored)
+            model = promising(self, chance, node, scored, self.means)
         return Choice(None, model)
-
-    def _promising(self, chance: _Chance, node: Path, scored: Sequence[Scored]) -> int:
-        """The model to write a new child, by what each has brought anywhere."""
-        if len(self.models) == 1:
-            return 0
-        own = [
-            added(Sums(1, r, r * r) for path, r in scored if self.model_of(path) == arm)
-            for arm in range(len(self.models))
-        ]
-        if self.choice == "thompson":
-            return self._drawn(chance, node, own)
-        spread = 2 * math.log(max(1, len(scored)))
-        values = [
-            each.total / each.size + math.sqrt(spread / each.size) if each.size else math.inf
-            for each in own
-        ]
-        return values.index(max(values))
-
-    def _drawn(self, chance: _Chance, node: Path, own: Sequence[Sums]) -> int:
-        values = [
-            chance(node, f"model {model}", each, self._mean(model))
-            for model, each in enumerate(own)
-        ]
-        return values.index(max(values))
 
     def _mean(self, model: int) -> float:
         return self.means[model] if self.means else 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Chance:
+class Chance:
     """Draws from posteriors, each by the node, what it is for, and the time."""
 
-    policy: AbMcts
+    posterior: Literal["gaussian", "beta"]
     tree: TreeView
     time: int
 
     def __call__(self, path: Path, role: str, rewards: Sums, mean: float) -> float:
         purpose = f"ab-mcts {role} {self.time}"
-        if self.policy.posterior == "beta":
+        if self.posterior == "beta":
             return beta(rewards, draw(self.tree.seed, path, purpose))
         return gaussian(rewards, uniforms(self.tree.seed, path, purpose), mean)
+
+
+def promising(
+    policy: AbMcts | AbMctsM,
+    chance: Chance,
+    node: Path,
+    scored: Sequence[Scored],
+    means: Sequence[float] = (),
+) -> int:
+    """The model to write a new child of `node`, by what each has brought anywhere."""
+    if len(policy.models) == 1:
+        return 0
+    own = [
+        added(Sums(1, r, r * r) for path, r in scored if policy.model_of(path) == arm)
+        for arm in range(len(policy.models))
+    ]
+    if policy.choice == "thompson":
+        return drawn(chance, node, own, means)
+    spread = 2 * math.log(max(1, len(scored)))
+    values = [
+        each.total / each.size + math.sqrt(spread / each.size) if each.size else math.inf
+        for each in own
+    ]
+    return values.index(max(values))
+
+
+def drawn(chance: Chance, node: Path, own: Sequence[Sums], means: Sequence[float]) -> int:
+    """The model of the largest draw, each from what it has brought; the first of equal ones."""
+    values = [
+        chance(node, f"model {model}", each, means[model] if means else 0.0)
+        for model, each in enumerate(own)
+    ]
+    return values.index(max(values))
 
 
 def gaussian(rewards: Sums, chance: tuple[float, float], mean: float = 0.0) -> float:

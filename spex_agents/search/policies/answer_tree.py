@@ -76,12 +76,7 @@ class AnswerTree(Policy):
         at_least_one(rollouts=self.rollouts)
         if not self.models or len(set(self.models)) < len(self.models):
             raise SettingsError(f"models={self.models!r}: name at least one, and each once")
-        for name, action in (("first", self.first), ("again", self.again)):
-            if not (action.refines and action.to_end):
-                raise SettingsError(
-                    f"{name}={action.name!r}: must have refines=True and to_end=True: a node is a "
-                    "whole answer, and others follow below it"
-                )
+        check_tries(first=self.first, again=self.again)
         one_of("counted", self.counted, "best", "all")
 
     def start(self) -> State:
@@ -143,6 +138,20 @@ class AnswerTree(Policy):
         done = len(state) >= self.rollouts and all(path in tree for path in state)
         best = max((tree.rewards.get(path, 0.0) for path in state), default=0.0)
         return 0 if done or best >= 1 else 2
+
+
+def check_tries(**actions: Action) -> None:
+    """Check that each action asks for a whole answer below which others may follow.
+
+    Raises:
+        SettingsError: One does not.
+    """
+    for name, action in actions.items():
+        if not (action.refines and action.to_end):
+            raise SettingsError(
+                f"{name}={action.name!r}: must have refines=True and to_end=True: each is a whole "
+                "answer, and others follow below it"
+            )
 
 
 @lru_cache(1024)

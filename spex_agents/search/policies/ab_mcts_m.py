@@ -1,0 +1,203 @@
+"""AB-MCTS-M: wider or deeper, decided by a mixed model of each node's rewards.
+
+Sources: Inoue et al., 2025 (https://arxiv.org/abs/2503.04412), and SakanaAI's TreeQuest 0.2.0 for
+what the paper leaves open. TreeQuest samples the model by MCMC; here it is summed over a grid.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from statistics import NormalDist
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
+
+from spex_agents.errors import SettingsError, one_of
+from spex_agents.search.policies.ab_mcts import Chance, promising
+from spex_agents.search.policies.answer_tree import (
+    AnswerTree,
+    Child,
+    Choice,
+    Scored,
+    children_of,
+    is_open,
+)
+from spex_agents.search.tree import Path, TreeView, uniforms
+
+MEAN, MEAN_SPREAD = 0.5, 0.2
+"""Of the prior of mu."""
+
+GROUPS, NOISE = 0.2, 0.3
+"""Scales of the half-normal priors: of what children differ by, and of what is below one."""
+
+FLOOR, MOST, CELLS = 1e-3, 2.0, 24
+"""The grid of both, log-even. Without a floor equal rewards would make the posterior improper."""
+
+PRUNED_FROM, PRUNED_SHARE = 4, 0.75
+"""Rewards at and below a child, and which share of them equal to two decimals, to pass it over."""
+
+_NORMAL = NormalDist()
+
+Group: TypeAlias = tuple[int, float, float]
+"""Rewards at and below a child: how many, their mean, and their squared distances from it."""
+
+
+class Posterior(NamedTuple):
+    """The model's posterior over its grid.
+
+    Attributes:
+        cells: Cumulative weights.
+        alpha: sigma_alpha of each cell.
+        noise: sigma_y of each cell.
+        mean: Mean of mu in each.
+        precision: And its precision.
+    """
+
+    cells: Sequence[float]
+    alpha: Sequence[float]
+    noise: Sequence[float]
+    mean: Sequence[float]
+    precision: Sequence[float]
+
+    def draw(self, group: Group | None, chance: tuple[float, float]) -> float:
+        """A reward yet to come from a child that there is, or, without one, from a new child."""
+        where, how = chance
+        cell = min(bisect_left(self.cells, where * self.cells[-1]), len(self.cells) - 1)
+        alpha, noise = self.alpha[cell] ** 2, self.noise[cell] ** 2
+        mean, variance = self.mean[cell], 1 / self.precision[cell]
+        if group is None:
+            spread = variance + alpha + noise
+        else:
+            size, average, _ = group
+            trust = alpha / (alpha + noise / size)
+            mean = (1 - trust) * mean + trust * average
+            spread = (1 - trust) ** 2 * variance + alpha * (1 - trust) + noise
+        return mean + math.sqrt(spread) * _NORMAL.inv_cdf(how)
+
+
+@lru_cache(4096)  # a forecast meets most nodes as they were
+def posterior(groups: tuple[Group, ...]) -> Posterior:
+    """The posterior of the mixed model, given the rewards of each child.
+
+    Example:
+        >>> better, worse = (2, 0.8, 0.02), (1, 0.3, 0.0)
+        >>> found = posterior((better, worse))
+        >>> found.draw(better, (0.9, 0.5)) > found.draw(worse, (0.9, 0.5))
+        True
+    """
+    import numpy as np  # noqa: PLC0415 (optional)
+
+    alpha, noise = _grid()
+    alphas, noises = alpha**2, noise**2
+    precision = np.full_like(alpha, 1 / MEAN_SPREAD**2)
+    shifted = np.full_like(alpha, MEAN / MEAN_SPREAD**2)
+    logs = np.log(alpha) + np.log(noise)
+    logs -= alphas / (2 * GROUPS**2) + noises / (2 * NOISE**2)
+    within = 0.0
+    extra = 0
+    sizes: dict[int, list[float]] = {}
+    for size, average, apart in groups:
+        sums = sizes.setdefault(size, [0, 0.0, 0.0])
+        sums[0] += 1
+        sums[1] += average
+        sums[2] += average * average
+        within += apart
+        extra += size - 1
+    for size, (many, total, squares) in sizes.items():  # children of one size share a variance
+        variance = alphas + noises / size
+        precision += many / variance
+        shifted += total / variance
+        logs -= many * np.log(variance) / 2 + squares / (2 * variance)
+    mean = shifted / precision
+    logs -= extra * np.log(noise) + within / (2 * noises)
+    logs += mean**2 * precision / 2 - np.log(precision) / 2
+    weights = np.exp(logs - logs.max()).cumsum()
+    return Posterior(
+        weights.tolist(), alpha.tolist(), noise.tolist(), mean.tolist(), precision.tolist()
+    )
+
+
+@lru_cache(1)
+def _grid():  # type: ignore[no-untyped-def]
+    import numpy as np  # noqa: PLC0415 (optional)
+
+    scales = np.geomspace(FLOOR, MOST, CELLS)
+    return tuple(each.ravel() for each in np.meshgrid(scales, scales, indexing="ij"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbMctsM(AnswerTree):
+    """Adaptive branching by a model of what the children of a node have in common.
+
+    At a node, the rewards at and below child c are N(alpha_c, sigma_y^2), and alpha_c is
+    N(mu, sigma_alpha^2): what is known of the others tells of a child, and of one yet to come. Each
+    child draws a reward yet to come from the posterior, a new child too, and the largest wins. A
+    node without children gets one.
+
+    A child of at least 4 rewards of which 3 in 4 are equal to two decimals is passed over for the
+    best of the others; without another a new one is written.
+
+    Attributes:
+        choice: How the model of a new child is chosen where there are several: "thompson" draws
+            from the posterior of all rewards that each has brought, as `AbMcts` does; "ucb" takes
+            the largest mean + sqrt(2 ln N / N_model).
+
+    Raises:
+        SettingsError: numpy is missing, `choice` is none of the two, or as of `AnswerTree`.
+    """
+
+    effort: ClassVar[int] = 600
+
+    choice: Literal["thompson", "ucb"] = "thompson"
+
+    def __post_init__(self) -> None:
+        AnswerTree.__post_init__(self)
+        one_of("choice", self.choice, "thompson", "ucb")
+        if find_spec("numpy") is None:
+            raise SettingsError(
+                "numpy is missing, which AbMctsM needs: run pip install 'spex-agents[ets]'"
+            )
+
+    def choose(
+        self,
+        node: Path,
+        below: Sequence[Scored],
+        scored: Sequence[Scored],
+        time: int,
+        tree: TreeView,
+    ) -> Choice:
+        children = children_of(node, below)
+        there = [child for child in children if is_open(child, tree)]
+        if there:
+            model = posterior(tuple(map(_group, children)))
+
+            def value(child: Child | None) -> float:
+                path = node if child is None else child.path
+                chance = uniforms(tree.seed, path, f"ab-mcts-m {child is None} {time}")
+                return model.draw(None if child is None else _group(child), chance)
+
+            ranked = sorted(there, key=lambda child: (-value(child), child.path))
+            if value(ranked[0]) > value(None):
+                for child in ranked:
+                    if not pruned(child.path, below):
+                        return Choice(child.path)
+        chance = Chance("gaussian", tree, time)
+        return Choice(None, promising(self, chance, node, scored))
+
+
+def _group(child: Child) -> Group:
+    size, total, squares = child.all
+    return size, total / size, max(0.0, squares - total * total / size)
+
+
+def pruned(child: Path, below: Sequence[Scored]) -> bool:
+    """Whether what is at and below `child` is so much the same that nothing new comes of it."""
+    depth = len(child)
+    rewards = [round(reward, 2) for path, reward in below if path[:depth] == child]
+    if len(rewards) < PRUNED_FROM:
+        return False
+    return Counter(rewards).most_common(1)[0][1] >= PRUNED_SHARE * len(rewards)
