@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from spex_agents.rewards import Verifier
     from spex_agents.search import (
         AbMcts,
-        AbMctsM,
         Beam,
         BestOfN,
         Dvts,
         Ets,
-        Lats,
         Limits,
-        Particles,
         Rap,
         Rebase,
         Refine,
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbMcts",
-    "AbMctsM",
     "Beam",
     "BestOfN",
     "ChatModelEngine",
@@ -50,10 +46,8 @@ __all__ = [
     "EmbeddedEngine",
     "Ets",
     "ExactStop",
-    "Lats",
     "Limits",
     "OpenAIEngine",
-    "Particles",
     "Proposer",
     "Rap",
     "Rebase",
@@ -80,7 +74,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Beam": "search",
-        **dict.fromkeys(("AbMcts", "AbMctsM", "Lats", "Particles", "Refine"), "search"),
+        "AbMcts": "search",
         "BestOfN": "search",
         "ChatModelEngine": "engines",
         "Dvts": "search",
@@ -92,6 +86,7 @@ __getattr__, __dir__ = lazy(
         "Proposer": "engines",
         "Rap": "search",
         "Rebase": "search",
+        "Refine": "search",
         "RestMcts": "search",
         "Rstar": "search",
         "RstarActions": "search",

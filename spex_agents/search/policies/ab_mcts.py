@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from spex_agents.errors import SettingsError, one_of
 from spex_agents.search.policies.answer_tree import (
@@ -23,9 +23,6 @@ from spex_agents.search.policies.answer_tree import (
     is_open,
 )
 from spex_agents.search.tree import Path, TreeView, draw, uniforms
-
-if TYPE_CHECKING:
-    from spex_agents.search.policies.ab_mcts_m import AbMctsM
 
 KAPPA, NU, TAU2 = 1.0, 1.0, 0.1
 """The gaussian prior: what its mean counts for, its degrees of freedom, and its variance."""
@@ -105,7 +102,7 @@ class AbMcts(AnswerTree):
                 best = max(there, key=lambda c: chance(c.path, "child", c.all, mean))
                 return Choice(best.path)
         if self.choice != "stack":
-            model = promising(self, chance, node, scored, self.means)
+            model = promising(self, self.choice, chance, node, scored, means=self.means)
         return Choice(None, model)
 
     def _mean(self, model: int) -> float:
@@ -128,10 +125,12 @@ class Chance:
 
 
 def promising(
-    policy: AbMcts | AbMctsM,
+    policy: AnswerTree,
+    choice: str,
     chance: Chance,
     node: Path,
     scored: Sequence[Scored],
+    *,
     means: Sequence[float] = (),
 ) -> int:
     """The model to write a new child of `node`, by what each has brought anywhere."""
@@ -141,7 +140,7 @@ def promising(
         added(Sums(1, r, r * r) for path, r in scored if policy.model_of(path) == arm)
         for arm in range(len(policy.models))
     ]
-    if policy.choice == "thompson":
+    if choice == "thompson":
         return drawn(chance, node, own, means)
     spread = 2 * math.log(max(1, len(scored)))
     values = [

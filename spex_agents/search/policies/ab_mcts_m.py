@@ -186,7 +186,7 @@ class AbMctsM(AnswerTree):
                     if not pruned(child.path, below):
                         return Choice(child.path)
         chance = Chance("gaussian", tree, time)
-        return Choice(None, promising(self, chance, node, scored))
+        return Choice(None, promising(self, self.choice, chance, node, scored))
 
 
 def _group(child: Child) -> Group:
