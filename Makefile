@@ -8,9 +8,10 @@ SGLANG_BIN := .venv-sglang/bin
 SGLANG_READY := .venv-sglang/.ready
 VLLM_READY := .venv-vllm/.ready
 STUDIO_READY := .venv-studio/.ready
+OLDEST_READY := .venv-oldest/.ready
 LLAMACPP_READY := .venv-llamacpp/.ready
 
-.PHONY: test test-sglang test-servers test-studio demo docs lint clean
+.PHONY: test test-sglang test-servers test-studio test-oldest demo docs lint clean
 
 HERE := not sglang and not servers
 test: lint
@@ -29,6 +30,12 @@ test-servers: $(READY) $(SGLANG_READY) $(VLLM_READY) $(LLAMACPP_READY)
 # LangGraph's own server, on langgraph.json: it and schemathesis want different jsonschema-rs.
 test-studio: $(READY) $(STUDIO_READY)
 	$(BIN)/python -m pytest tests/test_studio.py tests/test_studio_server.py
+
+# What pyproject.toml promises of old versions, where most is at stake: LangGraph and LangChain.
+test-oldest: $(OLDEST_READY)
+	PYTHONPATH=$(CURDIR) .venv-oldest/bin/python -m pytest -W default -m "not slow" tests/test_nodes.py \
+		tests/test_nodes_drop_in.py tests/test_nodes_runs.py tests/test_checkpoints.py \
+		tests/test_caller.py tests/test_traces.py tests/test_events.py tests/test_context.py
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -79,6 +86,13 @@ $(STUDIO_READY): pyproject.toml
 	@$(INSTALL) --editable . 'langgraph-cli[inmem]>=0.4.40'
 	@touch $@
 
+$(OLDEST_READY): $(READY)
+	@echo "installing the oldest versions that are allowed into $(@D)"
+	$(VENV)
+	@$(INSTALL) $$($(BIN)/python tests/oldest.py agents) 'hypothesis>=6.130' 'pytest>=9' \
+		'langgraph-checkpoint-sqlite>=3.1' 'opentelemetry-sdk>=1.30'
+	@touch $@
+
 define VENV
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
@@ -98,4 +112,4 @@ $(VLLM_READY) $(LLAMACPP_READY):
 	@touch $@
 
 clean:
-	rm -rf build .venv .venv-sglang .venv-studio .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-sglang .venv-studio .venv-oldest .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
