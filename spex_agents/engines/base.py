@@ -62,6 +62,8 @@ class Request:
         demanded: Whether the search waits for it; False is speculation, which goes last.
         tokens: Tokens decoded so far, kept current by the engine and final once the call has
             returned, failed or been cancelled: retries and aborted work included.
+        estimated_tokens: Those of them that nobody has told: counted by what was received, or taken
+            from how fast others were.
         prompt_tokens: Of its prompt, read anew or not; 0 where the engine does not tell.
         cached_tokens: Those of them that were not read anew, as far as the engine tells.
         started: When its decoding began, on the clock of the running loop, if the engine tells:
@@ -72,15 +74,16 @@ class Request:
     seed: int
     demanded: bool = True
     tokens: int = 0
+    estimated_tokens: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     started: float | None = None
 
-    def add(self, part: Request) -> None:
-        """Count what a part of it has cost."""
-        self.tokens += part.tokens
-        self.prompt_tokens += part.prompt_tokens
-        self.cached_tokens += part.cached_tokens
+    def add(self, part: Request, paid: Request | None = None) -> None:
+        """Count what a part of it has cost, but for what was `paid` before."""
+        for count in ("tokens", "estimated_tokens", "prompt_tokens", "cached_tokens"):
+            before = 0 if paid is None else getattr(paid, count)
+            setattr(self, count, getattr(self, count) + getattr(part, count) - before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

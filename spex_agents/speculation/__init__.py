@@ -3,7 +3,7 @@
 from spex_agents.speculation.config import Failures, Forecast, Known, SearchConfig, Speculation
 from spex_agents.speculation.outcome import recording
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
-from spex_agents.speculation.reporting.ledger import Ledger
+from spex_agents.speculation.reporting.ledger import Ledger, Prices
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
@@ -16,6 +16,7 @@ __all__ = [
     "Known",
     "Ledger",
     "Listener",
+    "Prices",
     "Result",
     "SearchConfig",
     "Session",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from spex_agents.answers.equivalence import Canonical, canonical
 from spex_agents.answers.extract import Extract, extract_answer
@@ -88,6 +88,19 @@ class Speculation:
             raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
         if not self.waste >= 0:
             raise SettingsError(f"waste={self.waste!r}: must be at least 0, or math.inf")
+
+    @classmethod
+    def paid(cls, **settings: Any) -> Self:
+        """For engines that are paid by the token: begin early what is nearly certain.
+
+        Args:
+            settings: Others than these: a `threshold` of 0.8, and a `waste` of 0.1.
+
+        Example:
+            >>> Speculation.paid(waste=0.05).waste
+            0.05
+        """
+        return cls(**{"threshold": 0.8, "waste": 0.1, **settings})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,12 +60,22 @@ class Reply:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     _chunks: int = 0
     _usage: int | None = None
+    _accounted: int = 0
     _reasoning_usage: int | None = None
 
     @property
     def tokens(self) -> int:
-        """Tokens decoded: the server's count where it has sent one, else what was seen."""
-        return self._usage if self._usage is not None else max(self._chunks, len(self.logprobs))
+        """Tokens decoded: the server's last count, and what was seen since."""
+        return self.told_tokens + self._seen - self._accounted
+
+    @property
+    def told_tokens(self) -> int:
+        """Those that the server has counted."""
+        return self._usage or 0
+
+    @property
+    def _seen(self) -> int:
+        return max(self._chunks, len(self.logprobs))
 
     @property
     def reasoning_tokens(self) -> int:
@@ -97,6 +107,9 @@ class Reply:
         for choice in _list(chunk.get("choices")):
             if isinstance(choice, Mapping) and not choice.get("index"):
                 self._read_choice(choice)
+        usage = chunk.get("usage")
+        if isinstance(usage, Mapping) and usage.get("completion_tokens") is not None:
+            self._accounted = self._seen
 
     def read_whole(self, answer: object) -> None:
         """Read an answer that came in one piece, though a stream was asked for."""

@@ -85,7 +85,7 @@ async def stream_reply(
         BrokenReply: The stream cannot be read to its end, or nothing came in time.
         EngineError: It ended for a reason that is no thought's.
     """
-    before = request.tokens
+    before, guessed = request.tokens, request.estimated_tokens
     request.started = None
     now = asyncio.get_running_loop().time
     with anyio.move_on_after(patience.first) as waiting:
@@ -99,6 +99,7 @@ async def stream_reply(
         )
         heard(stream.response.headers)
         chunks = _chunks(stream.response, reply)
+        rhythm = Rhythm()
         try:
             async for chunk in chunks:
                 seen, text, logprobs = reply.tokens, reply.text, len(reply.logprobs)
@@ -109,6 +110,8 @@ async def stream_reply(
                     reply.text, reply.finish = text, "length"
                     del reply.logprobs[logprobs:]
                 request.tokens = before + reply.tokens
+                request.estimated_tokens = guessed + reply.tokens - reply.told_tokens
+                rhythm.count(reply.tokens, now())
                 request.prompt_tokens = reply.prompt_tokens
                 request.cached_tokens = reply.cached_tokens
                 if reply.finish:  # what may follow is an account, not worth a wait
@@ -120,6 +123,11 @@ async def stream_reply(
                     return reply
                 if over:
                     break
+        except asyncio.CancelledError:
+            tail = rhythm.since(now())
+            request.tokens += tail
+            request.estimated_tokens += tail
+            raise
         except (openai.APIError, EngineError):
             raise
         except Exception as error:  # each HTTP stack that the client can use has its own kinds
@@ -133,6 +141,40 @@ async def stream_reply(
             f"no token came in {patience.between if reply.tokens else patience.first:g} s"
         )
     return _ended(reply, request)
+
+
+class Rhythm:
+    """How many tokens come at a time, and how often: some servers tell of every 25th.
+
+    Example:
+        >>> rhythm = Rhythm()
+        >>> for tokens, moment in ((25, 1.0), (50, 1.5), (75, 2.0)):
+        ...     rhythm.count(tokens, moment)
+        >>> rhythm.since(2.3)
+        15
+    """
+
+    def __init__(self) -> None:
+        self._counts: list[tuple[int, float]] = []
+        """The first count and the last."""
+        self._times = 0
+
+    def count(self, tokens: int, moment: float) -> None:
+        """So many have come up to now."""
+        if not self._counts or tokens > self._counts[-1][0]:
+            self._counts = [*self._counts[:1], (tokens, moment)]
+            self._times += 1
+
+    def since(self, moment: float) -> int:
+        """Tokens that have probably been decoded since the last count, and not been told."""
+        if self._times < 2:
+            return 0
+        (before, begun), (tokens, last) = self._counts
+        at_a_time = (tokens - before) / (self._times - 1)
+        took = (last - begun) / (self._times - 1)
+        if at_a_time < 2 or took <= 0:
+            return 0
+        return min(int(at_a_time * (moment - last) / took + 1e-9), round(at_a_time) - 1)
 
 
 def _ended(reply: ReplyT, request: Request) -> ReplyT:

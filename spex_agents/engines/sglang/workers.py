@@ -178,3 +178,4 @@ class GenerateReply(Reply):
         else:
             self.text, self.logprobs = chunk["text"], logprobs
         self.finish = (meta.get("finish_reason") or {}).get("type")
+        self._accounted = self._seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from spex_agents.engines.base import Request
@@ -24,7 +24,7 @@ class _Flight:
 
     task: asyncio.Task[float]
     request: Part
-    paid: int = 0
+    paid: Request = field(default_factory=lambda: Request(id="paid", seed=0))
 
     @property
     def waiting(self) -> list[Request]:
@@ -33,8 +33,8 @@ class _Flight:
     def settle(self) -> None:
         """Let the first who waits pay what has been decoded since the last settlement."""
         if self.waiting:
-            self.waiting[0].tokens += self.request.tokens - self.paid
-        self.paid = self.request.tokens
+            self.waiting[0].add(self.request, self.paid)
+        self.paid.add(self.request, self.paid)
 
     def leave(self, request: Request) -> None:
         if self.waiting[0] is request:

@@ -105,7 +105,7 @@ class Resilient(Wrapper):
                             await self.reward.score(question, thoughts, part), self.name
                         )
                 finally:
-                    request.tokens += part.tokens
+                    request.add(part)
 
         try:
             return await self.retries.run(attempt, transient=self.transient, key=request.id)

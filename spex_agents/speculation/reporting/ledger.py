@@ -6,6 +6,33 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from spex_agents.errors import at_least_zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a provider takes, in any currency.
+
+    Attributes:
+        prompt: For a million tokens of prompts.
+        decoded: For a million tokens decoded.
+        cached: For a million tokens of prompts that were not read anew; None for `prompt`.
+        call: For each request besides.
+
+    Raises:
+        SettingsError: A price is below 0.
+    """
+
+    prompt: float
+    decoded: float
+    cached: float | None = None
+    call: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least_zero(
+            prompt=self.prompt, decoded=self.decoded, cached=self.cached or 0.0, call=self.call
+        )
+
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
@@ -27,8 +54,14 @@ class Ledger:
         useful_tokens: Decoded for thoughts and rewards that the search took.
         hit_tokens: Those of them that hits had, begun early.
         wasted_tokens: Decoded for anything else.
+        aborted_tokens: Decoded by requests that were cancelled in flight.
+        estimated_tokens: Those of all tokens decoded that no server has counted.
         useful_seconds: From request to text of the thoughts that the search took, summed.
-        saved_seconds: Work that hits had behind them when they were demanded, summed.
+        saved_seconds: By how much the search is ahead of itself without guesses, about: the
+            difference of what it had to wait for. Below 0 where guesses have cost more. Told low as
+            long as little is known of how the engine slows under load.
+        ahead_seconds: Work that hits had behind them when they were demanded, summed: much of it
+            went on at the same time.
         aborts: Requests cancelled in flight.
         abort_seconds: From cancelling a request to its end at the engine, summed.
         slowest_abort: The longest of them, in seconds.
@@ -52,8 +85,11 @@ class Ledger:
     useful_tokens: int = 0
     hit_tokens: int = 0
     wasted_tokens: int = 0
+    aborted_tokens: int = 0
+    estimated_tokens: int = 0
     useful_seconds: float = 0.0
     saved_seconds: float = 0.0
+    ahead_seconds: float = 0.0
     aborts: int = 0
     abort_seconds: float = 0.0
     slowest_abort: float = 0.0
@@ -74,6 +110,22 @@ class Ledger:
     def waste_ratio(self) -> float:
         """Wasted per useful token; 0 where nothing was useful."""
         return self.wasted_tokens / self.useful_tokens if self.useful_tokens else 0.0
+
+    def cost(self, prices: Prices) -> float:
+        """What all of it costs at a provider, in the currency of `prices`.
+
+        Example:
+            >>> spent = Ledger(calls=10, sent_tokens=9000, cached_tokens=8000, useful_tokens=500)
+            >>> round(spent.cost(Prices(prompt=1.0, decoded=4.0, cached=0.1)), 6)
+            0.0038
+        """
+        cached = prices.prompt if prices.cached is None else prices.cached
+        tokens = (
+            prices.prompt * (self.sent_tokens - self.cached_tokens)
+            + cached * self.cached_tokens
+            + prices.decoded * self.decoded_tokens
+        )
+        return tokens / 1e6 + prices.call * self.calls
 
     def use(self, tokens: int) -> None:
         """Count `tokens`, which were waste so far, as useful: the search took what they gave."""

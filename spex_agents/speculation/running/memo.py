@@ -256,6 +256,8 @@ class Memo:
             slots=pace.slots,
             demanded=pace.demanded_since(begun, now),
         )
+        if self.config.speculation is not None:
+            self.ledger.saved_seconds = self.lead.seconds
         for budget in self.budgets.all:
             budget.tell(self, self.lead.seconds)
         self.scores.tell(self.lead.seconds)

@@ -62,7 +62,7 @@ class Observer:
         self.ledger.hits += 1
         self._row(guess.path).hits += 1
         self._hits.add(guess.path)
-        self.ledger.saved_seconds += (guess.ended or now) - guess.begun
+        self.ledger.ahead_seconds += (guess.ended or now) - guess.begun
         if guess.ended is None:
             self.ledger.promoted += 1
         else:
@@ -79,8 +79,10 @@ class Observer:
         self.ledger.calls += 1
         self.ledger.sent_tokens += job.request.prompt_tokens
         self.ledger.cached_tokens += job.request.cached_tokens
+        self.ledger.estimated_tokens += job.request.estimated_tokens
         self.ledger.wasted_tokens += job.request.tokens  # until the search takes what they gave
         if job.cancelled is not None:
+            self.ledger.aborted_tokens += job.request.tokens
             self.ledger.abort(job.ended - job.cancelled)
 
     def prompted(self, job: Job[Thought]) -> None:

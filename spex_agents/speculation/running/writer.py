@@ -105,7 +105,10 @@ class Writer:
         asked = prompt_for(
             self._config, self._question, path, before, elders=siblings, rewards=self._rewards
         )
-        return await write_thought(self._config, asked, path, before, request)
+        thought = await write_thought(self._config, asked, path, before, request)
+        if not request.tokens:  # an engine that does not count them
+            request.tokens = request.estimated_tokens = thought.tokens
+        return thought
 
     def _freed(self, job: Job[Thought]) -> None:
         load = self._budget(job.path).end(job.request)
