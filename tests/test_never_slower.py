@@ -52,6 +52,19 @@ def test_no_policy_is_slower_anywhere() -> None:
     assert not slower
 
 
+@pytest.mark.parametrize("policy", ["rebase", "beam"])
+def test_nothing_is_begun_early_where_demanded_work_alone_uses_up_the_allowance(
+    policy: str,
+) -> None:
+    rows, _ = measure([policy], ["limited API"], seeds=1)
+    assert (rows[0].worst, rows[0].median, rows[0].waste) == (1, 1, 0)
+
+
+def test_what_a_search_leaves_of_the_allowance_is_used() -> None:
+    rows, _ = measure(["rstar"], ["limited API"], seeds=1)
+    assert rows[0].worst > 2
+
+
 def test_a_world_that_is_none_is_refused() -> None:
     result = never_slower("--world", "nowhere")
     assert result.exit_code == 2

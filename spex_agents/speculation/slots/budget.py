@@ -135,7 +135,7 @@ class Budget:
         now = asyncio.get_running_loop().time()
         search = self._flights.search(searcher, now)
         self._flights.begin(search, path, request, now, probability=probability, calls=calls)
-        self.allowance.begin(now)
+        self.allowance.begin(now, demanded=request.demanded)
         if request.demanded:
             self._make_room()
             self._flights.reconsider()

@@ -11,6 +11,9 @@ first token (its prompt is read meanwhile); after that the engine is full."""
 RESERVE = 0.25
 """Share of a minute's allowance that guesses leave to what will be demanded."""
 
+DRAIN = 0.1
+"""Share of it, one request besides, by which demanded work may be ahead where guesses begin."""
+
 
 class Headroom:
     """How many requests an engine takes: one more for each that had not to queue.
@@ -51,6 +54,8 @@ class Allowance:
     def __init__(self, requests: float | None, tokens: float | None) -> None:
         self._limits = (requests or math.inf, tokens or math.inf)
         self._left = list(self._limits)
+        self._owed = [0.0, 0.0]
+        """What demanded work alone has taken, as far as it has not filled again."""
         self._filled = 0.0
         self._tokens = 0.0
         self._seen = 0.0
@@ -59,10 +64,13 @@ class Allowance:
     def limited(self) -> bool:
         return min(self._limits) < math.inf
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, *, demanded: bool) -> None:
         """A request is sent, which will take about as many tokens as others."""
         self._fill(now)
         self._take(1.0, self._mean)
+        if demanded:
+            self._owed[0] += 1
+            self._owed[1] += self._mean
 
     def end(self, tokens: int) -> None:
         """It has taken so many."""
@@ -71,11 +79,18 @@ class Allowance:
         self._tokens = self._tokens * 0.98 + tokens
 
     def spare(self, now: float) -> bool:
-        """Whether there is more left than should be kept for what will be demanded."""
+        """Whether there is more left than should be kept for what will be demanded.
+
+        There is not where demanded work alone uses it up faster than it fills: then whatever is
+        begun early is waited for later.
+        """
         self._fill(now)
+        costs = (1.0, self._mean)
         return all(
-            left - cost >= RESERVE * limit
-            for left, cost, limit in zip(self._left, (1.0, self._mean), self._limits, strict=True)
+            left - cost >= RESERVE * limit and owed <= DRAIN * limit + cost
+            for left, cost, owed, limit in zip(
+                self._left, costs, self._owed, self._limits, strict=True
+            )
             if limit < math.inf
         )
 
@@ -91,8 +106,9 @@ class Allowance:
     def _fill(self, now: float) -> None:
         for at, limit in enumerate(self._limits):
             if limit < math.inf:
-                grown = self._left[at] + max(0.0, now - self._filled) * limit / 60
-                self._left[at] = min(limit, grown)
+                grown = max(0.0, now - self._filled) * limit / 60
+                self._left[at] = min(limit, self._left[at] + grown)
+                self._owed[at] = max(0.0, self._owed[at] - grown)
         self._filled = now
 
     def _take(self, requests: float, tokens: float) -> None:
