@@ -33,7 +33,10 @@ def read(file: Path) -> Any:
 def executed(notebook: Any) -> Any:
     """The notebook as Jupyter leaves it, begun in the notebooks' folder."""
     resources = {"metadata": {"path": str(FOLDER)}}
-    return NotebookClient(notebook, kernel_name="python3", resources=resources).execute()
+    client = NotebookClient(
+        notebook, kernel_name="python3", resources=resources, startup_timeout=300
+    )
+    return client.execute()
 
 
 def code_cells(notebook: Any) -> list[Any]:
