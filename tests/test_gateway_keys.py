@@ -19,12 +19,14 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway import keyring, upkeep
 from spex_agents.server.gateway.database import open_database
+from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key, KeyStore, sha256_of
 from spex_agents.server.gateway.logs import JsonLines
 
@@ -82,6 +84,21 @@ async def test_searches_are_their_keys_own(keys: KeyStore) -> None:
                 assert (await stranger.request(method, where)).status_code == 404
             own = await stranger.post(PATH, json=ASKED, headers=same)
             assert own.headers["X-Spex-Search-Id"] not in path
+
+
+async def test_old_keys_are_trusted_as_long_as_reading_them_does_not_fail(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(keyring, "READ_SECONDS", 3600.0)
+    secret = keys.create(Key(name="tutors"))
+    async with gateway(keys=keys, served=False) as running, running.http(secret) as http:
+        assert (await http.get("/v1/models")).status_code == 200
+        await running.parts.searches.database.execute(sql("DROP TABLE spex_keys"))
+        with pytest.raises(ApiError):
+            await running.parts.keys.read()
+        refused = await http.get("/v1/models")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage_away")
 
 
 async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
-from spex_agents.server.gateway.access import Parts
+from spex_agents.server.gateway.access import Parts, errors
 from spex_agents.server.gateway.completions import failure
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key
@@ -19,6 +19,12 @@ from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import EventStream, gone, while_there
 
 SEARCH_ID = "X-Spex-Search-Id"
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},
+    **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
+}
+"""What such a route answers, for its description."""
 
 Whole: TypeAlias = Callable[[Sequence[Search]], Awaitable[BaseModel]]
 Pieces: TypeAlias = Callable[[Sequence[Search]], AsyncIterator[str]]

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from spex_agents.server.gateway.access import Caller, Gateway, errors
-from spex_agents.server.gateway.answering import answer
+from spex_agents.server.gateway.answering import ANSWERS, answer
 from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.completions import Completion, chunks, completion_of
 from spex_agents.server.gateway.requests import ChatRequest
@@ -61,10 +61,7 @@ async def model(model: str, _: Caller, gateway: Gateway) -> ModelCard:
 @router.post(
     "/v1/chat/completions",
     response_model=Completion,
-    responses={
-        200: {"content": {"text/event-stream": {}}},
-        **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
-    },
+    responses=ANSWERS,
 )
 async def complete(
     body: ChatRequest,

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from spex_agents.server.gateway.access import Caller, Gateway, errors
-from spex_agents.server.gateway.answering import answer
+from spex_agents.server.gateway.access import Caller, Gateway
+from spex_agents.server.gateway.answering import ANSWERS, answer
 from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.chat import IdempotencyKey
 from spex_agents.server.gateway.completions import failure, line_of, reasoning_of
@@ -150,10 +150,7 @@ class ResponseObject(BaseModel):
 @router.post(
     "/v1/responses",
     response_model=ResponseObject,
-    responses={
-        200: {"content": {"text/event-stream": {}}},
-        **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
-    },
+    responses=ANSWERS,
 )
 async def respond(
     body: ResponseRequest,

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from spex_agents.server.gateway.access import Caller, Gateway, errors
-from spex_agents.server.gateway.answering import answer
+from spex_agents.server.gateway.access import Caller, Gateway
+from spex_agents.server.gateway.answering import ANSWERS, answer
 from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.chat import IdempotencyKey
 from spex_agents.server.gateway.completions import failure
@@ -72,10 +72,7 @@ class TextCompletion(BaseModel):
 @router.post(
     "/v1/completions",
     response_model=TextCompletion,
-    responses={
-        200: {"content": {"text/event-stream": {}}},
-        **errors(400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
-    },
+    responses=ANSWERS,
 )
 async def complete(
     body: TextRequest,
