@@ -83,6 +83,29 @@ async def test_every_turn_of_an_agent_is_a_search_of_its_own() -> None:
     assert list(by_search.values()) == ["model", "tools", "model"]
 
 
+async def test_a_node_is_a_subagent_of_a_deep_agent_and_says_where_it_runs() -> None:
+    deepagents = pytest.importorskip("deepagents")
+    node = create_tot_node(fast_engine(), **fast(policy=Rebase(width=6)))
+    thinker = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think").compile()
+    handed: dict[str, Any] = {"description": QUESTION, "subagent_type": "thinker"}
+    task = ToolCall(name="task", args=handed, id="a", type="tool_call")
+    model = Agent(responses=[AIMessage("", tool_calls=[task]), AIMessage("Twelve.")])
+    known: Any = {"name": "thinker", "description": "Thinks.", "runnable": thinker}
+    agent = deepagents.create_deep_agent(model, subagents=[known])
+    events: list[Any] = []
+    state: dict[str, Any] = {}
+    modes = ["custom", "values"]
+    async for space, mode, part in agent.astream(CHAT, stream_mode=modes, subgraphs=True):
+        if mode == "custom":
+            events.append(part)
+        elif not space:
+            state = part
+    said = [(message.type, message.text) for message in state["messages"]]
+    assert said[1:] == [("ai", ""), ("tool", "12"), ("ai", "Twelve.")]
+    (origin,) = {event["origin"] for event in events}
+    assert [part.partition(":")[0] for part in origin.split("|")] == ["tools", "think"]
+
+
 def test_a_graph_that_is_no_part_of_another_has_no_origin() -> None:
     graph = create_tot_graph(fast_engine(), **fast()).compile()
     events: list[Any] = list(graph.stream(ASKED, stream_mode="custom"))
