@@ -140,6 +140,21 @@ class AnswerTree(Policy):
         return 0 if done or best >= 1 else 2
 
 
+def unbeatable(tree: Tree, layer: Sequence[Path]) -> bool:
+    """Whether a try has the highest reward there is, and none of equal reward can come before it.
+
+    Args:
+        tree: With the rewards that there are.
+        layer: Tries demanded together: those without a reward may still have one, before its own.
+    """
+    fine = (path for path, reward in tree.rewards.items() if reward >= 1 and path in tree)
+    best = next((path for path in fine if not tree.thought(path).failed), None)
+    if best is None or best not in layer:
+        return best is not None
+    before = layer[: layer.index(best)]
+    return all(path in tree.rewards or (path in tree and tree.lost(path)) for path in before)
+
+
 def check_tries(**actions: Action) -> None:
     """Check that each action asks for a whole answer below which others may follow.
 

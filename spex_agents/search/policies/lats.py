@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spex_agents.errors import SettingsError, at_least_one, at_least_zero
 from spex_agents.search.action import Action
-from spex_agents.search.policies.answer_tree import check_tries
+from spex_agents.search.policies.answer_tree import check_tries, unbeatable
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children, present
 from spex_agents.search.prompts import ANSWER, REFINE
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
@@ -71,7 +71,7 @@ class Lats(Policy):
         made = [path for parent in parents for path in children(parent, self.width)]
         there = present(made, tree)
         good = any(tree.reward(path) >= self.threshold for path in there)
-        node = None if good or len(parents) == self.rollouts else self._select(there, tree)
+        node = None if good or len(parents) == self.rollouts else self._select(parents, there, tree)
         if node is None:
             return (parents, True), Finish()
         return ((*parents, node), False), Expand(children(node, self.width))
@@ -82,11 +82,16 @@ class Lats(Policy):
         return () if best is None else (best,)
 
     def remaining(self, state: State, tree: Tree) -> int:
-        best = max(tree.rewards.values(), default=0.0)
-        return 0 if state[1] or best >= 1 else 2
+        parents, ended = state
+        layer = children(parents[-1], self.width) if parents else ()
+        return 0 if ended or unbeatable(tree, layer) else 2
 
-    def _select(self, there: tuple[Path, ...], tree: TreeView) -> Path | None:
-        """The try to go on from, if one is open."""
+    def _select(
+        self, parents: tuple[Path, ...], there: tuple[Path, ...], tree: TreeView
+    ) -> Path | None:
+        """The try to go on from, if one is open: one whose tries were all lost is not."""
+        if not there:
+            return None if parents else ROOT
         below: dict[Path, list[float]] = {ROOT: []}
         for path in there:
             reward = tree.reward(path)
@@ -98,10 +103,8 @@ class Lats(Policy):
         open_at = {
             path
             for path in there
-            if path not in kids and len(path) < self.depth and not tree.thought(path).ends
+            if path not in parents and len(path) < self.depth and not tree.thought(path).ends
         }
-        if not there:
-            return ROOT if (0,) not in tree else None
         alive = {path[:depth] for path in open_at for depth in range(len(path) + 1)}
         node: Path = ROOT
         while node in kids:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from spex_agents.errors import SettingsError, at_least_one, at_least_zero
 from spex_agents.search.action import Action
-from spex_agents.search.policies.answer_tree import check_tries
+from spex_agents.search.policies.answer_tree import check_tries, unbeatable
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
 from spex_agents.search.prompts import ANSWER, REFINE
 from spex_agents.search.tree import Path, Tree, TreeView
@@ -91,9 +91,8 @@ class Refine(Policy):
         return () if best is None else (best,)
 
     def remaining(self, state: State, tree: Tree) -> int:
-        _, _, _, ended = state
-        best = max(tree.rewards.values(), default=0.0)
-        return 0 if ended or best >= 1 else 2
+        tips, _, _, ended = state
+        return 0 if ended or unbeatable(tree, tips) else 2
 
 
 def _after(tip: Path, width: int, tree: TreeView) -> Path:
