@@ -139,7 +139,7 @@ def count(given: list[tuple[str, float]]) -> list[Ballot]:
     ]
 
 
-@pytest.mark.parametrize("examples", [1000, pytest.param(20000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [1000, pytest.param(5000, marks=pytest.mark.slow)])
 def test_no_later_vote_changes_the_answer_by_parting_it_from_those_with_a_unit(
     examples: int,
 ) -> None:
