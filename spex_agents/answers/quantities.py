@@ -58,6 +58,8 @@ def _counts(words: str) -> bool:
     """Whether words after a number tell what it is of: 5 m, 5 apples, not 5x, 5 xy, 5 or."""
     if len(words) == 1 and words.isalpha() and words.isascii():
         return words in "mglsLh"
+    if is_unit(words):  # min and sec among them
+        return True
     if re.fullmatch(r"[a-z]{2}", words) and not is_unit(words):
         return False
     operators = {"and", "or", "to", "plus", "minus", "times"} | FUNCTIONS

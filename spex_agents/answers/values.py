@@ -136,8 +136,9 @@ def line_value(text: str, start: int, *, alone: bool = False) -> Value | None:
         start: Where it begins in the whole text.
         alone: It stands below: a sentence is read for what it states, not taken as it is.
     """
+    bullet = r"[-•]\s+" if alone else r"•\s+|-\s+(?![$€£]?\d)"  # on the label's line: minus 3
     lead = re.match(
-        r"[\s*_`>:：]*(?:[-•]\s+)?(?:(?:there\s+(?:is|are|were|will\s+be)|it\s+is|it's|that\s+is)\s+)?",
+        rf"[\s*_`>:：]*(?:{bullet})?(?:(?:there\s+(?:is|are|were|will\s+be)|it\s+is|it's|that\s+is)\s+)?",
         text,
         re.IGNORECASE,
     )

@@ -13,7 +13,8 @@ import inspect
 from types import SimpleNamespace as Plain
 from sglang.srt.managers.scheduler import Scheduler
 from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
-from spex_agents.server.plugin import hooks as plugin
+from spex_agents.server.plugin import hooks as plugin, sampling
+plugin.register()
 assert "self.spec_algorithm = SpeculativeAlgorithm" in inspect.getsource(Scheduler)
 for name in (None, "NGRAM", "EAGLE3", "STANDALONE"):
     algorithm = SpeculativeAlgorithm.from_string(name)
@@ -23,7 +24,7 @@ for name in (None, "NGRAM", "EAGLE3", "STANDALONE"):
     info = Plain(sampling_seed=None, device="cpu")
     params = Plain(sampling_seed=7)
     batch = Plain(spec_algorithm=algorithm, reqs=[Plain(sampling_params=params, rid="run/0;")])
-    seeded = plugin._give_seeds(info, None, batch).sampling_seed is not None
+    seeded = sampling.give_seeds(info, None, batch).sampling_seed is not None
     print(name, told.internal_state["spex"]["features"], seeded)
 """
 
@@ -39,7 +40,7 @@ def run(code: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
-        env=cpu_environment(os.environ),
+        env=cpu_environment({**os.environ, "SPEX_PLUGINS": "spex"}),
         capture_output=True,
         text=True,
     )

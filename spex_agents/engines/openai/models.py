@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
     async def owners(_: int) -> dict[str, object]:
         try:
             found: Any = await client.http.get("/models", cast_to=object)
+            if isinstance(found, str):  # a router passes the body on, and not what it is
+                found = json.loads(found)
             listed = found if isinstance(found, list) else found["data"] or ()
             return {str(one["id"]): one.get("owned_by") for one in listed}
         except openai.APIStatusError as error:

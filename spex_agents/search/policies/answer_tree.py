@@ -135,12 +135,16 @@ class AnswerTree(Policy):
     def remaining(self, state: State, tree: Tree) -> int:
         if self.counted == "all":
             return self.rollouts - sum(path in tree.rewards for path in state)
-        done = len(state) >= self.rollouts and all(path in tree for path in state)
-        best = max((tree.rewards.get(path, 0.0) for path in state), default=0.0)
-        return 0 if done or best >= 1 else 2
+        done = len(state) >= self.rollouts and all(is_settled(path, tree) for path in state)
+        return 0 if done or unbeatable(tree) else 2
 
 
-def unbeatable(tree: Tree, layer: Sequence[Path]) -> bool:
+def is_settled(path: Path, tree: Tree) -> bool:
+    """Whether the try is there and has its reward, or never will."""
+    return path in tree.rewards or (path in tree and tree.lost(path))
+
+
+def unbeatable(tree: Tree, layer: Sequence[Path] = ()) -> bool:
     """Whether a try has the highest reward there is, and none of equal reward can come before it.
 
     Args:
@@ -151,8 +155,7 @@ def unbeatable(tree: Tree, layer: Sequence[Path]) -> bool:
     best = next((path for path in fine if not tree.thought(path).failed), None)
     if best is None or best not in layer:
         return best is not None
-    before = layer[: layer.index(best)]
-    return all(path in tree.rewards or (path in tree and tree.lost(path)) for path in before)
+    return all(is_settled(path, tree) for path in layer[: layer.index(best)])
 
 
 def check_tries(**actions: Action) -> None:
