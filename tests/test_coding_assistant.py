@@ -362,7 +362,6 @@ def test_the_tree_does_not_depend_on_where_it_grows(served: tuple[int, str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_ctrl_c_ends_the_search_down_to_the_sandbox(served: tuple[int, str]) -> None:
     serving, url = served
     endless = f"{DOUBLE}\n\n```python\nimport time\ntime.sleep(1000)\nassert True\n```"
