@@ -127,16 +127,20 @@ class AnswerTree(Policy):
 
     def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
         there = [path for path in state if path in tree.rewards and not tree.thought(path).failed]
-        if self.counted == "all":
-            return tuple(there)
-        best = max(there, key=tree.reward, default=None)
-        return () if best is None else (best,)
+        return tuple(there) if self.counted == "all" else best_try(there, tree)
 
     def remaining(self, state: State, tree: Tree) -> int:
         if self.counted == "all":
             return self.rollouts - sum(path in tree.rewards for path in state)
         done = len(state) >= self.rollouts and all(is_settled(path, tree) for path in state)
         return 0 if done or unbeatable(tree) else 2
+
+
+def best_try(paths: Iterable[Path], tree: Tree) -> tuple[Path, ...]:
+    """Who votes where the best try is the answer: of `paths` with rewards the first of the best."""
+    there = (path for path in paths if path in tree and not tree.thought(path).failed)
+    best = max(there, key=tree.reward, default=None)
+    return () if best is None else (best,)
 
 
 def is_settled(path: Path, tree: Tree) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spex_agents.errors import SettingsError, at_least_one, at_least_zero
 from spex_agents.search.action import Action
-from spex_agents.search.policies.answer_tree import check_tries, unbeatable
+from spex_agents.search.policies.answer_tree import best_try, check_tries, unbeatable
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children, present
 from spex_agents.search.prompts import ANSWER, REFINE
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
@@ -77,9 +77,7 @@ class Lats(Policy):
         return ((*parents, node), False), Expand(children(node, self.width))
 
     def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
-        there = [path for path in tree.rewards if path in tree and not tree.thought(path).failed]
-        best = max(there, key=tree.reward, default=None)
-        return () if best is None else (best,)
+        return best_try(tree.rewards, tree)
 
     def remaining(self, state: State, tree: Tree) -> int:
         parents, ended = state
