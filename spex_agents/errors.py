@@ -63,6 +63,17 @@ def at_least_zero(**settings: float) -> None:
             raise SettingsError(f"{name}={value!r}: must be at least 0")
 
 
+def share_above_zero(**settings: float) -> None:
+    """Check settings that are a share, and not nothing.
+
+    Raises:
+        SettingsError: One of them is 0 or below, above 1, or no number.
+    """
+    for name, value in settings.items():
+        if not 0 < value <= 1:
+            raise SettingsError(f"{name}={value!r}: must lie in (0, 1]")
+
+
 def above_zero(**settings: float) -> None:
     """Check settings that must be something.
 

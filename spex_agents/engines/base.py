@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import SettingsError
+from spex_agents.errors import SettingsError, share_above_zero
 from spex_agents.search.tree import Thought
 
 Exactness: TypeAlias = Literal["exact", "seeded", "unseeded"]
@@ -43,8 +43,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 2:
             raise SettingsError(f"temperature={self.temperature!r}: must lie in [0, 2]")
-        if not 0 < self.top_p <= 1:
-            raise SettingsError(f"top_p={self.top_p!r}: must lie in (0, 1]")
+        share_above_zero(top_p=self.top_p)
         if self.top_k < 0:
             raise SettingsError(f"top_k={self.top_k!r}: must be at least 0 (0: no limit)")
         if not all(self.stop):

@@ -13,7 +13,14 @@ from spex_agents.answers.termination import ExactStop, TerminationRule
 from spex_agents.answers.votes import Vote, check_vote
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import PolicyError, SettingsError, at_least_one, at_least_zero, one_of
+from spex_agents.errors import (
+    PolicyError,
+    SettingsError,
+    at_least_one,
+    at_least_zero,
+    one_of,
+    share_above_zero,
+)
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.combining.aggregate import WAYS, By
 from spex_agents.search.action import Action
@@ -84,8 +91,7 @@ class Speculation:
                 f"forecast={self.forecast!r}: must be 'replay', 'paper' or a function"
             )
         at_least_one(draws=self.draws, lookahead=self.lookahead)
-        if not 0 < self.threshold <= 1:
-            raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
+        share_above_zero(threshold=self.threshold)
         if not self.waste >= 0:
             raise SettingsError(f"waste={self.waste!r}: must be at least 0, or math.inf")
 

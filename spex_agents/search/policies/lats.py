@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spex_agents.errors import SettingsError, at_least_one, at_least_zero
+from spex_agents.errors import at_least_one, at_least_zero, share_above_zero
 from spex_agents.search.action import Action
 from spex_agents.search.policies.answer_tree import best_try, check_tries, unbeatable
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children, present
@@ -54,8 +54,7 @@ class Lats(Policy):
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width, depth=self.depth)
         at_least_zero(exploration=self.exploration)
-        if not 0 < self.threshold <= 1:
-            raise SettingsError(f"threshold={self.threshold!r}: must lie in (0, 1]")
+        share_above_zero(threshold=self.threshold)
         check_tries(first=self.first, again=self.again)
 
     def start(self) -> State:
