@@ -14,15 +14,15 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import END, START, StateGraph
 from pydantic import Field
+from writing import PROMPT, request, write
 
-from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.base import Sampling
 from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.chat_requests import GO_ON
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
-PROMPT = Prompt((Message("system", "Be brief."), Message("user", "2 + 2?")))
 BEGUN = Prompt(PROMPT.messages, reply="Two and two.\n")
 
 
@@ -74,22 +74,6 @@ def usage(tokens: int) -> UsageMetadata:
         output_tokens=tokens,
         total_tokens=9 + tokens,
         input_token_details={"cache_read": 6, "cache_creation": 2},
-    )
-
-
-def request(name: str = "run/0", *, demanded: bool = True) -> Request:
-    return Request(id=name, seed=7, demanded=demanded)
-
-
-async def write(
-    engine: ChatModelEngine,
-    asked: Request | None = None,
-    *,
-    prompt: Prompt = PROMPT,
-    sampling: Sampling | None = None,
-) -> Thought:
-    return await engine.generate(
-        prompt, asked or request(), sampling=sampling or Sampling(), max_tokens=16
     )
 
 

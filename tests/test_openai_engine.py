@@ -10,8 +10,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 from scripted_server import Answer, ScriptedServer, scripted_server
+from writing import PROMPT, request, write
 
-from spex_agents.engines.base import Engine, Request, Sampling
+from spex_agents.engines.base import Sampling
 from spex_agents.engines.openai.dialects import LLAMA_CPP, OPENAI, SGLANG, VLLM, Dialect
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.templates import chatml
@@ -19,7 +20,6 @@ from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
-PROMPT = Prompt((Message("system", "Be brief."), Message("user", "2 + 2?")))
 BEGUN = Prompt(PROMPT.messages, reply="Two and two.\n")
 
 
@@ -33,22 +33,6 @@ async def server() -> AsyncIterator[ScriptedServer]:
 async def engine(server: ScriptedServer) -> AsyncIterator[OpenAIEngine]:
     async with OpenAIEngine(server.url, retry_wait=0.001) as engine:
         yield engine
-
-
-def request(name: str = "run/0", *, demanded: bool = True) -> Request:
-    return Request(id=name, seed=7, demanded=demanded)
-
-
-async def write(
-    engine: Engine,
-    asked: Request | None = None,
-    *,
-    prompt: Prompt = PROMPT,
-    sampling: Sampling | None = None,
-) -> Thought:
-    return await engine.generate(
-        prompt, asked or request(), sampling=sampling or Sampling(), max_tokens=16
-    )
 
 
 async def test_thought_ends_before_the_first_delimiter(

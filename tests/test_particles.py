@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
 
 import pytest
+from growing import grown
 
 from spex_agents.errors import SettingsError
-from spex_agents.search import Expand, Finish, Particles, Path, Thought, Tree
+from spex_agents.search import Particles, Path, Thought, Tree
 from spex_agents.search.policies import particles as module
 from spex_agents.search.policies.particles import resample, weight
 
@@ -24,24 +24,6 @@ class Given(Random):
         return self.numbers.pop(0)
 
 
-def grown(
-    policy: Particles, rewards: Mapping[Path, float], ends: tuple[Path, ...]
-) -> tuple[list[tuple[Path, ...]], Tree, object]:
-    tree, state = Tree("q"), policy.start()
-    asked: list[tuple[Path, ...]] = []
-    while True:
-        state, decision = policy.decide(state, tree)
-        if isinstance(decision, Finish):
-            return asked, tree, state
-        assert isinstance(decision, Expand)
-        asked.append(decision.paths)
-        thoughts = {
-            path: Thought(text=str(path), tokens=1, ends=path in ends) for path in decision.paths
-        }
-        tree = tree.with_thoughts(thoughts)
-        tree = tree.with_rewards({path: rewards.get(path, 0.5) for path in thoughts})
-
-
 def test_rounds_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {
         "particles 0": [0.1, 0.5, 0.9],  # weights 4, 1, 1/4 of 5.25: below .762, .952, 1
@@ -52,7 +34,9 @@ def test_rounds_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # (0,) is drawn twice and (1,) once: two thoughts below the one, one below the other.
     # Then weights 9, 1, 1 of 11, below .818, .909, 1: (0, 0) twice, (1, 0) once. (0, 0) has ended:
     # it takes two places as it is, and (1, 0) gets a thought.
-    asked, tree, state = grown(Particles(width=3), rewards, ((0, 0), (0, 1), (1, 0, 0)))
+    asked, tree, state = grown(
+        Particles(width=3), rewards, otherwise=0.5, ends=[(0, 0), (0, 1), (1, 0, 0)]
+    )
     assert asked == [((0,), (1,), (2,)), ((0, 0), (0, 1), (1, 0)), ((1, 0, 0),)]
     assert Particles(width=3).voters(state, tree) == ((0, 0),)
     twice = Particles(width=3, counted="particles").voters(state, tree)
@@ -76,7 +60,7 @@ def test_an_iteration_begins_anew_and_keeps_a_path_that_competes() -> None:
     rewards: dict[Path, float] = {(index, 0): 0.3 + index / 10 for index in range(6)}
     ends = tuple((index, below) for index in range(12) for below in range(6))
     policy = Particles(width=3, iterations=2, kept=1)
-    asked, tree, state = grown(policy, rewards, ends)
+    asked, tree, state = grown(policy, rewards, otherwise=0.5, ends=ends)
     assert asked[0] == ((0,), (1,), (2,))
     second = next(at for at, paths in enumerate(asked[1:], 1) if len(paths[0]) == 1)
     assert asked[second] == ((3,), (4,))

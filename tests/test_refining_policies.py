@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
+from growing import grown
 
 from spex_agents.engines import Proposer
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import PromptTooLong, SettingsError
 from spex_agents.rewards import Verifier
-from spex_agents.search import Critique, Expand, Finish, Lats, Path, Policy, Refine, Thought, Tree
+from spex_agents.search import Critique, Lats, Policy, Refine
 from spex_agents.search.action import STEP
 from spex_agents.speculation.config import Failures, SearchConfig, Speculation
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.solving import solve
-
-
-def grown(
-    policy: Policy, rewards: Mapping[Path, float], fails: Sequence[Path] = ()
-) -> tuple[list[tuple[Path, ...]], Tree, object]:
-    tree, state = Tree("q"), policy.start()
-    asked: list[tuple[Path, ...]] = []
-    while True:
-        state, decision = policy.decide(state, tree)
-        if isinstance(decision, Finish):
-            return asked, tree, state
-        assert isinstance(decision, Expand)
-        asked.append(decision.paths)
-        there = [path for path in decision.paths if path not in fails]
-        tree = tree.with_thoughts({path: Thought(text="t", tokens=1) for path in decision.paths})
-        tree = tree.with_failures(dict.fromkeys(set(decision.paths) & set(fails), "failed"))
-        tree = tree.with_rewards({path: rewards.get(path, 0.0) for path in there})
 
 
 def test_a_chain_ends_with_the_first_try_that_is_good_enough() -> None:
