@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     )
 
 
+TAKEN: Mapping[str, tuple[str, ...]] = MappingProxyType({"embedded": ("thinking",)})
+"""What engines by name take of a server's settings."""
+
+
 def _simulated_engine(model: str | None, draft_tokens: int, thinking: Thinking) -> Engine:
     if (hardware := HARDWARE.get(model or "paper-7b")) is None:
         raise SettingsError(
@@ -54,6 +58,10 @@ ENGINES: Mapping[str, Callable[[str | None, int, Thinking], Engine]] = MappingPr
 )
 """Engines by name, made for a model, so many tokens drafted ahead, and what becomes of reasoning;
 further ones are at an address, a chat model, or one's own."""
+
+_INSTEAD = (
+    "leave it out, set it at a chat model itself, or take the address of a server (http://...)"
+)
 
 Maker: TypeAlias = Callable[[Engine, Sampling, Limits], rewards.Reward]
 
@@ -101,16 +109,20 @@ def make_engine(
     to both what becomes of a model's reasoning.
 
     Raises:
-        SettingsError: There is no such engine or model.
+        SettingsError: There is no such engine or model, or it does not take what is set.
     """
-    if (make := ENGINES.get(name)) is not None:
-        thinking = server.thinking if server is not None else "auto"
-        return cast("AnyEngine", make(model, draft_tokens, thinking))
-    if name.startswith(("http://", "https://")):
+    if is_address(name):
         from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)
 
         return engine_at(name, model=model, api_key=api_key, settings=server)
+    if server is not None:
+        server.check_taken(TAKEN.get(name, ()), engine=name, instead=_INSTEAD)
+    if (make := ENGINES.get(name)) is not None:
+        thinking = server.thinking if server is not None else "auto"
+        return cast("AnyEngine", make(model, draft_tokens, thinking))
     if ":" in name:
+        if model is not None:
+            raise SettingsError(f"model={model!r}: engine {name!r} has a model of its own")
         return cast("AnyEngine", as_engine(_function_or_chat_model(name)))
     raise SettingsError(
         f"engine={name!r}: must be {', '.join(ENGINES)}, the address of an OpenAI-compatible "
@@ -118,6 +130,11 @@ def make_engine(
         "model (openai:gpt-5-mini), or module:function for an async function "
         "(question, steps, seed) -> str, an engine or a chat model of your own"
     )
+
+
+def is_address(name: str) -> bool:
+    """Whether an engine of that name is a server."""
+    return name.startswith(("http://", "https://"))
 
 
 def _function_or_chat_model(name: str) -> Any:

@@ -199,6 +199,17 @@ async def _as_generated(stream: AsyncIterator[str], answer: Answer) -> AsyncIter
         yield f"data: {json.dumps(chunk)}\n\n"
 
 
+def as_text(app: FastAPI) -> None:
+    """Let it say of all its JSON that it is text, as routers do that pass bodies on."""
+
+    @app.middleware("http")
+    async def relabel(request: Request, call_next: Any) -> Any:
+        answer = await call_next(request)
+        if answer.headers.get("content-type") == "application/json":
+            answer.headers["content-type"] = "text/plain; charset=utf-8"
+        return answer
+
+
 def _event(choice: Mapping[str, Any]) -> str:
     chunk = {"choices": [{"index": 0, "finish_reason": None, **choice}]}
     return f"data: {json.dumps(chunk)}\n\n"

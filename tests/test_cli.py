@@ -28,6 +28,7 @@ from spex_agents.engines import Request
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.errors import SettingsError
 from spex_agents.problems import read_problems
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Rebase, Thought, Tree
@@ -182,6 +183,26 @@ def test_no_answer_is_exit_code_1() -> None:
             ("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--reward", "simulated"),
             "scores thoughts of the simulated engine only",
         ),
+        (
+            ("solve", "x", *SIMULATED, "--dialect", "vllm"),
+            "dialect='vllm': engine 'simulated' takes none of a server's settings: leave it out",
+        ),
+        (
+            ("solve", "x", "--extra-body", '{"a": 1}'),
+            "extra_body={'a': 1}: engine 'embedded' takes only thinking of a server's settings",
+        ),
+        (
+            ("solve", "x", "--engine", "openai:gpt-5-mini", "--thinking", "off"),
+            "thinking='off': engine 'openai:gpt-5-mini' takes none",
+        ),
+        (
+            ("solve", "x", "--engine", "openai:gpt-5-mini", "--model", "y"),
+            "model='y': engine 'openai:gpt-5-mini' has a model of its own",
+        ),
+        (("gateway", "--engine", "a=simulated", "--priorities", "0,1"), "priorities=(0, 1): "),
+        (("bench", "real", *SIMULATED, "--special-tokens", "keep"), "special_tokens='keep': "),
+        (("doctor", "--dialect", "vllm"), "dialect='vllm': is a server's: name its address"),
+        (("doctor", "--engine", "embedded"), "base_url='embedded': must be a server's address"),
         (("solve",), "Missing argument"),
         (("solve", "x", "--width", "many"), "--width"),
         (("sovle", "x"), "No such command"),
@@ -193,6 +214,24 @@ def test_bad_input_is_one_error_and_exit_code_2(arguments: tuple[str, ...], said
     assert said in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_a_gateway_s_server_settings_go_to_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines: dict[str, Any] = {}
+
+    def created(given: dict[str, Any], **_: object) -> None:
+        engines.update(given)
+        raise SettingsError("that is all")
+
+    monkeypatch.setattr("spex_agents.server.gateway.app.create_gateway", created)
+    both = ("--engine", "a=simulated", "--engine", "b=http://127.0.0.1:9/v1")
+    result = spex("gateway", *both, "--dialect", "vllm", "--priorities", "0,1")
+    assert "that is all" in result.stderr
+    assert [engine.name for engine in engines.values()] == [
+        "simulated/paper-7b",
+        "openai/http://127.0.0.1:9/v1",
+    ]
+    assert engines["b"]._priorities == (0, 1)
 
 
 def test_an_engine_of_ones_own_is_an_async_function(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer, scripted_server
+from scripted_server import Answer, ScriptedServer, as_text, scripted_server
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.dialects import ANY, DIALECTS, Dialect, dialect_of
@@ -257,6 +257,24 @@ async def test_a_server_whose_batches_change_nothing_is_exact(
     async with OpenAIEngine(server.url) as opened:
         await write(opened)
         assert opened.features.exactness == exactness
+
+
+async def test_a_router_may_pass_json_on_as_text(server: ScriptedServer) -> None:
+    asked: list[str] = []
+
+    def tokenize(body: dict[str, Any]) -> Any:
+        asked.append("messages" if "messages" in body else body["prompt"])
+        return {"tokens": [1, 2], "token_strs": ["<|im_start|>", "assistant"]}
+
+    server.app.get("/server_info")(lambda: {"vllm_env": {"VLLM_BATCH_INVARIANT": True}})
+    server.app.post("/tokenize")(tokenize)
+    server.models = [("tiny", "vllm")]
+    as_text(server.app)
+    async with OpenAIEngine(server.url) as opened:
+        await write(opened, BEGUN)
+        assert opened.features.exactness == "exact"
+    assert asked == ["messages", BEGUN.reply]
+    assert server.bodies[0]["prompt"] == [1, 2, 1, 2]
 
 
 async def test_prompts_are_marked_where_a_host_remembers_them_up_to_marks(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,10 +16,11 @@ from scripted_server import Answer, ScriptedServer, scripted_server
 
 from spex_agents.engines.base import Load, Request, Sampling
 from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.settings import ServerSettings
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
 from spex_agents.engines.sglang.info import ServerInfo
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineError, SettingsError
 
 PROMPT = Prompt((Message("user", "2 + 2?"),))
 ALL = ["admission", "abort", "promotion", "seeds", "counters"]
@@ -338,6 +341,18 @@ async def test_the_engine_is_chosen_by_what_the_server_says_it_is(
         server.server.models = [("tiny", owner)]
         chosen = await anyio.to_thread.run_sync(lambda: engine_at(server.server.url))
     assert type(chosen) is kind
+
+
+async def test_what_sglangs_engine_does_itself_is_refused_as_a_setting() -> None:
+    settings = ServerSettings(priorities=(1, 0))
+    async with native(PLAIN) as server:
+        server.server.models = [("tiny", "sglang")]
+        at = partial(engine_at, server.server.url, settings=settings)
+        with pytest.raises(SettingsError, match=r"priorities=\(1, 0\): .* dialect='sglang'"):
+            await anyio.to_thread.run_sync(at)
+        named = replace(settings, dialect="sglang")
+        at = partial(engine_at, server.server.url, settings=named)
+        assert type(await anyio.to_thread.run_sync(at)) is OpenAIEngine
 
 
 async def test_behind_a_gateway_that_hides_sglangs_endpoints_the_protocol_is_enough() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import anyio
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from scripted_server import serve
+from scripted_server import as_text, serve
 
 from spex_agents.engines import base
 from spex_agents.engines.base import Load, Sampling
@@ -319,6 +320,21 @@ async def test_workers_can_be_given() -> None:
             await sglang.describe()
             await sglang.prune("run/0.3")
     assert worker.aborted == ["spex:abort:run/0.3"]
+
+
+async def test_a_router_may_pass_json_on_as_text() -> None:
+    worker = Native()
+    as_text(worker.app)
+    async with behind_router(worker) as router:
+        as_text(router.app)
+        chosen = await anyio.to_thread.run_sync(lambda: engine_at(f"{router.url}/v1"))
+        assert type(chosen) is SGLangEngine
+        async with chosen:
+            assert (await generate(chosen, request())).text == "".join(TOKENS).rstrip("\n")
+            labels = await chosen.score(PROMPT, request(), labels=("+",))
+            assert labels == {"+": pytest.approx(math.exp(-0.25))}
+            assert chosen.features.exactness == "seeded"
+            assert await chosen.load() == base.Load(running=3, waiting=2)
 
 
 async def test_a_router_gets_the_engine_for_sglang() -> None:

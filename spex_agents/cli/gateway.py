@@ -17,7 +17,7 @@ from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
-from spex_agents.named import load_named, make_engine
+from spex_agents.named import TAKEN, is_address, load_named, make_engine
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai.settings import ServerSettings
@@ -276,13 +276,15 @@ def _engines(
     if model is not None and len(given) > 1:
         raise SettingsError(f"model={model!r}: goes with one engine, and there are {len(given)}")
     engines: dict[str, AnyEngine] = {}
+    served = any(is_address(one.rpartition("=")[2]) for one in given)
     for one in given:
         name, equals, address = one.partition("=")
         if not equals or "/" in name:
             name, address = "spex", one
         if name in engines:
             raise SettingsError(f"engine={one!r}: {name!r} is another's name; write NAME={address}")
-        made = make_engine(address, model, api_key, server=server)
+        own = server if is_address(address) or not served else server.among(TAKEN.get(address, ()))
+        made = make_engine(address, model, api_key, server=own)
         if isinstance(made, SimulatedEngine):
             made = SimulatedEngine(hardware=made.hardware, speed=speed)
         engines[name] = made

@@ -16,6 +16,7 @@ from rich.text import Text
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.servers import show_findings, takes_server
+from spex_agents.errors import SettingsError
 from spex_agents.server.launch.settings import Serving
 
 if TYPE_CHECKING:
@@ -173,10 +174,13 @@ def doctor(
     server: ServerSettings,
 ) -> None:
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
-    if engine is not None:
-        with exit_codes():
+    with exit_codes():
+        if engine is not None:
             show_findings(asyncio.run(_examine(engine, model, api_key, server)), json=json)
-        return
+            return
+        for name, value in {"model": model, **server.told}.items():
+            if value is not None:
+                raise SettingsError(f"{name}={value!r}: is a server's: name its address, --engine")
     from spex_agents.server.launch.doctor import examine  # noqa: PLC0415 (only here)
 
     checks = examine(policy=policy, reward=reward, host=host, port=port)

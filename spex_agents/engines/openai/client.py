@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import openai
@@ -26,7 +28,7 @@ from spex_agents.engines.openai.stream import (
     is_transient,
     refuses_connections,
 )
-from spex_agents.errors import EngineUnavailable, above_zero
+from spex_agents.errors import EngineUnavailable, SettingsError, above_zero
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Client:
         pace: What the provider allows; None for what its answers tell.
 
     Raises:
-        SettingsError: A number is outside its range.
+        SettingsError: A number is outside its range, or `url` is no address.
     """
 
     def __init__(
@@ -84,6 +86,11 @@ class Client:
         self.retries = retries
         self.url = url
         self.shown = _without_secrets(url)
+        if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+            raise SettingsError(
+                f"base_url={self.shown!r}: must be a server's address, such as "
+                "http://127.0.0.1:30000/v1"
+            )
         self._api_key = api_key
         self._timeout = timeout
         self.patience = Patience(timeout, between)
@@ -150,6 +157,28 @@ class Client:
                 raise explain(error, self.shown, tries=1) from error
         except openai.OpenAIError as error:
             raise explain(error, self.shown, tries=1) from error
+
+    async def get(self, url: str) -> object:
+        """What is there, read as `body_of` does; None for what is no JSON though it says so.
+
+        Raises:
+            openai.OpenAIError: The server cannot be reached, or refuses.
+        """
+        try:
+            return body_of(await self.http.get(url, cast_to=object))
+        except ValueError:  # the openai client lets its decoder's errors through
+            return None
+
+    async def post(self, url: str, body: Mapping[str, object]) -> object:
+        """What is answered to `body`, likewise.
+
+        Raises:
+            openai.OpenAIError: The server cannot be reached, or refuses.
+        """
+        try:
+            return body_of(await self.http.post(url, cast_to=object, body=body))
+        except ValueError:
+            return None
 
     async def run(
         self,
@@ -235,6 +264,19 @@ class Client:
                 self.retries.patience,
             )
         return True
+
+
+def body_of(found: object) -> object:
+    """What an answer says: routers pass JSON on as a mere text.
+
+    Example:
+        >>> body_of('{"data": []}'), body_of("no JSON"), body_of({"data": []})
+        ({'data': []}, 'no JSON', {'data': []})
+    """
+    if isinstance(found, str):
+        with suppress(ValueError):
+            return cast(object, json.loads(found))
+    return found
 
 
 def _basic(url: str) -> dict[str, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import openai
 
@@ -44,17 +42,11 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
 
     async def owners(_: int) -> dict[str, object]:
         try:
-            found: Any = await client.http.get("/models", cast_to=object)
-            if isinstance(found, str):  # a router passes the body on, and not what it is
-                found = json.loads(found)
-            listed = found if isinstance(found, list) else found["data"] or ()
-            return {str(one["id"]): one.get("owned_by") for one in listed}
+            return read_models(await client.get("/models"))
         except openai.APIStatusError as error:
             if model and error.status_code in (403, 404, 405):  # it keeps no list
                 return {}
             raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BrokenReply("its /models is no list of models") from error
 
     served = await client.run(owners)
     if model is None:
@@ -69,14 +61,31 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
     return Served(model, spoken, await _exactness(client, spoken))
 
 
+def read_models(found: object) -> dict[str, object]:
+    """Who owns each model of a list, which may be bare.
+
+    Raises:
+        BrokenReply: It is none.
+
+    Example:
+        >>> read_models({"object": "list", "data": [{"id": "tiny", "owned_by": "vllm"}]})
+        {'tiny': 'vllm'}
+    """
+    try:
+        listed = found if isinstance(found, list) else found["data"] or ()  # type: ignore[index]
+        return {str(one["id"]): one.get("owned_by") for one in listed}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BrokenReply("its /models is no list of models") from error
+
+
 async def _exactness(client: Client, dialect: Dialect) -> Exactness:
     """What a seed is worth: exact where the server says that no batch changes a result."""
     if dialect.name not in ("vllm", "sglang"):
         return dialect.exactness
-    found: Any = None
-    with suppress(openai.OpenAIError, ValueError):  # most servers do not tell
+    found: object = None
+    with suppress(openai.OpenAIError):  # most servers do not tell
         root = client.shown.rstrip("/").removesuffix("/v1")
-        found = await client.http.get(f"{root}/server_info?config_format=json", cast_to=object)
+        found = await client.get(f"{root}/server_info?config_format=json")
     return "exact" if _invariant(found) else dialect.exactness
 
 

@@ -154,9 +154,7 @@ class PromptWriter:
         sent = self._refusals.apply(body)
         try:
             with self._refusals.learning(sent):
-                found: Any = await self._client.http.post(
-                    f"{self._root}{path}", cast_to=object, body=sent
-                )
+                found = await self._client.post(f"{self._root}{path}", sent)
         except openai.APIStatusError as error:
             if error.status_code in _MISSING:
                 return None

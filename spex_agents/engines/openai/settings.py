@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from spex_agents.engines.calls.control import SpecialTokens
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.reasoning import Thinking
+from spex_agents.errors import SettingsError
+
+OF_SGLANG = ("template", "thinking", "special_tokens", "extra_body")
+"""What `SGLangEngine` takes of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class ServerSettings:
     tokens_per_minute: float | None = None
 
     @property
-    def told(self) -> dict[str, object]:
+    def told(self) -> dict[str, Any]:
         """What differs from the defaults."""
         return {
             one.name: value
@@ -33,20 +37,34 @@ class ServerSettings:
             if (value := getattr(self, one.name)) != one.default
         }
 
-    def keywords(self, *, own_endpoints: bool) -> dict[str, Any]:
-        """The keywords of an engine; those of an SGLang server's are fewer."""
-        keywords: dict[str, Any] = {
-            "template": self.template,
-            "thinking": self.thinking,
-            "special_tokens": self.special_tokens,
-            "extra_body": self.extra_body,
-        }
-        if own_endpoints:
-            return keywords
-        return {
-            **keywords,
-            "dialect": self.dialect,
-            "priorities": self.priorities,
-            "requests_per_minute": self.requests_per_minute,
-            "tokens_per_minute": self.tokens_per_minute,
-        }
+    def among(self, taken: Collection[str]) -> ServerSettings:
+        """Those that an engine takes, the others at their defaults."""
+        told = self.told
+        return ServerSettings(**{name: told[name] for name in told if name in taken})
+
+    def check_taken(self, taken: Collection[str], *, engine: str, instead: str) -> None:
+        """Check that no other is set than those that an engine takes.
+
+        Args:
+            taken: Their names.
+            engine: As the message names it.
+            instead: What to do where it wants another.
+
+        Raises:
+            SettingsError: One is.
+
+        Example:
+            >>> set_off = ServerSettings(thinking="off")
+            >>> set_off.check_taken(("thinking",), engine="embedded", instead="")
+            >>> set_off.check_taken((), engine="simulated", instead="leave it out")
+            Traceback (most recent call last):
+            spex_agents.errors.SettingsError: thinking='off': engine 'simulated' takes none of \
+a server's settings: leave it out
+        """
+        for name, value in self.told.items():
+            if name not in taken:
+                takes = f"only {', '.join(taken)}" if taken else "none"
+                raise SettingsError(
+                    f"{name}={value!r}: engine {engine!r} takes {takes} of a server's settings: "
+                    f"{instead}"
+                )

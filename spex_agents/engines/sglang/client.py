@@ -76,7 +76,7 @@ class SGLangClient:
             self.url, api_key=api_key, timeout=timeout, retries=retries, token_timeout=token_timeout
         )
         self._http = Connection(self._client)
-        self.workers = Workers(self.url, workers, self._http.get)
+        self.workers = Workers(self.url, workers, self._client.get)
         self._asking = PerLoop(anyio.Lock)
         self._flying: dict[str, _Flight] = {}
         self._turns = count()
@@ -207,7 +207,7 @@ class SGLangClient:
         async def ask(url: str, answers: dict[str, Any], *, patience: float) -> None:
             try:
                 with anyio.fail_after(patience):
-                    answers[url] = await self._http.get(f"{url}{path}")
+                    answers[url] = await self._client.get(f"{url}{path}")
             except openai.APIStatusError as error:
                 answers[url] = error if is_transient(error) else None
             except openai.OpenAIError as error:

@@ -73,20 +73,10 @@ class Connection:
         Raises:
             BrokenReply: It is no JSON object.
         """
-        try:
-            found: Any = await self._client.http.post(url, cast_to=object, body=body)
-        except ValueError as error:  # the client lets its decoder's errors through
-            raise BrokenReply(f"{url} sent no JSON: {error}") from error
+        found = await self._client.post(url, body)
         if not isinstance(found, dict):
-            raise BrokenReply(f"{url} sent something else than an answer")
+            raise BrokenReply(f"{url} sent no JSON object")
         return found
-
-    async def get(self, url: str) -> object:
-        """What is there; None for what is no JSON."""
-        try:
-            return await self._client.http.get(url, cast_to=object)
-        except ValueError:
-            return None
 
     async def tell(self, url: str, body: Mapping[str, object]) -> None:
         """Post `body`, whatever is answered."""

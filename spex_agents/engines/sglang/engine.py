@@ -12,13 +12,13 @@ import openai
 from spex_agents.engines.base import Features, Load, Request
 from spex_agents.engines.calls.control import SpecialTokens, without_control
 from spex_agents.engines.calls.retries import Retries
-from spex_agents.engines.openai.client import QuietOpenAI
+from spex_agents.engines.openai.client import QuietOpenAI, body_of
 from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.fields import Call
-from spex_agents.engines.openai.models import Served
+from spex_agents.engines.openai.models import Served, read_models
 from spex_agents.engines.openai.reply import Reply
-from spex_agents.engines.openai.settings import ServerSettings
+from spex_agents.engines.openai.settings import OF_SGLANG, ServerSettings
 from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
@@ -236,22 +236,30 @@ def engine_at(
 
     A server that cannot be asked gets an `OpenAIEngine`, whose first call says why; so does one
     whose dialect is named in `settings`.
+
+    Raises:
+        SettingsError: SGLang's engine does not take one of `settings`.
     """
     settings = settings or ServerSettings()
     named: dict[str, Any] = {"model": model, "api_key": api_key}
     if settings.dialect is None and _is_sglang(url, api_key):
-        return SGLangEngine(url, **named, **settings.keywords(own_endpoints=True))
-    return OpenAIEngine(url, **named, **settings.keywords(own_endpoints=False))
+        settings.check_taken(
+            OF_SGLANG,
+            engine="sglang",
+            instead="it has means of its own; for the protocol alone, name dialect='sglang'",
+        )
+        return SGLangEngine(url, **named, **settings.told)
+    return OpenAIEngine(url, **named, **settings.told)
 
 
 def _is_sglang(url: str, api_key: str | None) -> bool:
     """Whether SGLang's own endpoints are there, or a router of its workers."""
     root = url.rstrip("/").removesuffix("/v1")
     with (
-        suppress(openai.OpenAIError, BrokenReply, AttributeError, TypeError, ValueError),
+        suppress(openai.OpenAIError, BrokenReply),
         QuietOpenAI(base_url=url, api_key=api_key or "none", max_retries=0, timeout=5.0) as client,
     ):
-        owners = {served.owned_by for served in client.models.list().data or ()}
+        owners = read_models(_answers(client, "/models")).values()
         if "sglang" in owners and _answers(client, f"{root}/server_info"):
             return True
         # a router does not name SGLang
@@ -262,5 +270,5 @@ def _is_sglang(url: str, api_key: str | None) -> bool:
 def _answers(client: QuietOpenAI, url: str) -> object:
     """What is there; None if nothing is."""
     with suppress(openai.OpenAIError, ValueError):
-        return client.get(url, cast_to=object)
+        return body_of(client.get(url, cast_to=object))
     return None
