@@ -34,7 +34,8 @@ def create_tot_graph(
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
 
     Where the policy demands a single thought, `expand` asks for its reward and for the next
-    decision as well: so there is a checkpoint for each thought or layer, which holds what is new.
+    decision as well, until there are 256 new tokens: so there is a checkpoint for so many, or for a
+    layer of several thoughts, which holds what is new. A step that fails writes what it has first.
 
     Compile it as it is, or add it to a graph of yours as a node: its state shares the keys that
     yours has too. Its result holds the answer, the tree (`tree_of`), its hash and the ledger.

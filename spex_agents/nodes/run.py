@@ -22,12 +22,13 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
 
 from spex_agents.errors import SessionClosed
 from spex_agents.nodes.calls import Calls, SearchRun
 from spex_agents.nodes.context import in_context
 from spex_agents.nodes.listening import beating, named, tell_ledger
-from spex_agents.nodes.state import Subject, demanded_in, policy_state_of, tree_of, unsaved
+from spex_agents.nodes.state import ROWS, Subject, demanded_in, policy_state_of, tree_of, unsaved
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
@@ -69,6 +70,8 @@ class Run:
         self._calls: Calls | None = None
         self._closed = False
         self._chosen: dict[str, Any] = {}
+        self._failed: Exception | None = None
+        self._attempt: tuple[object, Mapping[str, Any]] | None = None
 
     async def __aenter__(self) -> Run:
         return self
@@ -136,6 +139,30 @@ class Run:
                 await self._session.tell_best(error)
             raise
 
+    def attempt(self, state: Mapping[str, Any], standing: Mapping[str, Any]) -> None:
+        """Note how far the step that began at `state` has come."""
+        self._attempt = _position(state), standing
+
+    def attempted(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where a step that begins at `state` stands: further, if it is one that was cut short."""
+        if self._attempt is None or self._attempt[0] != _position(state):
+            return state
+        return self._attempt[1]
+
+    def fail_next(self, error: Exception) -> None:
+        """Let the next step of the graph raise `error`, so that this one can write what it has.
+
+        What asks for a person (an interrupt) belongs to the step that asks, which will ask again.
+        """
+        if not isinstance(error, GraphBubbleUp):
+            self._failed = error
+
+    def fail_again(self) -> None:
+        """Raise what the last step has failed with, once."""
+        error, self._failed = self._failed, None
+        if error is not None:
+            raise error
+
     async def settle(self) -> None:
         """Close the session, if there is one, and tell what has become of all that it had begun."""
         session, calls = self._session, self._calls
@@ -155,6 +182,10 @@ class Run:
     async def _leave(self) -> None:
         await self.settle()
         self._session = self._calls = None
+
+
+def _position(state: Mapping[str, Any]) -> object:
+    return state["subject"], state["decided"], *(len(state.get(key, ())) for key in ROWS)
 
 
 def _agree(session: Session, state: Mapping[str, Any]) -> bool:

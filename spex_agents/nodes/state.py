@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, Final, NotRequired, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -118,6 +118,16 @@ class SearchState(TypedDict, total=False):
     agreement: float | None
     answer_path: list[int] | None
     told: Told
+
+
+ROWS: Final = ("thoughts", "rewards", "failures")
+"""The keys of what grows."""
+
+
+def grown(state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` as it is once `new` has been written to it."""
+    rows = {key: append(state.get(key, []), new[key]) for key in ROWS if key in new}
+    return {**state, **new, **rows}
 
 
 def unsaved(values: Mapping[Path, T], rows: Sequence[Any]) -> dict[Path, T]:

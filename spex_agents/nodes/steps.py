@@ -14,12 +14,14 @@ from spex_agents.nodes.listening import listener_of
 from spex_agents.nodes.run import Run
 from spex_agents.nodes.schema import AnswerSchema
 from spex_agents.nodes.state import (
+    ROWS,
     FailureRow,
     Subject,
     Told,
     begun,
     decided,
     demanded_in,
+    grown,
     outcome_of,
     reward_rows,
     thought_rows,
@@ -32,6 +34,9 @@ from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
+
+STEP_TOKENS: Final = 256
+"""Tokens of single thoughts after which a step of the graph ends: what a crash may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +62,35 @@ class Steps:
         return new | await _decided(session, {**state, **new}, config)
 
     async def expand(self, state: State, run: Run, config: RunnableConfig) -> Update:
-        session = await run.session(state, config, listener_of(config))
-        demanded = demanded_in(state)
-        await session.expand(demanded)
-        update: Update = {}
-        # A step of the graph for each thought, not three; and none more where a rule has fired.
-        if len(demanded) == 1 or session.stopped is not None:
-            await session.evaluate(demanded)
-            update = await _decided(session, state, config)
-            update = {key: new for key, new in update.items() if new != state.get(key, _NOTHING)}
-        return update | _rows(session, state)
+        """Carry out the decision, and those after it as long as each demands a single thought.
+
+        A checkpoint costs some kilobytes, so one is worth `STEP_TOKENS` of them.
+        """
+        run.fail_again()
+        standing = run.attempted(state)
+        session = await run.session(standing, config, listener_of(config))
+        try:
+            while True:
+                demanded = demanded_in(standing)
+                await session.expand(demanded)
+                if len(demanded) > 1 and session.stopped is None:
+                    break  # a layer: its rewards have a step of their own
+                await session.evaluate(demanded)
+                new = await _decided(session, standing, config) | _rows(session, standing)
+                standing = grown(standing, new)
+                run.attempt(state, standing)
+                if len(demanded_in(standing)) != 1 or _tokens_since(state, standing) >= STEP_TOKENS:
+                    break
+        except Exception as error:
+            if not (rows := _rows(session, state)):
+                raise
+            run.fail_next(error)  # a checkpoint first, of what has been written
+            return _changed(state, standing) | rows
+        return _changed(state, standing) | _rows(session, state)
 
     async def evaluate(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
+        run.fail_again()
         await session.evaluate(demanded_in(state))
         return _rows(session, state)
 
@@ -149,6 +170,20 @@ async def _decided(session: Session, state: State, config: RunnableConfig) -> Up
 
 
 _NOTHING: Final = object()
+
+
+def _tokens_since(state: State, standing: State) -> int:
+    """Tokens of the thoughts that have been written since `state` was."""
+    return sum(row["tokens"] for row in standing["thoughts"][len(state.get("thoughts", ())) :])
+
+
+def _changed(state: State, standing: State) -> Update:
+    """What differs between two states, but for the rows."""
+    return {
+        key: value
+        for key, value in standing.items()
+        if key not in ROWS and value != state.get(key, _NOTHING)
+    }
 
 
 def _rows(session: Session, state: State) -> Update:
