@@ -18,6 +18,7 @@ from spex_agents.answers import (
     boxed,
     choice_letter,
     either,
+    equivalent,
     extract_answer,
     found_in,
     json_key,
@@ -47,6 +48,36 @@ def rows(name: str) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize(("text", "answer"), rows("extract_kinds.jsonl"))
 def test_extraction(text: str, answer: str | None) -> None:
     assert extract_answer(text) == answer
+
+
+REPLIES: dict[str, list[tuple[str, str | None]]] = {}
+for line in (DATA / "extract_replies.jsonl").read_text(encoding="utf-8").split("\n"):
+    if line:
+        reply = json.loads(line)
+        REPLIES.setdefault(reply["kind"], []).append((reply["text"], reply["answer"]))
+
+MISSED = {
+    "Our answer of 12 is correct.",
+    "Answer: In the kitchen",
+    "{answer: 12}",
+    '"answer": 12',
+    "**Answer:** She needs to buy 3 more.",
+}
+"""Replies that are not read as they are meant."""
+
+
+@pytest.mark.parametrize("kind", REPLIES)
+def test_replies_as_models_write_them(kind: str) -> None:
+    wrong: dict[str, str | None] = {}
+    for text, answer in REPLIES[kind]:
+        found = extract_answer(text)
+        if found != answer and (found is None or answer is None or not equivalent(found, answer)):
+            wrong[text] = found
+    assert set(wrong) <= MISSED, wrong
+
+
+def test_what_is_missed_is_little() -> None:
+    assert len(MISSED) <= 0.01 * sum(map(len, REPLIES.values()))
 
 
 VALUES = st.sampled_from(["42", "-3", "3.14", "1/2", "(B)", "x+1", r"\frac{1}{2}", "1,234", "5%"])
@@ -99,6 +130,22 @@ def test_any_text_is_read(text: str) -> None:
         ('{"answer": 12}', "12"),
         ('{"answer": 12', None),
         (r"\boxed{7}. The answer is 1", "7"),
+        (r"So \boxed 1", None),
+        (r"So \boxed 12 ", "12"),
+        (r"So \boxed\frac12", None),
+        (r"So \boxed\frac{1}{2}", r"\frac{1}{2}"),
+        (r"The answer is $\frac12", None),
+        (r"The answer is \frac12", None),
+        ("The answer is Mr. Sm", None),
+        ("The answer is Mr. Smith. He", "Mr. Smith"),
+        ("| Answer | 12", None),
+        ("| Answer | 12 |", "12"),
+        ("<answer>12</answ", None),
+        ("**Final answer**\n12", None),
+        ("Answer: 12%\nA", "12%"),
+        ("La respuesta es 12", None),
+        ("La respuesta es 12. As", "12"),
+        ('{"answer": "12', None),
     ],
 )
 def test_a_text_that_was_cut_off_has_an_answer_in_a_closed_marker_only(

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
+from spex_agents.answers.code import in_markdown, without_code
 from spex_agents.answers.markers import Found, boxes, keys, tags, whole_object
 from spex_agents.answers.reasoning import without_reasoning
+from spex_agents.answers.sentences import ends
 from spex_agents.answers.statements import statements
+from spex_agents.answers.tables import cells
 
 Extract: TypeAlias = Callable[[str], str | None]
 """Finds the answer in a path's text, or None. A thought in which it finds one ends its path.
@@ -40,8 +43,8 @@ def extract_answer(text: str, *, cut: bool = False) -> str | None:
         >>> extract_answer("The answer is 12", cut=True) is None
         True
     """
-    text = without_reasoning(text)
-    found = _last([*boxes(text), *tags(text), *keys(text)])
+    text = in_markdown(without_code(without_reasoning(text.translate(_UNSEEN))))
+    found = _last([*boxes(text, cut=cut), *tags(text), *keys(text), *cells(text)])
     if not whole_object(text):
         for stated in statements(text):
             if found is not None and stated.start <= found.start:
@@ -56,19 +59,33 @@ def extract_answer(text: str, *, cut: bool = False) -> str | None:
     return inner or found.answer.strip() or None
 
 
+_UNSEEN = dict.fromkeys(
+    [0xFEFF, 0x200B, 0x200E, 0x200F, 0x2060, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
+"""Marks that show nothing and change no word: of byte order, of direction, of no width."""
+
+
 def _last(found: list[Found]) -> Found | None:
     return max(found, key=lambda one: one.start, default=None)
 
 
 def _inside(answer: str) -> str | None:
     inner = _last([*boxes(answer), *keys(answer)])
+    if inner is None and len(answer) <= _SENTENCE:
+        inner = next(statements(answer), None)
     return None if inner is None else inner.answer
+
+
+_SENTENCE = 400  # characters within a marker that may be a sentence
 
 
 def _ended(text: str, stated: Found) -> bool:
     """Whether the sentence or the line of a statement is seen to have ended."""
-    rest = text[stated.start + len(stated.answer) :]
-    return "\n" in rest or any(mark in rest for mark in (". ", ".\t", "! ", "。"))
+    position = stated.start + len(stated.answer)
+    line = text.find("\n", position)
+    if line >= 0:
+        return True
+    return any(end.end() < len(text) or end[0] in "。।" for end in ends(text, position))
 
 
 def found_in(extract: Extract, text: str, *, cut: bool = False, ended: bool = True) -> str | None:

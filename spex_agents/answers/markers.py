@@ -17,8 +17,9 @@ _BOX = re.compile(
     r"(?:\\(?:boxed|fbox|framebox)|\x08oxed|(?<![\\A-Za-z])boxed(?=\{))"
     r"\s*(?=\{|\\|[-+.]?\d|[A-Za-z]\b)"
 )
+_SIGN = re.compile(r"\$?[ \t]?(\\?%|\^\{?\\circ\}?|°)")
 _BRACE = re.compile(r"\\[\\{}]|[{}]")
-_COMMAND = re.compile(r"\\[A-Za-z]+(?:\s*\{[^{}]*\}){0,2}")
+_COMMAND = re.compile(r"\\[A-Za-z]+(?:\s*\{[^{}]*\}|\d){0,2}")
 _TOKEN = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?|[A-Za-z]\b")
 _TAG = re.compile(
     r"[<\[](?P<close>/?)\s*(?P<name>final[_ -]?answer|answer|ans)\s*[>\]]", re.IGNORECASE
@@ -27,8 +28,12 @@ _KEY = re.compile(r"""[{,]\s*(?P<quote>["'])(?P<key>[^"'\\\n]{1,40})(?P=quote)\s
 _JSON_TAIL = re.compile(r"\s*[,}\]]")
 _SINGLE = re.compile(r"'((?:[^'\\\n]|\\.){0,2000})'")
 _PLACEHOLDER = re.compile(
-    r"(?:\\text\s*\{)?(?:[\s.…?_]|\\l?dots|\\cdots|\\ldots"
-    r"|(?:your |the |final )*(?:answer|result|number)(?: here)?|\\?quad)*\}?$",
+    r"(?:\\text\w*\s*\{|\\boxed\{?)*(?:[\s.…?_]|\\l?dots|\\cdots|\\ldots"
+    r"|(?:your |the |final )*(?:answer|result|number)(?: here)?|\\?quad"
+    r"|n/a|null|unknown|tbd|todo|pending|(?:to be|not(?: yet)?|un) ?(?:determined|decided|"
+    r"available|applicable|known|found)|(?:i|we) (?:do not|don['’]t|can(?:no|['’])t) (?:know|tell"
+    r"|say|answer)[\w ]*|i['’]m not sure|unsure|未知|不知道|inconnue?|desconocid[ao]"
+    r"|unbekannt)*\}*$",
     re.IGNORECASE,
 )
 
@@ -40,8 +45,11 @@ class Found(NamedTuple):
     answer: str
 
 
-def boxes(text: str) -> Iterator[Found]:
-    """What is in boxes that are closed and not empty."""
+def boxes(text: str, *, cut: bool = False) -> Iterator[Found]:
+    r"""What is in boxes that are closed and not empty, with a percent or degree sign after them.
+
+    Where the text was cut off, ``\boxed 1`` at its end is open: 12 may have been meant.
+    """
     opened = {match.end(): match.start() for match in _BOX.finditer(text)}
     if not opened:
         return
@@ -56,12 +64,15 @@ def boxes(text: str) -> Iterator[Found]:
         if text[start] != "{":
             command = text[start] == "\\"
             token = (_COMMAND if command else _TOKEN).match(text, start)
-            if token is not None and not (command and _BOX.match(text, start)):
+            if token is None or (command and _BOX.match(text, start)):
+                continue
+            if not (cut and token.end() == len(text) and not token[0].endswith("}")):
                 yield Found(start, token[0])
         elif (end := ends.get(start)) is not None and end - start <= _LONGEST:
             inside = text[start + 1 : end].strip()
+            sign = _SIGN.match(text, end + 1)
             if not placeholder(inside):
-                yield Found(start, inside)
+                yield Found(start, inside + (sign[1] if sign else ""))
 
 
 def placeholder(answer: str) -> bool:
