@@ -212,10 +212,9 @@ def measured_config(
 def _named(
     name: str | None, engine: AnyEngine, *, sampling: Sampling, limits: Limits
 ) -> rewards.Reward:
-    if name is None and engine.features.messages:
+    if name is None and not engine.name.startswith("simulated/"):
         return rewards.as_reward(None, engine)
-    if name is None:
-        name = "simulated" if engine.name.startswith("simulated/") else "confidence"
+    name = name or "simulated"
     if (make := REWARDS.get(name)) is not None:
         return make(engine, sampling, limits)
     if ":" in name:

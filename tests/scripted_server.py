@@ -37,13 +37,14 @@ class Answer:
     aborted; ``drop`` the connection; ``stop_short`` without a finish reason; ``garbage`` that is no
     JSON; ``error`` inside the stream. ``queue`` sends nothing, not even the tokens, until its id is
     aborted. ``comments`` come for ever, as servers send them to keep a connection alive. What is
-    `raw` is sent as it is in place of the tokens and of a finish.
+    `raw` is sent as it is in place of the tokens and of a finish, and `response` in place of all.
     """
 
     tokens: tuple[str, ...] = ("It", " is", " 4", ".")
     finish: str = "stop"
     then: Then = "finish"
     raw: str = ""
+    response: Response | None = None
     status: int = 200
     logprobs: bool = True
     top: Mapping[str, float] = field(default_factory=dict)
@@ -101,6 +102,8 @@ class ScriptedServer:
         self.paths.append(request.url.path)
         self.ids.append(request.headers.get("X-Request-Id") or body.get("rid", ""))
         answer = self.script.popleft() if self.script else self.default
+        if answer.response is not None:
+            return answer.response
         if answer.status != 200:
             said = answer.said or f"scripted {answer.status}"
             error = {"message": said, "type": "scripted", **answer.error_fields}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.dialects import ANY, DIALECTS, Dialect, dialect_of
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import NEXT_STEP, Message, Prompt
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, PromptTooLong, SettingsError
 from spex_agents.search.tree import Thought
 
 PROMPT = Prompt((Message("system", "Be brief."), Message("user", "2 + 2?")))
@@ -65,6 +66,41 @@ def test_a_dialect_that_is_not_known_is_named_with_those_that_are() -> None:
         OpenAIEngine("http://127.0.0.1:1/v1", template="chat")
 
 
+async def test_a_host_that_is_known_is_not_asked_what_it_is(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"vllm_env": {"VLLM_BATCH_INVARIANT": True}}
+    server.app.get("/server_info")(lambda: told)
+    async with OpenAIEngine(server.url, model="tiny", dialect="vllm") as opened:
+        await write(opened)
+        assert opened.features.exactness == "exact"  # a name tells what it is, and no more
+    assert "/v1/models" not in server.paths
+    at_home = replace(DIALECTS["mistral"], host="127.0.0.1")
+    monkeypatch.setattr("spex_agents.engines.openai.dialects.DIALECTS", {"mistral": at_home})
+    async with OpenAIEngine(server.url, model="tiny") as opened:
+        await write(opened)
+        assert (await opened.find_served()).dialect.name == "mistral"
+    assert "/v1/models" not in server.paths
+
+
+async def test_of_many_models_a_few_are_named(server: ScriptedServer) -> None:
+    server.models = [(f"m{number}", "system") for number in range(300)]
+    async with OpenAIEngine(server.url, retries=0) as opened:
+        with pytest.raises(
+            EngineError, match=r"serves 300 models \(m0, .*, m7, \.\.\.\): pass one"
+        ):
+            await write(opened)
+
+
+async def test_a_nucleus_of_all_tokens_is_left_out_where_it_is_refused(
+    server: ScriptedServer,
+) -> None:
+    async with engine(server, "tgi") as opened:
+        await write(opened, top_p=1)
+        await write(opened, top_p=0.9)
+    assert [body.get("top_p") for body in server.bodies] == [None, 0.9]
+
+
 async def test_a_list_of_models_may_be_bare(server: ScriptedServer) -> None:
     server.models_as_list = True
     async with OpenAIEngine(server.url) as opened:
@@ -84,6 +120,11 @@ async def test_a_list_of_models_may_be_bare(server: ScriptedServer) -> None:
         ("Invalid 'stop': array too long. Expected at most 4 elements.", "stop", "stop"),
         ("chat_template is not supported for Mistral tokenizers.", None, "chat_template_kwargs"),
         ("logprobs are not supported with this model", None, "logprobs"),
+        ("Unrecognized request arguments supplied: min_p, top_k", None, "top_k"),
+        ('Invalid JSON payload received. Unknown name "seed": Cannot find field.', None, "seed"),
+        ("`temperature` and `top_p` cannot both be specified. Please use only one.", None, "top_p"),
+        ("Temperature must be 1 for this model", None, "temperature"),
+        ("UnsupportedParamsError: openai does not support parameters: ['seed']", None, "seed"),
     ],
 )
 async def test_a_parameter_that_is_refused_is_left_out_from_then_on(
@@ -97,11 +138,8 @@ async def test_a_parameter_that_is_refused_is_left_out_from_then_on(
     server.script.append(refused(said, param))
     server.default = Answer(tokens=("It", " is 4.", "\n", "So"))
     async with engine(server) as opened:
-        if name == "logprobs":
-            with pytest.raises(EngineError, match="no log-probabilities"):
-                await write(opened, logprobs=True)
-        else:
-            assert (await write(opened)).text == "It is 4."
+        thought = await write(opened, logprobs=name == "logprobs")
+        assert (thought.text, thought.logprobs) == ("It is 4.", None)
         await write(opened)
         assert opened.features.exactness == ("unseeded" if name == "seed" else "seeded")
     first, *later = server.bodies
@@ -118,6 +156,30 @@ async def test_a_cap_by_another_name_is_used(server: ScriptedServer) -> None:
         await write(opened)
     assert [body.get("max_completion_tokens") for body in server.bodies] == [None, 8]
     assert "max_tokens" not in server.bodies[1]
+
+
+async def test_a_cap_that_is_too_large_is_lowered(server: ScriptedServer) -> None:
+    said = "max_tokens is too large: 8. This model supports at most 5 completion tokens."
+    server.script.append(refused(said, "max_tokens"))
+    async with engine(server, ANY) as opened:
+        await write(opened)
+        await write(opened)
+    assert [body["max_tokens"] for body in server.bodies] == [8, 5, 5]
+
+
+async def test_a_cap_beyond_the_context_is_no_refusal_of_the_parameter(
+    server: ScriptedServer,
+) -> None:
+    said = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 8. This model's maximum context "
+        "length is 6 tokens and your request has 3 input tokens (8 > 6 - 3)."
+    )
+    server.script.append(refused(said))
+    async with engine(server) as opened:
+        with pytest.raises(PromptTooLong, match="lower step_tokens= or thinking_tokens="):
+            await write(opened)
+        await write(opened)
+    assert [body["max_tokens"] for body in server.bodies] == [8, 8]
 
 
 async def test_as_many_alternatives_are_asked_for_as_the_server_allows(
@@ -140,10 +202,20 @@ async def test_a_refusal_of_the_request_itself_ends_in_one_error(server: Scripte
     assert len(server.bodies) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "System role not supported",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+        "Only user, assistant and tool roles are supported, got system.",
+        "Developer instruction is not enabled for models/gemma-3-27b-it",
+        "Unexpected role 'system' after the beginning",
+    ],
+)
 async def test_a_system_message_is_folded_in_where_templates_have_none(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, said: str
 ) -> None:
-    server.script.append(refused("System role not supported"))
+    server.script.append(refused(said))
     async with engine(server) as opened:
         await write(opened)
     assert server.bodies[1]["messages"] == [{"role": "user", "content": "Be brief.\n\n2 + 2?"}]
@@ -156,6 +228,7 @@ async def test_a_system_message_is_folded_in_where_templates_have_none(
         "This model does not support assistant message prefill.",
         "The conversation must end with a user message.",
         "Assistant response prefill is incompatible with enable_thinking.",
+        "Expected last role User or Tool (or Assistant with prefix True) but got assistant",
     ],
 )
 async def test_where_a_partial_reply_is_refused_the_next_step_is_asked_for(

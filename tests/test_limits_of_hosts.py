@@ -52,6 +52,8 @@ DATES = {"date": "Sun, 29 Nov 2026 17:00:00 GMT", "retry-after": "Sun, 29 Nov 20
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         (DATES, 6),
         ({"retry-after": "Sun, 29 Nov 2020 17:00:06 GMT"}, 0),
+        ({"retry-after": "1m 2.5s"}, 62.5),
+        ({"retry-after": "20s"}, 20),
         ({"retry-after": "soon"}, None),
         ({}, None),
     ],

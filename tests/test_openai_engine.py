@@ -18,7 +18,10 @@ from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.templates import chatml
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
+from spex_agents.rewards import as_reward
+from spex_agents.search import Limits, Rebase
 from spex_agents.search.tree import Thought
+from spex_agents.speculation import SearchConfig, solve
 
 BEGUN = Prompt(PROMPT.messages, reply="Two and two.\n")
 
@@ -167,12 +170,33 @@ async def test_logprobs_end_with_the_token_that_completes_the_delimiter(
     assert (thought.text, thought.logprobs) == ("It", (-0.5, -0.5, -0.5))
 
 
-async def test_missing_logprobs_are_an_error_with_a_remedy(
+async def test_missing_logprobs_are_told_once_and_labels_are_read_off_replies(
+    server: ScriptedServer, engine: OpenAIEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (engine.features.logprobs, engine.features.untried) == (True, True)
+    server.default = Answer(tokens=("No", ", it is", " not."), logprobs=False)
+    for _ in range(2):
+        thought = await write(engine, sampling=Sampling(logprobs=True))
+        assert (thought.text, thought.logprobs) == ("No, it is not.", None)
+    assert await engine.score(BEGUN, request(), labels=("Yes", "No")) == {"Yes": 0.0, "No": 1.0}
+    assert (engine.features.logprobs, engine.features.untried) == (False, False)
+    assert "logprobs" not in server.bodies[-1]
+    assert caplog.text.count("refuses log-probabilities: thoughts have none") == 1
+
+
+async def test_a_search_without_a_reward_asks_for_opinions_where_there_are_no_logprobs(
     server: ScriptedServer, engine: OpenAIEngine
 ) -> None:
-    server.default = Answer(logprobs=False)
-    with pytest.raises(EngineError, match=r"no log-probabilities.*Sampling\(logprobs=False\)"):
-        await write(engine, sampling=Sampling(logprobs=True))
+    server.default = Answer(tokens=("Yes", ", the answer is", " 4."), logprobs=False)
+    config = SearchConfig(
+        engine=engine,
+        policy=Rebase(width=2),
+        reward=as_reward(None, engine),
+        limits=Limits(depth=1),
+    )
+    found = await solve(config, "What is 2 + 2?")
+    assert found.answer == "4"
+    assert list(found.tree.rewards.values()) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("template", [None, chatml])
@@ -187,14 +211,6 @@ async def test_score_reads_label_probabilities(server: ScriptedServer, template:
     body = server.bodies[0]
     assert (body["max_tokens"], body["temperature"], asked.tokens) == (1, 0, 1)
     assert body["logprobs" if template else "top_logprobs"] == 20
-
-
-async def test_score_without_alternatives_is_an_error(
-    server: ScriptedServer, engine: OpenAIEngine
-) -> None:
-    server.default = Answer(tokens=("+",))
-    with pytest.raises(EngineError, match="no top_logprobs"):
-        await engine.score(PROMPT, request(), labels=("+", "-"))
 
 
 @pytest.mark.parametrize(

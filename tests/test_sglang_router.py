@@ -17,7 +17,7 @@ from scripted_server import as_text, serve
 
 from spex_agents.engines import base
 from spex_agents.engines.base import Load, Sampling
-from spex_agents.engines.openai.stream import BrokenReply
+from spex_agents.engines.openai.failures import BrokenReply
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
 from spex_agents.engines.sglang.prompts import PromptReader

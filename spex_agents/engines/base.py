@@ -92,6 +92,7 @@ class Features:
     Attributes:
         exactness: What a seed is worth there.
         logprobs: Thoughts can carry log-probabilities.
+        untried: That is only hoped for: its server has not been asked for any yet.
         labels: `score` can read label probabilities.
         promotion: A waiting or running request can change from speculative to demanded.
         slots: Requests it runs at once, if it knows.
@@ -104,6 +105,7 @@ class Features:
 
     exactness: Exactness
     logprobs: bool = False
+    untried: bool = False
     labels: bool = False
     promotion: bool = False
     slots: int | None = None

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.calls.cut import tokens_of_step
+from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import retry_after
 
 if TYPE_CHECKING:
@@ -92,15 +93,7 @@ def label_chances(message: BaseMessage, labels: Sequence[str]) -> Mapping[str, f
                 chances[label] += math.exp(entry["logprob"])
     if any(chances.values()):
         return chances
-    text = spoken(message)
-    places = {
-        label: found.start()
-        for label in labels
-        if (found := re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE))
-    }
-    if not places:
-        return dict.fromkeys(labels, 1 / len(labels))
-    return {**chances, min(places, key=lambda label: places[label]): 1.0}
+    return read_labels(spoken(message), labels)
 
 
 def refused(error: BaseException, sent: Collection[str]) -> str | None:

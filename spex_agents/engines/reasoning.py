@@ -15,8 +15,9 @@ the server's own means; keep: written, counted and shown, and no part of a thoug
 the reasoning is what is searched, thoughts are pieces of it (`Sampling(stop=("\n\n",))`).
 """
 
-REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-"""Where it comes: at DeepSeek, SGLang and older vLLM; at vLLM, OpenRouter and Ollama; at Ollama."""
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Where it comes: at DeepSeek, SGLang and older vLLM; at vLLM, OpenRouter and Ollama; at Ollama; at
+MiniMax."""
 
 OPEN, CLOSE = "<think>", "</think>"
 """How models mark it in their text."""

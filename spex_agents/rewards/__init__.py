@@ -70,7 +70,7 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
     Args:
         reward: A reward; an async function ``(question, steps) -> float``, taken to have side
             effects (else wrap it: ``Verifier(function, pure=True)``); or None for the engine's own
-            log-probabilities, and for its own opinion (`Judge`) of a chat model, which gives none.
+            log-probabilities, or its own opinion (`Judge`) where it gives none.
         engine: The search's engine.
 
     Raises:
@@ -82,10 +82,11 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
         'confidence'
     """
     if reward is None:
+        judge = Judge(engine) if engine.features.labels else None
         if engine.features.logprobs:
-            return Confidence()
-        if engine.features.messages and engine.features.labels:
-            return Judge(engine)
+            return Confidence(otherwise=judge if engine.features.untried else None)
+        if judge is not None:
+            return judge
         raise SettingsError(
             f"reward=None: {engine.name} gives no log-probabilities to score thoughts by; pass a "
             "reward: an async function (question, steps) -> float, a Judge or a VoteConfidence"

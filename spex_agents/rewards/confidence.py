@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 from spex_agents.engines.base import Request
 from spex_agents.errors import RewardError, SettingsError, at_least_one
+from spex_agents.rewards.base import Reward
 from spex_agents.search.tree import Thought
 
 Over: TypeAlias = Literal["mean", "lowest-group", "bottom-groups", "tail"]
@@ -34,6 +35,7 @@ class Confidence:
             tokens in a row; "bottom-groups": the mean of the least sure tenth of these groups, at
             least one; "tail": of the last `window` tokens. Groups overlap, one begins at each
             token; what is shorter than a window is one group.
+        otherwise: Scores paths whose thoughts carry no log-probabilities; None for an error.
         window: Tokens of a group. The paper's is 2048, for traces of ten thousand and more.
 
     Raises:
@@ -53,6 +55,7 @@ class Confidence:
     whole_path: bool = False
     over: Over = "mean"
     window: int = 32
+    otherwise: Reward | None = None
     name: str = "confidence"
     needs_logprobs: bool = True
     pure: bool = True
@@ -67,11 +70,13 @@ class Confidence:
         """Score the last of `thoughts`; one without any token scores 0.
 
         Raises:
-            RewardError: A thought carries no log-probabilities.
+            RewardError: A thought carries no log-probabilities, and `otherwise` is None.
         """
         scored = thoughts if self.whole_path else thoughts[-1:]
         logprobs: list[float] = []
         for thought in scored:
+            if thought.logprobs is None and self.otherwise is not None:
+                return await self.otherwise.score(question, thoughts, request)
             if thought.logprobs is None:
                 raise RewardError(
                     f"thought {thought.text!r} carries no log-probabilities: take an engine whose "

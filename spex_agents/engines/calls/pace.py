@@ -137,6 +137,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if (found := _number(given)) is not None:
         return max(0.0, found)
+    if re.fullmatch(r"([\d.]+\s*(ms|s|m|h)\s*)+", given):
+        return _seconds(given)
     try:
         then = parsedate_to_datetime(given)
         now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
@@ -167,7 +169,7 @@ def _seconds(text: str) -> float:
     """
     if (found := _number(text)) is not None:
         return found
-    if parts := re.findall(r"([\d.]+)(ms|s|m|h|d)", text):
+    if parts := re.findall(r"([\d.]+)\s*(ms|s|m|h|d)", text):
         return sum(float(number) * _PARTS[unit] for number, unit in parts)
     try:
         return max(0.0, (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds())

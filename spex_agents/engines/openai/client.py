@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import openai
@@ -19,15 +19,15 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.calls.pace import Pace, retry_after
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
-from spex_agents.engines.openai.stream import (
+from spex_agents.engines.openai.failures import (
     BrokenReply,
-    Patience,
     explain,
     is_away,
     is_limit,
     is_transient,
     refuses_connections,
 )
+from spex_agents.engines.openai.stream import Patience
 from spex_agents.errors import EngineUnavailable, SettingsError, above_zero
 
 logger = logging.getLogger(__name__)
@@ -152,11 +152,9 @@ class Client:
         """
         try:
             await self.http.get("/models", cast_to=object)
-        except openai.APIStatusError as error:
-            if error.status_code >= 500:
-                raise explain(error, self.shown, tries=1) from error
         except openai.OpenAIError as error:
-            raise explain(error, self.shown, tries=1) from error
+            if getattr(error, "status_code", 500) >= 500:
+                self._raise(error, tries=1)
 
     async def get(self, url: str) -> object:
         """What is there, read as `body_of` does; None for what is no JSON though it says so.
@@ -226,11 +224,15 @@ class Client:
                     f"{self.shown} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
                 ) from error
-            explained = explain(error, self.shown, tries=self.retries.times + 1)
-            if self._api_key and self._api_key in f"{explained}{error}":  # servers quote it
-                hidden = str(explained).replace(self._api_key, "[the key]")
-                raise type(explained)(hidden) from None
-            raise explained from error
+            self._raise(error, tries=self.retries.times + 1)
+
+    def _raise(self, error: Exception, *, tries: int) -> NoReturn:
+        """Raise what explains the error, without the key, which servers quote."""
+        explained = explain(error, self.shown, tries=tries)
+        if self._api_key and self._api_key in f"{explained}{error}":
+            hidden = str(explained).replace(self._api_key, "[the key]")
+            raise type(explained)(hidden) from None
+        raise explained from error
 
     def _heed(self, error: openai.APIStatusError) -> None:
         """Pause for a server that wants fewer requests."""

@@ -38,6 +38,7 @@ class Dialect:
         host: The host of its service, which is recognised by that.
         fields: Sent with every request: what pins the sampling against a model's own defaults.
         cap: The field that caps a reply's tokens.
+        whole_nucleus: Whether it takes ``top_p=1``, which means no limit.
         top_k: Whether it takes `top_k` (-1 for no limit).
         request_id: The field that carries a request's id, besides the header ``X-Request-Id``.
         partial: How a partial reply is gone on with; None: one short request finds out.
@@ -58,6 +59,7 @@ class Dialect:
     host: str = ""
     fields: Mapping[str, object] = field(default_factory=dict)
     cap: str = "max_tokens"
+    whole_nucleus: bool = True
     top_k: bool = False
     request_id: str | None = None
     partial: Partial | None = None
@@ -150,6 +152,7 @@ LM_STUDIO = Dialect(name="lmstudio", owners=("organization_owner",))
 
 TGI = Dialect(
     name="tgi",
+    whole_nucleus=False,
     partial="continue",
     continuation=CONTINUE,
     thinking_off=NO_THINKING,
@@ -228,6 +231,18 @@ def dialect_named(dialect: Dialect | str | None) -> Dialect | None:
     return DIALECTS[dialect]
 
 
+def dialect_at(url: str) -> Dialect | None:
+    """The dialect of the service at `url`, if its host is known.
+
+    Example:
+        >>> dialect_at("https://api.mistral.ai/v1").name, dialect_at("http://127.0.0.1:8000/v1")
+        ('mistral', None)
+    """
+    host = urlsplit(url).hostname or ""
+    known = (one for one in DIALECTS.values() if one.host)
+    return next((one for one in known if f".{host}".endswith(f".{one.host}")), None)
+
+
 def dialect_of(owned_by: object, url: str = "", model: str | None = None) -> Dialect:
     """The dialect of the server at `url` whose models are `owned_by`; `ANY` if unknown.
 
@@ -235,9 +250,9 @@ def dialect_of(owned_by: object, url: str = "", model: str | None = None) -> Dia
         >>> dialect_of("vllm").name, dialect_of("somebody").name
         ('vllm', 'any')
     """
-    host = urlsplit(url).hostname or ""
+    if (at_home := dialect_at(url)) is not None:
+        return at_home
     for dialect in DIALECTS.values():
-        at_home = bool(dialect.host) and (f".{host}").endswith(f".{dialect.host}")
-        if at_home or owned_by in (dialect.name, *dialect.owners):
+        if owned_by in (dialect.name, *dialect.owners):
             return dialect
     return TGI if model is not None and owned_by == model else ANY

@@ -15,6 +15,7 @@ from spex_agents.engines.calls.control import (
     without_control,
 )
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.client import Client
@@ -144,7 +145,8 @@ class OpenAIEngine(Closing):
     def features(self) -> Features:
         return Features(
             exactness=self._exactness or self.discovery.exactness,
-            logprobs=True,
+            logprobs=self.refusals.sends_logprobs is not False,
+            untried=self.refusals.sends_logprobs is None,
             labels=True,
             promotion=self._gate.places is not None,
             slots=self._gate.places,
@@ -157,14 +159,16 @@ class OpenAIEngine(Closing):
     ) -> Thought:
         """Continue `prompt.reply`; see `Engine.generate`.
 
+        Thoughts have no log-probabilities where the server sends none, of which one warning tells.
+
         Raises:
-            EngineError: No thought came after all tries, or the server sent no log-probabilities
-                though asked.
+            EngineError: No thought came after all tries.
         """
         told = without_control(prompt, self._special_tokens)
         call = Call(prompt=told, request=request, sampling=sampling, max_tokens=max_tokens)
         reply, written = await self._ask(call)
-        thought = thought_of(reply, sampling, asked=written.asked, url=self._client.shown)
+        thought = thought_of(reply, sampling, asked=written.asked)
+        self.refusals.note_logprobs(thought, sampling)
         if thought.finish == "reasoning":
             self._client.warn(
                 f"{self.name} reasoned for {thought.tokens} tokens and said nothing: raise "
@@ -178,14 +182,20 @@ class OpenAIEngine(Closing):
         """The probability of each label as the next token; see `Engine.score`.
 
         A label is compared with the tokens' text as it is, a leading space included. One that is
-        not among the most probable tokens the server lists (20, or fewer) has probability 0.
+        not among the most probable tokens the server lists (20, or fewer) has probability 0. Where
+        none are listed, the reply is read: what it names first has probability 1.
 
         Raises:
-            EngineError: No answer came after all tries, or it has no alternatives to its token.
+            EngineError: No answer came after all tries.
         """
         told = without_control(prompt, self._special_tokens)
-        reply, _ = await self._ask(label_call(told, request))
-        return label_probabilities(reply, labels, url=self._client.shown)
+        if self.features.logprobs:
+            reply, _ = await self._ask(label_call(told, request))
+            if (found := label_probabilities(reply, labels)) is not None:
+                return found
+            self.refusals.miss_logprobs()
+        reply, _ = await self._ask(label_call(told, request, logprobs=False))
+        return read_labels(reply.split.text, labels)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""

@@ -11,7 +11,6 @@ from spex_agents.engines.openai.continuation import COUNTING
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.labels import TOP_LOGPROBS
 from spex_agents.engines.prompts import Message, Prompt
-from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
 
 STORY = Prompt((Message("user", "Write one sentence about a river."),))
@@ -120,22 +119,20 @@ class _Examination:
         return Finding("stop strings", "6" not in thought.text, f"applied {who}")
 
     async def _logprobs(self) -> Finding:
-        try:
-            thought, _ = await self._write(STORY, logprobs=True)
-        except EngineError:
+        thought, _ = await self._write(STORY, logprobs=True)
+        if thought.logprobs is None:
             remedy = "take a reward that does not read them"
             return Finding("log-probabilities", False, "none sent", remedy)
-        number = len(thought.logprobs or ())
+        number = len(thought.logprobs)
         return Finding("log-probabilities", number > 0, f"{number} for {thought.tokens} tokens")
 
     async def _labels(self) -> Finding:
-        try:
-            found = await self._engine.score(YES, self._request(1), labels=("Yes", "No"))
-        except EngineError:
-            remedy = "take a reward that does not read label probabilities"
-            return Finding("labels", False, "no alternatives sent", remedy)
-        most = self._engine.refusals.most_alternatives or TOP_LOGPROBS
+        found = await self._engine.score(YES, self._request(1), labels=("Yes", "No"))
         told = ", ".join(f"{label} {chance:.2f}" for label, chance in found.items())
+        if not self._engine.features.logprobs:
+            remedy = "a reward that does not read their probabilities may do better"
+            return Finding("labels", False, f"read off the reply: {told}", remedy)
+        most = self._engine.refusals.most_alternatives or TOP_LOGPROBS
         return Finding("labels", any(found.values()), f"{told}, among at most {most} tokens")
 
     async def _write(

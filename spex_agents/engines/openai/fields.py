@@ -46,6 +46,8 @@ class Call:
             "top_p": self.sampling.top_p,
             **dialect.fields,
         }
+        if self.sampling.top_p == 1 and not dialect.whole_nucleus:
+            del fields["top_p"]
         if dialect.top_k:
             fields["top_k"] = self.sampling.top_k or -1
         if self.sampling.stop and dialect.keep_delimiter and not self.own_stops:

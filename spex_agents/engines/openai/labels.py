@@ -1,4 +1,4 @@
-"""The probabilities of labels, read from the alternatives to a reply's first token."""
+"""The probabilities of labels: of the alternatives to a reply's first token, or by its text."""
 
 from __future__ import annotations
 
@@ -10,39 +10,37 @@ from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.thoughts import said_tokens
 from spex_agents.engines.prompts import Prompt
-from spex_agents.errors import EngineError
 
 TOP_LOGPROBS = 20
 
 
-def label_call(prompt: Prompt, request: Request) -> Call:
-    """Asks for one token and the most probable alternatives to it."""
+READ_TOKENS = 8
+"""Tokens of a reply that is read for a label, which may be several."""
+
+
+def label_call(prompt: Prompt, request: Request, *, logprobs: bool = True) -> Call:
+    """Asks for one token and the most probable alternatives to it, or for a few words."""
     return Call(
         prompt=prompt,
         request=request,
-        sampling=Sampling(temperature=0, top_p=1, top_k=0, stop=(), logprobs=True),
-        max_tokens=1,
-        alternatives=TOP_LOGPROBS,
+        sampling=Sampling(temperature=0, top_p=1, top_k=0, stop=(), logprobs=logprobs),
+        max_tokens=1 if logprobs else READ_TOKENS,
+        alternatives=TOP_LOGPROBS if logprobs else None,
     )
 
 
-def label_probabilities(reply: Reply, labels: Sequence[str], *, url: str) -> Mapping[str, float]:
+def label_probabilities(reply: Reply, labels: Sequence[str]) -> Mapping[str, float] | None:
     """The probability of each label among the first token's alternatives; 0 for one not listed.
+
+    None if it has no alternatives.
 
     Args:
         reply: To a `label_call`.
         labels: As the tokens' text is, a leading space included.
-        url: Of the server, for messages.
-
-    Raises:
-        EngineError: It has no alternatives to its token.
     """
     said = said_tokens(reply)
     if not said or not said[0].top:
-        raise EngineError(
-            f"{url} sent no top_logprobs though asked for {TOP_LOGPROBS}: let the server return "
-            "them, or take a reward that does not read label probabilities"
-        )
+        return None
     top = said[0].top
     return {
         label: min(1.0, math.fsum(math.exp(logprob) for token, logprob in top if token == label))

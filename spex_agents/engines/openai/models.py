@@ -10,9 +10,12 @@ import openai
 
 from spex_agents.engines.base import Exactness
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.dialects import Dialect, dialect_of
-from spex_agents.engines.openai.stream import BrokenReply
+from spex_agents.engines.openai.dialects import Dialect, dialect_at, dialect_of
+from spex_agents.engines.openai.failures import BrokenReply
 from spex_agents.errors import EngineUnavailable
+
+SHOWN = 8
+"""Models that an error lists, of the hundreds that hosts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,9 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
         EngineError: The server cannot be reached, or refuses; or no model is given, and there is
             not exactly one.
     """
+    dialect = dialect or dialect_at(client.url)
     if model and dialect:
-        return Served(model, dialect, dialect.exactness)
+        return Served(model, dialect, await _exactness(client, dialect))
 
     async def owners(_: int) -> dict[str, object]:
         try:
@@ -51,7 +55,7 @@ async def find_served(client: Client, model: str | None, dialect: Dialect | None
     served = await client.run(owners)
     if model is None:
         if len(served) != 1:
-            listed = ", ".join(served) or "none"
+            listed = ", ".join([*list(served)[:SHOWN], "..."][: len(served)]) or "none"
             raise EngineUnavailable(
                 f"{client.shown} serves {len(served)} models ({listed}): pass one as model="
             )

@@ -11,9 +11,12 @@ from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.reasoning import REASONING_FIELDS, Split, split_reasoning
 
 FINISHES: Mapping[str, str] = {
-    **dict.fromkeys(("stop", "eos_token", "eos", "end_turn", "stop_sequence", "end"), "stop"),
+    **dict.fromkeys(
+        ("stop", "eos_token", "eos", "end_turn", "stop_sequence", "end", "complete"), "stop"
+    ),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    **dict.fromkeys(("abort", "cancelled", "error", "insufficient_system_resource"), "abort"),
+    **dict.fromkeys(("abort", "cancelled", "error", "network_error"), "abort"),
+    "insufficient_system_resource": "abort",
 }
 """What servers call the ends of a reply, in lower case; what is not here is no thought's end."""
 
@@ -121,6 +124,7 @@ class Reply:
         delta = choice.get("delta") or choice.get("message")
         delta = delta if isinstance(delta, Mapping) else {}
         text = _text(choice.get("text")) or _text(delta.get("content"))
+        text = text or _text(delta.get("refusal"))
         reasoning = next((said for key in REASONING_FIELDS if (said := _text(delta.get(key)))), "")
         reasoning += _parts(delta.get("content"), "thinking")
         self._chunks += bool(text or reasoning)
@@ -147,11 +151,11 @@ class Reply:
 def _logprobs(found: object) -> Iterator[TokenLogprob]:
     if not isinstance(found, Mapping):
         return
-    if content := _list(found.get("content")):
+    if content := _entries(found.get("content")):
         for entry in content:
             alternatives = tuple(
-                (other["token"], float(other["logprob"]))
-                for other in _list(entry.get("top_logprobs"))
+                (str(other["token"]), float(other["logprob"]))
+                for other in _entries(entry.get("top_logprobs"))
                 if other.get("logprob") is not None
             )
             yield TokenLogprob(str(entry["token"]), _float(entry.get("logprob")), alternatives)
@@ -161,6 +165,10 @@ def _logprobs(found: object) -> Iterator[TokenLogprob]:
             listed = (top or {}).items() if token is not None else ()
             alternatives = tuple((text, float(one)) for text, one in listed if one is not None)
             yield TokenLogprob(str(token), _float(logprob), alternatives)
+
+
+def _entries(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in _list(value) if isinstance(one, Mapping) and "token" in one]
 
 
 def _float(value: Any) -> float | None:

@@ -1,11 +1,9 @@
-"""One streamed call, and what its failures mean."""
+"""One streamed call, read to its end, or to where it is enough."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,16 +12,14 @@ import openai
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.cut import cut
-from spex_agents.engines.calls.pace import retry_after
+from spex_agents.engines.openai.events import chunks_of
+from spex_agents.engines.openai.failures import Aborted, BrokenReply
 from spex_agents.engines.openai.reply import Reply
-from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, PromptTooLong
+from spex_agents.errors import EngineError
 
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 1.0
 """How long what follows a reply's end, its account, is waited for."""
-
-_CONTEXT = re.compile(r"context (length|size|window)", re.IGNORECASE)
-"""How servers say that a prompt is too long for their model: SGLang, vLLM, llama.cpp, OpenAI."""
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
@@ -39,17 +35,6 @@ class Patience:
 
     first: float
     between: float
-
-
-class BrokenReply(Exception):
-    """A reply that stopped short or cannot be read; worth another try."""
-
-
-class Aborted(BrokenReply):
-    """The server ended the request, for whatever reason."""
-
-    def __init__(self) -> None:
-        super().__init__("the server aborted the request")
 
 
 async def stream_reply(
@@ -98,12 +83,11 @@ async def stream_reply(
             stream_cls=openai.AsyncStream[object],
         )
         heard(stream.response.headers)
-        chunks = _chunks(stream.response, reply)
+        chunks = chunks_of(stream.response, reply)
         rhythm = Rhythm()
         try:
             async for chunk in chunks:
                 seen, text, logprobs = reply.tokens, reply.text, len(reply.logprobs)
-                _raise_sent(chunk, stream.response)
                 reply.read(chunk)
                 over = most_tokens and reply.tokens - reply.reasoning_tokens > most_tokens
                 if over and not reply.finish:
@@ -128,7 +112,7 @@ async def stream_reply(
             request.tokens += tail
             request.estimated_tokens += tail
             raise
-        except (openai.APIError, EngineError):
+        except (openai.APIError, EngineError, BrokenReply):
             raise
         except Exception as error:  # each HTTP stack that the client can use has its own kinds
             raise BrokenReply(f"the stream broke: {type(error).__name__}: {error}") from error
@@ -188,110 +172,3 @@ def _ended(reply: ReplyT, request: Request) -> ReplyT:
             "or 'length'; change the prompt or the server's filters and tools"
         )
     return reply
-
-
-async def _chunks(response: Any, reply: Reply) -> AsyncGenerator[object, None]:
-    """The events of a stream, up to ``[DONE]``; an answer in one piece goes to `reply` itself."""
-    whole: list[str] = []
-    async for line in _lines(response):
-        if whole or line.startswith("{"):
-            whole.append(line)
-        elif line.startswith("data:"):
-            if (data := line.removeprefix("data:").strip()) == "[DONE]":
-                return
-            yield json.loads(data)
-    if whole:
-        answer = json.loads("\n".join(whole))
-        _raise_sent(answer, response)
-        reply.read_whole(answer)
-        yield None
-
-
-async def _lines(response: Any) -> AsyncGenerator[str, None]:
-    """The lines of a body; a text in it may have separators that Python takes for line ends."""
-    rest = b""
-    async for piece in response.aiter_bytes():
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace").rstrip("\r")
-    yield rest.decode(errors="replace")
-
-
-def _raise_sent(chunk: object, response: Any) -> None:
-    """Raise the error that a chunk is, if it is one."""
-    if isinstance(chunk, dict) and (error := chunk.get("error")):
-        said = error.get("message") if isinstance(error, dict) else error
-        raise openai.APIError(str(said or "no reason told"), request=response.request, body=error)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether another try may go better."""
-    if isinstance(error, openai.APIStatusError):
-        if is_limit(error):
-            return True
-        return error.status_code in (408, 425) or error.status_code >= 500
-    if isinstance(error, openai.APIConnectionError | BrokenReply):
-        return True
-    if isinstance(error, openai.APIError):  # sent inside a stream, its code a status or a word
-        code = str(error.code)
-        return code == "429" or not code.startswith("4")
-    return False
-
-
-def is_limit(error: openai.APIStatusError) -> bool:
-    """Whether the server wants fewer requests, and will take more later."""
-    return error.status_code in (429, 529) and not is_quota(error)
-
-
-def is_quota(error: openai.APIStatusError) -> bool:
-    """Whether what has been paid for is used up, which no wait changes."""
-    return error.status_code == 402 or "insufficient_quota" in (error.code, error.type)
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether no server is there just now, or one that is still loading."""
-    return refuses_connections(error) or (
-        isinstance(error, openai.APIStatusError) and error.status_code in (502, 503)
-    )
-
-
-def refuses_connections(error: BaseException) -> bool:
-    # by its name: each HTTP stack that the client can use has its own kinds
-    cause = type(error.__cause__).__name__
-    return isinstance(error, openai.APIConnectionError) and cause == "ConnectError"
-
-
-def explain(error: Exception, url: str, *, tries: int) -> EngineError:
-    """The error to raise: where it failed, why, and what to do."""
-    if isinstance(error, openai.BadRequestError) and _CONTEXT.search(error.message):
-        return PromptTooLong(f"{url} refused the prompt ({error.message}): shorten it")
-    if isinstance(error, openai.APIStatusError):
-        remedy = {
-            401: "pass the server's key as api_key=",
-            403: "pass the server's key as api_key=",
-            404: "base_url must end where the protocol begins, mostly in /v1, and model= be served",
-            429: f"refused {tries} times: lower max_concurrency= or raise retries=",
-        }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
-        if is_quota(error):
-            remedy = "what the key may spend is used up: see the provider's billing"
-        elif is_limit(error) and (seconds := retry_after(error.response.headers)):
-            remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
-        elif error.status_code >= 500:
-            remedy = f"failed {tries} times: see the server's log"
-        kind = EngineUnavailable if error.status_code in UNAVAILABLE else EngineError
-        return kind(f"{url} answered {error.status_code} ({error.message}); {remedy}")
-    if isinstance(error, openai.APITimeoutError):
-        return EngineError(
-            f"{url} sent nothing in time, {tries} times: raise timeout= or lower max_concurrency="
-        )
-    if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__ or error
-        return EngineUnavailable(
-            f"{url} cannot be reached ({cause}), {tries} tries: start the server there, or "
-            "correct base_url"
-        )
-    if isinstance(error, BrokenReply):
-        return EngineError(
-            f"{url} failed {tries} times: {error}; see the server's log, or raise timeout="
-        )
-    return EngineError(f"{url} failed: {error}; see the server's log")

@@ -8,31 +8,21 @@ from spex_agents.engines.base import Sampling
 from spex_agents.engines.calls.cut import cut, tokens_of_step, without_lead
 from spex_agents.engines.openai.reply import Reply, TokenLogprob
 from spex_agents.engines.reasoning import OPEN
-from spex_agents.errors import EngineError
 from spex_agents.search.tree import Finish, Thought
 
 
-def thought_of(reply: Reply, sampling: Sampling, *, asked: bool, url: str) -> Thought:
+def thought_of(reply: Reply, sampling: Sampling, *, asked: bool) -> Thought:
     """What `reply` says, up to the first delimiter, and what it was reasoned from.
 
     Args:
         reply: To its end.
         sampling: What was asked for.
         asked: For one step: its end is a step's, and only an empty one ends the path.
-        url: Of the server, for messages.
-
-    Raises:
-        EngineError: It has no log-probabilities though asked.
     """
     split = reply.split
     text, at_delimiter = cut(without_lead(split.text, sampling.stop), sampling.stop)
     logprobs = None
-    if sampling.logprobs:
-        if split.text and not reply.logprobs:
-            raise EngineError(
-                f"{url} sent no log-probabilities though asked: let the server return them, or "
-                "set Sampling(logprobs=False) and a reward without them"
-            )
+    if sampling.logprobs and (reply.logprobs or not split.text):
         step = said_tokens(reply, sampling.stop)
         logprobs = tuple(entry.logprob for entry in step if entry.logprob is not None)
     finish: Finish = "stop"

@@ -19,7 +19,7 @@ from spex_agents.engines.base import Load, Request
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.calls.tasks import ended_by_server
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.stream import Aborted, BrokenReply, is_transient
+from spex_agents.engines.openai.failures import Aborted, BrokenReply, is_transient
 from spex_agents.engines.sglang.connection import Connection
 from spex_agents.engines.sglang.info import ServerInfo, read_info
 from spex_agents.engines.sglang.protocol import DEMANDED, END, SPECULATIVE, Message, Verb, owner_of

@@ -7,7 +7,8 @@ from typing import Any
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.stream import Aborted, BrokenReply, stream_reply
+from spex_agents.engines.openai.failures import Aborted, BrokenReply
+from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.sglang.workers import GenerateReply
 
 

@@ -15,11 +15,11 @@ from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.openai.client import QuietOpenAI, body_of
 from spex_agents.engines.openai.dialects import SGLANG, Dialect, Fields
 from spex_agents.engines.openai.engine import OpenAIEngine
+from spex_agents.engines.openai.failures import BrokenReply
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served, read_models
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.settings import OF_SGLANG, ServerSettings
-from spex_agents.engines.openai.stream import BrokenReply
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.reasoning import CLOSE, Thinking

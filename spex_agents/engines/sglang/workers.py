@@ -16,8 +16,8 @@ import anyio
 import openai
 
 from spex_agents.engines.openai.dialects import SGLANG, Fields
+from spex_agents.engines.openai.failures import BrokenReply, is_transient
 from spex_agents.engines.openai.reply import Reply, TokenLogprob
-from spex_agents.engines.openai.stream import BrokenReply, is_transient
 
 SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
