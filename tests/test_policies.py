@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searching import through_json
 
+from spex_agents.answers import AdaptiveStop, WindowStop
 from spex_agents.errors import PolicyError, SettingsError
 from spex_agents.search import (
     AbMcts,
     AbMctsM,
+    AdaptiveConsistency,
     Beam,
     BestOfN,
     Dvts,
@@ -492,6 +494,12 @@ POLICIES = st.one_of(
         back_up=st.sampled_from(["mean", "sum"]),
         value=st.sampled_from(["max", "mean"]),
         counted=st.sampled_from(["walked", "ended"]),
+    ),
+    st.builds(
+        AdaptiveConsistency,
+        width=st.integers(1, 9),
+        batch=st.integers(1, 4),
+        rule=st.sampled_from([AdaptiveStop(0.7), WindowStop(2)]),
     ),
     st.builds(AbMctsM, rollouts=st.integers(1, 8), models=st.sampled_from([("",), ("a", "b")])),
     st.builds(

@@ -5,6 +5,7 @@ from spex_agents.search.limits import Limits
 from spex_agents.search.policies import (
     AbMcts,
     AbMctsM,
+    AdaptiveConsistency,
     Beam,
     BestOfN,
     Dvts,
@@ -27,6 +28,7 @@ __all__ = [
     "AbMcts",
     "AbMctsM",
     "Action",
+    "AdaptiveConsistency",
     "Beam",
     "BestOfN",
     "Critique",

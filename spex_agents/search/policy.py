@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
+from spex_agents.answers.equivalence import Canonical
+from spex_agents.answers.extract import Extract
 from spex_agents.errors import PolicyError
 from spex_agents.search.action import STEP, Action
 from spex_agents.search.limits import Limits
@@ -65,6 +67,10 @@ class Policy(Protocol):
     def start(self) -> State:
         """The state before the first decision."""
         return ()
+
+    def reading(self, extract: Extract, canonical: Canonical, /) -> Policy:
+        """This policy, told how its search finds answers in texts, and which it counts together."""
+        return self
 
     def decide(self, state: State, tree: TreeView, /) -> tuple[State, Decision]:
         """Decide on the tree, in which every path demanded so far has its thought and reward."""

@@ -23,6 +23,7 @@ POLICIES: Mapping[str, str] = MappingProxyType(
         "rest-mcts": "rest_mcts.RestMcts",
         "rap": "rap.Rap",
         "best-of-n": "best_of_n.BestOfN",
+        "adaptive-consistency": "adaptive_consistency.AdaptiveConsistency",
         "ab-mcts": "ab_mcts.AbMcts",
         "ab-mcts-m": "ab_mcts_m.AbMctsM",
         "refine": "refine.Refine",

@@ -194,7 +194,8 @@ class SearchConfig:
     speculation: Speculation | None = field(default_factory=Speculation)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policy", as_policy(self.policy))
+        policy = as_policy(self.policy).reading(self.extract, self.canonical)
+        object.__setattr__(self, "policy", policy)
         check_vote(self.vote)
         one_of("weight", self.weight, *WAYS)
         wanted = [name for name in getattr(self.policy, "models", ()) if name]

@@ -2,6 +2,7 @@
 
 from spex_agents.search.policies.ab_mcts import AbMcts
 from spex_agents.search.policies.ab_mcts_m import AbMctsM
+from spex_agents.search.policies.adaptive_consistency import AdaptiveConsistency
 from spex_agents.search.policies.beam import Beam
 from spex_agents.search.policies.best_of_n import BestOfN
 from spex_agents.search.policies.dvts import Dvts
@@ -19,6 +20,7 @@ from spex_agents.search.policies.tot import TotBfs, TotDfs
 __all__ = [
     "AbMcts",
     "AbMctsM",
+    "AdaptiveConsistency",
     "Beam",
     "BestOfN",
     "Dvts",
