@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 import pytest
-from gateways import ASKED, QUESTION, SMALL, gateway
+from gateways import ASKED, QUESTION, SIZE, SMALL, gateway
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 from scripted_server import Answer, scripted_server
@@ -19,13 +19,15 @@ from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineUnavailable
+from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Rebase, Thought
+from spex_agents.server.gateway import graphs
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solving import Result, solve
 
 
-async def same_search() -> Result:
+async def same_search(question: str = "What is 5 + 7?", seed: int = 0) -> Result:
     """The search of `ASKED`, without a gateway and without running ahead."""
     config = SearchConfig(
         engine=SimulatedEngine(speed=1000),
@@ -34,7 +36,45 @@ async def same_search() -> Result:
         limits=Limits(depth=4, step_tokens=64),
         speculation=None,
     )
-    return await solve(config, "What is 5 + 7?")
+    return await solve(config, question, seed=seed)
+
+
+async def test_requests_that_differ_in_question_and_seed_share_a_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[dict[str, Any]] = []
+
+    def counted(engine: Any, **search: Any) -> Any:
+        made.append(search)
+        return create_tot_graph(engine, **search)
+
+    monkeypatch.setattr(graphs, "create_tot_graph", counted)
+
+    async def tree(client: openai.AsyncOpenAI, question: str, seed: int, **more: Any) -> Any:
+        done = await client.chat.completions.create(
+            model="spex/rebase-4",
+            messages=[*more.pop("before", ()), {"role": "user", "content": question}],
+            seed=seed,
+            extra_body={"spex": SIZE},
+            **more,
+        )
+        return (done.model_extra or {})["spex"]["tree_sha256"]
+
+    questions = [(f"What is {number} + 7?", number % 2) for number in range(4)]
+    expected = [(await same_search(*asked)).tree.sha256() for asked in questions]
+    async with gateway() as running, running.client() as client:
+        trees = await asyncio.gather(*(tree(client, *asked) for asked in questions))
+        assert trees == expected
+        assert len(made) == 2  # with and without running ahead
+        others: list[dict[str, Any]] = [
+            {"temperature": 0.1},
+            {"max_tokens": 90},
+            {"before": [{"role": "system", "content": "Be brief."}]},
+        ]
+        for number, more in enumerate(others):
+            await tree(client, *questions[0], **more)
+            assert len(made) == 2 * (number + 2)
+    assert [one["sampling"].temperature == 0.1 for one in made].count(True) == 2
 
 
 async def test_a_completion_has_the_answer_and_what_it_cost() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.answers.termination import ExactStop, MaxTokens
@@ -23,6 +23,7 @@ from spex_agents.search.registry import make_policy
 from spex_agents.search.registry import sizes as policy_sizes
 from spex_agents.server.gateway.catalogue import Catalogue, Model
 from spex_agents.server.gateway.errors import ApiError, explain
+from spex_agents.server.gateway.keys import sha256_of
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.settings import Agent, Hosting
 from spex_agents.speculation.config import Speculation
@@ -31,6 +32,21 @@ AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
 MOST_WASTE = 10.0
 """What is held back for waste, for each useful token, where waste has no bound."""
+
+PLANS, GRAPHS = 32, 4
+"""How many plans are kept, and graphs of each: with and without running ahead, and for keys that
+have little left."""
+
+_DECIDES: Any = {
+    "model": True,
+    "spex": {
+        *("width", "rollouts", "depth", "step_tokens", "path_tokens"),
+        *("reward", "aggregate", "vote", "speculation"),
+    },
+    **dict.fromkeys(("temperature", "top_p", "max_tokens", "max_completion_tokens"), True),
+    **dict.fromkeys(("response_format", "tools", "tool_choice"), True),
+}
+"""What of a request its plan depends on, besides its system messages."""
 
 _IN_SPEX = ("width", "rollouts", "step_tokens", "path_tokens", "reward", "aggregate", "vote")
 _PLACES: Mapping[str, str] = {
@@ -58,22 +74,31 @@ class Plan:
     _engine: Any
     _search: SearchSettings
     _speculation: Speculation | None
+    _saver: BaseCheckpointSaver[Any]
+    _graphs: dict[tuple[str | None, int], AnyGraph] | None
 
     def limit(self, tokens: int | None) -> int:
         """Committed tokens after which it ends, if it was granted so many."""
         return self.most if tokens is None else max(1, min(self.most, tokens))
 
-    def graph(
-        self, saver: BaseCheckpointSaver[Any], *, share: str | None, tokens: int | None
-    ) -> AnyGraph:
-        """The compiled graph.
+    def graph(self, *, share: str | None, tokens: int | None) -> AnyGraph:
+        """The compiled graph, which any number of searches may share; an agent's is made anew.
 
         Args:
-            saver: Of its checkpoints.
             share: Whose slots it may take to run ahead; None for it not to.
             tokens: What it was granted; None for no limit.
         """
-        stop = MaxTokens(self.limit(tokens), waste=False)
+        limit = self.limit(tokens)
+        if self._graphs is None:
+            return self._made(share, limit)
+        if (share, limit) not in self._graphs:
+            if len(self._graphs) >= GRAPHS:
+                self._graphs.clear()
+            self._graphs[share, limit] = self._made(share, limit)
+        return self._graphs[share, limit]
+
+    def _made(self, share: str | None, limit: int) -> AnyGraph:
+        stop = MaxTokens(limit, waste=False)
         speculation = None
         if share is not None and self._speculation is not None:
             speculation = replace(self._speculation, share=share)
@@ -82,24 +107,59 @@ class Plan:
             "termination": stop if "answer_schema" in self._search else ExactStop() | stop,
             "speculation": speculation,
         }
-        return self._agent.create(self._engine, **search).compile(checkpointer=saver)
+        return self._agent.create(self._engine, **search).compile(checkpointer=self._saver)
 
 
-def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) -> Plan:
-    """What `request` asks for.
+class Plans:
+    """What requests ask for: those that differ in question and seed alone have one plan.
+
+    To make and compile a graph takes a tenth of what a small search does, and a team's requests
+    seldom differ in more.
 
     Args:
-        request: Of a client.
         catalogue: The models.
-        hosting: Limits, and what holds where the request does not say.
-
-    Raises:
-        ApiError: The request is not valid.
+        hosting: Limits, and what holds where a request does not say.
+        saver: Of the checkpoints.
     """
-    if hosting.strict:
-        request.check_strictly()
+
+    def __init__(
+        self, catalogue: Catalogue, hosting: Hosting, saver: BaseCheckpointSaver[Any]
+    ) -> None:
+        self._catalogue = catalogue
+        self._hosting = hosting
+        self._saver = saver
+        self._known: OrderedDict[str, Plan] = OrderedDict()
+
+    def of(self, request: ChatRequest) -> Plan:
+        """The plan of a request.
+
+        Raises:
+            ApiError: The request is not valid.
+        """
+        if self._hosting.strict:
+            request.check_strictly()
+        model = self._catalogue.find(request.model)
+        if model.agent is not None:  # its graph is made by a function that may do what it likes
+            return _plan(request, model, self._hosting, self._saver, shared=False)
+        same = sha256_of(f"{request.model_dump_json(include=_DECIDES)}{request.asked.system}")
+        if same not in self._known:
+            plan = _plan(request, model, self._hosting, self._saver, shared=True)
+            self._known[same] = plan
+            if len(self._known) > PLANS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(same)
+        return self._known[same]
+
+
+def _plan(
+    request: ChatRequest,
+    model: Model,
+    hosting: Hosting,
+    saver: BaseCheckpointSaver[Any],
+    *,
+    shared: bool,
+) -> Plan:
     asked = request.spex
-    model = catalogue.find(request.model)
     engine: Any = model.engine
     sizes = {**model.size, **_given(width=asked.width, rollouts=asked.rollouts)}
     _check_most(hosting, depth=asked.depth, **sizes)
@@ -164,10 +224,10 @@ def plan_search(request: ChatRequest, catalogue: Catalogue, hosting: Hosting) ->
             _engine=engine,
             _search=search,
             _speculation=None if asked.speculation is False else hosting.speculation,
+            _saver=saver,
+            _graphs={} if shared else None,
         )
-        plan.graph(
-            InMemorySaver(), share=None, tokens=None
-        )  # so that what does not fit is told now
+        plan.graph(share=None, tokens=None)  # so that what does not fit is told now
     except SettingsError as error:
         raise explain(error, names=_PLACES) from error
     return plan

@@ -14,7 +14,7 @@ from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, deleted, explain, stopping
 from spex_agents.server.gateway.events import ENDED
-from spex_agents.server.gateway.graphs import plan_search
+from spex_agents.server.gateway.graphs import Plans
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import Key, sha256_of
 from spex_agents.server.gateway.known import KnownSearches
@@ -47,12 +47,13 @@ class Searches:
         self.database = database
         self.records = Records(database)
         self.quotas = Quotas(database)
+        self._plans = Plans(catalogue, hosting, database.saver)
         self.runs = Runs(catalogue, database, self.records, hosting)
         self._hosting = hosting
         self._jobs = database.jobs
         self._known = KnownSearches(database, self.records)
         self._upkeep = Upkeep(
-            catalogue=catalogue,
+            plans=self._plans,
             database=database,
             records=self.records,
             hosting=hosting,
@@ -104,7 +105,7 @@ class Searches:
         identity = uuid4().hex
         if idempotency is not None:
             identity = sha256_of(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
-        plan = plan_search(request, self.catalogue, self._hosting)
+        plan = self._plans.of(request)
         known = self._known.alive.get(identity)
         if known is not None and known.task is not None and known.task.cancelling():
             await asyncio.wait([known.task])  # it is being suspended just now
@@ -155,7 +156,7 @@ class Searches:
                 self._known.follow(search)
                 return search
             share = key.name if grant.may_waste else None
-            graph = plan.graph(self.database.saver, share=share, tokens=grant.tokens)
+            graph = plan.graph(share=share, tokens=grant.tokens)
             search.limit = plan.limit(grant.tokens)
             self.runs.start(search, graph, storage=key.storage)
             return search

@@ -9,10 +9,9 @@ from contextlib import AsyncExitStack
 from typing import Self
 from uuid import uuid4
 
-from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, deleted, explain
-from spex_agents.server.gateway.graphs import plan_search
+from spex_agents.server.gateway.graphs import Plans
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import STORAGE
 from spex_agents.server.gateway.known import KnownSearches
@@ -33,7 +32,7 @@ class Upkeep:
     Use it as an async context manager, for as long as `runs` is one.
 
     Args:
-        catalogue: The models.
+        plans: What searches ask for.
         database: Where the checkpoints and the jobs are.
         records: Where the searches are.
         hosting: Limits.
@@ -45,7 +44,7 @@ class Upkeep:
     def __init__(
         self,
         *,
-        catalogue: Catalogue,
+        plans: Plans,
         database: Database,
         records: Records,
         hosting: Hosting,
@@ -53,7 +52,7 @@ class Upkeep:
         known: KnownSearches,
         runs: Runs,
     ) -> None:
-        self._catalogue = catalogue
+        self._plans = plans
         self._database = database
         self._records = records
         self._hosting = hosting
@@ -117,7 +116,7 @@ class Upkeep:
                 raise _deadly(record.attempts)
             if not self._keys.holds(search.owner, search.key):
                 raise _revoked(search)
-            plan = plan_search(search.request, self._catalogue, self._hosting)
+            plan = self._plans.of(search.request)
         except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
         search.run = uuid4().hex
@@ -132,7 +131,7 @@ class Upkeep:
             search.announce()
             return
         granted = record.reserved or None
-        graph = plan.graph(self._database.saver, share=search.owner, tokens=granted)
+        graph = plan.graph(share=search.owner, tokens=granted)
         search.limit = plan.limit(granted)
         self._runs.start(search, graph, storage=STORAGE)
 
