@@ -23,8 +23,8 @@ from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.app import create_gateway
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.serve import Server, listen
-from spex_agents.server.gateway.settings import Hosting
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solving import solve
 

@@ -20,9 +20,10 @@ from spex_agents.engines.base import Engine
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.server.gateway.access import Parts
 from spex_agents.server.gateway.app import create_gateway
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keys import KeyStore
 from spex_agents.server.gateway.serve import Server, listen
-from spex_agents.server.gateway.settings import Agent, Hosting
+from spex_agents.server.gateway.settings import Agent
 
 QUESTION: Any = [{"role": "user", "content": "What is 5 + 7?"}]
 SIZE = {"depth": 4, "step_tokens": 64}

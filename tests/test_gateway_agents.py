@@ -10,7 +10,7 @@ import pytest
 from gateways import QUESTION, gateway
 from langgraph.graph import END, START, StateGraph
 
-from spex_agents.cli.gateway import _agents
+from spex_agents.cli.gateway_parts import _agents
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
 from spex_agents.nodes import create_tot_graph

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.cli.gateway import run
-from spex_agents.cli.gateway_file import GatewayFile, read_settings
+from spex_agents.cli.gateway_file import read_settings, settings_of
 from spex_agents.errors import SettingsError
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -26,13 +26,13 @@ OPTIONS = inspect.signature(run).parameters.keys() - {"context", "config"}
 
 
 def test_the_file_knows_all_options_and_the_example_has_their_defaults() -> None:
-    assert set(GatewayFile.model_fields) == OPTIONS
+    assert set(settings_of(run).model_fields) == OPTIONS
     defaults = {name: one.default for name, one in inspect.signature(run).parameters.items()}
     for name, value in tomllib.loads(EXAMPLE.read_text()).items():
         assert (
             (defaults[name] or []) == value if isinstance(value, list) else defaults[name] == value
         )
-    assert read_settings(EXAMPLE)["most_tokens"] == 65_536
+    assert read_settings(EXAMPLE, run)["most_tokens"] == 65_536
 
 
 def test_the_environment_goes_before_the_file(
@@ -42,7 +42,7 @@ def test_the_environment_goes_before_the_file(
     file.write_text('port = 9000\nsearches = 3\nengine = ["simulated"]\n')
     monkeypatch.setenv("SPEX_GATEWAY_PORT", "9001")
     monkeypatch.setenv("SPEX_GATEWAY_ENGINE", '["embedded"]')
-    assert read_settings(file) == {"port": 9001, "searches": 3, "engine": ["embedded"]}
+    assert read_settings(file, run) == {"port": 9001, "searches": 3, "engine": ["embedded"]}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None
     file = tmp_path / "gateway.toml"
     file.write_text(text)
     with pytest.raises(SettingsError, match=words):
-        read_settings(file)
+        read_settings(file, run)
     done = CliRunner().invoke(app, ["gateway", "--config", str(file)])
     assert done.exit_code == 2
     assert words in done.stderr

@@ -56,9 +56,7 @@ async def test_a_request_that_is_cut_off_by_the_stop_is_told_so() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST"}
-    request = asyncio.create_task(
-        Watch(never, metrics=lambda: Metrics(lambda: 0))(scope, never, send)
-    )
+    request = asyncio.create_task(Watch(never, metrics=Metrics)(scope, never, send))
     await begun.wait()
     request.cancel()
     await asyncio.wait([request])

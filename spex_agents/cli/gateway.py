@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import ip_address
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,24 +11,24 @@ import typer
 
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.gateway_parts import application, engines_of, is_of_this_machine, serve
 from spex_agents.cli.keys import key
 from spex_agents.cli.options import ENGINE
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
-from spex_agents.engines.simulated.engine import SimulatedEngine
-from spex_agents.errors import SettingsError
-from spex_agents.named import TAKEN, is_address, load_named, make_engine
+from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.server.gateway.hosting import Hosting
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai.settings import ServerSettings
-    from spex_agents.named import AnyEngine
-    from spex_agents.server.gateway.settings import Agent
 
 gateway = typer.Typer(
     help="Serve searches to many, behind OpenAI's protocol.", invoke_without_command=True
 )
 gateway.add_typer(key, name="key")
 
+USUAL = Hosting()
+DAY = 86_400.0
 KEYS, LIMITS, RUN = "Keys and data", "Limits", "Running"
 
 
@@ -41,7 +41,7 @@ def use_settings(context: typer.Context, path: Path | None) -> Path | None:
             f'error: the gateway needs {missing.name}: pip install "spex-agents[server]"', err=True
         )
         raise typer.Exit(2) from missing
-    return gateway_file.use_settings(context, path)
+    return gateway_file.use_settings(context, path, run)
 
 
 @gateway.callback()
@@ -94,9 +94,9 @@ def run(
             rich_help_panel=ENGINE,
         ),
     ] = None,
-    temperature: options.Temperature = Sampling().temperature,
-    top_p: options.TopP = Sampling().top_p,
-    top_k: options.TopK = Sampling().top_k,
+    temperature: options.Temperature = USUAL.sampling.temperature,
+    top_p: options.TopP = USUAL.sampling.top_p,
+    top_k: options.TopK = USUAL.sampling.top_k,
     require_keys: Annotated[
         bool,
         typer.Option(
@@ -123,34 +123,36 @@ def run(
     keep_days: Annotated[
         float,
         typer.Option(help="Until an ended search is forgotten.", rich_help_panel=KEYS),
-    ] = 7.0,
+    ] = USUAL.keep_seconds / DAY,
     searches: Annotated[
         int, typer.Option(help="At a time, of all keys.", rich_help_panel=LIMITS)
-    ] = 256,
+    ] = USUAL.searches,
     search_timeout: Annotated[
         float, typer.Option(help="Seconds for a search.", rich_help_panel=LIMITS)
-    ] = 600.0,
+    ] = USUAL.search_seconds,
     most_width: Annotated[
         int,
         typer.Option(help="Largest width, and number of rollouts.", rich_help_panel=LIMITS),
-    ] = 64,
-    most_depth: Annotated[int, typer.Option(help="Largest depth.", rich_help_panel=LIMITS)] = 64,
+    ] = USUAL.most_width,
+    most_depth: Annotated[
+        int, typer.Option(help="Largest depth.", rich_help_panel=LIMITS)
+    ] = USUAL.most_depth,
     most_tokens: Annotated[
         int,
         typer.Option(
             help="Committed tokens after which a search decides no further.", rich_help_panel=LIMITS
         ),
-    ] = 65_536,
+    ] = USUAL.most_tokens,
     body_bytes: Annotated[
         int, typer.Option(help="Largest request.", rich_help_panel=LIMITS)
-    ] = 1_000_000,
+    ] = USUAL.body_bytes,
     refusals: Annotated[
         int,
         typer.Option(
             help="Refused requests of an address in ten seconds, beyond which each takes a second.",
             rich_help_panel=LIMITS,
         ),
-    ] = 50,
+    ] = USUAL.refusals,
     strict: Annotated[
         bool,
         typer.Option(
@@ -179,17 +181,24 @@ def run(
     ] = None,
     host: Annotated[str, typer.Option(rich_help_panel=RUN)] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for a free one.", rich_help_panel=RUN)] = 8080,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes, each with a core of its own; several need a PostgreSQL.",
+            rich_help_panel=RUN,
+        ),
+    ] = 1,
     drain: Annotated[
         float,
         typer.Option(help="Seconds for searches to end after SIGTERM.", rich_help_panel=RUN),
-    ] = 30.0,
+    ] = USUAL.drain_seconds,
     unready: Annotated[
         float,
         typer.Option(
             help="Seconds after SIGTERM in which requests are still taken, but /readyz says no.",
             rich_help_panel=RUN,
         ),
-    ] = 5.0,
+    ] = USUAL.unready_seconds,
     log_prompts: Annotated[
         bool, typer.Option(help="Log questions, too.", rich_help_panel=RUN)
     ] = False,
@@ -202,90 +211,39 @@ def run(
     if context.invoked_subcommand is not None:
         return
     with exit_codes():
-        from spex_agents.server.gateway.app import create_gateway  # noqa: PLC0415 (only here)
-        from spex_agents.server.gateway.logs import log_to_stderr  # noqa: PLC0415
-        from spex_agents.server.gateway.serve import listen, serve  # noqa: PLC0415
-        from spex_agents.server.gateway.settings import Hosting  # noqa: PLC0415
-
+        at_least_one(workers=workers)
+        if workers > 1 and "://" not in database:
+            raise SettingsError(
+                f"workers={workers}: a SQLite file has one process at a time, and database="
+                f"{database!r} is one; several processes share a PostgreSQL: postgresql://..."
+            )
         hosting = Hosting(
             reward=reward,
             sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
             most_width=most_width,
             most_depth=most_depth,
             most_tokens=most_tokens,
-            searches=searches,
+            searches=ceil(searches / workers),
             search_seconds=search_timeout,
             hosts=("localhost", "127.0.0.1", "::1", host),
             body_bytes=body_bytes,
             refusals=refusals,
             unready_seconds=unready,
             drain_seconds=drain,
-            keep_seconds=keep_days * 86_400,
+            keep_seconds=keep_days * DAY,
             strict=strict,
             progress=progress,
             origins=tuple(cors_origin or ()),
             open_metrics=open_metrics,
             log_prompts=log_prompts,
         )
-        engines = _engines(engine or ["embedded"], model, api_key, speed, server)
-        app = create_gateway(
-            engines,
-            agents=_agents(agent or []),
-            require_keys=require_keys or not _of_this_machine(host),  # else others could ask
+        make_app = partial(
+            application,
+            partial(engines_of, engine or ["embedded"], model, api_key, speed, server),
+            agent or [],
+            require_keys=require_keys or not is_of_this_machine(host),  # else others could ask
             database=database,
             hosting=hosting,
+            alone=workers == 1,
         )
-        log_to_stderr(prompts=log_prompts)
-        listening = listen(host, port)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
-        serve(
-            app,
-            [listening],
-            ready=lambda: print(address, flush=True),
-        )
-
-
-def _of_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _agents(given: list[str]) -> Mapping[str, Agent]:
-    from spex_agents.server.gateway.settings import Agent  # noqa: PLC0415 (only for a gateway)
-
-    agents: dict[str, Agent] = {}
-    for one in given:
-        name, equals, place = one.partition("=")
-        if not equals or ":" not in place:
-            raise SettingsError(f"agent={one!r}: must be NAME=MODULE:ATTRIBUTE")
-        if not isinstance(found := load_named("agent", place), Agent):
-            raise SettingsError(f"agent={one!r}: {place} must be an Agent, and is {found!r}")
-        agents[name] = found
-    return agents
-
-
-def _engines(
-    given: list[str],
-    model: str | None,
-    api_key: str | None,
-    speed: float,
-    server: ServerSettings,
-) -> Mapping[str, AnyEngine]:
-    if model is not None and len(given) > 1:
-        raise SettingsError(f"model={model!r}: goes with one engine, and there are {len(given)}")
-    engines: dict[str, AnyEngine] = {}
-    served = any(is_address(one.rpartition("=")[2]) for one in given)
-    for one in given:
-        name, equals, address = one.partition("=")
-        if not equals or "/" in name:
-            name, address = "spex", one
-        if name in engines:
-            raise SettingsError(f"engine={one!r}: {name!r} is another's name; write NAME={address}")
-        own = server if is_address(address) or not served else server.among(TAKEN.get(address, ()))
-        made = make_engine(address, model, api_key, server=own)
-        if isinstance(made, SimulatedEngine):
-            made = SimulatedEngine(hardware=made.hardware, speed=speed)
-        engines[name] = made
-    return engines
+        serve(make_app, host, port, workers=workers, log_prompts=log_prompts)

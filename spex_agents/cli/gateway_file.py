@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import typer
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,50 +21,8 @@ from spex_agents.errors import SettingsError
 PREFIX = "SPEX_GATEWAY_"
 
 
-class GatewayFile(BaseSettings):
-    """What may be set, by the names of the options: ``most_width = 32``, SPEX_GATEWAY_MOST_WIDTH.
-
-    Example:
-        >>> GatewayFile(port=9000).given()
-        {'port': 9000}
-    """
-
+class _FileAndEnvironment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
-
-    engine: list[str] | None = None
-    model: str | None = None
-    api_key: str | None = None
-    dialect: str | None = None
-    template: str | None = None
-    thinking: str | None = None
-    special_tokens: str | None = None
-    extra_body: str | None = None
-    priorities: str | None = None
-    speed: float | None = None
-    reward: str | None = None
-    agent: list[str] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    require_keys: bool | None = None
-    open_metrics: bool | None = None
-    database: str | None = None
-    keep_days: float | None = None
-    searches: int | None = None
-    search_timeout: float | None = None
-    most_width: int | None = None
-    most_depth: int | None = None
-    most_tokens: int | None = None
-    body_bytes: int | None = None
-    refusals: int | None = None
-    strict: bool | None = None
-    progress: bool | None = None
-    cors_origin: list[str] | None = None
-    host: str | None = None
-    port: int | None = None
-    unready: float | None = None
-    drain: float | None = None
-    log_prompts: bool | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -76,27 +36,39 @@ class GatewayFile(BaseSettings):
         """The environment goes before the file."""
         return env_settings, init_settings
 
-    def given(self) -> dict[str, Any]:
-        """What has been set."""
-        return self.model_dump(exclude_none=True)
+
+def settings_of(command: Callable[..., None]) -> type[BaseSettings]:
+    """What may be set of a command, by the names of its options; none of it need be."""
+    types = get_type_hints(command)
+    fields: Any = {
+        name: (types[name] | None, None)
+        for name in signature(command).parameters
+        if name not in ("context", "config")
+    }
+    return create_model("GatewayFile", __base__=_FileAndEnvironment, **fields)
 
 
-def read_settings(path: Path | None) -> dict[str, Any]:
+def read_settings(path: Path | None, command: Callable[..., None]) -> dict[str, Any]:
     """The settings of a TOML file, if one is given, and of the environment.
+
+    Args:
+        path: Of the file: ``most_width = 32``.
+        command: Whose options they are; SPEX_GATEWAY_MOST_WIDTH is one of the environment's.
 
     Raises:
         SettingsError: The file cannot be read, or a setting is unknown or of the wrong type.
     """
     values: dict[str, Any] = {}
+    known = settings_of(command)
     if path is not None:
         if not path.is_file():
             raise SettingsError(f"config={str(path)!r}: no such file")
         try:
-            values = TomlConfigSettingsSource(GatewayFile, toml_file=path)()
+            values = TomlConfigSettingsSource(known, toml_file=path)()
         except ValueError as error:
             raise SettingsError(f"config={str(path)!r}: is no TOML: {error}") from error
     try:
-        return GatewayFile(**values).given()
+        return known(**values).model_dump(exclude_none=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
@@ -105,11 +77,13 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         ) from error
 
 
-def use_settings(context: typer.Context, path: Path | None) -> Path | None:
+def use_settings(
+    context: typer.Context, path: Path | None, command: Callable[..., None]
+) -> Path | None:
     """Let settings of the file and of the environment be the defaults of the command line's."""
     if not context.resilient_parsing:
         try:
-            found = read_settings(path)
+            found = read_settings(path, command)
         except SettingsError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error

@@ -9,11 +9,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from spex_agents.server.gateway.errors import RESPONSES, ApiError
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import Key
 from spex_agents.server.gateway.readiness import Checks
 from spex_agents.server.gateway.searches import Searches
-from spex_agents.server.gateway.settings import Hosting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,12 @@ from spex_agents.server.gateway.answering import SEARCH_ID
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import MEMORY, open_database
 from spex_agents.server.gateway.guard import REQUEST_ID, Guard
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.offences import Offences
 from spex_agents.server.gateway.readiness import Checks, Readiness
 from spex_agents.server.gateway.searches import Searches
-from spex_agents.server.gateway.settings import Agent, Hosting
+from spex_agents.server.gateway.settings import Agent
 from spex_agents.server.gateway.watch import Watch
 
 READY_SECONDS = 5.0

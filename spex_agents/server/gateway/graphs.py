@@ -23,9 +23,10 @@ from spex_agents.search.registry import make_policy
 from spex_agents.search.registry import sizes as policy_sizes
 from spex_agents.server.gateway.catalogue import Catalogue, Model
 from spex_agents.server.gateway.errors import ApiError, explain
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keys import sha256_of
 from spex_agents.server.gateway.requests import ChatRequest
-from spex_agents.server.gateway.settings import Agent, Hosting
+from spex_agents.server.gateway.settings import Agent
 from spex_agents.speculation.config import Speculation
 
 AnyGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +18,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from spex_agents.engines.base import Load
 from spex_agents.server.gateway.search import Search
@@ -24,17 +29,20 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 3
 """From a list of models to a search of the usual limit of ten minutes, which is in the last."""
 
 FIRST_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which prometheus_client knows, as it is imported, that there are several
+processes: where they keep their figures."""
+
 _OUTCOMES = ("launched", "hits", "promoted", "retracted", "failed")
 
 
 class Metrics:
     """Counters and gauges, in a registry of their own; keys appear by name, prompts never.
 
-    Args:
-        running: Tells how many searches run.
+    Of a gateway of several worker processes, each of them tells the sum of all.
     """
 
-    def __init__(self, running: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "spex_gateway_requests", "Answered.", ["route", "status"], registry=registry
@@ -78,18 +86,25 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._running = Gauge(
+            "spex_gateway_searches_running",
+            "Searches that run.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         Gauge(
-            "spex_gateway_searches_running", "Searches that run.", registry=registry
-        ).set_function(running)
-        Gauge(
-            "spex_gateway_build_info", "Always 1.", ["version", "python"], registry=registry
+            "spex_gateway_build_info",
+            "Always 1.",
+            ["version", "python"],
+            registry=registry,
+            multiprocess_mode="livemax",
         ).labels(version("spex-agents"), platform.python_version()).set(1)
-        ProcessCollector(registry=registry)
         self._load = Gauge(
             "spex_gateway_engine_requests",
             "Requests at an engine, as it says.",
             ["engine", "state"],
             registry=registry,
+            multiprocess_mode="livemostrecent",
         )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -114,12 +129,48 @@ class Metrics:
         for name in _OUTCOMES:
             self._thoughts.labels(name).inc(getattr(spent, name))
 
+    def running(self, searches: int) -> None:
+        """So many searches run in this process."""
+        self._running.set(searches)
+
     def load(self, engine: str, load: Load) -> None:
         self._load.labels(engine, "running").set(load.running)
         self._load.labels(engine, "waiting").set(load.waiting)
 
     def page(self) -> bytes:
-        return generate_latest(self._registry)
+        if (together := os.environ.get(TOGETHER)) is None:
+            return generate_latest(self._registry) + generate_latest(_own_process())
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, together)  # type: ignore[no-untyped-call]
+        registry.register(_Workers(Path(together)))
+        return generate_latest(registry)
+
+
+def _own_process() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+class _Workers(Collector):
+    """The processes of all workers, by their ids.
+
+    Args:
+        directory: Where they keep their figures.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Any]:
+        told: dict[str, Any] = {}
+        for file in sorted(self._directory.glob("gauge_livesum_*.db")):
+            pid = file.stem.rpartition("_")[2]
+            for found in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                if found.name not in told:
+                    told[found.name] = type(found)(found.name, found.documentation, labels=["pid"])  # type: ignore[call-arg]
+                told[found.name].add_metric([pid], found.samples[0].value)
+        return told.values()
 
 
 def _engine(search: Search) -> str:

@@ -15,10 +15,10 @@ from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import explain
 from spex_agents.server.gateway.graphs import AnyGraph
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.metrics import Metrics, since
 from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.search import Search
-from spex_agents.server.gateway.settings import Hosting
 from spex_agents.speculation.reporting.events import ThoughtEvent
 from spex_agents.speculation.reporting.telemetry import span
 
@@ -48,7 +48,7 @@ class Runs:
     def __init__(
         self, catalogue: Catalogue, database: Database, records: Records, hosting: Hosting
     ) -> None:
-        self.metrics = Metrics(lambda: len(self._running))
+        self.metrics = Metrics()
         self.leaving = False
         self.draining = False
         self._catalogue = catalogue
@@ -81,7 +81,12 @@ class Runs:
         """Begin a run of `search`, which has been let in; its key may keep `storage` bytes."""
         search.task = self._tasks.create_task(self._run(search, graph, storage))
         self._running[search.task] = search
-        search.task.add_done_callback(self._running.pop)
+        self.metrics.running(len(self._running))
+        search.task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self.metrics.running(len(self._running))
 
     async def drain(self, others: Collection[asyncio.Task[None]]) -> None:
         """Let what runs end, and those of `others`; runs that do not in time are put off."""

@@ -15,6 +15,7 @@ from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, deleted, explain, stopping
 from spex_agents.server.gateway.events import ENDED
 from spex_agents.server.gateway.graphs import Plans
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import Key, sha256_of
 from spex_agents.server.gateway.known import KnownSearches
@@ -23,7 +24,6 @@ from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.runs import Runs
 from spex_agents.server.gateway.search import Search, tree_rows
-from spex_agents.server.gateway.settings import Hosting
 from spex_agents.server.gateway.upkeep import Upkeep
 
 

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.gateway.access import Parts
-from spex_agents.server.gateway.settings import Hosting
+from spex_agents.server.gateway.hosting import Hosting
 
 CLOSING_SECONDS = 15.0
 """What clients may take, after the searches have ended, to read the rest of their answers."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError, deleted, explain
 from spex_agents.server.gateway.graphs import Plans
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keyring import Keyring
 from spex_agents.server.gateway.keys import STORAGE
 from spex_agents.server.gateway.known import KnownSearches
@@ -19,7 +20,6 @@ from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.repeating import repeat
 from spex_agents.server.gateway.runs import Runs
 from spex_agents.server.gateway.search import Search
-from spex_agents.server.gateway.settings import Hosting
 
 SWEEP_SECONDS = 3600.0
 REVOKE_SECONDS = 0.5
