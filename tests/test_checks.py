@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send
 from node_runs import fast_engine
 
-from spex_agents.errors import PolicyError, SettingsError
-from spex_agents.nodes import create_tot_graph, create_tot_node
+from spex_agents.errors import EngineError, PolicyError, RewardError, SettingsError
+from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Expand, Finish, Policy, Rebase, TotBfs
+from spex_agents.speculation import Failures
 
 PROMPT: dict[str, Any] = {"reward": SimulatedReward(latency=0.0001)}
 
@@ -79,3 +81,46 @@ async def test_searches_side_by_side_are_told_apart() -> None:
     ended = [event["search"] for event in events if event["type"] == "ledger"]
     assert len(set(ended)) == len(ended) == 3
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("make", [create_tot_graph, create_tot_node, create_tot_tool])
+@pytest.mark.parametrize(
+    ("keyword", "hint"),
+    [
+        ("polcy", "did you mean 'policy'"),
+        ("rewards", "did you mean 'reward'"),
+        ("sed", "did you mean 'seed'"),
+        ("xyz", r"see spex_agents\.nodes\.SearchSettings"),
+    ],
+)
+def test_a_keyword_that_is_misspelt_is_told_as_the_callers(
+    make: Any, keyword: str, hint: str
+) -> None:
+    said = rf"{make.__name__}\(\) got an unexpected keyword argument '{keyword}': {hint}"
+    with pytest.raises(TypeError, match=said):
+        make(fast_engine(), **{keyword: 1})
+
+
+@pytest.mark.parametrize("policy", ["best-of-n", "rebase", "tot-bfs", "refine"])
+@pytest.mark.parametrize("failures", [Failures(), Failures(share=1.0), None], ids=repr)
+async def test_what_a_users_function_raises_is_the_cause(policy: str, failures: Any) -> None:
+    async def my_check(question: str, steps: Sequence[str]) -> float:
+        return float({}["missing"])
+
+    async def my_steps(question: str, steps: Sequence[str], seed: int) -> str:
+        raise ValueError("no steps")
+
+    async def half(question: str, steps: Sequence[str]) -> float:
+        return 0.5
+
+    cases: list[tuple[Any, Any, type[Exception], str]] = [
+        (fast_engine(), my_check, RewardError, "reward 'my_check' failed: KeyError"),
+        (my_steps, half, EngineError, "function/my_steps failed: ValueError"),
+    ]
+    for engine, reward, kind, said in cases:
+        graph = create_tot_graph(engine, policy=policy, reward=reward, failures=failures).compile()
+        with pytest.raises(kind, match=said) as failed:
+            await graph.ainvoke({"question": "5 + 7?"})
+        cause = failed.value.__cause__
+        assert isinstance(cause, KeyError | ValueError)
+        assert traceback.extract_tb(cause.__traceback__)[-1].name in {"my_check", "my_steps"}

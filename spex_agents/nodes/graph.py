@@ -15,7 +15,7 @@ from spex_agents.nodes.compiled import SearchBuilder
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.run import Run, run_of
 from spex_agents.nodes.schema import AnswerSchema, schema_settings
-from spex_agents.nodes.settings import SearchSettings, search_config
+from spex_agents.nodes.settings import SearchSettings, check_keywords, search_config
 from spex_agents.nodes.state import SearchState
 from spex_agents.nodes.steps import State, Steps, Update
 from spex_agents.speculation.config import SearchConfig
@@ -68,6 +68,7 @@ def create_tot_graph(
         **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
+        TypeError: There is no such keyword.
         SettingsError: The parts do not fit together.
 
     Example:
@@ -77,6 +78,7 @@ def create_tot_graph(
         >>> graph.invoke({"question": "What is 5 + 7?"})["answer"]
         '12'
     """
+    check_keywords(create_tot_graph, search)
     schema = None
     if (form := search.get("answer_schema")) is not None:
         schema = AnswerSchema(form)

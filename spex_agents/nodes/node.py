@@ -14,7 +14,7 @@ from spex_agents.nodes.conversation import conversation_in
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.listening import LISTENER, listener_of
 from spex_agents.nodes.run import CONVERSATION, STEPS, patched
-from spex_agents.nodes.settings import SearchSettings
+from spex_agents.nodes.settings import SearchSettings, check_keywords
 from spex_agents.nodes.told import VOICE, Voice, reply
 from spex_agents.speculation.reporting.events import Listener
 
@@ -65,6 +65,7 @@ def create_tot_node(
         **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
+        TypeError: There is no such keyword.
         SettingsError: The parts do not fit together, or only one of the two keys is given.
 
     Example:
@@ -77,6 +78,7 @@ def create_tot_node(
         >>> result["messages"][-1].content
         '12'
     """
+    check_keywords(create_tot_node, search)
     if (question_key is None) != (answer_key is None):
         raise SettingsError(
             f"question_key={question_key!r}, answer_key={answer_key!r}: give both for a state of "

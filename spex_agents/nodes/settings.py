@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
 from spex_agents.answers.equivalence import Canonical
@@ -88,6 +90,21 @@ class SearchSettings(TypedDict, total=False):
     termination: TerminationRule | None
     failures: Failures | None
     speculation: Speculation | None
+
+
+def check_keywords(function: Callable[..., object], given: Mapping[str, Any]) -> None:
+    """Check the keywords of a search that `function` was called with.
+
+    Raises:
+        TypeError: There is no such keyword, as Python says it; with the nearest that there is.
+    """
+    if not (unknown := given.keys() - SearchSettings.__annotations__):
+        return
+    own = [name for name in inspect.signature(function).parameters if name != "search"]
+    wrong = min(unknown)
+    near = get_close_matches(wrong, [*own, *SearchSettings.__annotations__], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "see spex_agents.nodes.SearchSettings"
+    raise TypeError(f"{function.__name__}() got an unexpected keyword argument {wrong!r}: {hint}")
 
 
 def search_config(engine: EngineLike, settings: SearchSettings) -> SearchConfig:

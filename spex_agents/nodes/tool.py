@@ -15,7 +15,7 @@ from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.listening import TOOL_CALL
 from spex_agents.nodes.node import inner_config
 from spex_agents.nodes.run import patched
-from spex_agents.nodes.settings import SearchSettings
+from spex_agents.nodes.settings import SearchSettings, check_keywords
 from spex_agents.nodes.told import NO_ANSWER, report_of, words
 
 DESCRIPTION = (
@@ -56,6 +56,7 @@ def create_tot_tool(
         **search: Keywords of the search: policy, reward and more; see `SearchSettings`.
 
     Raises:
+        TypeError: There is no such keyword.
         SettingsError: The parts do not fit together.
 
     Example:
@@ -64,6 +65,7 @@ def create_tot_tool(
         >>> tool.invoke({"question": "What is 5 + 7?"})
         '12'
     """
+    check_keywords(create_tot_tool, search)
     graph = create_tot_graph(engine, seed=seed, **search).compile(
         checkpointer=checkpointer, name="tree of thoughts"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from spex_agents.errors import EngineError
+from spex_agents.errors import EngineError, RewardError
 from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import Failures
 
@@ -55,12 +55,19 @@ def without(errors: Mapping[Path, Exception], tree: Tree, allowed: Failures | No
     return tree
 
 
-def check_left(tree: Tree) -> None:
+def check_left(tree: Tree, fault: Exception | None) -> None:
     """Check that a search that has ended has a thought left.
+
+    Args:
+        tree: What it has committed.
+        fault: Why the last path that failed did; None if that was before a checkpoint.
 
     Raises:
         EngineError: All have failed.
+        RewardError: The same, and `fault` is one.
     """
     failures = tree.failures()
     if failures and len(failures) == len(tree):
-        raise EngineError(f"all {len(tree)} thoughts have failed: {[*failures.values()][-1]}")
+        kind = RewardError if isinstance(fault, RewardError) else EngineError
+        told = f"all {len(tree)} thoughts have failed: {[*failures.values()][-1]}"
+        raise kind(told) from (fault and fault.__cause__) or fault

@@ -72,6 +72,8 @@ class Session:
         self.timed = timed
         """Whether the tree depends on timing: a rule that does has ended the search."""
         self._votes = Votes(config)
+        self._fault: Exception | None = None
+        """Why the last path that has failed here has."""
         self._expanded: tuple[Mark, float] | None = None
         """When the last expansion has begun, and ended."""
         self._course = Course(config, self.memo, tree, self._votes)
@@ -100,6 +102,7 @@ class Session:
         Raises:
             PolicyError: The policy broke its contract.
             EngineError: It has ended, and all thoughts have failed.
+            RewardError: The same, and it was their rewards that did.
         """
         if self.stopped is not None:
             return Finish()
@@ -111,7 +114,7 @@ class Session:
         state, decision = await self.memo.jobs.aside(by, *asked) if policy.blocking else by(*asked)
         stopped, timed = None, False
         if isinstance(decision, Finish):
-            check_left(self.tree)
+            check_left(self.tree, self._fault)
         if isinstance(decision, Expand) and (rule := self.config.termination) is not None:
             fired = rule.fired(await self._course.standing(state, self.tree, self._decision))
             if fired is not None:
@@ -193,8 +196,9 @@ class Session:
 
     def _without(self, errors: Mapping[Path, Exception], tree: Tree) -> Tree:
         tree = without(errors, tree, self.config.failures)
-        for path in errors:
+        for path, error in errors.items():
             self.memo.lose(path, tree.thoughts[path])
+            self._fault = error
         return tree
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | Tree:
