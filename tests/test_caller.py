@@ -11,9 +11,12 @@ from uuid import UUID
 import pytest
 from langchain.agents import create_agent
 from langchain_core.callbacks import (
+    AsyncCallbackHandler,
     BaseCallbackHandler,
     UsageMetadataCallbackHandler,
 )
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tracers import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_config, get_store
@@ -104,6 +107,50 @@ async def test_usage_counters_count_and_the_reply_sums_it_up() -> None:
     reply = result["messages"][-1]
     assert reply.usage_metadata["input_tokens"] == 10 * model.calls
     assert reply.usage_metadata["output_tokens"] == 5 * model.calls
+
+
+class Streams(Thinks):
+    """Says two steps in one stream, so that the second is cut off, and tells its usage last."""
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> Any:
+        async for chunk in super()._astream(*args, **kwargs):
+            text = str(chunk.message.text)
+            for part in text.split(" "):
+                yield ChatGenerationChunk(message=AIMessageChunk(content=f"{part} "))
+            yield chunk.model_copy(
+                update={"message": chunk.message.model_copy(update={"content": ""})}
+            )
+
+    def _get_ls_params(self, *args: Any, **kwargs: Any) -> Any:
+        return {**super()._get_ls_params(*args, **kwargs), "ls_model_name": "thinks"}
+
+
+class Calls(AsyncCallbackHandler):
+    """A handler that is no tracer, and async."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = self.failed = 0
+
+    async def on_chat_model_start(self, *args: Any, **told: Any) -> None:
+        self.begun += 1
+
+    async def on_llm_end(self, response: Any, **told: Any) -> None:
+        self.ended += 1
+
+    async def on_llm_error(self, error: BaseException, **told: Any) -> None:
+        self.failed += 1
+
+
+async def test_calls_that_were_cut_or_retracted_are_counted_too_and_have_not_failed() -> None:
+    counter, calls, model = UsageMetadataCallbackHandler(), Calls(), Streams()
+    result = await chat(model).ainvoke(CHAT, {"callbacks": [counter, calls]})
+    assert calls.begun == calls.ended >= model.calls
+    assert calls.failed == 0
+    assert "thinks" in counter.usage_metadata  # as the model is configured, for who told no name
+    spent = result["messages"][-1].usage_metadata
+    for kind in ("input_tokens", "output_tokens"):
+        counted = sum(usage[kind] for usage in counter.usage_metadata.values())
+        assert counted == pytest.approx(spent[kind], rel=0.2)
 
 
 @pytest.mark.parametrize("most", [1, 3])

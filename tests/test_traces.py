@@ -103,6 +103,26 @@ async def test_of_a_run_that_is_cancelled_each_call_has_an_outcome() -> None:
     assert all(call["outputs"]["llm_output"]["outcome"] == "cancelled" for call in client.calls())
 
 
+class Calm(LangChainTracer):
+    """As docs/guides/tracing.md writes it."""
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> Any:
+        if isinstance(error, asyncio.CancelledError):
+            return self.on_chain_end({"outcome": "cancelled"}, run_id=run_id)
+        return super().on_chain_error(error, run_id=run_id, **told)
+
+
+async def test_what_langgraph_cancels_can_be_told_otherwise() -> None:
+    client, model = Ordered(), Thinks(seconds=100)
+    config: RunnableConfig = {"callbacks": [Calm(client=client)]}
+    run = asyncio.create_task(chat(model).ainvoke(CHAT, config))
+    await model.begun.wait()
+    run.cancel()
+    await asyncio.wait([run])
+    assert client.kept
+    assert [run["name"] for run in client.kept.values() if run.get("error")] == []
+
+
 @pytest.mark.parametrize("sync", [False, True])
 async def test_of_a_run_that_fails_the_cause_alone_has_failed(sync: bool) -> None:
     async def broken(question: str, steps: Sequence[str]) -> float:

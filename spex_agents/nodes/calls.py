@@ -7,8 +7,8 @@ are children of the search. Only the message stream is kept from them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 from uuid import UUID
@@ -131,7 +131,7 @@ class Calls:
         async with self._gate.place(request):
             _, path, purpose = request.id.split("/")
             if not purpose.startswith("thought"):
-                with self._heard_by(self._manager):
+                async with self._heard_by(self._manager):
                     yield
                 return
             early = not request.demanded
@@ -141,7 +141,7 @@ class Calls:
                 name=f"thought {path}{', begun early' if early else ''}",
             )
             try:
-                with self._heard_by(run.get_child()):
+                async with self._heard_by(run.get_child()):
                     yield
             except Exception as error:
                 await run.on_chain_error(error)
@@ -155,9 +155,9 @@ class Calls:
             else:
                 self._ahead[path] = run
 
-    @contextmanager
-    def _heard_by(self, manager: AsyncCallbackManager) -> Iterator[None]:
-        with ending_well(manager) as told:
+    @asynccontextmanager
+    async def _heard_by(self, manager: AsyncCallbackManager) -> AsyncIterator[None]:
+        async with ending_well(manager) as told:
             var_child_runnable_config.set({**self._config, "callbacks": told})
             yield
 

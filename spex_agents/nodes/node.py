@@ -23,6 +23,7 @@ def create_tot_node(
     engine: EngineLike,
     *,
     seed: int = 0,
+    name: str | None = None,
     messages_key: str = "messages",
     question_key: str | None = None,
     answer_key: str | None = None,
@@ -57,6 +58,7 @@ def create_tot_node(
             a function runs ahead only if it is declared free of side effects, as
             ``Proposer(function, pure=True)``.
         seed: Decides the run.
+        name: The reply's `name`, which tells several agents apart, as that of `create_agent`.
         messages_key: The state's key of its messages.
         question_key: The state's key of the question, in place of messages.
         answer_key: The state's key of the answer, in place of messages.
@@ -89,7 +91,7 @@ def create_tot_node(
     )
 
     def asked(state: Any, config: RunnableConfig) -> tuple[dict[str, str], RunnableConfig]:
-        inside = inner_config(config)
+        inside = inner_config(config, name=name)
         if question_key is not None:
             return {"question": _get(state, question_key)}, inside
         conversation = conversation_in(_get(state, messages_key), graph.search.engine)
@@ -97,7 +99,7 @@ def create_tot_node(
 
     def update(result: Mapping[str, Any]) -> dict[str, Any]:
         if answer_key is None:
-            return {messages_key: [reply(graph.search, result)]}
+            return {messages_key: [reply(graph.search, result, name)]}
         return {answer_key: result["answer"]}
 
     async def asynchronous(state: Any, config: RunnableConfig) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def create_tot_node(
         create_tot_node,
         engine,
         seed=seed,
+        name=name,
         messages_key=messages_key,
         question_key=question_key,
         answer_key=answer_key,
@@ -142,16 +145,21 @@ class TotNode(RunnableLambda[Any, dict[str, Any]]):
 
 
 def inner_config(
-    config: RunnableConfig, *, answers: bool = True, listener: Listener | None = None
+    config: RunnableConfig,
+    *,
+    answers: bool = True,
+    name: str | None = None,
+    listener: Listener | None = None,
 ) -> RunnableConfig:
     """The configuration of a search graph that runs within a node or a tool, and speaks as it.
 
     Args:
         config: The node's own.
         answers: Whether the search's answer is the node's.
+        name: Of the message that is streamed.
         listener: Told the search's events, in place of who listens to the node (`listener_of`).
     """
-    own = {LISTENER: listener or listener_of(config), VOICE: Voice(config, answers)}
+    own = {LISTENER: listener or listener_of(config), VOICE: Voice(config, answers, name)}
     return {**patched(config, own), "recursion_limit": STEPS}
 
 

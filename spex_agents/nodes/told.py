@@ -63,10 +63,12 @@ class Voice:
     Attributes:
         config: Of the node or tool that the stream names.
         answers: Whether the answer is said as well; what a tool returns is told by its agent.
+        name: The `name` of the message, as of an agent among others.
     """
 
     config: RunnableConfig
     answers: bool = True
+    name: str | None = None
 
 
 def voice_of(config: RunnableConfig) -> Voice:
@@ -132,18 +134,22 @@ async def tell(
     chunks = _thoughts(session.config, session.tree, path, identity=identity, begun=begun)
     if result is not None and voice.answers:
         chunks.append(_conclusion(result, identity=identity))
+    if voice.name is not None:
+        chunks = [chunk.model_copy(update={"name": voice.name}) for chunk in chunks]
     await say(chunks, voice.config, to_end=result is not None)
     return Told(id=identity, path=list(path))
 
 
-def reply(search: SearchConfig, result: Mapping[str, Any]) -> BaseMessage:
-    """The sum of all pieces, from the result of a search graph."""
+def reply(search: SearchConfig, result: Mapping[str, Any], name: str | None) -> BaseMessage:
+    """The sum of all pieces, from the result of a search graph, by whoever has this name."""
     identity, path = result["told"]["id"], tuple(result["told"]["path"])
     pieces: list[BaseMessageChunk] = [
         *_thoughts(search, tree_of(result), path, identity=identity),
         _conclusion(result, identity=identity),
     ]
-    return message_chunk_to_message(reduce(add, pieces))
+    message = message_chunk_to_message(reduce(add, pieces))
+    message.name = name
+    return message
 
 
 def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
