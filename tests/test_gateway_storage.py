@@ -215,3 +215,20 @@ def test_attempts_are_counted_by_processes_that_die_and_not_by_those_that_stop(
     with process(tmp_path, "--speed", "100") as (_, address):
         found = httpx.get(f"{address}{path.partition('|')[2]}").json()
         assert (found["state"], found["error"]["code"]) == ("failed", "search_killed")
+
+
+async def test_a_long_question_is_kept_a_few_times_however_deep_its_search_is(file: Path) -> None:
+    question = "What is 5 + 7? Among the notes below nothing matters. " + "note " * 20_000
+    body = {
+        **ASKED,
+        "messages": [{"role": "user", "content": question}],
+        "spex": {"depth": 60, "step_tokens": 64},
+    }
+    async with gateway(served=False, database=str(file)) as running, running.http() as http:
+        done = await http.post(PATH, json=body)
+        assert done.status_code == 200, done.text
+        log = file.with_name(f"{file.name}-wal").stat().st_size
+    assert done.json()["spex"]["answer"] == "12"
+    assert log < 5_000_000  # SQLite empties its log at a thousand pages
+    assert file.stat().st_size < 10 * len(question)
+    assert query(file, "SELECT count(*) FROM checkpoints") == [(0,)]
