@@ -105,7 +105,7 @@ def test_a_keyword_that_is_misspelt_is_told_as_the_callers(
 @pytest.mark.parametrize("failures", [Failures(), Failures(share=1.0), None], ids=repr)
 async def test_what_a_users_function_raises_is_the_cause(policy: str, failures: Any) -> None:
     async def my_check(question: str, steps: Sequence[str]) -> float:
-        return float({}["missing"])
+        raise KeyError("missing")
 
     async def my_steps(question: str, steps: Sequence[str], seed: int) -> str:
         raise ValueError("no steps")
