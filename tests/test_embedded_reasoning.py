@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from reasoning_shots import OPENS, PARAGRAPHS, TEMPLATE
 
 from spex_agents.answers import last_number
-from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.base import Request
 from spex_agents.engines.embedded.engine import EmbeddedEngine
-from spex_agents.engines.prompts import Prompt, PromptTemplate
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import SettingsError
 from spex_agents.rewards import Confidence
 from spex_agents.search import Limits, Rebase
@@ -21,21 +22,6 @@ from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.solving import solve
 
 pytestmark = pytest.mark.model
-
-SHOTS = tuple(
-    (
-        f"What is {one} + {other}?",
-        f"<think>\nI add {one} and {other}.\n\nThat makes {one + other}.\n</think>\n\n"
-        f"It is {one + other}.",
-    )
-    for one, other in ((3, 4), (2, 7), (5, 1))
-)
-TEMPLATE = PromptTemplate(system="", examples=SHOTS, delimiter="\n\n")
-PARAGRAPHS = Sampling(temperature=0, stop=("\n\n",), logprobs=True)
-OPENS = (
-    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n"
-    "{% endfor %}<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% endif %}"
-)
 
 
 @asynccontextmanager

@@ -15,12 +15,14 @@ from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.dialects import ANY, DIALECTS, VLLM
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes.state import thought_rows, tree_of
 from spex_agents.search import Limits
 from spex_agents.search.tree import Thought, Tree
 
 PROMPT = Prompt((Message("user", "2 + 2?"),))
+PARAGRAPHED = PromptTemplate(system="", delimiter="\n\n")
 FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -45,11 +47,12 @@ async def write(
     server: ScriptedServer, *answers: Answer, prompt: Prompt = PROMPT, **settings: Any
 ) -> Thought:
     server.script.extend(answers)
+    sampling = Sampling(top_k=0, stop=settings.pop("stop", ("\n",)))
     async with OpenAIEngine(
         server.url, model="tiny", retries=0, **{"dialect": ANY, **settings}
     ) as engine:
         return await engine.generate(
-            prompt, Request(id="run/0", seed=7), sampling=Sampling(top_k=0), max_tokens=8
+            prompt, Request(id="run/0", seed=7), sampling=sampling, max_tokens=8
         )
 
 
@@ -90,7 +93,6 @@ async def test_stop_strings_are_not_sent_where_reasoning_is_kept(server: Scripte
     (body,) = server.bodies
     assert "stop" not in body
     assert body["max_tokens"] == 108
-    assert "chat_template_kwargs" not in body
 
 
 async def test_a_model_that_reasons_unexpectedly_is_asked_again_without_stops(
@@ -142,6 +144,16 @@ async def test_reasoning_is_switched_off_by_the_servers_own_means(
     await write(server, dialect=dialect, thinking="off")
     (body,) = server.bodies
     assert dialect.thinking_off.items() <= body.items()
+
+
+@pytest.mark.parametrize("dialect", ["sglang", "vllm", "llamacpp", "deepseek", "openrouter"])
+@pytest.mark.parametrize("thinking", ["auto", "keep"])
+async def test_models_that_reason_only_if_told_to_are_told(
+    server: ScriptedServer, dialect: str, thinking: Any
+) -> None:
+    await write(server, dialect=dialect, thinking=thinking)
+    told = DIALECTS[dialect].thinking_on
+    assert all((server.bodies[0].get(key) == told[key]) == (thinking == "keep") for key in told)
 
 
 async def test_where_no_means_is_known_that_is_said(
@@ -235,6 +247,68 @@ async def test_pieces_of_the_reasoning_are_thoughts_where_prompts_are_written_ou
     begun = PromptTemplate(system="").prompt("2 + 2?", [replace(first, finish="step")])
     assert (await write(server, prompt=begun, **settings)).text == "It is 4."
     assert server.bodies[1]["prompt"].endswith("<|assistant|><think>\nIt is 4.\n")
+
+
+async def test_pieces_of_the_reasoning_are_written_by_token_ids_at_vllm(
+    server: ScriptedServer,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def tokenize(body: dict[str, Any]) -> Any:
+        asked.append(body)
+        if "messages" in body:
+            return {"tokens": [1, 2, 3], "token_strs": ["assistant", "<think>", "\n"]}
+        return {"tokens": [7, 8]}
+
+    server.app.post("/tokenize")(tokenize)
+    settings: dict[str, Any] = {"dialect": "vllm", "thinking": "steps", "stop": ("\n\n",)}
+    piece = Answer(tokens=("Two", " and two.", "\n\n"))
+    first = await write(server, piece, **settings)
+    assert (first.text, first.finish, first.reasoning) == ("<think>\nTwo and two.", "step", "")
+    begun = PARAGRAPHED.prompt("2 + 2?", [first])
+    last = await write(server, Answer(tokens=("</think>", "\n\n")), prompt=begun, **settings)
+    assert (last.text, last.finish) == ("</think>", "step")
+    assert [body["prompt"] for body in server.bodies] == [[1, 2, 3], [1, 2, 3, 7, 8]]
+    assert server.bodies[0]["stop"] == ["\n\n"]
+    assert server.bodies[0]["max_tokens"] == 8
+    assert asked[0]["chat_template_kwargs"] == {"enable_thinking": True, "thinking": True}
+    assert asked[-1]["prompt"] == "Two and two.\n\n"  # what opens it is in the head
+
+
+async def test_pieces_of_the_reasoning_are_written_by_token_ids_at_sglang(
+    server: ScriptedServer,
+) -> None:
+    heads: list[dict[str, Any]] = []
+
+    def tokenize(body: dict[str, Any]) -> Any:
+        if "messages" in body:
+            heads.append(body)
+            return {"tokens": [1, 2, 3]}
+        return {"tokens": [len(body["prompt"])]}
+
+    def detokenize(body: dict[str, Any]) -> Any:
+        return {"text": "assistant\n<think>\n"}
+
+    server.app.get("/server_info")(lambda: {"version": "0.5.23", "internal_states": [{}]})
+    server.app.post("/tokenize")(tokenize)
+    server.app.post("/detokenize")(detokenize)
+    server.script.extend(
+        [Answer(tokens=("Two", " and two.", "\n\n")), Answer(tokens=("</think>", "\n\n"))]
+    )
+    sampling = Sampling(stop=("\n\n",))
+    async with SGLangEngine(server.url, thinking="steps", retries=0) as engine:
+        asked = Request(id="run/0", seed=7)
+        first = await engine.generate(PROMPT, asked, sampling=sampling, max_tokens=8)
+        assert (first.text, first.reasoning) == ("<think>\nTwo and two.", "")
+        begun = PARAGRAPHED.prompt("2 + 2?", [replace(first, finish="step")])
+        asked = Request(id="run/0.0", seed=7)
+        last = await engine.generate(begun, asked, sampling=sampling, max_tokens=8)
+    assert last.text == "</think>"
+    first_body, second_body = server.bodies
+    assert first_body["input_ids"] == [1, 2, 3]
+    assert second_body["input_ids"] == [1, 2, 3, len("Two and two.\n\n")]
+    assert first_body["sampling_params"]["stop"] == ["\n\n"]
+    assert heads[0]["chat_template_kwargs"] == {"enable_thinking": True, "thinking": True}
 
 
 async def test_reasoning_that_comes_apart_is_in_no_pieces(server: ScriptedServer) -> None:

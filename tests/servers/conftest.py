@@ -24,8 +24,11 @@ from urllib.request import urlopen
 
 import anyio
 import pytest
+from reasoning_shots import OPENS
 
 from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.openai.settings import ServerSettings
+from spex_agents.engines.reasoning import Thinking
 from spex_agents.engines.sglang.engine import engine_at
 
 TOP = Path(__file__).parents[2]
@@ -82,11 +85,13 @@ class Server:
         kind: Of `KINDS`.
         engine: For it, recognised by what it answers.
         running: The requests that it counts itself as running.
+        thinks: Another engine for it, by what becomes of a model's reasoning.
     """
 
     kind: str
     engine: Any
     running: Callable[[], Awaitable[int]]
+    thinks: Callable[[Thinking], Any]
 
     def found(self, feature: str, what: str) -> None:
         """Note something for the table."""
@@ -102,11 +107,15 @@ def _python(environment: str) -> str:
 
 
 def _model() -> str:
-    """The small model as a directory that vLLM and SGLang load."""
+    """The small model as a directory that vLLM and SGLang load.
+
+    Its template begins a block of reasoning if it is asked to, as those of such models do.
+    """
     directory = ENVIRONMENTS / ".venv-vllm" / "models" / "smollm2"
     if not (directory / "config.json").exists():
         command = [_python(".venv-vllm"), "-c", CONVERT, str(directory)]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(TOP)})
+    (directory / "chat_template.jinja").write_text(OPENS)
     return str(directory)
 
 
@@ -160,6 +169,13 @@ def _version(environment: str, package: str) -> str:
     return f"{package} {told.stdout.decode().strip()}"
 
 
+def _server(kind: str, url: str, running: Callable[[], Awaitable[int]]) -> Server:
+    def thinks(thinking: Thinking) -> Any:
+        return engine_at(f"{url}/v1", settings=ServerSettings(thinking=thinking))
+
+    return Server(kind=kind, engine=engine_at(f"{url}/v1"), running=running, thinks=thinks)
+
+
 @contextmanager
 def _embedded(_: Path) -> Iterator[Server]:
     engine = EmbeddedEngine(slots=8)
@@ -168,7 +184,12 @@ def _embedded(_: Path) -> Iterator[Server]:
         return (await engine.load()).running
 
     FOUND["embedded"]["version"] = f"cyllama {version('cyllama')}"
-    yield Server(kind="embedded", engine=engine, running=running)
+    yield Server(
+        kind="embedded",
+        engine=engine,
+        running=running,
+        thinks=lambda thinking: EmbeddedEngine(slots=4, thinking=thinking),
+    )
     anyio.run(engine.aclose)
 
 
@@ -182,7 +203,7 @@ def _llama_cpp(log: Path) -> Iterator[Server]:
 
     FOUND["llamacpp"]["version"] = _version(".venv-llamacpp", "xllamacpp")
     with _started(log, port, _python(".venv-llamacpp"), "-c", LLAMA_CPP, str(port)) as url:
-        yield Server(kind="llamacpp", engine=engine_at(f"{url}/v1"), running=running)
+        yield _server("llamacpp", url, running)
 
 
 @contextmanager
@@ -207,7 +228,7 @@ def _vllm(log: Path) -> Iterator[Server]:
         VLLM_CPU_OMP_THREADS_BIND="nobind",
         OMP_NUM_THREADS="1",
     ) as url:
-        yield Server(kind="vllm", engine=engine_at(f"{url}/v1"), running=running)
+        yield _server("vllm", url, running)
 
 
 @contextmanager
@@ -218,12 +239,12 @@ def _sglang(log: Path) -> Iterator[Server]:
     code = "from spex_agents.cli import main; main()"
     serve = ("-c", code, "serve", "--policy", _model(), "--port", str(port))
     with _started(log, port, _python(".venv-sglang"), *serve, PYTHONPATH=str(TOP)) as url:
-        engine = engine_at(f"{url}/v1")
 
         async def running() -> int:
-            return (await engine.load()).running
+            return int((await found.engine.load()).running)
 
-        yield Server(kind="sglang", engine=engine, running=running)
+        found = _server("sglang", url, running)
+        yield found
 
 
 KINDS = {"embedded": _embedded, "llamacpp": _llama_cpp, "vllm": _vllm, "sglang": _sglang}

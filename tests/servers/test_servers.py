@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import anyio
+from reasoning_shots import PARAGRAPHS, TEMPLATE
 
 from spex_agents import rewards
 from spex_agents.bench.real import measure_pair
@@ -23,6 +25,7 @@ COUNTING = Prompt(
     (Message("user", "Write the numbers from 1 to 9, one a line, and nothing else."),),
     reply="1\n2\n3\n4\n",
 )
+WORKED = TEMPLATE.prompt("What is 4 + 4?", ())
 YES = Prompt((Message("user", "Is 2 + 2 = 4? Answer Yes or No."),))
 GREEDY = Sampling(temperature=0, top_k=0)
 ENDLESS = Sampling(stop=(), temperature=1.5, top_p=1, top_k=0)
@@ -156,6 +159,35 @@ async def test_a_cancelled_request_ends_at_the_server(server: Any, engine: Any) 
             break
     server.found("cancelled within", f"{seconds:.2f} s")
     assert seconds <= 1 + asking
+
+
+async def test_reasoning_is_told_apart_from_what_is_said(server: Any) -> None:
+    async with server.thinks("keep") as engine:
+        thought, request = await write(engine, WORKED, "reasons", sampling=PARAGRAPHS)
+    assert "4" in thought.reasoning
+    assert thought.text.strip()
+    assert "think>" not in thought.text
+    assert 0 < thought.reasoning_tokens < thought.tokens == request.tokens
+    server.found("reasoning", f"{thought.reasoning_tokens} of {thought.tokens} tokens")
+
+
+async def test_pieces_of_the_reasoning_are_searched(server: Any) -> None:
+    async with server.thinks("steps") as engine:
+        config = replace(
+            config_of(engine, Rebase(width=2), step_tokens=24),
+            reward=rewards.Confidence(over="lowest-group", window=4),
+            template=TEMPLATE,
+            sampling=replace(PARAGRAPHS, temperature=0.6),
+        )
+        pair, on = await measure_pair(config, "What is 4 + 4?", 2, ahead_first=False)
+    assert on.path is not None
+    first, *_, last = on.tree.chain(on.path)
+    assert first.text.startswith("<think>")
+    assert "<think>" not in last.text
+    assert len(on.path) > 1
+    assert not any(thought.reasoning for thought in on.tree.thoughts.values())
+    server.found("reasoning as steps", f"{len(on.path)} on a path, {on.answer!r}")
+    assert pair.same_tree or engine.features.exactness != "exact"
 
 
 def config_of(engine: Any, policy: Policy, *, step_tokens: int) -> SearchConfig:

@@ -26,6 +26,10 @@ CONTINUE: Mapping[str, object] = {"continue_final_message": True, "add_generatio
 NO_THINKING: Mapping[str, object] = {
     "chat_template_kwargs": {"enable_thinking": False, "thinking": False}
 }
+THINKING: Mapping[str, object] = {
+    "chat_template_kwargs": {"enable_thinking": True, "thinking": True}
+}
+"""What templates of models ask for that can do without reasoning: Qwen's and DeepSeek's words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class Dialect:
             engine reads until it sees a delimiter and closes the stream.
         stream_options: Beside ``include_usage``.
         thinking_off: Switches a model's reasoning off.
+        thinking_on: Switches it on, for models that reason only if they are told to.
         thinking: What "auto" means.
         marks_caches: How models are named whose prompts are remembered up to marks alone.
         exactness: What a seed is worth, unless the server itself tells.
@@ -68,6 +73,7 @@ class Dialect:
     keep_delimiter: Mapping[str, object] | None = None
     stream_options: Mapping[str, object] = field(default_factory=dict)
     thinking_off: Mapping[str, object] = field(default_factory=dict)
+    thinking_on: Mapping[str, object] = field(default_factory=dict)
     thinking: Thinking = "keep"
     marks_caches: str | None = None
     exactness: Exactness = "seeded"
@@ -78,7 +84,9 @@ class Dialect:
 
     def thinking_fields(self, thinking: Thinking) -> Fields:
         """The fields that do what `thinking` says."""
-        return dict(self.thinking_off) if self.thinks(thinking) == "off" else {}
+        if self.thinks(thinking) == "off":
+            return dict(self.thinking_off)
+        return {} if thinking == "auto" else dict(self.thinking_on)
 
     def losses(
         self, sampling: Sampling, thinking: Thinking, extra: Mapping[str, object]
@@ -115,6 +123,7 @@ SGLANG = Dialect(
     keep_delimiter={"no_stop_trim": True},
     stream_options={"continuous_usage_stats": True},
     thinking_off=NO_THINKING,
+    thinking_on=THINKING,
     thinking="off",
 )
 
@@ -127,6 +136,7 @@ VLLM = Dialect(
     keep_delimiter={"include_stop_str_in_output": True},
     stream_options={"continuous_usage_stats": True},
     thinking_off=NO_THINKING,
+    thinking_on=THINKING,
     thinking="off",
 )
 
@@ -137,6 +147,7 @@ LLAMA_CPP = Dialect(
     partial="template",
     continuation=CONTINUE,  # older versions ignore it and continue an assistant message anyway
     thinking_off=NO_THINKING,
+    thinking_on=THINKING,
     thinking="off",
 )
 
@@ -156,6 +167,7 @@ TGI = Dialect(
     partial="continue",
     continuation=CONTINUE,
     thinking_off=NO_THINKING,
+    thinking_on=THINKING,
 )
 
 MISTRAL = Dialect(
@@ -172,6 +184,7 @@ DEEPSEEK = Dialect(
     host="api.deepseek.com",
     partial="ask",  # a prefix is continued by its beta address alone
     thinking_off={"thinking": {"type": "disabled"}},
+    thinking_on={"thinking": {"type": "enabled"}},
     exactness="unseeded",
 )
 
@@ -180,6 +193,7 @@ TOGETHER = Dialect(
     host="api.together.xyz",
     top_k=True,
     thinking_off={"reasoning": {"enabled": False}},
+    thinking_on={"reasoning": {"enabled": True}},
 )
 
 FIREWORKS = Dialect(
@@ -194,6 +208,7 @@ OPENROUTER = Dialect(
     host="openrouter.ai",
     marks_caches="anthropic/",
     thinking_off={"reasoning": {"enabled": False}},
+    thinking_on={"reasoning": {"enabled": True}},
 )
 
 ANTHROPIC = Dialect(
