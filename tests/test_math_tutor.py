@@ -470,7 +470,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
 def test_a_piped_lesson(tell: Callable[..., tuple[int, str]]) -> None:
     code, output = tell("--number", "1", lines="hint\n19\nquit\n25\n")
     assert code == 0
-    assert "> hint\nIt works on 13 and 6.\n" in output
+    assert "> hint\nIt uses 13 and 6.\n" in output
     assert "Right: Monday: 13 + 6 = 19" in output
     assert output.endswith("The lesson waits for you: the same command goes on with it.\n")
     code, output = tell("--number", "1", lines="25\ngive up\n")

@@ -53,7 +53,7 @@ def opening(evidence: Evidence, path: Path, steps: Sequence[Step], known: str | 
     """How the solution was found, and what stands behind it; nothing of the solution itself."""
     refuted = sum(attempt.tries for attempt in evidence.refuted())
     found = (
-        f"I have looked for a solution: {counted(len(evidence.tree), 'thought')}, "
+        f"I searched for a solution: {counted(len(evidence.tree), 'thought')}, "
         f"{counted(len(evidence.answers), 'path')} to an answer, "
         f"{counted(refuted, 'thought')} refuted."
     )
@@ -115,7 +115,7 @@ def hints(step: Step) -> tuple[str, ...]:
     hidden = masked(step.text, step.value)
     numbers = operands(step.text)
     if len(numbers) > 1:
-        vague = f"It works on {', '.join(numbers[:-1])} and {numbers[-1]}."
+        vague = f"It uses {', '.join(numbers[:-1])} and {numbers[-1]}."
     else:
         vague = f"It begins: {' '.join(hidden.split()[:3])} ..."
     graded = [vague, f"It has this form: {hidden}"]
@@ -153,9 +153,9 @@ def explanation(steps: Sequence[Step], at: int, check: Check) -> str:
         step = steps[at]
         failed = [tried(other, check) for other in step.others if other.way is None]
         if failed:
-            failed.insert(0, "Of the step before you I only tell what else was tried:")
+            failed.insert(0, "I do not give this step away. What else was tried here:")
         else:
-            failed = ["At the step before you nothing that the search tried came to nothing."]
+            failed = ["I do not give this step away, and the search made no mistake here."]
         told.append(_veiled("\n".join(failed), steps, at))
     return "\n".join(told)
 
