@@ -1,4 +1,4 @@
-"""What a formula comes to, by math-verify's parser and sympy: for a process that can be killed.
+"""What a formula comes to, by sympy: for a process that can be killed.
 
 Two formulas are the same if they have the same values, to 25 digits, at fixed points of their
 variables; exact numbers are compared exactly. Nothing that is too large is computed.
@@ -14,22 +14,25 @@ from collections.abc import Sequence
 
 import mpmath
 import sympy
-from math_verify import parse
+from math_verify import LatexExtractionConfig, parse
+
+from spex_agents.answers.formula import formula
+from spex_agents.answers.vocabulary import NotRead
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
 
 _MOST = 8000.0  # digits of a number that is computed
 _DIGITS = 25
 _LONGEST = 120  # characters of a value; a longer one is told by its hash
-_DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d{1,40})(?![\d.])")
+_ANALYSIS = re.compile(r"\\(?:sum|prod|int|lim)(?![A-Za-z])")
 
 
-def algebra(kind: str, formula: str) -> str | None:
+def algebra(kind: str, text: str) -> str | None:
     r"""A text that is the same for formulas that are the same; None for what is none.
 
     Args:
         kind: "value", "equation" (what is 0, up to a factor) or "order" (up to a positive one).
-        formula: LaTeX, or as on a calculator.
+        text: LaTeX, or as on a calculator.
 
     Example:
         >>> algebra("value", r"\sqrt{8}") == algebra("value", r"2\sqrt2")
@@ -37,10 +40,9 @@ def algebra(kind: str, formula: str) -> str | None:
         >>> algebra("value", r"\frac{1}{2^{99}}") == algebra("value", r"\frac{1}{2^{98}}")
         False
     """
-    parsed = parse(f"${_latex(formula)}$", parsing_timeout=None)
-    if not parsed or not isinstance(parsed[0], sympy.Expr):
+    expression = _parsed(text)
+    if expression is None:
         return None
-    expression = parsed[0]
     if _digits(expression) > _MOST:
         return _short(f"as written {expression}") if kind == "value" else None
     expression = _evaluated(expression)
@@ -56,7 +58,16 @@ def algebra(kind: str, formula: str) -> str | None:
         simple = sympy.simplify(expression)  # as sin^2 x + cos^2 x
         return _short(_number(simple) if not simple.free_symbols else f"constant {simple}")
     if kind == "value":
-        return _short(f"{' '.join(map(str, names))}: {' '.join(map(_told, values[:2]))}")
+        if expression.has(sympy.Abs):  # |x| is not x
+            values = [_at(expression, names, -1), *values]
+        told = list(map(_told, values[:2]))
+        if (
+            len(names) == 1
+            and len(str(names[0])) == 1
+            and told == [_told(_at(names[0], names, point)) for point in (0, 1)]
+        ):
+            return str(names[0]).casefold()  # as the letter alone is told
+        return _short(f"{' '.join(map(str, names))}: {' '.join(told)}")
     scale = next((value for value in values if value), None)
     if scale is None:
         return "0"
@@ -66,19 +77,14 @@ def algebra(kind: str, formula: str) -> str | None:
     )
 
 
-def _latex(formula: str) -> str:
-    """What may be written as on a calculator, in LaTeX; decimals exactly."""
-    formula = formula.replace("**", "^").replace("*", r"\cdot ")
-    formula = re.sub(r"\\sqrt\s*(\d+|[a-zA-Z])(?![\w{])", r"\\sqrt{\1}", formula)
-    formula = re.sub(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", formula)
-    formula = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", formula)
-    formula = re.sub(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])", r"\\\1 ", formula)
-    formula = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", formula)
-    formula = re.sub(r"\^\s*(-?\d{2,}|-\d)", r"^{\1}", formula)
-    formula = re.sub(r"(\d+)\s*\\circ|\^\s*\\circ", r"\1", formula)
-    return _DECIMAL.sub(
-        lambda one: f"\\frac{{{int((one[1] or '0') + one[2])}}}{{{10 ** len(one[2])}}}", formula
-    )
+def _parsed(text: str) -> sympy.Expr | None:
+    if _ANALYSIS.search(text):
+        parsed = parse(f"${text}$", [LatexExtractionConfig()], "no_fallback", parsing_timeout=None)
+        return parsed[0] if parsed and isinstance(parsed[0], sympy.Expr) else None
+    try:
+        return formula(text)
+    except NotRead:
+        return None
 
 
 def _digits(expression: sympy.Basic) -> float:
@@ -90,7 +96,7 @@ def _digits(expression: sympy.Basic) -> float:
         power = expression.exp
         if power.free_symbols or parts[1] > 8:
             return math.inf if parts[1] > 8 else sum(parts)
-        size = abs(float(power)) if power.is_number else 1.0
+        size = abs(complex(power)) if power.is_number else 1.0
         return parts[1] + parts[0] * max(1.0, size)
     if isinstance(expression, sympy.factorial | sympy.binomial | sympy.gamma):
         inner = expression.args[0]
@@ -118,17 +124,19 @@ def _number(expression: sympy.Expr) -> str:
         return f"{expression.p}" if expression.q == 1 else f"{expression.p}/{expression.q}"
     if expression in (sympy.oo, -sympy.oo):
         return str(expression)
+    if expression in (sympy.I, sympy.E):
+        return str(expression).casefold()  # as the letter alone is told
     value = _at(expression, [], 0)
     return str(expression) if value is None else f"~{_told(value)}"
 
 
 def _at(expression: sympy.Expr, names: Sequence[sympy.Symbol], point: int) -> mpmath.mpc | None:
-    """Its value where each variable has a value of its own; None where it has none."""
+    """Its value where each variable has a value of its own, a negative one for a negative point."""
     chosen = {}
     for name in names:
         drawn = hashlib.sha256(f"{name} {point}".encode()).digest()
         value = sympy.Rational(int.from_bytes(drawn[:6], "big"), 1 << 48) + 1
-        chosen[name] = -value if point == 1 and drawn[7] % 2 else value
+        chosen[name] = -value if point < 0 else value
     try:
         found = expression.evalf(60, subs={name: value.evalf(80) for name, value in chosen.items()})
         with mpmath.workdps(60):

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from spex_agents.answers import symbolic
-from spex_agents.answers.forms import Form, NeedsAlgebra, read
+from spex_agents.answers.forms import Form, NeedsAlgebra
+from spex_agents.answers.reader import read
 
 Canonical: TypeAlias = Callable[[str], str]
 """Brings an answer to a form in which equal answers are equal strings."""

@@ -11,13 +11,18 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("\u00a0\u2009\u202f\u2007\u2002\u2003\u3000\t\r\n\v\f", " "),
         **dict.fromkeys("\x85\u2028\u2029", " "),
         **dict.fromkeys("\u200b\u200e\u200f\u2060\ufeff", None),
-        **dict.fromkeys("“”„«»", '"'),
+        **dict.fromkeys("“”„«»″", '"'),
         **dict.fromkeys("’‘′", "'"),
         "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/",
         "⁄": "/",
         "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-        "≈": "=", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ",
-        "°": r"^\circ ", "º": r"^\circ ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+        "≈": r"\approx ", "∛": r"\sqrt[3]", "…": r"\ldots ", "ℝ": r"\R ", "ℤ": r"\Z ",
+        "ℚ": r"\Q ", "ℕ": r"\N ", "ℂ": r"\C ", "∧": r"\land ", "∨": r"\lor ", "¬": r"\neg ",
+        "→": r"\to ", "⇒": r"\to ", "∠": r"\angle ", "△": r"\triangle ", "⊂": r"\subset ",
+        "⊆": r"\subseteq ", "≡": r"\equiv ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
+        "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "\u2126": "Ω",
+        "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ",
+        "°": r"^\circ ", "º": r"^\circ ",
         "、": ",", "，": ",", "。": ".", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%",
         "｛": "{", "｝": "}", "［": "[", "］": "]", "＝": "=", "＋": "+", "－": "-", "＄": "$",
         "．": ".",
@@ -29,9 +34,9 @@ _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOW = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _WRAPPED = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathbf|mathrm|mathit|mathsf|mathbb|mathcal|bold|"
-    r"boldsymbol|bf|rm|mbox|hbox|emph|boxed|fbox|operatorname\*?|overset\{\}|underline|bm|ensuremath)"
-    r"\s*\{([^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathbf|mathrm|mathit|mathsf|mathcal|bold|"
+    r"boldsymbol|bf|rm|ce|mbox|hbox|emph|boxed|fbox|operatorname\*?|overset\{\}|underline|bm|ensuremath)"
+    r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
 _NOTHING = re.compile(
     r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|displaystyle|textstyle|limits|nolimits|"
@@ -42,12 +47,17 @@ _SAME = (
     ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","),
     ("\\%", "%"), ("\\$", "$"), ("\\#", "#"), ("\\&", "&"), ("\\!", ""),
     ("\\leqslant", "\\le "), ("\\geqslant", "\\ge "), ("\\leq", "\\le"), ("\\geq", "\\ge"),
-    ("\\neq", "\\ne"), (" != ", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\approx", "="),
+    ("\\neq", "\\ne"), (" != ", "\\ne "), ("<=", "\\le "), (">=", "\\ge "),
+    ("\\simeq", "\\approx"), ("\\dots", "\\ldots"), ("\\cdots", "\\ldots"), ("\\pounds", "£"),
+    ("\\euro", "€"),
     ("\\lt", "<"), ("\\gt", ">"), ("\\degree", "^\\circ"), ("^{\\circ}", "^\\circ"),
     ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\div", "/"),
-    ("\\ast", "*"), ("\\colon", ":"),
+    ("\\ast", "*"), ("\\langle", "("), ("\\rangle", ")"), ("\\colon", ":"),
 )  # fmt: skip
-_EDGES = "*`_\"' \n"
+_CHOOSE = re.compile(r"\{\s*(\w+)\s*\\choose\s*(\w+)\s*\}")
+_NUMBERS = re.compile(r"\\mathbb\s*\{?\s*([NZQRC])\s*\}?")
+_BEFORE_POWER = re.compile(r"\s+(?=\^)")
+_EDGES = "*`_ \n"
 
 
 def plain(answer: str) -> str:
@@ -60,15 +70,16 @@ def plain(answer: str) -> str:
     text = "".join(map(_digit, answer))
     text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
     text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
-    text = text.translate(_SIGNS)
+    text = _NUMBERS.sub(r"\\\1 ", text.translate(_SIGNS))
     for old, new in _SAME:
         text = text.replace(old, new)
     text = _NOTHING.sub(" ", _THIN.sub(" ", text))
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     for _ in range(8):  # as deep as anybody nests bold text; without end in a hostile one
         if (bare := _WRAPPED.sub(lambda wrapped: " " + wrapped[1] + " ", text)) == text:
             break
         text = bare
-    return _stripped(" ".join(text.split()))
+    return _stripped(_BEFORE_POWER.sub("", " ".join(text.split())))
 
 
 def _stripped(text: str) -> str:
@@ -77,6 +88,11 @@ def _stripped(text: str) -> str:
     while before != text:
         before = text
         text = text.strip(_EDGES)
+        for quote in "\"'":  # but 6" are inches, and y' is not y
+            if text[:1] == quote:
+                text = text[1:].removesuffix(quote)
+            elif text[-1:] == '"' and not text[-2:-1].isdigit():
+                text = text[:-1]
         if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
             text = text[:-1]
         for opened, closed in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
@@ -123,3 +139,13 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
         depth = max(depth, 0)
         position += 1
     return [*parts, text[last:]]
+
+
+def closes_at_end(text: str) -> bool:
+    """Whether the bracket that opens a text is closed by its last character."""
+    depth = 0
+    for position, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth == 0:
+            return position == len(text) - 1
+    return False

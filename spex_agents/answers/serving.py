@@ -10,7 +10,7 @@ import signal
 import time
 
 from spex_agents.answers.algebra import algebra
-from spex_agents.answers.forms import read
+from spex_agents.answers.reader import read
 
 _WALL_SECONDS = 120.0  # for a child that gets no time, or was stopped
 
