@@ -62,6 +62,7 @@ MISSED = {
     "{answer: 12}",
     '"answer": 12',
     "**Answer:** She needs to buy 3 more.",
+    "The answer is E. coli.",
 }
 """Replies that are not read as they are meant."""
 

@@ -93,6 +93,8 @@ def _stripped(text: str) -> str:
                 text = text[1:].removesuffix(quote)
             elif text[-1:] == '"' and not text[-2:-1].isdigit():
                 text = text[:-1]
+        if text[-1:] == "}" and text.count("}") > text.count("{"):  # of a box that was cut
+            text = text[:-1]
         if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
             text = text[:-1]
         for opened, closed in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
