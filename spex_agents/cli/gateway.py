@@ -75,7 +75,8 @@ def run(
     ] = None,
     api_key: options.ApiKey = None,
     speed: Annotated[
-        float, typer.Option(help="Of the simulated engine: times as fast.", rich_help_panel=ENGINE)
+        float,
+        typer.Option(help="How much faster the simulated engine runs.", rich_help_panel=ENGINE),
     ] = 1.0,
     reward: Annotated[
         str | None,
@@ -157,8 +158,8 @@ def run(
         bool,
         typer.Option(
             "--strict",
-            help="Refuse what would change an answer and is not done here, instead of passing it "
-            "over.",
+            help="Refuse parameters that would change the answer and are not supported, instead of "
+            "ignoring them.",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -174,7 +175,7 @@ def run(
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
-            help="Whose pages may ask from a browser: https://chat.example. Repeatable.",
+            help="A site whose pages may ask from a browser: https://chat.example. Repeatable.",
             show_default=False,
             rich_help_panel=RUN,
         ),

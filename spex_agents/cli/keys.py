@@ -19,7 +19,7 @@ key = typer.Typer(help="API keys.", no_args_is_help=True)
 Database = Annotated[
     str,
     typer.Option(
-        help="The gateway's, which may run meanwhile; it has the keys' hashes only.",
+        help="The gateway's database. It holds hashes of keys only; the gateway may be running.",
         envvar="SPEX_DATABASE",
     ),
 ]
@@ -28,7 +28,7 @@ DATABASE = "spex-gateway.sqlite"
 
 @key.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose it is: in logs and metrics.")],
+    name: Annotated[str, typer.Argument(help="Whose key it is, as logs and metrics tell it.")],
     *,
     database: Database = DATABASE,
     concurrency: Annotated[int, typer.Option(help="Searches at a time.")] = 16,
@@ -101,7 +101,7 @@ def list_keys(*, database: Database = DATABASE) -> None:
 
 @key.command("import")
 def take_in(
-    file: Annotated[Path, typer.Argument(help="As earlier releases kept keys.")],
+    file: Annotated[Path, typer.Argument(help="A file of keys of an earlier release.")],
     *,
     database: Database = DATABASE,
 ) -> None:

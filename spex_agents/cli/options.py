@@ -55,17 +55,20 @@ RewardName: TypeAlias = Annotated[
 AggregateName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="A path's reward out of those of its steps: last, min, prod or mean.",
+        help="How a path's reward follows from those of its steps: last, min, prod or mean.",
         rich_help_panel=SEARCH,
     ),
 ]
 VoteName: TypeAlias = Annotated[
-    str, typer.Option(help="majority, weighted or best.", rich_help_panel=SEARCH)
+    str,
+    typer.Option(
+        help="How leaves elect the answer: majority, weighted or best.", rich_help_panel=SEARCH
+    ),
 ]
 WeightName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="A vote's weight out of the rewards on its path: last, min, prod or mean.",
+        help="How a vote's weight follows from its path's rewards: last, min, prod or mean.",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -85,14 +88,17 @@ StepTokens: TypeAlias = Annotated[
 PathTokens: TypeAlias = Annotated[
     int, typer.Option(help="Tokens of a path, at most.", rich_help_panel=SEARCH)
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(help="Decides the run.", rich_help_panel=SEARCH)]
+Seed: TypeAlias = Annotated[
+    int, typer.Option(help="The same seed gives the same search.", rich_help_panel=SEARCH)
+]
 
 EngineName: TypeAlias = Annotated[
     str,
     typer.Option(
         help="embedded (a small model in this process), simulated (no model, on a virtual "
-        "clock), the address of an OpenAI-compatible server (http://127.0.0.1:30000/v1), or "
-        "module:function, an async function (question, steps, seed) -> str of your own.",
+        "clock), the address of an OpenAI-compatible server (http://127.0.0.1:30000/v1), a "
+        "LangChain chat model (openai:gpt-5-mini), or module:function, an async function "
+        "(question, steps, seed) -> str of your own.",
         rich_help_panel=ENGINE,
     ),
 ]
@@ -113,7 +119,7 @@ ApiKey: TypeAlias = Annotated[
 Dialect: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Of a server that is not recognised, as behind a gateway: vllm, llamacpp, ollama ...",
+        help="The kind of server, if it is not recognised: vllm, llamacpp, ollama ...",
         show_default=False,
         rich_help_panel=SERVER,
     ),
@@ -122,7 +128,7 @@ TemplateName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--template",
-        help="Writes prompts here, for /completions: chatml, or module:function of your own.",
+        help="Write prompts here and send them to /completions: chatml, or module:function.",
         show_default=False,
         rich_help_panel=SERVER,
     ),
@@ -131,14 +137,14 @@ ThinkingMode: TypeAlias = Annotated[
     str,
     typer.Option(
         "--thinking",
-        help="A model's reasoning: auto, off, keep, or steps: thoughts are pieces of it.",
+        help="The model's reasoning: auto, off, keep, or steps (search over its paragraphs).",
         rich_help_panel=SERVER,
     ),
 ]
 ExtraBody: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="JSON object: further fields of every request to the server.",
+        help="Further fields for every request to the server, as a JSON object.",
         show_default=False,
         rich_help_panel=SERVER,
     ),
@@ -146,7 +152,8 @@ ExtraBody: TypeAlias = Annotated[
 Priorities: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Of demanded and of speculative requests, where a server takes them: 0,1 for vLLM.",
+        help="Priorities of demanded and of speculative requests, if the server has some: 0,1 for "
+        "vLLM.",
         show_default=False,
         rich_help_panel=SERVER,
     ),
@@ -155,27 +162,39 @@ SpecialTokensMode: TypeAlias = Annotated[
     str,
     typer.Option(
         "--special-tokens",
-        help="In questions and thoughts: escape, refuse or keep.",
+        help="Special tokens in questions and thoughts: escape, refuse or keep.",
         rich_help_panel=SERVER,
     ),
 ]
-Temperature: TypeAlias = Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=ENGINE)]
-TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=ENGINE)]
+Temperature: TypeAlias = Annotated[
+    float, typer.Option(help="Of sampling; 0 is greedy.", rich_help_panel=ENGINE)
+]
+TopP: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Sample from the most probable tokens that sum up to this.", rich_help_panel=ENGINE
+    ),
+]
 TopK: TypeAlias = Annotated[
-    int, typer.Option(help="Candidates; 0 for all.", rich_help_panel=ENGINE)
+    int,
+    typer.Option(
+        help="Sample from so many most probable tokens; 0 for all.", rich_help_panel=ENGINE
+    ),
 ]
 
 Threshold: TypeAlias = Annotated[
     float,
-    typer.Option(help="Least probability of a thought begun early.", rich_help_panel=SPECULATION),
+    typer.Option(
+        help="Least probability at which a thought is begun early.", rich_help_panel=SPECULATION
+    ),
 ]
 Draws: TypeAlias = Annotated[
-    int, typer.Option(help="Trees drawn for a forecast.", rich_help_panel=SPECULATION)
+    int, typer.Option(help="How many trees a forecast draws.", rich_help_panel=SPECULATION)
 ]
 Waste: TypeAlias = Annotated[
     float,
     typer.Option(
-        help="Tokens that may be wasted for each useful one.", rich_help_panel=SPECULATION
+        help="How many tokens may be wasted for each useful one.", rich_help_panel=SPECULATION
     ),
 ]
 

@@ -118,7 +118,8 @@ def serve_command(
         float, typer.Option(help="Seconds until a server is ready.", rich_help_panel=RUN)
     ] = 1800.0,
     restarts: Annotated[
-        int, typer.Option(help="Of a dead server, in a row.", rich_help_panel=RUN)
+        int,
+        typer.Option(help="How often a dead server is restarted in a row.", rich_help_panel=RUN),
     ] = 5,
     json: options.Json = False,
 ) -> None:
@@ -156,19 +157,23 @@ def serve_command(
 def doctor(
     *,
     policy: Annotated[
-        str | None, typer.Option(help="Look at this model, too.", show_default=False)
+        str | None, typer.Option(help="Check this model, too.", show_default=False)
     ] = None,
-    reward: Annotated[str | None, typer.Option(help="And at this.", show_default=False)] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="Check this reward model, too.", show_default=False)
+    ] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The policy's.")] = 30000,
+    port: Annotated[int, typer.Option(help="Port that the policy would get.")] = 30000,
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Try what a search needs at the server at this address instead.",
+            help="Instead, try at this address what a search needs of a server.",
             show_default=False,
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The server's.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The server's model.", show_default=False)
+    ] = None,
     api_key: options.ApiKey = None,
     json: options.Json = False,
     server: ServerSettings,
