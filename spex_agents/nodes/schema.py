@@ -43,7 +43,7 @@ class AnswerSchema:
     def extract(self, text: str) -> str | None:
         """The last object in a text that fits, in canonical form."""
         found = None
-        for value in _objects(text):
+        for value in objects_in(text):
             if (fitting := self._check(value)) is not None:
                 found = _canonical(fitting)
         return found
@@ -92,7 +92,8 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _objects(text: str) -> Iterator[Any]:
+def objects_in(text: str) -> Iterator[Any]:
+    """The JSON objects in a text, outermost ones, in order."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     while at >= 0:
@@ -137,6 +138,7 @@ def _checker(schema: Any) -> Callable[[Any], dict[str, Any] | None]:
 def _checked_by_schema(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any] | None]:
     from jsonschema.exceptions import SchemaError  # noqa: PLC0415 (a tenth of a second)
     from jsonschema.validators import validator_for  # noqa: PLC0415
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
     kind = validator_for(schema)
     try:
@@ -144,4 +146,17 @@ def _checked_by_schema(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, A
     except SchemaError as error:
         raise SettingsError(f"answer_schema={dict(schema)!r}: {error.message}") from error
     validator = kind(schema)
-    return lambda value: value if validator.is_valid(value) else None
+
+    def check(value: Any) -> dict[str, Any] | None:
+        try:
+            return value if validator.is_valid(value) else None
+        except (RecursionError, Unresolvable):  # of a reference to itself, or to nothing
+            return None
+
+    try:
+        validator.is_valid({})
+    except (RecursionError, Unresolvable) as error:
+        raise SettingsError(
+            f"answer_schema={dict(schema)!r}: a reference in it leads to itself, or to nothing"
+        ) from error
+    return check

@@ -56,8 +56,8 @@ def said_by(search: Search) -> tuple[dict[str, Any], Any]:
     finish = (search.result or {})["finish_reason"]
     if search.misses_its_form:
         return {"refusal": "no thought had an answer of the form that was asked for"}, finish
-    if (name := search.request.called) is not None:
-        function = {"name": name, "arguments": search.content}
+    if (called := search.call) is not None:
+        function = {"name": called.name, "arguments": called.arguments}
         call = {"index": 0, "id": f"call_{search.id}", "type": "function", "function": function}
         return {"tool_calls": [call]}, "tool_calls"
     return {"content": search.content}, finish

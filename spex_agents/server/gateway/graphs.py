@@ -17,7 +17,7 @@ from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS, make_reward
 from spex_agents.nodes.graph import create_tot_graph
-from spex_agents.nodes.settings import SearchSettings
+from spex_agents.nodes.settings import CHAT, SearchSettings
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.search.registry import sizes as policy_sizes
@@ -140,7 +140,8 @@ class Plans:
         if self._hosting.strict:
             request.check_strictly()
         model = self._catalogue.find(request.model)
-        if model.agent is not None:  # its graph is made by a function that may do what it likes
+        if model.agent is not None or request.asked.conversation is not None:
+            # An agent's graph is made by a function that may do what it likes.
             return _plan(request, model, self._hosting, self._saver, shared=False)
         same = sha256_of(f"{request.model_dump_json(include=_DECIDES)}{request.asked.system}")
         if same not in self._known:
@@ -170,8 +171,16 @@ def _plan(
             f"reward={asked.reward!r}: must be one of {', '.join(REWARDS)}",
             param="spex.reward",
         )
+    if request.asked.conversation is not None and not engine.features.messages:
+        raise ApiError(
+            400,
+            f"messages: {request.model} takes text alone: leave the images out, or ask a model "
+            "that its gateway has as a chat model",
+            param="messages",
+        )
     agent = model.agent or Agent(create_tot_graph)
-    own = agent.search
+    usual: Any = CHAT if engine.features.messages else {}
+    own: SearchSettings = {**usual, **agent.search}
     try:
         usual = own.get("limits", Limits())
         limits = replace(
@@ -204,6 +213,10 @@ def _plan(
             )
         if (schema := request.schema_wanted) is not None:
             search["answer_schema"] = schema
+        elif (tools := request.offered) is not None and model.agent is None:
+            search["extract"], search["canonical"] = tools.extract, tools.canonical
+            search["free_text"] = not tools.required
+            search["template"] = replace(search["template"], close=tools.asks)
         if asked.vote is not None:
             search["vote"] = asked.vote
         if model.agent is None or asked.reward is not None or asked.aggregate is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,12 +10,16 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
-from spex_agents.engines.prompts import PromptTemplate
+from spex_agents.engines.prompts import Conversation, PromptTemplate
+from spex_agents.engines.prompts import Message as PromptMessage
 from spex_agents.nodes.conversation import question_in
 from spex_agents.server.gateway.errors import ApiError
 
 MOST_MESSAGES = 1000
 MOST_PARTS = 1000
+
+GO_ON = "Go on, with what has been done since."
+"""Asks for an answer where the last turns are of tools."""
 
 
 def _written(text: str) -> str:
@@ -48,7 +52,34 @@ class RefusalPart(BaseModel):
         return self.refusal
 
 
-Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+def _enclosed(address: str) -> str:
+    if not address.startswith("data:image/") or ";base64," not in address[:64]:
+        raise PydanticCustomError(
+            "no_image", "must be the image itself, data:image/png;base64,...: nothing is fetched"
+        )
+    return address
+
+
+class ImageAddress(BaseModel):
+    url: Annotated[Text, AfterValidator(_enclosed)]
+
+
+class ImagePart(BaseModel):
+    """An image; responses have its address without an object around it."""
+
+    type: Literal["image_url", "input_image"]
+    image_url: ImageAddress | Annotated[Text, AfterValidator(_enclosed)]
+
+    @property
+    def text(self) -> str:
+        return ""
+
+    @property
+    def address(self) -> str:
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
+
+
+Part = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
 
 
 class CalledFunction(BaseModel):
@@ -62,7 +93,7 @@ class ToolCall(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """A turn; of its content, text alone is taken."""
+    """A turn; its content is text, and images where the engine takes them."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | Annotated[list[Part], Field(max_length=MOST_PARTS, fail_fast=True)] | None = (
@@ -80,19 +111,32 @@ class ChatMessage(BaseModel):
             return self.content
         return "".join(part.text for part in self.content)
 
+    @property
+    def images(self) -> list[str]:
+        """The addresses of its images, each of which is one."""
+        parts = self.content if isinstance(self.content, list) else []
+        return [part.address for part in parts if isinstance(part, ImagePart)]
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a conversation comes to: a question, and what the system message says besides."""
+    """What a conversation comes to: a question, and what the system message says besides.
+
+    Attributes:
+        question: In words; images are named in it, each by its hash.
+        system: Of all system messages.
+        conversation: The turns, with their images; None where there are none.
+    """
 
     question: str
     system: str
+    conversation: Conversation | None = None
 
     def told_by(self, template: PromptTemplate) -> PromptTemplate:
-        """A search's own template, with what the system message says."""
-        if not self.system:
-            return template
-        return replace(template, system=f"{template.system}\n\n{self.system}")
+        """A search's own template, with what the system message says, and the images."""
+        if self.system:
+            template = replace(template, system=f"{template.system}\n\n{self.system}")
+        return replace(template, conversation=self.conversation)
 
 
 def asked_in(messages: Sequence[ChatMessage]) -> Asked:
@@ -110,7 +154,7 @@ def asked_in(messages: Sequence[ChatMessage]) -> Asked:
     )
     turns = [message for message in messages if message.role not in ("system", "developer")]
     users = [message for message in turns if message.role == "user"]
-    if not users or not users[-1].text.strip():
+    if not users or not (users[-1].text.strip() or users[-1].images):
         raise ApiError(
             400,
             "messages: there must be one of the user's, and the last of them must not be empty",
@@ -122,12 +166,40 @@ def asked_in(messages: Sequence[ChatMessage]) -> Asked:
         for call in message.tool_calls or ()
         if call.function is not None
     }
-    return Asked(question_in([_turn(message, names) for message in turns]), system)
+    told = [_turn(message, names) for message in turns]
+    question = question_in(told)
+    if not any(message.images for message in turns):
+        return Asked(question, system)
+    return Asked(question, system, Conversation(question, tuple(_spoken(told))))
+
+
+def _spoken(messages: Sequence[AnyMessage]) -> Iterator[PromptMessage]:
+    """The turns for an engine that takes messages; what tools said is told in words.
+
+    A provider would want to know of these tools, and models take turns of two alone.
+    """
+    done: list[str] = []
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            if done:
+                yield PromptMessage("assistant", "\n".join(done))
+                done = []
+            yield PromptMessage("user", str(message.text), source=message)
+        else:
+            result = isinstance(message, ToolMessage)
+            done.append(f"[{message.name}: {message.text}]" if result else str(message.text))
+    if done:
+        yield PromptMessage("assistant", "\n".join(done))
+        yield PromptMessage("user", GO_ON)
 
 
 def _turn(message: ChatMessage, names: Mapping[str, str]) -> AnyMessage:
     if message.role == "user":
-        return HumanMessage(message.text)
+        if not message.images:
+            return HumanMessage(message.text)
+        shown = [{"type": "image_url", "image_url": {"url": one}} for one in message.images]
+        said = [{"type": "text", "text": message.text}] if message.text.strip() else []
+        return HumanMessage([*said, *shown])
     if message.role in ("tool", "function"):
         identity = message.tool_call_id or ""
         name = message.name or names.get(identity, "a tool")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import sha256_of
 from spex_agents.server.gateway.messages import MOST_MESSAGES, Asked, ChatMessage, Text, asked_in
+from spex_agents.server.gateway.tools import Tools, check_schema, functions_in
 
 MOST_CHOICES = 16
 
@@ -97,7 +99,8 @@ class ChatRequest(BaseModel):
     # What would change the answer and is not done here is passed over, or refused by `--strict`.
     tools: list[Any] | None = Field(
         default=None,
-        description="Taken if `tool_choice` says which one: its arguments are searched.",
+        description="Functions: a search ends with a call of one, or with an answer. If "
+        "`tool_choice` says which one, its arguments are searched.",
     )
     tool_choice: Any = None
     functions: list[Any] | None = None
@@ -146,6 +149,15 @@ class ChatRequest(BaseModel):
         """The one tool that must be called."""
         return None if (tool := self._forced()) is None else tool["name"]
 
+    @cached_property
+    def offered(self) -> Tools | None:
+        """The tools that the search may call; None if there are none, or its form is given."""
+        if self.tool_choice == "none" or self.schema_wanted is not None:
+            return None
+        functions = functions_in(self.tools or ())
+        required = self.tool_choice in ("required", "any")
+        return Tools(functions, required=required) if functions else None
+
     @property
     def schema_wanted(self) -> dict[str, Any] | None:
         """The JSON schema that the answer must fit.
@@ -166,9 +178,8 @@ class ChatRequest(BaseModel):
         check_schema(wanted, where)
         return {"type": "object", **wanted}
 
-    def _forced(self) -> dict[str, Any] | None:
-        tools = [tool.get("function") for tool in self.tools or () if isinstance(tool, dict)]
-        named = [tool for tool in tools if isinstance(tool, dict) and "name" in tool]
+    def _forced(self) -> Mapping[str, Any] | None:
+        named = functions_in(self.tools or ())
         if self.tool_choice in ("required", "any") and len(named) == 1:
             return named[0]
         if isinstance(self.tool_choice, dict):
@@ -183,9 +194,10 @@ class ChatRequest(BaseModel):
         Raises:
             ApiError: Something is given that is not done here.
         """
-        forced = ("tools", "tool_choice") if self.called is not None else ()
+        functions = len(functions_in(self.tools or ()))
+        taken = ("tools", "tool_choice") if functions == len(self.tools or ()) else ()
         for name in _PASSED_OVER:
-            if name in forced:
+            if name in taken:
                 continue
             value = getattr(self, name)
             if value and value not in ("none", "auto", ["text"]):
@@ -195,25 +207,6 @@ class ChatRequest(BaseModel):
                     "out, or let the gateway's owner run it without --strict",
                     param=name,
                 )
-
-
-def check_schema(schema: Any, where: str) -> None:
-    """Refuse a schema that would make its reader fetch something, or compute for ever.
-
-    Raises:
-        ApiError: It does.
-    """
-    for value in [schema, *schema.values()] if isinstance(schema, dict) else schema:
-        if isinstance(value, dict):
-            reference = value.get("$ref", value.get("$dynamicRef", "#"))
-            if not (isinstance(reference, str) and reference.startswith("#")):
-                raise ApiError(400, f"{where}: $ref must be within the schema: #/...", param=where)
-            if isinstance(value.get("pattern"), str) or "patternProperties" in value:
-                raise ApiError(
-                    400, f"{where}: patterns are not matched here: leave them out", param=where
-                )
-        if isinstance(value, (dict, list)) and value is not schema:
-            check_schema(value, where)
 
 
 _PASSED_OVER = (

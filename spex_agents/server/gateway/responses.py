@@ -24,6 +24,7 @@ from spex_agents.server.gateway.messages import (
     ToolCall,
 )
 from spex_agents.server.gateway.requests import ChatRequest, Count, JsonSchema, SearchChoices
+from spex_agents.server.gateway.response_items import reasoning_item, said_item, saying
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
 from spex_agents.server.gateway.usage import usage_of
@@ -118,11 +119,18 @@ class ResponseRequest(BaseModel):
                 "top_p": self.top_p,
                 "max_completion_tokens": self.max_output_tokens,
                 "response_format": wanted,
-                "tools": self.tools,
-                "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else None,
+                "tools": [_as_in_chat(tool) for tool in self.tools or ()] or None,
+                "tool_choice": self.tool_choice,
                 "spex": self.spex,
             }
         )
+
+
+def _as_in_chat(tool: Any) -> Any:
+    """A tool as chat completions have it: there, a function is a part of one."""
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return tool
+    return {"type": "function", "function": tool}
 
 
 class ResponseObject(BaseModel):
@@ -174,8 +182,7 @@ async def respond(
 async def _whole(searches: Sequence[Search]) -> ResponseObject:
     (search,) = searches
     thought = await reasoning_of(search)
-    output = [_reasoning(search, thought), _message(search, search.content)]
-    return _response(search, output)
+    return _response(search, [reasoning_item(search, thought), said_item(search)])
 
 
 async def _pieces(search: Search, ping_seconds: float) -> AsyncIterator[str]:
@@ -189,7 +196,7 @@ async def _pieces(search: Search, ping_seconds: float) -> AsyncIterator[str]:
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
     thinking = {"item_id": f"rs_{search.id}", "output_index": 0, "summary_index": 0}
-    yield event("response.output_item.added", output_index=0, item=_reasoning(search, None))
+    yield event("response.output_item.added", output_index=0, item=reasoning_item(search, None))
     part = {"type": "summary_text", "text": ""}
     yield event("response.reasoning_summary_part.added", **thinking, part=part)
     thought = ""
@@ -208,16 +215,10 @@ async def _pieces(search: Search, ping_seconds: float) -> AsyncIterator[str]:
     yield event("response.reasoning_summary_text.done", **thinking, text=thought)
     whole = {"type": "summary_text", "text": thought}
     yield event("response.reasoning_summary_part.done", **thinking, part=whole)
-    yield event("response.output_item.done", output_index=0, item=_reasoning(search, thought))
-    said = {"item_id": f"msg_{search.id}", "output_index": 1, "content_index": 0}
-    yield event("response.output_item.added", output_index=1, item=_message(search, None))
-    yield event("response.content_part.added", **said, part=_text(""))
-    content = search.content
-    yield event("response.output_text.delta", **said, delta=content, logprobs=[])
-    yield event("response.output_text.done", **said, text=content, logprobs=[])
-    yield event("response.content_part.done", **said, part=_text(content))
-    yield event("response.output_item.done", output_index=1, item=_message(search, content))
-    done = _response(search, [_reasoning(search, thought), _message(search, content)])
+    yield event("response.output_item.done", output_index=0, item=reasoning_item(search, thought))
+    for kind, data in saying(search):
+        yield event(kind, output_index=1, **data)
+    done = _response(search, [reasoning_item(search, thought), said_item(search)])
     yield event(f"response.{done.status}", response=done.model_dump())
 
 
@@ -245,24 +246,3 @@ def _response(search: Search, output: list[dict[str, Any]]) -> ResponseObject:
         },
         spex=search.summary(),
     )
-
-
-def _reasoning(search: Search, thought: str | None) -> dict[str, Any]:
-    """The item of the thoughts; None while it is in progress."""
-    summary = [] if thought is None else [{"type": "summary_text", "text": thought}]
-    return {"id": f"rs_{search.id}", "type": "reasoning", "summary": summary}
-
-
-def _message(search: Search, content: str | None) -> dict[str, Any]:
-    """The item of the answer; None while it is in progress."""
-    return {
-        "id": f"msg_{search.id}",
-        "type": "message",
-        "role": "assistant",
-        "status": "in_progress" if content is None else "completed",
-        "content": [] if content is None else [_text(content)],
-    }
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

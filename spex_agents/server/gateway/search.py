@@ -17,6 +17,7 @@ from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.events import Events
 from spex_agents.server.gateway.records import Record
 from spex_agents.server.gateway.requests import ChatRequest
+from spex_agents.server.gateway.tools import Call
 from spex_agents.speculation.reporting.events import LedgerEvent, ThoughtEvent, path_id
 from spex_agents.speculation.reporting.ledger import Ledger
 
@@ -159,7 +160,17 @@ class Search:
     @property
     def misses_its_form(self) -> bool:
         """Whether it was to have an answer of a certain form, and found none."""
-        return (self.result or {})["answer"] is None and self.request.schema_wanted is not None
+        tools = self.request.offered
+        formed = self.request.schema_wanted is not None or (tools is not None and tools.required)
+        return formed and (self.result or {})["answer"] is None
+
+    @property
+    def call(self) -> Call | None:
+        """The tool that it calls in place of an answer."""
+        if (name := self.request.called) is not None:
+            return Call(name, self.content)
+        tools = self.request.offered
+        return None if tools is None else tools.call_in((self.result or {})["answer"])
 
     # What it is, as plain data.
 
