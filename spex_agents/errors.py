@@ -44,6 +44,13 @@ class PromptTooLong(EngineError):
     """A prompt does not fit the context of an engine's model."""
 
 
+class AnswerError(EngineError):
+    """A function given as ``extract=`` or ``canonical=`` failed, or returned what it may not.
+
+    As with any other fault of one path, a search marks the path as failed, and goes on.
+    """
+
+
 class RewardError(SpexError):
     """A reward failed, is not a number, or lies outside its range."""
 

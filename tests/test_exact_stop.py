@@ -19,6 +19,7 @@ from spex_agents.search import (
     Dvts,
     Expand,
     Limits,
+    Particles,
     Path,
     Policy,
     Rap,
@@ -225,6 +226,7 @@ def test_by_hand_where_some_leave_their_unit_unsaid(
         RstarActions(rollouts=12, width=1),
         Rap(rollouts=12, width=2),
         BestOfN(width=8, batch=2),
+        Particles(width=4, iterations=5, counted="particles"),
     ],
     ids=lambda policy: type(policy).__name__,
 )

@@ -184,7 +184,10 @@ class _Runs:
                 break
             each = max(1.0, decoded / count)
         leaves = list(result.tree.leaves())
-        answers = {leaf: stated(config, result.tree, leaf) for leaf in leaves}
+        answers = {
+            leaf: stated(config, result.tree.question, leaf, result.tree.chain(leaf))
+            for leaf in leaves
+        }
         given = [answer for answer in answers.values() if answer is not None]
         label = dict(zip(given, await counted(given, config.canonical), strict=True))
         right = {one: await self.problem.right(one) for one in sorted(set(label.values()))}
@@ -204,7 +207,11 @@ class _Runs:
 
     async def _row(self, config: SearchConfig, result: Result, seconds: float) -> dict[str, object]:
         path = result.path
-        answer = None if path is None else stated(config, result.tree, path)
+        answer = (
+            None
+            if path is None
+            else stated(config, result.tree.question, path, result.tree.chain(path))
+        )
         return {
             "answer": answer,
             "right": answer is not None and await self.problem.right(answer),

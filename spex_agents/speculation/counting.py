@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
-from spex_agents.answers.equivalence import canonical, formed, written
+from spex_agents.answers.equivalence import written
 from spex_agents.answers.forms import Form
 from spex_agents.answers.votes import Ballot
+from spex_agents.errors import AnswerError
 from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search.action import begun
 from spex_agents.search.policy import State, voters
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.running.calls import attempt, stated
+from spex_agents.speculation.running.forms import Forms
 
 
 class Votes:
@@ -21,18 +22,21 @@ class Votes:
 
     Args:
         config: What the search is made of.
+        forms: What its answers come to.
     """
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, forms: Forms) -> None:
         self._config = config
         self._answers: dict[Path, str | None] = {}
-        self._forms: dict[str, Form] = {}
+        self._forms = forms
 
     async def standing(self, state: State, tree: Tree) -> list[Ballot]:
         """The votes of the leaves that have an answer, in the order of their places."""
         return await self._ballots(voters(self._config.policy, state, tree), tree)
 
-    async def final(self, state: State, tree: Tree, *, whole: bool) -> list[Ballot]:
+    async def final(
+        self, state: State, tree: Tree, *, whole: bool, bear: bool = False
+    ) -> list[Ballot]:
         """The votes that elect the answer.
 
         With `SearchConfig.free_text`, and without any leaf that has an answer, their texts vote.
@@ -42,11 +46,15 @@ class Votes:
             tree: What there is.
             whole: Whether the policy has ended the search: else all ended paths vote where nobody
                 has come to vote before.
+            bear: Whether a leaf whose answer cannot be found or counted goes without a vote.
+
+        Raises:
+            AnswerError: There is such a leaf.
         """
         leaves = voters(self._config.policy, state, tree)
         if not leaves and not whole:
             leaves = tuple(tree.leaves())
-        ballots = await self._ballots(leaves, tree)
+        ballots = await self._ballots(leaves, tree, bear=bear)
         if ballots or not self._config.free_text:
             return ballots
         first: dict[str, str] = {}
@@ -61,19 +69,24 @@ class Votes:
         thoughts = attempt(self._config.policy, path, tree.chain(path))
         return self._config.template.prompt(tree.question, thoughts).reply.strip()
 
-    async def _ballots(self, leaves: Iterable[Path], tree: Tree) -> list[Ballot]:
-        found: list[tuple[int, Path, str]] = []
+    async def _ballots(
+        self, leaves: Iterable[Path], tree: Tree, *, bear: bool = False
+    ) -> list[Ballot]:
+        found: list[tuple[int, Path, str, Form]] = []
         for place, path in enumerate(leaves):
-            if path not in self._answers:
-                self._answers[path] = stated(self._config, tree, path)
-            if (answer := self._answers[path]) is not None:
-                found.append((place, path, answer))
-        answers = [answer for _, _, answer in found]
-        forms = [await self._form(answer) for answer in answers]
-        labels = written(answers, forms)
+            try:
+                if path not in self._answers:
+                    chain = tree.chain(path)
+                    self._answers[path] = stated(self._config, tree.question, path, chain)
+                if (answer := self._answers[path]) is not None:
+                    found.append((place, path, answer, await self._forms.of(answer)))
+            except AnswerError:
+                if not bear:
+                    raise
+        labels = written([each[2] for each in found], [each[3] for each in found])
         return [
             Ballot(label, self._weight(path, tree), path, place, form)
-            for (place, path, _), label, form in zip(found, labels, forms, strict=True)
+            for (place, path, _, form), label in zip(found, labels, strict=True)
         ]
 
     def _weight(self, leaf: Path, tree: Tree) -> float:
@@ -82,14 +95,6 @@ class Votes:
         path = (leaf[: depth + 1] for depth in range(first, len(leaf)))
         rewards = [tree.rewards[step] for step in path if step in tree.rewards]
         return WAYS[self._config.weight](rewards) if leaf in tree.rewards else 0.0
-
-    async def _form(self, answer: str) -> Form:
-        """What an answer comes to: begun when its leaf was written, and remembered."""
-        if self._config.canonical is canonical:
-            return await formed(answer)
-        if answer not in self._forms:
-            self._forms[answer] = Form(await asyncio.to_thread(self._config.canonical, answer))
-        return self._forms[answer]
 
 
 def fixed(ballots: Sequence[Ballot], demanded: Sequence[Path], tree: Tree) -> int | None:

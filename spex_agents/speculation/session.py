@@ -71,7 +71,7 @@ class Session:
         self._decisions = 0
         self.timed = timed
         """Whether the tree depends on timing: a rule that does has ended the search."""
-        self._votes = Votes(config)
+        self._votes = Votes(config, self.memo.forms)
         self._fault: Exception | None = None
         """Why the last path that has failed here has."""
         self._expanded: tuple[Mark, float] | None = None
@@ -260,7 +260,7 @@ class Session:
             tree = self._course.there(tree, self._decision, unjudged=True)
         whole = error is None and self.stopped is None
         try:
-            ballots = await self._votes.final(self.state, tree, whole=whole)
+            ballots = await self._votes.final(self.state, tree, whole=whole, bear=error is not None)
         except Exception:  # the fault that has ended the search, most likely
             if error is None:
                 raise

@@ -108,15 +108,33 @@ class Particles(Policy):
         if self.counted == "ended":
             return None
         particles, _, _, finished, _ = state
-        ended = [
-            path
-            for path in (*finished, *particles)
-            if path in tree.rewards and tree.thought(path).ends
-        ]
+        ended = voting((*finished, *particles), tree)
         if self.counted == "particles":
             return tuple(ended)
         best = max(ended, key=tree.reward, default=None)
         return () if best is None else (best,)
+
+    def remaining(self, state: State, tree: Tree) -> int | None:
+        """See `Policy.remaining`; None where more may end and vote than can be told.
+
+        A particle that has ended may not be drawn again, and then votes no more.
+        """
+        particles, _, iteration, finished, _ = state
+        if iteration == self.iterations:
+            return 0
+
+        def sure(path: Path) -> bool:
+            return tree.rewards[path] >= 1
+
+        if self.counted == "best":  # before those that come, and no reward is larger
+            return 0 if any(map(sure, voting(finished, tree))) else None
+        if self.counted == "ended":
+            return None
+        now = voting(particles, tree)
+        later = (self.iterations - int(iteration) - 1) * self.width
+        if all(path in tree and tree.thought(path).ends for path in particles):
+            return later + len(particles) - len(now)  # nothing is drawn in this iteration
+        return None if any(map(sure, now)) else later + self.width + len(now)
 
     def _born(self, iteration: int) -> int:
         return 0 if not iteration else self.width + (iteration - 1) * (self.width - self.kept)
@@ -143,6 +161,15 @@ class Particles(Policy):
         weights = [weight(tree, path) for path in pool]
         kept = tuple(resample(pool, weights, self.kept, rounds, tree))
         return self.decide(_State((), rounds + 1, iteration + 1, done, kept), tree)
+
+
+def voting(particles: Sequence[Path], tree: Tree) -> list[Path]:
+    """Those of `particles` that have ended, and been judged."""
+    return [
+        path
+        for path in particles
+        if path in tree.rewards and tree.thought(path).ends and tree.thought(path).failed is None
+    ]
 
 
 def weight(tree: TreeView, path: Path) -> float:

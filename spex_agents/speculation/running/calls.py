@@ -8,9 +8,6 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeAlias
 
-from spex_agents.answers.equivalence import begun as begun_form
-from spex_agents.answers.equivalence import canonical
-from spex_agents.answers.extract import found_in
 from spex_agents.answers.reasoning import open_tag
 from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import Prompt
@@ -18,8 +15,9 @@ from spex_agents.errors import EngineError, EngineUnavailable, RewardError, Spex
 from spex_agents.rewards.base import GroupReward, Reward, check_reward, speaks
 from spex_agents.search.action import Action, begun, told, tries
 from spex_agents.search.policy import Policy
-from spex_agents.search.tree import Path, Thought, Tree
-from spex_agents.speculation.config import NO_TEXT, SearchConfig
+from spex_agents.search.tree import Path, Thought
+from spex_agents.speculation.config import NO_TEXT, SearchConfig, blank
+from spex_agents.speculation.running.forms import found
 
 Around: TypeAlias = Callable[[Request], AbstractAsyncContextManager[None]]
 """What each call for a thought or a reward runs within."""
@@ -98,6 +96,7 @@ async def write_thought(
 
     Raises:
         EngineError: None came.
+        AnswerError: No answer could be looked for in it.
     """
     action, prompt = asked
     above = begun(config.policy.action, path)
@@ -117,7 +116,7 @@ async def write_thought(
         raise EngineError(f"{writer.name} failed: {error!r}") from error
     # After a step the end is an end; before any, only a function's, for no model writes nothing.
     said_end = thought.ends and bool(before or not thought.tokens)
-    if config.failures is not None and not thought.text.strip() and not said_end:
+    if config.failures is not None and blank(thought.text) and not said_end:
         raise EngineError(
             f"{writer.name} wrote nothing but white space: such a path has failed; "
             "failures=None lets it go on"
@@ -135,19 +134,19 @@ async def write_thought(
         plain = config.template.prompt(plain.question or "", before)
     text = open_tag(plain.reply) + thought.text
     cut = thought.finish == "length"
-    answer = found_in(config.extract, text, cut=cut, ended=thought.ends)
-    if answer is None:
-        return thought
-    if config.canonical is canonical:
-        begun_form(answer)  # so that no decision waits for sympy
-    return replace(thought, ends=True)
+    answer = found(config.extract, text, cut=cut, ended=thought.ends)
+    return thought if answer is None else replace(thought, ends=True)
 
 
-def stated(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
-    """The answer at the end of a path, as it stands there."""
-    thoughts = attempt(config.policy, leaf, tree.chain(leaf))
-    text = config.template.prompt(tree.question, thoughts).reply
-    return found_in(config.extract, text, cut=thoughts[-1].finish == "length")
+def stated(config: SearchConfig, question: str, leaf: Path, chain: Sequence[Thought]) -> str | None:
+    """The answer at the end of a path, as it stands there.
+
+    Raises:
+        AnswerError: The function that finds it failed.
+    """
+    thoughts = attempt(config.policy, leaf, chain)
+    text = config.template.prompt(question, thoughts).reply
+    return found(config.extract, text, cut=thoughts[-1].finish == "length")
 
 
 async def score_thought(

@@ -20,6 +20,7 @@ from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.reporting.telemetry import record
 from spex_agents.speculation.running.calls import attempt, elders_of, hears, last_elder
+from spex_agents.speculation.running.forms import Forms
 from spex_agents.speculation.running.jobs import Job, Jobs, settled
 from spex_agents.speculation.running.lead import Lead
 from spex_agents.speculation.running.observer import Observer
@@ -44,6 +45,7 @@ class Memo:
 
     Attributes:
         watcher: Hears what becomes known.
+        forms: What the answers come to.
         lead: How far ahead of itself without guesses the search is.
         calls: Requests that a thought makes of the engine at a time.
     """
@@ -61,6 +63,7 @@ class Memo:
         self.observer = Observer(listener, self._engine_name)
         self.ledger = self.observer.ledger
         self.jobs = Jobs(run, tree.seed)
+        self.forms = Forms(config.canonical)
         self.thoughts: dict[Path, Thought] = dict(tree.thoughts)
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
@@ -92,6 +95,7 @@ class Memo:
             budget=self.budgets.of,
             lead=self.lead,
             take=self.take,
+            forms=self.forms,
             ended=self._ended,
         )
         self.writing = self._writer.flying

@@ -10,11 +10,14 @@ from spex_agents.errors import EngineError
 from spex_agents.search.tree import Path, Thought, chain_of
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.running.calls import (
+    attempt,
     bearable,
     elders_of,
     prompt_for,
+    stated,
     write_thought,
 )
+from spex_agents.speculation.running.forms import Forms
 from spex_agents.speculation.running.jobs import Job, Jobs
 from spex_agents.speculation.running.lead import Lead, Writing
 from spex_agents.speculation.running.observer import Observer
@@ -36,6 +39,7 @@ class Writer:
         budget: Of the engine that writes a path.
         lead: Told how long each thought took.
         take: Waits for a thought that is demanded.
+        forms: What answers come to.
         ended: Called when the work for a thought has ended.
 
     Attributes:
@@ -56,6 +60,7 @@ class Writer:
         budget: Callable[[Path], Budget],
         lead: Lead,
         take: Callable[[Path], Awaitable[Thought]],
+        forms: Forms,
         ended: Callable[[Job[Thought]], None],
     ) -> None:
         self.flying: dict[Path, Job[Thought]] = {}
@@ -70,6 +75,7 @@ class Writer:
         self._budget = budget
         self._lead = lead
         self._take = take
+        self._forms = forms
         self._ended = ended
 
     def begin(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[Thought]:
@@ -106,9 +112,17 @@ class Writer:
             self._config, self._question, path, before, elders=siblings, rewards=self._rewards
         )
         thought = await write_thought(self._config, asked, path, before, request)
+        await self._begin_form(path, (*before, thought))
         if not request.tokens:  # an engine that does not count them
             request.tokens = request.estimated_tokens = thought.tokens
         return thought
+
+    async def _begin_form(self, path: Path, chain: Sequence[Thought]) -> None:
+        """Begin what a leaf will vote for: an answer that cannot be counted is a path's fault."""
+        if attempt(self._config.policy, path, chain)[-1].ends:
+            answer = stated(self._config, self._question, path, chain)
+            if answer is not None:
+                await self._forms.begin(answer)
 
     def _freed(self, job: Job[Thought]) -> None:
         load = self._budget(job.path).end(job.request)
