@@ -1,5 +1,6 @@
 """A search policy and a reward of your own: both run ahead of what is known, for free."""
 
+import asyncio
 from collections.abc import Sequence
 
 from spex_agents import EmbeddedEngine, Verifier, create_tot_graph
@@ -20,6 +21,7 @@ class Greedy(Policy):
 
 
 async def short_is_good(question: str, steps: Sequence[str]) -> float:
+    await asyncio.sleep(1)  # as long as a check may take: the next thoughts begin meanwhile
     return 1 / (1 + len(steps[-1]) / 100)
 
 

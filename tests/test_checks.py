@@ -40,9 +40,38 @@ async def test_a_policy_that_is_not_pure_is_found_out() -> None:
         await graph.ainvoke({"question": "5 + 7?"})
 
 
+class Deepens(Policy):
+    """Demands a thought below the one that it demanded when it was last asked."""
+
+    asked = 0
+
+    def __repr__(self) -> str:
+        return "Deepens()"
+
+    def decide(self, state: Any, tree: Any, /) -> Any:
+        self.asked += 1
+        return state, Expand(((0,) * self.asked,))
+
+
+async def test_a_policy_whose_second_decision_is_none_is_found_out_too() -> None:
+    graph = create_tot_graph(fast_engine(), policy=Deepens(), **PROMPT).compile()
+    with pytest.raises(PolicyError, match=r"Deepens\(\) is not pure: .*\(0, 0\) has no parent"):
+        await graph.ainvoke({"question": "5 + 7?"})
+
+
 async def test_a_policy_has_a_name() -> None:
     graph = create_tot_graph(fast_engine(), policy="tot-bfs", **PROMPT).compile()
     assert isinstance(graph.search.policy, TotBfs)
+
+
+class Bare:
+    """Has the one member that a policy must write."""
+
+    def __repr__(self) -> str:
+        return "Bare()"
+
+    def decide(self, state: Any, tree: Any, /) -> Any:
+        return state, Finish()
 
 
 class Blocking:
@@ -58,6 +87,7 @@ class Blocking:
         ({"policy": "best"}, "policy='best': must be one of rebase"),
         ({"policy": Rebase}, r"policy=Rebase: is a class, pass Rebase\(\)"),
         ({"policy": 7}, "policy=7: must be a Policy, or the name of one"),
+        ({"policy": Bare()}, r"policy=Bare\(\): has no leaves_only, .*start.*; subclass"),
         ({"reward": Blocking()}, r"reward\.score=score: .* is not async"),
         ({"reward": Blocking}, "reward=Blocking: is a class"),
     ],

@@ -135,7 +135,12 @@ def ask_twice(
     Raises:
         PolicyError: It broke its contract, or decides otherwise when it is asked again.
     """
-    first, again = ask(policy, state, tree, limits), ask(policy, state, tree, limits)
+    first = ask(policy, state, tree, limits)
+    again: object
+    try:
+        again = ask(policy, state, tree, limits)
+    except PolicyError as error:
+        again = error
     if first != again:
         raise PolicyError(
             f"{policy!r} is not pure: asked twice about the same tree, it decided {first!r} and "

@@ -93,7 +93,7 @@ def as_policy(policy: Policy | str) -> Policy:
     """Return the policy that `policy` stands for: itself, or the one of that name.
 
     Raises:
-        SettingsError: It is neither.
+        SettingsError: It is neither, or lacks members of `Policy`.
 
     Example:
         >>> as_policy("rebase")
@@ -106,6 +106,12 @@ def as_policy(policy: Policy | str) -> Policy:
     if not callable(getattr(policy, "decide", None)):
         raise SettingsError(
             f"policy={policy!r}: must be a Policy, or the name of one: {', '.join(POLICIES)}"
+        )
+    members = [name for name in vars(Policy) if not name.startswith("_")]
+    if lacking := [name for name in members if not hasattr(policy, name)]:
+        raise SettingsError(
+            f"policy={policy!r}: has no {', '.join(lacking)}; subclass spex_agents.search.Policy, "
+            "which has defaults for all but decide"
         )
     return policy
 
