@@ -25,8 +25,8 @@ class Sampling:
 
     Attributes:
         temperature: 0 is greedy.
-        top_p: Nucleus.
-        top_k: Candidates; 0 for all.
+        top_p: Draw from the most probable tokens whose probabilities sum up to this.
+        top_k: Draw from so many of the most probable tokens; 0 for all.
         stop: Step delimiters: a thought ends before the first of them.
         logprobs: Whether thoughts carry the log-probabilities of their tokens.
 

@@ -33,15 +33,14 @@ def create_tot_graph(
 ) -> SearchBuilder:
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
 
-    Where the policy demands a single thought, `expand` asks for its reward and for the next
-    decision as well, until there are 256 new tokens: so there is a checkpoint for so many, or for a
-    layer of several thoughts, which holds what is new. A step that fails writes what it has first.
+    There is a checkpoint for each layer of thoughts, or for each 256 tokens where the policy
+    demands one thought at a time. It holds what is new. A step that fails writes what it has first.
 
     Compile it as it is, or add it to a graph of yours as a node: its state shares the keys that
     yours has too. Its result holds the answer, the tree (`tree_of`), its hash and the ledger.
 
-    A run begins a new search if its question (or its seed) is another than the last one on the
-    thread, or if that search has ended; else it goes on with that search, as does `None` for input.
+    A run begins a new search if its question or its seed is not that of the last search on the
+    thread, or if that search has ended. Else it goes on with that search, as does `None` for input.
 
     A run may choose policy, width, depth, seed, speculation and a budget of tokens for itself, by
     ``context=``; see `SearchContext`.

@@ -48,22 +48,21 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     """Lets an agent consider several next messages, tool calls included, before it takes one.
 
     Each call of the agent's model becomes a search: candidates are asked for at the same time, the
-    reward judges them, and the policy may go on from the best. A candidate whose tool calls are all
-    free of side effects is looked ahead of: the tools are called, the reward sees their results,
-    and the message after them is a thought of its own. No other tool is called by the search; the
-    agent calls the tools of the message that was chosen, as ever.
+    reward judges them, and the policy may go on from the best. If all tools that a candidate calls
+    are free of side effects, the search looks ahead: it calls them, the reward sees their results,
+    and the message after them is a thought of its own. The search calls no other tool. The agent
+    calls the tools of the chosen message, as ever.
 
-    What is streamed, checkpointed and returned is the chosen message alone, as the model sent it:
-    ids of tool calls, content blocks, signatures of reasoning. It carries the report
-    ``{"tree_sha256", "candidates", "repeated", "dropped", "ledger"}`` under
-    ``response_metadata["spex"]``. Candidates that say the same count as one, in the report and for
-    the reward; one that says nothing, or whose call fails, is dropped. A tool that fails is told to
-    the model, as its agent would.
+    Only the chosen message is streamed, checkpointed and returned, as the model sent it: ids of
+    tool calls, content blocks, signatures of reasoning. Its ``response_metadata["spex"]`` holds the
+    report ``{"tree_sha256", "candidates", "repeated", "dropped", "ledger"}``. Candidates that say
+    the same count as one, in the report and for the reward. One that says nothing, or whose call
+    fails, is dropped. If a tool fails, the model is told, as by its agent.
 
-    Put it before middleware that wraps model calls to try again or to fall back to another model:
-    each candidate is then called through them.
+    Put it before middleware that retries model calls or falls back to another model: that then
+    holds for each candidate.
 
-    Candidates differ as far as the model's own sampling lets them: give it a temperature.
+    Candidates differ only as far as the model's own sampling lets them: give it a temperature.
 
     Args:
         policy: What to expand, a policy or the name of one; `Rebase(width=4)` by default: four

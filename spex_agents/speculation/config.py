@@ -66,13 +66,13 @@ class Speculation:
             are drawn; "paper" is SPEX's own rule, for comparison; or a function of your own.
         draws: Trees drawn for each prediction.
         lookahead: Decisions the policy takes on each of them, at most.
-        threshold: A path is begun if its probability of being demanded is at least this.
-        waste: Tokens that may be wasted for each useful one, about; beyond that, only paths are
+        threshold: Least probability of being demanded at which a path is begun.
+        waste: How many tokens may be wasted for each useful one, about. Beyond that, only paths are
             begun that are likely enough to bring the ratio down.
-        budget: Shared by the searches that are to share their speculative slots; None for the one
-            of their engine.
-        share: Whose slots a search takes: all searches of the same share are as urgent as one. None
-            for a share of its own.
+        budget: Slots for guesses, shared by all searches that are given it; None for the one of
+            their engine.
+        share: Searches of the same share get slots as if they were one. None for a share of its
+            own.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -153,21 +153,21 @@ class SearchConfig:
     """Everything a search needs besides its question and its seed.
 
     Attributes:
-        engine: Who writes thoughts.
-        policy: What to expand.
+        engine: What writes thoughts.
+        policy: Decides which thoughts to ask for.
         reward: How good a thought is.
-        engines: Others who write, by the names that the policy's actions ask for. Each has a budget
-            of its own, and a row of the result's `engines`; all are sampled from alike.
+        engines: Further engines, by the names that the policy's actions use. Each has a budget of
+            its own, and a row of the result's `engines`; all share `sampling`.
         limits: Caps on thoughts and paths.
         sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
         template: How the question becomes a conversation.
         extract: Finds an answer in a path's text.
-        canonical: Brings it to the form in which answers are counted, called in a thread; by
-            default those are counted together that are `spex_agents.answers.equivalent`.
+        canonical: Turns an answer into the form in which answers are counted; called in a thread.
+            By default answers count together if they are `spex_agents.answers.equivalent`.
         vote: How the answers of the leaves are counted.
         free_text: Where no leaf has an answer that `extract` finds, the text of the elected leaf
             is the answer; texts that agree but for case and white space are one answer.
-        weight: What the rewards of a path's steps make of its vote: the "last" of them, as the
+        weight: How a vote's weight follows from the rewards on its path: the "last" one, which the
             search itself goes by, the "min", their product ("prod") or their "mean".
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
