@@ -45,6 +45,7 @@ def _code(fence: re.Match[str]) -> bool:
 
 _MARKUP = re.compile(
     r"</?(?P<bold>b|strong|em|i|u|span|code|mark)(?:\s[^<>]{0,80})?>|</?(?P<line>p|br|div|h[1-6])(?:\s[^<>]{0,80})?\s?/?>"
+    r"|~~[^~\n]{1,80}~~"
     r"|\\(?:textbf|text|mathbf|mathrm|emph|textit)\{(?P<label>[^{}\n]{0,20}[Aa]nswer[^{}\n]{0,10})\}",
     re.IGNORECASE,
 )
@@ -57,7 +58,7 @@ def in_markdown(text: str) -> str:
         >>> in_markdown(r"<b>Answer:</b> 4<br>\textbf{Answer:} 4")
         '**Answer:** 4\n**Answer:** 4'
     """
-    if "<" not in text and "\\" not in text:
+    if not any(mark in text for mark in "<\\~"):
         return text
     return _MARKUP.sub(_marked, text)
 
@@ -65,4 +66,6 @@ def in_markdown(text: str) -> str:
 def _marked(mark: re.Match[str]) -> str:
     if mark["line"]:
         return "\n"
-    return "**" if mark["bold"] else f"**{mark['label']}**"
+    if mark["label"]:
+        return f"**{mark['label']}**"
+    return "**" if mark["bold"] else ""

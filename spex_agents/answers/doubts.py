@@ -61,7 +61,8 @@ DOUBTS = {
         r"|\b(?:if|unless|suppos(?:e|ing)|assum(?:e|ing)|imagine|otherwise|(?:in"
         r"|for)\s+(?:that|which)"
         r"\s+case|perhaps|maybe|possibly|so\s+far|at\s+first|initially|(?:first|initial|naive)\s+"
-        r"(?:guess|thought|attempt|try|instinct|idea|intuition)|hypothetically|ha(?:d"
+        r"(?:guess|thought|attempt|try|instinct|idea|intuition)|hypothetically|hopefully"
+        r"|provided(?:\s+that)?|as\s+long\s+as|ha(?:d"
         r"|ve)\s+(?:he|she|it"
         r"|they|we|i|you)\s+\w+(?:ed|en|id|nt|ad)|according\s+to\s+(?-i:[A-Z]\w+|him|her"
         r"|them|my|his)"
@@ -71,10 +72,11 @@ DOUBTS = {
         r"|i+)[)\]]?\s*[:,.]?\s*$"
         r"|\b(?:first|second|third|last|other|one|either)\s+(?:case|part)\b|\bin\s+case\b"
         # Others' views, and what is to be shown, directly before.
-        r"|\b(?:who|what|where|why|how|than|like|as|of|verify|check|confirm|ensure|show"
+        r"|\b(?:who|what|where|why|how|than|like|as|of|verify|check|confirm|ensure"
+        r"|sure(?=\s+(?:that\s+)?$)(?<=make sure)|show"
         r"|prove|hope|is"
         r"|does|did|was|says|said|claims|claimed"
-        r"|(?<!\bwe )(?<!\bi )claim(?!\W*:)|guess|believe[sd]|thinks|thought|wrote|writes"
+        r"|(?<!\bwe )(?<!\bi )claim(?!\W*:)|guess|suspect|believe[sd]|thinks|thought|wrote|writes"
         r"|argue[sd]?"
         r"|told|guess(?:es|ed)|answered|insist(?:s|ed)?|state[sd]|statement|imagine"
         r"|concludes|infers|deduces|suggestion|idea|assumption|assumed)"
@@ -82,6 +84,7 @@ DOUBTS = {
         r"^[\s,;*$)—-]*(?:(?:but|and|or)\s+)?(?:only\s+)?(?:if|unless|except|when)\b"
         r"(?!\s+(?:necessary|any|needed|rounded|we\s+round|i\b))"
         r"|^[\s,]*so\s+far\b"
+        r"|^[\s$]*[,;—–.-]+\s*(?:no\s*,|no\s+wait|wait\b|sorry\b|or\s+rather\b)"
         rf"|^[\s\"'”’)*]*{_IS_WRONG}|^[\s\"'”’)*]*,?\s*(?:said|says|sa(?:id|ys)\s+\w+|he|she"
         rf"|they|wrote"
         r"|claim(?:s|ed)|thinks|thought)\b"
@@ -93,7 +96,8 @@ DOUBTS = {
         r"(?:^|(?<!\bif)[\s,;:—])(?:so|hence|thus|therefore|consequently|accordingly"
         r"|it\s+follows\s+that"
         r"|which\s+means(?:\s+that)?|this\s+means(?:\s+that)?|meaning|we\s+conclude)\b(?!\s+far)",
-        r"\b(?:no\s+doubt|without\s+(?:a\s+|any\s+)?doubt|undoubtedly|not\s+(?:too\s+|very\s+)?"
+        r"\b(?:even\s+if\b|no\s+doubt|without\s+(?:a\s+|any\s+)?doubt|undoubtedly"
+        r"|not\s+(?:too\s+|very\s+)?"
         r"(?:hard|difficult|surprising(?:ly)?)|not\s+counting|(?:if|unless)\s+(?:i\b|i['’]m"
         r"|my\b|we\b)"
         r"[^,;:]*\b(?:mistaken|correct(?:ly)?|right|mistakes?|errors?|wrong))",
@@ -248,7 +252,8 @@ _RETRACTED = re.compile(
     r"|must|should)"
     r"(?:\s+to)?|let['’]?s)\s+(?:re(?:do|compute|calculate|consider|think|start|read"
     r"|evaluate|visit)"
-    r"|try\s+again|start\s+over|correct))",
+    r"|try\s+again|start\s+over|correct)|(?:scratch|strike)\s+that|on\s+second\s+thought"
+    r"|never\s*mind)",
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(

@@ -20,14 +20,14 @@ STEMS = ("answer", "ans", "option", "choice", "correct", "right", "####")
 
 _LABEL = re.compile(
     r"(?:^|(?<=[.!?;,:\n。])|(?<=\*\*)|(?<=\b(?:so|us)\b)|(?<=\bthen\b)|(?=\bfinal\b))"
-    r"[^\w\n\"'“‘({\[\\$]{0,12}"
+    r"[^\w\n\"'“‘{\\$]{0,12}"
     r"(?:(?:so|thus|hence|therefore|here is|and|my|the|our)[,:]?[ \t]{1,4}){0,3}"
     r"[*_`]{0,4}(?:(?:final|correct|right|short|full|numerical|numeric|verified|exact|direct"
     r"|complete|overall)\s+)?"
     r"(?<![A-Za-z])(?:answers?|ans|(?:(?<=correct )|(?<=right ))(?:option|choice))(?![A-Za-z])\.?"
     r"(?:\s*\((?!\w\))[^()\n]{1,40}\))?"
     r"[ \t]{0,4}[*_`]{0,4}[ \t]{0,4}(?:is[ \t]{0,4})?"
-    r"(?P<sign>[:：=＝]+|(?<=\*\*)[ \t](?=[-−$\\(]?\d)"
+    r"(?P<sign>[:：=＝]+|(?:(?<=\*\*)[ \t]|\][ \t]?)(?=[-−$\\(]?\d)"
     r"|->|→|—|–|⇒|\\(?:to|Rightarrow)\b|[-](?=[ \t]))"
     r"[ \t]{0,4}[*_`]{0,4}",
     re.IGNORECASE | re.MULTILINE,
@@ -53,7 +53,7 @@ _PROSE = re.compile(
     r"(?P<of>(?:\s+(?:that\s+)?(?:we|i|you)\s+(?:(?:are|were|am)\s+)?(?:looking\s+for|seek|need|want"
     r"|get|got|obtain(?:ed)?|found|find)\b)?(?:\s{0,2}\([^()\n]{1,40}\)|,[^,.:;\n]{1,60},)?"
     r"(?:\s+(?:to|for|of|in|as|here|choice|option|now)\b(?:[ \t]{1,4}[\w'()-]{1,40}){0,6}?)?)"
-    r"[*_]{0,4}\s{0,4}(?P<verb>\bis(?:\s+equal\s+to)?\b|['’]s\b|=|\bequals\b|\bwould\s+be\b|\bwill\s+be\b"
+    r"[*_]{0,4}\s{0,4}(?P<verb>\bis(?:\s+equal\s+to)?\b|['’]s\b|=|\bequals\b|\bw(?:ould|ill)\s+(?:then\s+|therefore\s+)?be\b"
     r"|\b(?:must|should)\s+(?:therefore\s+|then\s+)?be\b|\bhas\s+to\s+be\b|\bcomes\s+(?:out\s+)?to(?:\s+be)?\b"
     r"|\bturns\s+out\s+to\s+be\b|\bworks\s+out\s+(?:to|as)(?:\s+be)?\b|\bbecomes\b|\bremains\b)"
     r"[ \t]{0,4}[*_]{0,4}[:：]?",
@@ -70,7 +70,7 @@ _WHOLE = re.compile(
     re.IGNORECASE,
 )
 _DETERMINED = re.compile(  # what may stand before "answer": other answers are not the one
-    r"(?:\b(?P<whose>the|my|our)\s+)?(?:(?:final|correct|right|best|actual|required|desired|requested"
+    r"(?:(?<![A-Za-z])(?P<whose>the|my|our)\s+)?(?:(?:final|correct|right|best|actual|required|desired|requested"
     r"|numerical|numeric|overall|exact|simplified|short|only|true|real|most\s+appropriate|full|complete"
     r"|resulting|one|single|unique|integer|rounded|direct|boxed|final)\s+){0,3}$",
     re.IGNORECASE,
@@ -81,7 +81,7 @@ _UNDETERMINED = re.compile(  # before "answer" where it has no "the"
 )
 _QUOTED = re.compile(r"([\"“'‘])\s*$")
 _INVERTED = re.compile(
-    r"(?:^|(?<=[\s*(\[$]))(?P<value>\(?[A-H]\)?|\*\*[^*\n]{1,60}\*\*|\\?\$?-?\d[\d,.]*(?:\\?%|\$)?"
+    r"(?:^|(?<=[\s*(\[$]))(?P<value>\\text(?:bf)?\{\(?[A-H]\)?\}|\(?[A-H]\)?|\*\*[^*\n]{1,60}\*\*|\\?\$?-?\d[\d,.]*(?:\\?%|\$)?"
     r"|\$[^$\n]{1,80}\$)[.)*:]*\s+(?:is|must\s+be)\s+"
     r"(?:the\s+|our\s+|my\s+|thus\s+|therefore\s+)*(?:only\s+)?"
     r"(?:(?:final|correct|right|best)\s+(?:answer|option|choice)|answer|correct|right(?=[.\s]*$))\b"

@@ -20,6 +20,7 @@ from spex_agents.answers.values import (
 _THEN = re.compile(rf"[ \t,]*{THEN}", re.IGNORECASE)
 _OPTION = re.compile(rf"[ \t*_]*{OPTION}", re.IGNORECASE)
 _OWNED = re.compile(rf"(?:{OWNED})\s*$", re.IGNORECASE)
+_CHOSEN = re.compile(r"(\(?[A-H]\)?)[ \t]*(?:[:：]|、(?![ \t]*\(?[A-H]))")
 _LETTER = re.compile(rf"(?<!\w){OPTION}[*_]{{0,2}}(\(?[A-H]\)?)[*_]{{0,2}} ?$", re.IGNORECASE)
 
 
@@ -69,7 +70,10 @@ def read_announced(text: str, match: re.Match[str], language: Language) -> Value
     if re.search(r"[?？؟]", text[start : ending(text, start)]):
         return None
     said = re.split(language.tail, rest, maxsplit=1)[0] if language.tail else rest
-    if match["sign"] and not match["verb"] and not then:
+    value: Value | None
+    if option and (chosen := _CHOSEN.match(rest)):
+        value = Value(start, chosen[1])
+    elif match["sign"] and not match["verb"] and not then:
         value = line_value(said, start, foreign=True)
     else:
         value = statement_value(said, start, known_words=True)

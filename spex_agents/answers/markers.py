@@ -32,7 +32,9 @@ _PLACEHOLDER = re.compile(
     r"|(?:your |the |final )*(?:answer|result|number)(?: here)?|\\?quad"
     r"|n/a|null|unknown|tbd|todo|pending|(?:to be|not(?: yet)?|un) ?(?:determined|decided|"
     r"available|applicable|known|found)|(?:i|we) (?:do not|don['’]t|can(?:no|['’])t) (?:know|tell"
-    r"|say|answer)[\w ]*|i['’]m not sure|unsure|未知|不知道|inconnue?|desconocid[ao]"
+    r"|say|answer)[\w ]*|i['’]m not sure|unsure|(?:i am )?not sure|no answer|none given"
+    r"|(?:insert|enter|put|write)[ \w]*(?:answer|number|value|result)[ \w]*|未知|不知道"
+    r"|inconnue?|desconocid[ao]"
     r"|unbekannt)*\}*$",
     re.IGNORECASE,
 )
@@ -89,7 +91,8 @@ def tags(text: str) -> Iterator[Found]:
         elif opened is not None:
             inside = text[opened.end() : tag.start()]
             if inside.strip() and len(inside) <= _LONGEST and not placeholder(inside):
-                yield Found(opened.end(), inside.strip())
+                start = tag.start() - len(inside.lstrip())
+                yield Found(start, inside.strip())
             opened = None
 
 

@@ -18,11 +18,12 @@ _BEFORE_A_NAME = frozenset(
     "mr mrs ms dr prof st mt ft messrs gen col capt lt sgt rev hon gov".split()
 )
 _BEFORE_A_NUMBER = frozenset(
-    "no nos nr vol fig figs eq eqs p pp ch sec approx ca c art op núm num № ft in lb oz".split()
+    """no nos nr vol fig figs eq eqs p pp ch sec approx ca c art op núm num № ft in lb lbs oz hr hrs
+    min mins vs""".split()
 )
 _BEFORE_A_WORD = frozenset(
-    "vs approx ca etc cf al ft in lb oz sq cu hr hrs min mins jr sr inc ltd co corp esp resp "
-    "incl excl max avg temp dept est bzw ggf usw vgl".split()
+    """vs approx ca etc cf al ft in lb lbs yd oz sq cu hr hrs min mins jr sr inc ltd co corp esp
+    resp incl excl max avg temp dept est bzw ggf usw vgl""".split()
 )
 _BEGINS = frozenset(
     """it he she they we i you this that these those the a an so thus hence therefore because since
@@ -67,12 +68,14 @@ def _goes_on(text: str, stop: int) -> bool:
     if _INITIALS.fullmatch(word):
         return _not_begins(after) if word[0].isupper() else not after[0].isupper()
     if len(word) == 1 and word.isupper():  # "John F. Kennedy", and not "(B. It is Paris)"
-        named = re.search(r"(?:[A-Z]\.|[A-Z][a-z]+)[ \t]$", text[max(0, stop - 20) : stop - 1])
+        named = re.search(r"(?:[A-Z][a-z]*\.?)[ \t]$", text[max(0, stop - 20) : stop - 1])
         more = re.match(r"[ \t]*[A-Z]\.", text[stop + 1 : stop + 6])
+        if after[0].islower():  # "E. coli", "B. the left one"
+            return True
         return bool((named or more) and after[0].isupper() and _not_begins(after))
     low = word.casefold()
     return (
-        (low in _BEFORE_A_NAME and after[0].isupper())
+        (low in _BEFORE_A_NAME and after[0].isupper() and _not_begins(after))
         or (low in _BEFORE_A_NUMBER and after[0].isdigit())
         or (low in _BEFORE_A_WORD and after[0].islower())
     )

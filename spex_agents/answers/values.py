@@ -173,7 +173,7 @@ def _chosen(bare: str, choice: re.Match[str]) -> str | None:
     if (
         bare[choice.end() : choice.end() + 1] == " "
         and bare[0].isalpha()
-        and not re.match(r"\s+\(|\s+-|\s+[A-Z]", rest)
+        and not re.match(r"\s+[(:：]|\s+-|\s+[A-Z]", rest)
     ):
         return None  # "A dog"
     return bare if len(bare.split()) <= 12 else choice[0]
@@ -181,11 +181,13 @@ def _chosen(bare: str, choice: re.Match[str]) -> str | None:
 
 def _quantity(bare: str) -> str | None:
     """A number and what is counted; None where it is only part of a sum told in words."""
+    if re.search(r"[-+*/×]\s*(?:the|that|this|its)\b", bare):
+        return None
     words = [word.casefold() for word in WORD.findall(bare)]
     if NOT_UNITS & set(words):
         kept = re.match(r".*?\d[\d,.]*(?=\s+(?:of|or|at|to)\b)", bare)
         head = re.match(r"[^A-Za-z]*", bare)
-        if re.fullmatch(r"\d+/\d+\s+of\s+an?\s+\w+", bare):
+        if re.fullmatch(r"\d+/\d+\s+of\s+an?\s+\w+|\d+\s+out\s+of\s+\d+", bare):
             return bare
         if "of" in words and kept and "times" not in words and not re.match(r"\S+\s+of\b", bare):
             return bare[: bare.index(" of")]
@@ -218,6 +220,8 @@ def _words(bare: str, *, known_words: bool) -> str | None:
         return None
     if TITLES.match(first):
         return bare
+    if len(words) == 3 and words[1] == "and":  # bread and butter
+        words = [words[0], words[2]]
     if len(words) > 2 or SUFFIX.search(low) or any(w.casefold() in REFUSED for w in words):
         return None
     return bare
@@ -239,9 +243,11 @@ def _bare(text: str) -> str:
     before = ""
     while before != text:
         before = text
-        text = text.strip().strip('*`"“”„「」『』').rstrip(".,;:。，、").strip()
+        text = text.strip().strip('*`"“”„«»「」『』').rstrip(".,;:。，、").strip()
         if text.startswith("_") or text.endswith("_"):
             text = text.strip("_")
+        if text.endswith(")") and text.count(")") > text.count("(") + text.count("["):
+            text = text[:-1]
         if text.endswith("$") and text.count("$") % 2:
             text = text.removesuffix("\\$" if text.endswith("\\$") else "$")
         if len(text) > 1 and text[0] == text[-1] == "$" and "$" not in text[1:-1]:

@@ -12,7 +12,7 @@ LEAD = re.compile(
     r"straightforward|plain|trivial|as\s+follows|the\s+following|follows|this)\s*[:：]|(?:therefore|thus|hence|indeed|simply|just|exactly|precisely|approximately|"
     r"about|roughly|around|clearly|then|obviously|now|probably|likely|definitely|certainly|"
     r"equal to|actually|in fact|also|still|again|only|letter|option|choice|answer|number|value|"
-    r"of course|surely|and|≈|~)\b[\s,:]*|≈|~)+",
+    r"of course|surely|and|most\s+(?:likely|probably)|≈|~)\b[\s,:]*|≈|~)+",
     re.IGNORECASE,
 )
 STOPS = re.compile(r"\s*<(?=[/|a-zA-Z])|\|")  # an end that is no mark of a sentence
@@ -25,7 +25,7 @@ JOINED = re.compile(
     r"\$[^$\n]{1,60}\$(?:(?:\s*,|\s*,?\s+(?:and|or|und|et|y|e))\s*\$[^$\n]{1,60}\$)+(?=[\s.*]*$)"
 )
 BREAK = re.compile(
-    r"[,;]\s+(?=(?:which|because|since|so|but|as|where|not|that|this|it|we|i|then|thus|hence|there|"
+    r",\s+(?=(?:no|wait|sorry|or\s+rather)\b)|,?\s+(?=rounded\b|correct\s+to\b)|[,;]\s+(?=(?:which|because|since|so|but|as|where|not|that|this|it|we|i|then|thus|hence|there|"
     r"therefore|making|giving|when|who|if|although|and\s+(?:so|thus|we|it|the|this|not)|"
     r"with|given|after|meaning|the|a|an|by|for|from)\b)"
     r"|\s+(?=(?:because|since|which|so|as|when|whenever|where|if|after|given|assuming|but|while|"
@@ -50,7 +50,7 @@ TITLE = re.compile(  # of a book, a song: "To Kill a Mockingbird"
 )
 TAIL = re.compile(
     r"[\s,]+(?:in\s+(?:total|all)|total|altogether|overall|left(?:\s+over)?|remaining|"
-    r"respectively|again|then|now|exactly|too|indeed|here|instead|too)$",
+    r"respectively|again|then|now|exactly|too|indeed|here|instead|for\s+sure|for\s+certain)$",
     re.IGNORECASE,
 )
 NUMBER = re.compile(
@@ -104,11 +104,12 @@ REFUSED = frozenset(
     hopefully sought wanted desired asked verified checked confirmed valid invalid explained
     shown stated as-follows follows provided left missing pending unchanged subject related linked
     best worse better worst safe solid sound meaningful meaningless elsewhere somewhere yours
-    two-fold twofold threefold open in-between""".split()
+    two-fold twofold threefold open in-between
+    sometimes symmetric e.g. i.e.""".split()
 )
 SUFFIX = re.compile(r"(?:ly|able|ible|ing|ed|ful|ous|less|ive|est)$")
 PROSE_START = re.compile(
-    r"(?:let['’]?s?|we|i|to|first|since|because|step|if|when|as|in|for|now|here|this|it|there|given|"
+    r"[ei]\.[ge]\.|(?:let['’]?s?|we|i|to|first|since|because|step|if|when|as|in|for|now|here|this|it|there|given|"
     r"you|note|next|after|before|on|by|from|using|consider|so|then|not|see|what|which|how|why|who|"
     r"where|is|are|does|do|can|yet|unknown|pending|n/a|todo|tbd)\b[\s,:']*(?=\w)|(?:unknown|n/a|tbd|todo|pending)\b",
     re.IGNORECASE,
