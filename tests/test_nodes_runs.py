@@ -184,14 +184,18 @@ def test_callbacks_of_the_caller_are_called_as_ever() -> None:
         async def on_chain_end(self, *args: Any, **more: Any) -> None:
             self.seen.append("end")
 
-    async def main() -> None:
+    async def heard(graph: Any, asked: Any) -> tuple[list[str], list[str]]:
         one, two = Watcher(), Watcher()
-        graph = create_tot_graph(SimulatedEngine(), **settings()).compile()
-        graph = graph.with_config(callbacks=[one])
-        result = await graph.ainvoke(ASKED, {"callbacks": [two]})
-        assert result["tree_sha256"] == await tree_hash()
-        assert one.seen == two.seen
-        assert "start expand" in one.seen
+        await graph.with_config(callbacks=[one]).ainvoke(asked, {"callbacks": [two]})
+        return one.seen, two.seen
+
+    async def main() -> None:
+        plain = StateGraph(MessagesState).add_node("node", lambda state: {})
+        ever, always = await heard(plain.add_edge(START, "node").compile(), CHAT)
+        one, two = await heard(create_tot_graph(SimulatedEngine(), **settings()).compile(), ASKED)
+        assert "start expand" in two
+        assert always
+        assert one == (two if ever else [])  # LangGraph 1.2.0 hears the run's alone
 
     run_virtual(main())
 
