@@ -48,6 +48,14 @@ async def test_a_run_may_choose(context: Any, search: dict[str, Any]) -> None:
     assert result["tree_sha256"] == await alone(**search)
 
 
+async def test_a_choice_that_is_misspelt_is_refused_and_keys_of_others_are_not() -> None:
+    compiled = graph().compile()
+    with pytest.raises(ValidationError, match=r"'wdth': .* is it 'width'"):
+        await compiled.ainvoke(ASKED, context={"wdth": 3})
+    result = await compiled.ainvoke(ASKED, context={"user_id": "u", "width": 3})
+    assert result["tree_sha256"] == await alone(policy=Rebase(width=3))
+
+
 async def test_depth_and_tokens_bound_the_run() -> None:
     compiled = graph().compile()
     result = await compiled.ainvoke(ASKED, context={"depth": 2})

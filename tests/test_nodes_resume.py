@@ -125,6 +125,27 @@ def test_it_forks_from_an_earlier_checkpoint() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.mark.parametrize("edit", [{"question": "What is 6 + 6?"}, {"seed": 3}], ids=str)
+def test_a_fork_whose_state_was_edited_is_another_search(policy: Policy, edit: Any) -> None:
+    async def main() -> None:
+        more: dict[str, Any] = {"policy": policy, "termination": None}
+        builder = create_tot_graph(SimulatedEngine(), **settings(None, **more))
+        wanted = await builder.compile().ainvoke({**ASKED, **edit})
+        graph = builder.compile(checkpointer=InMemorySaver())
+        await graph.ainvoke(ASKED, thread())
+        history = [
+            state for state in graph.get_state_history(thread()) if "decided" in state.values
+        ]
+        under_way = [state for state in history if state.next and state.next != ("__start__",)]
+        for state in under_way[:: max(1, len(under_way) // 4)]:
+            fork = await graph.aupdate_state(state.config, edit)
+            again = await graph.ainvoke(None, fork)
+            assert again["tree_sha256"] == wanted["tree_sha256"], state.next
+
+    run_virtual(main())
+
+
 # In another process
 
 CHILD = """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, cast
 
 from langgraph.runtime import get_runtime
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spex_agents.answers.termination import MaxTokens
 from spex_agents.errors import SettingsError
@@ -34,6 +35,16 @@ class SearchContext(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, title="Search")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_spelt_right(cls, given: Any) -> Any:
+        """Refuse what is nearly one of the fields; other keys of a run's configuration may come."""
+        for name in given if isinstance(given, Mapping) else ():
+            near = get_close_matches(str(name), cls.model_fields, n=1, cutoff=0.75)
+            if near and name not in cls.model_fields:
+                raise ValueError(f"{name!r}: there is no such choice of a run; is it {near[0]!r}?")
+        return given
 
     policy: str | None = Field(
         default=None,

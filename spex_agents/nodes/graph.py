@@ -97,22 +97,12 @@ def create_tot_graph(
     for step in (steps.select, steps.expand, steps.evaluate, steps.answer):
         graph.add_node(step.__name__, _node(step, setup))
     graph.add_edge(START, "select")
-    graph.add_conditional_edges("select", _expand_or_answer, ["expand", "answer"])
-    graph.add_conditional_edges("expand", _after_expand, ["evaluate", "expand", "answer"])
+    graph.add_conditional_edges("select", steps.after_select, ["expand", "answer"])
+    after = ["evaluate", "expand", "select", "answer"]
+    graph.add_conditional_edges("expand", steps.after_expand, after)
     graph.add_edge("evaluate", "select")
     graph.add_edge("answer", END)
     return graph
-
-
-def _after_expand(state: State) -> str:
-    """To the rewards of a layer; a single thought has its own, and what comes next is decided."""
-    paths = state["decided"]["paths"]
-    written = [row["path"] for row in state["thoughts"][-len(paths) :]]
-    return "evaluate" if paths and paths[-1] in written else _expand_or_answer(state)
-
-
-def _expand_or_answer(state: State) -> str:
-    return "expand" if state["decided"]["paths"] else "answer"
 
 
 def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:

@@ -66,6 +66,8 @@ class Steps:
 
         A checkpoint costs some kilobytes, so one is worth `STEP_TOKENS` of them.
         """
+        if self.is_asked_anew(state):
+            return {}
         run.fail_again()
         standing = run.attempted(state)
         session = await run.session(standing, config, listener_of(config))
@@ -87,6 +89,25 @@ class Steps:
             run.fail_next(error)  # a checkpoint first, of what has been written
             return _changed(state, standing) | rows
         return _changed(state, standing) | _rows(session, state)
+
+    def is_asked_anew(self, state: State) -> bool:
+        """Whether the state asks for another search than it holds: a fork may have edited it."""
+        return _subject(state, self.question_key, self.seed) != state["subject"]
+
+    def after_select(self, state: State) -> str:
+        demanding = state["decided"]["paths"] or self.is_asked_anew(state)
+        return "expand" if demanding else "answer"
+
+    def after_expand(self, state: State) -> str:
+        """To the rewards of a layer; a single thought has its own, and what comes next is decided.
+
+        To the beginning of another search, where the state has been edited.
+        """
+        if self.is_asked_anew(state):
+            return "select"
+        paths = state["decided"]["paths"]
+        written = [row["path"] for row in state["thoughts"][-len(paths) :]]
+        return "evaluate" if paths and paths[-1] in written else self.after_select(state)
 
     async def evaluate(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
