@@ -92,7 +92,8 @@ class Steps:
 
     def is_asked_anew(self, state: State) -> bool:
         """Whether the state asks for another search than it holds: a fork may have edited it."""
-        return _subject(state, self.question_key, self.seed) != state["subject"]
+        subject: Subject = state["subject"]
+        return subject != _subject(state, self.question_key, self.seed)
 
     def after_select(self, state: State) -> str:
         demanding = state["decided"]["paths"] or self.is_asked_anew(state)
