@@ -38,6 +38,13 @@ def solve(
     aggregate: options.AggregateName = "last",
     vote: options.VoteName = "weighted",
     weight: options.WeightName = "last",
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            help="Score candidates of the same text, or of the same answer, once: text, answer.",
+            rich_help_panel=options.SEARCH,
+        ),
+    ] = None,
     termination: options.Termination = "exact",
     strict: Annotated[
         bool,
@@ -85,6 +92,7 @@ def solve(
             sampling=sampling,
             vote=check_vote(vote),
             weight=weight,  # type: ignore[arg-type]
+            merge=merge,  # type: ignore[arg-type]
             termination=make_rule(termination),
             failures=None if strict else Failures(),
             speculation=Speculation() if speculation else None,

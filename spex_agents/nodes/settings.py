@@ -19,7 +19,7 @@ from spex_agents.rewards.combining.aggregate import By
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
-from spex_agents.speculation.config import Failures, SearchConfig, Speculation
+from spex_agents.speculation.config import Failures, Merge, SearchConfig, Speculation
 
 TEXT: Final[dict[str, Any]] = {
     "template": PromptTemplate(
@@ -70,6 +70,8 @@ class SearchSettings(TypedDict, total=False):
             by field, and the answer is a dictionary. It takes the place of `extract`, `canonical`
             and `free_text`, and no rule ends the search early unless `termination` is.
         weight: What the rewards of a path's steps make of its vote: "last", "min", "prod", "mean".
+        merge: Which candidates of one decision are one, before they are scored: those of the same
+            "text", of the same "answer", or by a function of your own; None for no merging.
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all. The result is the same.
@@ -87,6 +89,7 @@ class SearchSettings(TypedDict, total=False):
     free_text: bool
     answer_schema: Any
     weight: By
+    merge: Merge | None
     termination: TerminationRule | None
     failures: Failures | None
     speculation: Speculation | None

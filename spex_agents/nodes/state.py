@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from spex_agents.search.policy import State as PolicyState
 from spex_agents.search.tree import Critique, Finish, Path, Thought, Tree, words_of
+from spex_agents.speculation.merging import repeating
 from spex_agents.speculation.result import Result
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class ThoughtRow(TypedDict):
     logprobs: list[float] | None
     reasoning: NotRequired[str]
     reasoning_tokens: NotRequired[int]
+    same_as: NotRequired[list[int]]
 
 
 class RewardRow(TypedDict):
@@ -145,11 +147,13 @@ def _row(path: Path, thought: Thought) -> ThoughtRow:
         text=thought.text,
         tokens=thought.tokens,
         finish=thought.finish,
-        ends=thought.ends,
+        ends=thought.ends and not (thought.same_as and thought.failed),
         logprobs=None if thought.logprobs is None else list(thought.logprobs),
     )
     if thought.reasoning:
         row["reasoning"], row["reasoning_tokens"] = thought.reasoning, thought.reasoning_tokens
+    if thought.same_as is not None:
+        row["same_as"] = list(thought.same_as)
     return row
 
 
@@ -208,7 +212,7 @@ def tree_of(state: Mapping[str, Any]) -> Tree:
 
 def _thought(row: Mapping[str, Any]) -> Thought:
     logprobs = row.get("logprobs")
-    return Thought(
+    thought = Thought(
         text=row["text"],
         tokens=row["tokens"],
         finish=row["finish"],
@@ -217,6 +221,8 @@ def _thought(row: Mapping[str, Any]) -> Thought:
         reasoning=row.get("reasoning", ""),
         reasoning_tokens=row.get("reasoning_tokens", 0),
     )
+    other = row.get("same_as")
+    return thought if other is None else repeating(thought, tuple(other))
 
 
 def decided(policy_state: PolicyState, paths: Iterable[Path] = ()) -> Decided:

@@ -36,6 +36,8 @@ class Thought:
             no stop string is looked for in it.
         reasoning_tokens: Those of `tokens` that are reasoning; they do not count for `Limits`.
         failed: Why the path failed here, or None: such a path has ended, and has no answer.
+        same_as: The thought of the same decision that says the same, or None. A path that had ended
+            votes, with that one's reward; another is left out, as if it had failed.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Thought:
     reasoning: str = ""
     reasoning_tokens: int = 0
     failed: str | None = None
+    same_as: Path | None = None
 
 
 class Critique(float):
@@ -143,11 +146,19 @@ class Tree:
         )
 
     def failures(self) -> dict[Path, str]:
-        """The paths that have failed, each with its reason."""
+        """The paths that have failed, each with its reason; not those that repeat others."""
         return {
             path: thought.failed
             for path, thought in self.thoughts.items()
-            if thought.failed is not None
+            if thought.failed is not None and thought.same_as is None
+        }
+
+    def merged(self) -> dict[Path, Path]:
+        """The paths that say the same as another of their decision, each with that one."""
+        return {
+            path: thought.same_as
+            for path, thought in self.thoughts.items()
+            if thought.same_as is not None
         }
 
     def chain(self, path: Path) -> tuple[Thought, ...]:

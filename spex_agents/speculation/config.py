@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -53,6 +53,9 @@ Forecast: TypeAlias = Callable[[Known], Mapping[Path, float]]
 
 Only paths whose parent's text is known, whether or not they have been begun.
 """
+
+Merge: TypeAlias = Literal["text", "answer"] | Callable[[Sequence[str]], Sequence[Hashable]]
+"""Which candidates are one: by a name, or by labels that a function gives their texts."""
 
 ForecastName: TypeAlias = Literal["replay", "paper"]
 
@@ -169,6 +172,11 @@ class SearchConfig:
             is the answer; texts that agree but for case and white space are one answer.
         weight: How a vote's weight follows from the rewards on its path: the "last" one, which the
             search itself goes by, the "min", their product ("prod") or their "mean".
+        merge: Which candidates of one decision are one, before any of them is scored: those of the
+            same "text" (but for white space), those that have ended with the same "answer", or
+            those to whose texts a pure function of your own gives equal labels. The first of them
+            is gone on with; what had ended votes all the same, with that one's reward. Rewards then
+            begin once all the candidates are written. None for no merging.
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all, as with an engine that is not
@@ -190,6 +198,7 @@ class SearchConfig:
     vote: Vote = "weighted"
     free_text: bool = False
     weight: By = "last"
+    merge: Merge | None = None
     termination: TerminationRule | None = field(default_factory=ExactStop)
     failures: Failures | None = field(default_factory=Failures)
     speculation: Speculation | None = field(default_factory=Speculation)
@@ -199,6 +208,8 @@ class SearchConfig:
         object.__setattr__(self, "policy", policy)
         check_vote(self.vote)
         one_of("weight", self.weight, *WAYS)
+        if self.merge is not None and not callable(self.merge):
+            one_of("merge", self.merge, "text", "answer")
         wanted = [name for name in getattr(self.policy, "models", ()) if name]
         if missing := [name for name in wanted if name not in self.engines]:
             known = ", ".join(self.engines) or "none"

@@ -57,6 +57,11 @@ class Result:
         return self.tree.failures()
 
     @property
+    def merged(self) -> Mapping[Path, Path]:
+        """The paths that said the same as another of their decision, each with that one."""
+        return self.tree.merged()
+
+    @property
     def tree_sha256(self) -> str:
         """The tree's hash, marked where it is not to be compared."""
         return marked(self.tree, timed=self.timed)

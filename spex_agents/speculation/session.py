@@ -16,6 +16,7 @@ from spex_agents.speculation.counting import Votes
 from spex_agents.speculation.course import Course
 from spex_agents.speculation.foresight.planning import Planner, run_ahead
 from spex_agents.speculation.losing import check_left, taken_or_failed, without
+from spex_agents.speculation.merging import repeating, repeats, shared
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.running.calls import bearable
@@ -153,7 +154,11 @@ class Session:
             thoughts, errors = taken
             unwritten = Thought(text="", tokens=0)
             places = {path: thoughts.get(path, unwritten) for path in due}
-            self.tree = self._without(errors, self.tree.with_thoughts(places))
+            tree = self._without(errors, self.tree.with_thoughts(places))
+            for path, other in (await repeats(self.config, paths, tree)).items():
+                if path in thoughts:
+                    thoughts[path] = self.memo.merge(path, repeating(thoughts[path], other))
+            self.tree = tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)
         self._expanded = begun, asyncio.get_running_loop().time()
@@ -168,11 +173,14 @@ class Session:
         """
         began = asyncio.get_running_loop().time()
         expanded = tuple(paths)
-        tree, memo = self.tree, self.memo
+        tree, memo, before = self.tree, self.memo, self.tree.rewards
         paths = [path for path in expanded if path in tree and path not in tree.rewards]
+        paths = [path for path in paths if tree.thought(path).same_as is None]
         due = [path for path in paths if not tree.thought(path).failed and memo.rewarded(path)]
         taken: Any = tree
         if self.stopped is None:
+            for path in due if self.config.merge is not None else ():
+                memo.judge(path)
             taken = await self._unless_stopped(
                 memo.scores.take(due, partial(bearable, self.config))
             )
@@ -187,7 +195,10 @@ class Session:
             lost = dict.fromkeys((path for path in paths if tree.lost(path)), failures.reward)
             memo.rewards.update(lost)
             rewards |= lost
-        self.tree = tree.with_rewards(rewards)
+        self.tree = shared(expanded, tree.with_rewards(rewards))
+        memo.thoughts.update({path: self.tree.thoughts[path] for path in expanded if path in tree})
+        rewards = {path: reward for path, reward in self.tree.rewards.items() if path not in before}
+        memo.rewards.update(rewards)
         if self._expanded is not None:
             begun, ended = self._expanded
             self.memo.round(expanded, begun, began - ended)

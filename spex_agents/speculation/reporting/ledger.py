@@ -47,6 +47,7 @@ class Ledger:
         thought_calls: Thoughts asked for, on demand or before.
         reward_calls: Rewards asked for likewise; one call may compare several thoughts.
         lost: Paths that failed, and without which the search went on.
+        merged: Thoughts that said the same as another of their decision, and were not scored.
         prompt_tokens: Of the question's own prompt, counted once; 0 where the engine does not tell.
         calls: Requests for thoughts and rewards, whatever became of them.
         sent_tokens: Of the prompts of all of them; as far as the engine tells.
@@ -76,6 +77,7 @@ class Ledger:
     retracted: int = 0
     failed: int = 0
     lost: int = 0
+    merged: int = 0
     thought_calls: int = 0
     reward_calls: int = 0
     prompt_tokens: int = 0

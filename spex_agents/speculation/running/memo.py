@@ -159,18 +159,29 @@ class Memo:
             if path in self.writing:
                 budget.promote(guess.request)
                 self._promote(guess.request, self.config.writer(self.config.policy.action(path)))
-            elif self.rewarded(path):
-                self.scores.demand(path)
-                if (scoring := self.scoring.get(path)) is not None and scoring.guess:
-                    self._promote(scoring.request, self.config.engine)
+            elif self.rewarded(path) and self.config.merge is None:
+                self.judge(path)
         elif path not in self.thoughts and path not in self.writing:
             self._writer.begin(path)
+
+    def judge(self, path: Path) -> None:
+        """Begin the reward of the thought at `path`, or take over the guess that began it."""
+        self.scores.demand(path)
+        if (scoring := self.scoring.get(path)) is not None and scoring.guess:
+            self._promote(scoring.request, self.config.engine)
 
     def lose(self, path: Path, thought: Thought) -> None:
         """Know a path as failed, which is begun no more."""
         written = path in self.thoughts
         self.thoughts[path] = thought
         self.observer.lost(path, written=written)
+
+    def merge(self, path: Path, thought: Thought) -> Thought:
+        """Know a thought that repeats another, and has no reward of its own."""
+        self.thoughts[path] = thought
+        self.scores.drop(path)
+        self.ledger.merged += 1
+        return thought
 
     def give_up(self) -> None:
         """Cancel what was demanded and is under way: nobody waits for it any more."""
@@ -235,7 +246,7 @@ class Memo:
             thought = self.thoughts[path] = task.result()
             self.watcher.written(path, thought)
             self.observer.written(job, thought)
-            if job.request.demanded and self.rewarded(path):
+            if job.request.demanded and self.rewarded(path) and self.config.merge is None:
                 self.scores.demand(path)
         else:
             if job.guess:

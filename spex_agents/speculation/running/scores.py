@@ -150,6 +150,12 @@ class Scores:
         self._budget.retracting(job.request)
         self._jobs.cancel(job)
 
+    def drop(self, path: Path) -> None:
+        """Forget the reward of a thought that shall have none, or give it up."""
+        self.known.pop(path, None)
+        if path in self.flying:
+            self.retract(path)
+
     def leave(self) -> None:
         """Begin nothing more early."""
         self._budget.leave(self)

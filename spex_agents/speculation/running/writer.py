@@ -107,7 +107,11 @@ class Writer:
                         raise
                 self._budget(path).restart(request)
         there = (self._thoughts.get(elder) for elder in elders)
-        siblings = [thought for thought in there if thought is not None and not thought.failed]
+        siblings = [
+            thought
+            for thought in there
+            if thought is not None and (thought.same_as is not None or not thought.failed)
+        ]
         asked = prompt_for(
             self._config, self._question, path, before, elders=siblings, rewards=self._rewards
         )
