@@ -1,0 +1,1 @@
+"""Who races: a program for each library, which runs in that library's own environment."""

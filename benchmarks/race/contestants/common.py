@@ -1,0 +1,81 @@
+"""What every contestant needs: the problems, the server, the clock. The standard library alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+from benchmarks.race.world import DELIMITER, Problem, problems
+
+__all__ = ["DELIMITER", "Entry", "Problem", "Server", "at_once", "race"]
+
+
+class Server:
+    """The race's server, called as a program without a client library does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 (an address of our own)
+            self.url + path, data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as reply:  # noqa: S310
+            return json.load(reply)
+
+    def write(self, messages: Sequence[dict[str, str]], *, step: bool) -> str:
+        """A reply, or its next step with the delimiter behind it unless it is the last."""
+        body = {"model": "race", "messages": list(messages), "temperature": 0.8}
+        if step:
+            body |= {"stop": [DELIMITER], "include_stop_str_in_output": True}
+        text: str = self.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
+        return text
+
+    def step(self, problem: Problem, before: str) -> str:
+        """The step after what the reply says `before`."""
+        messages = [{"role": "user", "content": problem.question}]
+        if before:
+            messages.append({"role": "assistant", "content": before})
+        return self.write(messages, step=True)
+
+    def reward(self, problem: Problem, text: str) -> float:
+        return float(self.post("/reward", {"problem": problem.number, "text": text})["reward"])
+
+
+Entry = Callable[[Server, Problem, dict[str, Any]], str]
+"""Solves a problem with some settings: the text of the answer that was chosen."""
+
+
+def at_once(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """`work` on all items at the same time, in threads; the outcomes in their order."""
+    with ThreadPoolExecutor(max(1, len(items))) as pool:
+        return list(pool.map(work, items))
+
+
+def race(entry: Entry) -> None:
+    """Solve the problems, some at a time, and print a line of JSON for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--count", type=int, required=True, help="problems")
+    parser.add_argument("--seed", type=int, default=0, help="of the problems")
+    parser.add_argument("--at-once", type=int, default=1, help="problems solved at a time")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, of the search")
+    given = parser.parse_args()
+    server = Server(given.url)
+
+    def solve(problem: Problem) -> dict[str, Any]:
+        begun = perf_counter()
+        text = entry(server, problem, given.settings)
+        seconds = perf_counter() - begun
+        server.post(f"/answered/{problem.number}", {})
+        return {"problem": problem.number, "right": problem.right(text), "seconds": seconds}
+
+    with ThreadPoolExecutor(given.at_once) as pool:
+        for row in pool.map(solve, problems(given.count, given.seed)):
+            print(json.dumps(row), flush=True)

@@ -1,0 +1,69 @@
+"""This library: its policies, with speculation off or on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from benchmarks.race.contestants.common import DELIMITER, Problem, Server, race
+from spex_agents import Limits, OpenAIEngine, Sampling, SearchConfig, Speculation, Verifier, solve
+from spex_agents.answers import boxed
+from spex_agents.engines import PromptTemplate
+from spex_agents.engines.openai import Dialect
+from spex_agents.search import AbMcts, AdaptiveConsistency, Beam, Particles, Policy, Rap
+
+DIALECT = Dialect(
+    name="race",
+    partial="continue",
+    continuation={"continue_final_message": True, "add_generation_prompt": False},
+    keep_delimiter={"include_stop_str_in_output": True},
+)
+LIMITS = Limits(depth=12, step_tokens=512, path_tokens=4096)
+MADE: dict[str, type[Policy]] = {
+    "beam": Beam,
+    "ab-mcts": AbMcts,
+    "rap": Rap,
+    "particles": Particles,
+    "adaptive-consistency": AdaptiveConsistency,
+}
+"""The policies that race, by name."""
+
+
+async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
+    """Solve a problem; the text of the path that the answer is taken from."""
+    policy, fields = MADE[settings["policy"]], settings.get("fields", {})
+    async with (
+        httpx.AsyncClient(base_url=server.url, timeout=600) as client,
+        OpenAIEngine(f"{server.url}/v1", model="race", dialect=DIALECT) as engine,
+    ):
+
+        async def judge(question: str, steps: Sequence[str]) -> float:
+            body = {"problem": problem.number, "text": DELIMITER.join(steps)}
+            reply = await client.post("/reward", json=body)
+            return float(reply.raise_for_status().json()["reward"])
+
+        config = SearchConfig(
+            engine=engine,
+            policy=policy(**fields),
+            reward=Verifier(judge, pure=True),
+            limits=LIMITS,
+            sampling=Sampling(temperature=0.8, top_p=1.0, top_k=0, stop=(DELIMITER,)),
+            template=PromptTemplate(system="", delimiter=DELIMITER),
+            vote=settings["vote"],
+            extract=boxed,
+            termination=None,
+            speculation=Speculation(**settings["speculation"]) if settings["ahead"] else None,
+        )
+        result = await solve(config, problem.question, seed=problem.number, record=False)
+    return "" if result.path is None else result.tree.thought(result.path).text
+
+
+def entry(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
+    return asyncio.run(search(server, problem, {"speculation": {}, "ahead": False, **settings}))
+
+
+if __name__ == "__main__":
+    race(entry)
