@@ -42,6 +42,7 @@ from spex_agents.search import (
 )
 from spex_agents.search.action import Action, begun
 from spex_agents.search.policies.answer_tree import AnswerTree
+from spex_agents.search.policies.rap import priors
 from spex_agents.search.policy import (
     Decision,
     State,
@@ -346,6 +347,35 @@ def test_tot_depth_first_follows_the_best_child_and_goes_back_where_none_is_good
     assert policy.voters(state, Tree("q")) == ((0, 1),)
 
 
+def test_rap_by_puct_explores_what_the_model_itself_would_write() -> None:
+    # Rollouts end at (0,), then where Q + P sqrt(N_parent) / (1 + N) is largest. P of the mean
+    # log-probabilities ln .6, ln .3 and ln .1 is .6, .3 and .1.
+    said = {(0,): math.log(0.6), (1,): math.log(0.3), (2,): math.log(0.1)}
+    thoughts: dict[Path, Thought] = {
+        path: Thought(text="so", tokens=2, ends=True, logprobs=(each, each))
+        for path, each in said.items()
+    }
+    tree = Tree("q").with_thoughts(thoughts)
+    assert priors(tuple(said), tree) == pytest.approx({(0,): 0.6, (1,): 0.3, (2,): 0.1})
+    tree = tree.with_rewards({(0,): 0.5, (1,): 0.45, (2,): 0.4})
+    policy = Rap(rollouts=4, width=3, select="puct")
+    state, decision = policy.decide(policy.start(), Tree("q"))
+    assert isinstance(decision, Expand)
+    state, decision = policy.decide(state, tree)
+    # 1: the best reward, (0,). 2: .5 + .6 / 2 = .8 against .45 + .3 = .75: (0,).
+    # 3: .5 + .6 * 1.41 / 3 = .78 against .45 + .3 * 1.41 = .87: (1,).
+    # 4: .5 + .6 * 1.73 / 3 = .85 against .45 + .3 * 1.73 / 2 = .71: (0,).
+    assert (state[0], decision) == (((0,), (0,), (1,), (0,)), Finish())
+    assert policy.needs_logprobs
+    assert not Rap().needs_logprobs
+
+
+def test_shares_are_equal_where_no_log_probabilities_are_known() -> None:
+    paths = [(0,), (1,)]
+    tree = Tree("q").with_thoughts({path: Thought(text="", tokens=0) for path in paths})
+    assert priors(paths, tree) == {(0,): 0.5, (1,): 0.5}
+
+
 def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
     policy = Rap(rollouts=2, width=2, exploration=1.0, back_up="sum", value="mean")
     rewards = {(0,): 0.6, (1,): 0.5, (0, 0): 0.9, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.1}
@@ -493,6 +523,7 @@ POLICIES = st.one_of(
         width=st.integers(1, 3),
         back_up=st.sampled_from(["mean", "sum"]),
         value=st.sampled_from(["max", "mean"]),
+        select=st.sampled_from(["uct", "puct"]),
         counted=st.sampled_from(["walked", "ended"]),
     ),
     st.builds(

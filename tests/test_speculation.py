@@ -87,6 +87,7 @@ POLICIES: list[Policy] = [
     TotDfs(width=2, generate="propose"),
     RstarActions(rollouts=8, width=1),
     Rap(rollouts=3, width=2, step=SUBQUESTION),
+    Rap(rollouts=4, width=2, select="puct"),
     Greedy(),
 ]
 SAMPLED = st.sampled_from(

@@ -64,6 +64,11 @@ class Policy(Protocol):
     blocking: ClassVar[bool] = False
     effort: ClassVar[int] = 0
 
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether it reads log-probabilities of thoughts, which the engine then has to give."""
+        return False
+
     def start(self) -> State:
         """The state before the first decision."""
         return ()

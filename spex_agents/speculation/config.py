@@ -220,12 +220,15 @@ class SearchConfig:
         writers = (self.engine, *self.engines.values())
         if not all(writer.features.pure for writer in writers):
             object.__setattr__(self, "speculation", None)
-        if self.reward.needs_logprobs:
+        readers = [f"reward {self.reward.name!r}"] if self.reward.needs_logprobs else []
+        if getattr(self.policy, "needs_logprobs", False):
+            readers.append(f"policy {self.policy!r}")
+        for reader in readers:
             for writer in writers:
                 if not writer.features.logprobs:
                     raise SettingsError(
-                        f"reward {self.reward.name!r} needs log-probabilities, which "
-                        f"{writer.name} does not give: choose another reward or engine"
+                        f"{reader} needs log-probabilities, which {writer.name} does not give: "
+                        f"choose another {reader.partition(' ')[0]} or engine"
                     )
             object.__setattr__(self, "sampling", replace(self.sampling, logprobs=True))
 

@@ -6,7 +6,9 @@ Sources: RAP (Hao et al., 2023) and its successor library llm-reasoners, for the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 from spex_agents.errors import at_least_one, at_least_zero, one_of
@@ -44,10 +46,15 @@ class Rap(Policy):
     The source answers with the path of the best return: search with ``vote="best"`` and
     ``weight="mean"`` for that.
 
+    With ``select="puct"`` the last term is w * P * sqrt(N_parent) / (1 + N), as in AlphaZero: P is
+    the child's share of what the model itself would write, by the mean log-probability of its
+    tokens. That needs an engine with log-probabilities.
+
     Attributes:
         rollouts: Paths walked to their end; a rollout may end at a leaf met before.
         width: Children of an expanded thought.
         exploration: w of the rule.
+        select: The rule's last term: "uct" as in the source, or "puct".
         back_up: What the return of a visit is of the rewards: their "mean" or their "sum".
         value: What Q is of the returns: their "max" or their "mean".
         counted: "walked" as in the source: the leaves of rollouts vote. "ended": all ended paths,
@@ -56,8 +63,8 @@ class Rap(Policy):
             which [`SUBQUESTION`][spex_agents.search.prompts.SUBQUESTION] asks for in one line.
 
     Raises:
-        SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `back_up`,
-            `value` or `counted` is none of the two.
+        SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `select`,
+            `back_up`, `value` or `counted` is none of the two.
     """
 
     rollouts: int = 10
@@ -67,6 +74,7 @@ class Rap(Policy):
     back_up: Literal["mean", "sum"] = "mean"
     value: Literal["max", "mean"] = "max"
     counted: Literal["walked", "ended"] = "walked"
+    select: Literal["uct", "puct"] = "uct"
 
     def __post_init__(self) -> None:
         at_least_one(rollouts=self.rollouts, width=self.width)
@@ -74,6 +82,11 @@ class Rap(Policy):
         one_of("back_up", self.back_up, "mean", "sum")
         one_of("value", self.value, "max", "mean")
         one_of("counted", self.counted, "walked", "ended")
+        one_of("select", self.select, "uct", "puct")
+
+    @property
+    def needs_logprobs(self) -> bool:
+        return self.select == "puct"
 
     def start(self) -> State:
         return _State((), ROOT)
@@ -122,17 +135,45 @@ class Rap(Policy):
 
         path, parent_visits = ROOT, len(leaves)
         while (*path, 0) in tree and not self._ends(path, tree):
-            log_visits = math.log(parent_visits) if parent_visits else 0.0
+            siblings = present(children(path, self.width), tree)
+            terms = self._terms(siblings, parent_visits, visits, tree)
 
-            def rank(child: Path, log_visits: float = log_visits) -> tuple[float, Path]:
+            def rank(child: Path, terms: Mapping[Path, float] = terms) -> tuple[float, Path]:
                 returns = visits.get(child, ())
                 if not returns:
                     value = tree.reward(child)
                 else:
                     value = max(returns) if self.value == "max" else sum(returns) / len(returns)
-                explore = math.sqrt(log_visits / max(1, len(returns)))
-                return -(value + self.exploration * explore), child
+                return -(value + self.exploration * terms[child]), child
 
-            path = min(present(children(path, self.width), tree), key=rank)
+            path = min(siblings, key=rank)
             parent_visits = len(visits.get(path, ()))
         return path
+
+    def _terms(
+        self,
+        siblings: Sequence[Path],
+        parent_visits: int,
+        visits: Mapping[Path, Sequence[float]],
+        tree: TreeView,
+    ) -> dict[Path, float]:
+        """What the rule adds to the value of each, for being little visited."""
+        counts = {path: len(visits.get(path, ())) for path in siblings}
+        if self.select == "uct":
+            log_visits = math.log(parent_visits) if parent_visits else 0.0
+            return {path: math.sqrt(log_visits / max(1, count)) for path, count in counts.items()}
+        scale = math.sqrt(parent_visits)
+        shares = priors(siblings, tree)
+        return {path: shares[path] * scale / (1 + count) for path, count in counts.items()}
+
+
+def priors(siblings: Sequence[Path], tree: TreeView) -> dict[Path, float]:
+    """Each sibling's share, by the mean log-probability of its tokens.
+
+    One without log-probabilities, such as a thought that is not written yet, has a mean share.
+    """
+    logprobs = {path: tree.thought(path).logprobs for path in siblings}
+    weights = {path: math.exp(fmean(each)) for path, each in logprobs.items() if each}
+    usual = fmean(weights.values()) if weights else 1.0
+    total = math.fsum(weights.get(path, usual) for path in siblings)
+    return {path: weights.get(path, usual) / total for path in siblings}
