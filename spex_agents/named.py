@@ -6,7 +6,8 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -135,6 +136,55 @@ def make_engine(
 def is_address(name: str) -> bool:
     """Whether an engine of that name is a server."""
     return name.startswith(("http://", "https://"))
+
+
+def make_engines(words: Iterable[str], engine: str) -> dict[str, AnyEngine]:
+    """The engines that ``NAME=ENGINE`` or ``NAME=ENGINE=MODEL`` stand for, by their names.
+
+    Args:
+        words: One for each.
+        engine: The search's own, which they join.
+
+    Raises:
+        SettingsError: A name is missing or given twice, as of `make_engine`, or some are simulated
+            and others are not.
+    """
+    made: dict[str, AnyEngine] = {}
+    for word in words:
+        name, _, rest = word.partition("=")
+        other, _, model = rest.partition("=")
+        if not name or not other or name in made:
+            raise SettingsError(
+                f"also={word!r}: must be NAME=ENGINE or NAME=ENGINE=MODEL, each name once"
+            )
+        if (other == "simulated") != (engine == "simulated"):
+            raise SettingsError(
+                f"also={word!r}: the simulated engine has a clock of its own; let all engines of a "
+                "search be simulated, or none"
+            )
+        made[name] = make_engine(other, model or None)
+    return made
+
+
+def over_models(policy: Policy, names: Iterable[str]) -> Policy:
+    """`policy`, with the search's own engine and those of that name as its models.
+
+    Raises:
+        SettingsError: It asks one model alone.
+
+    Example:
+        >>> from spex_agents.search import AbMcts
+        >>> over_models(AbMcts(), ["large"]).models
+        ('', 'large')
+    """
+    if not (names := tuple(names)):
+        return policy
+    if not hasattr(policy, "models"):
+        raise SettingsError(
+            f"also: {type(policy).__name__} asks one model; take a policy over several: ab-mcts, "
+            "ab-mcts-m"
+        )
+    return replace(policy, models=("", *names))  # type: ignore[type-var]
 
 
 def _function_or_chat_model(name: str) -> Any:

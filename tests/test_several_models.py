@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -152,3 +154,32 @@ def test_the_command_line_refuses_several_models_for_a_policy_of_one() -> None:
     result = CliRunner().invoke(app, ["bench", "sim", "--policy", "rebase", "--models", "3"])
     assert result.exit_code == 2
     assert "Rebase asks for one model only" in result.output
+
+
+def spex(*options: str) -> Any:
+    command = ["solve", QUESTION, "--engine", "simulated", "--policy", "ab-mcts"]
+    return CliRunner().invoke(app, [*command, "--rollouts", "8", *options])
+
+
+def test_the_command_line_takes_further_models_and_tells_what_each_has_spent() -> None:
+    outcome = spex("--also", "quick=simulated=api", "--also", "slow=simulated", "--json")
+    assert outcome.exit_code == 0, outcome.output
+    told = json.loads(outcome.stdout)
+    assert set(told["engines"]) == {"", "quick", "slow"}
+    rows = told["engines"].values()
+    assert sum(row["useful_tokens"] for row in rows) == told["ledger"]["useful_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--also", "quick"), "must be NAME=ENGINE"),
+        (("--also", "a=simulated", "--also", "a=simulated"), "each name once"),
+        (("--also", "own=embedded"), "all engines of a search be simulated, or none"),
+        (("--policy", "lats", "--also", "quick=simulated"), "take a policy over several: ab-mcts"),
+    ],
+)
+def test_further_models_that_do_not_fit_are_refused(options: tuple[str, ...], said: str) -> None:
+    outcome = spex(*options)
+    assert outcome.exit_code == 2
+    assert said in " ".join(outcome.stderr.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import ExitStack, nullcontext, redirect_stdout
+from contextlib import AsyncExitStack, ExitStack, aclosing, nullcontext, redirect_stdout
 from json import dump, dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +84,9 @@ async def timed(
 ) -> tuple[Result, float, SpexError | None]:
     """A whole search, the seconds it took on the loop's clock once the engine was up, its error."""
     clock = asyncio.get_running_loop().time
-    async with engine:
+    async with engine, AsyncExitStack() as others:
+        for other in config.engines.values():
+            await others.enter_async_context(aclosing(other))
         begun = clock()
         async with (
             Session(config, tree, run=uuid4().hex, listener=listener) as session,

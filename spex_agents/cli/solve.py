@@ -13,7 +13,7 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
-from spex_agents.named import make_engine, make_reward
+from spex_agents.named import make_engine, make_engines, make_reward, over_models
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import (
@@ -65,6 +65,15 @@ def solve(
     engine: options.EngineName = "embedded",
     model: options.Model = None,
     api_key: options.ApiKey = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another model that writes: NAME=ENGINE or NAME=ENGINE=MODEL, as often as there "
+            "are more. For policies over several models (ab-mcts, ab-mcts-m).",
+            show_default=False,
+            rich_help_panel=options.ENGINE,
+        ),
+    ] = None,
     temperature: options.Temperature = Sampling().temperature,
     top_p: options.TopP = Sampling().top_p,
     top_k: options.TopK = Sampling().top_k,
@@ -82,9 +91,11 @@ def solve(
         limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
         opened = make_engine(engine, model, api_key, server=server)
+        others = make_engines(also or (), engine)
         config = SearchConfig(
             engine=opened,
-            policy=chosen,
+            policy=over_models(chosen, others),
+            engines=others,
             reward=make_reward(
                 reward, opened, sampling=sampling, limits=limits, aggregate=aggregate
             ),

@@ -81,6 +81,11 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
         "thoughts": len(tree),
         "tokens": sum(thought.tokens for thought in tree.thoughts.values()),
         "ledger": result.ledger.report(),
+        **(
+            {"engines": {name: row.report() for name, row in result.engines.items()}}
+            if len(result.engines) > 1
+            else {}
+        ),
         "tree": [
             {
                 "path": list(path),
