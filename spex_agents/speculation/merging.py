@@ -6,50 +6,55 @@ import asyncio
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
-from spex_agents.answers.equivalence import counted
+from spex_agents.answers.equivalence import written
 from spex_agents.errors import PolicyError
 from spex_agents.search.tree import Path, Thought, Tree
-from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.running.calls import attempt, stated
+from spex_agents.speculation.running.memo import Memo
 
 
-async def repeats(config: SearchConfig, paths: Sequence[Path], tree: Tree) -> dict[Path, Path]:
-    """Those of `paths` that say the same as one before them, each with the first such.
+async def merged(memo: Memo, paths: Sequence[Path], tree: Tree) -> dict[Path, Thought]:
+    """Find which of `paths` say the same as one before them; these have no rewards of their own.
 
     Args:
-        config: Says what is the same, by its `merge`.
+        memo: Of the search.
         paths: What a decision has demanded, in its order.
         tree: In which it is.
+
+    Returns:
+        Their thoughts, each of which names the first that says the same.
 
     Raises:
         PolicyError: A function of the search's own has failed, or does not give each text a label.
     """
-    if config.merge is None:
+    if memo.config.merge is None:
         return {}
-    written = [path for path in paths if tree.thought(path).failed is None]
-    labels = await _labels(config, written, tree)
+    there = [path for path in paths if tree.thought(path).failed is None]
     first: dict[Hashable, Path] = {}
     found = {}
-    for path, label in zip(written, labels, strict=True):
-        if label is not None:
-            known = first.setdefault((tree.thought(path).ends, label), path)
-            if known != path:
-                found[path] = known
+    for path, label in zip(there, await _labels(memo, there, tree), strict=True):
+        thought = tree.thought(path)
+        other = path if label is None else first.setdefault((thought.ends, label), path)
+        if other != path and thought.same_as is None:
+            found[path] = memo.thoughts[path] = repeating(thought, other)
+            memo.scores.drop(path)
+            memo.ledger.merged += 1
     return found
 
 
-async def _labels(
-    config: SearchConfig, paths: Sequence[Path], tree: Tree
-) -> Sequence[Hashable | None]:
+async def _labels(memo: Memo, paths: Sequence[Path], tree: Tree) -> Sequence[Hashable | None]:
+    config = memo.config
+    chains = [tree.chain(path) for path in paths]
     if config.merge == "answer":
         answers = [
-            stated(config, tree, path) if tree.thought(path).ends else None for path in paths
+            stated(config, tree.question, path, chain) if chain[-1].ends else None
+            for path, chain in zip(paths, chains, strict=True)
         ]
         given = [answer for answer in answers if answer is not None]
-        names = iter(await counted(given, config.canonical))
+        names = iter(written(given, [await memo.forms.of(answer) for answer in given]))
         return [None if answer is None else next(names) for answer in answers]
-    chains = (attempt(config.policy, path, tree.chain(path)) for path in paths)
-    texts = [config.template.prompt(tree.question, chain).reply.strip() for chain in chains]
+    tries = (attempt(config.policy, *each) for each in zip(paths, chains, strict=True))
+    texts = [config.template.prompt(tree.question, each).reply.strip() for each in tries]
     if config.merge == "text":
         return [" ".join(text.split()) for text in texts]
     assert callable(config.merge)  # noqa: S101 (narrowing)

@@ -16,7 +16,7 @@ from spex_agents.speculation.counting import Votes
 from spex_agents.speculation.course import Course
 from spex_agents.speculation.foresight.planning import Planner, run_ahead
 from spex_agents.speculation.losing import check_left, taken_or_failed, without
-from spex_agents.speculation.merging import repeating, repeats, shared
+from spex_agents.speculation.merging import merged, shared
 from spex_agents.speculation.reporting.events import Listener
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.running.calls import bearable
@@ -155,9 +155,7 @@ class Session:
             unwritten = Thought(text="", tokens=0)
             places = {path: thoughts.get(path, unwritten) for path in due}
             tree = self._without(errors, self.tree.with_thoughts(places))
-            for path, other in (await repeats(self.config, paths, tree)).items():
-                if path in thoughts:
-                    thoughts[path] = self.memo.merge(path, repeating(thoughts[path], other))
+            thoughts |= await merged(self.memo, paths, tree)
             self.tree = tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)

@@ -176,13 +176,6 @@ class Memo:
         self.thoughts[path] = thought
         self.observer.lost(path, written=written)
 
-    def merge(self, path: Path, thought: Thought) -> Thought:
-        """Know a thought that repeats another, and has no reward of its own."""
-        self.thoughts[path] = thought
-        self.scores.drop(path)
-        self.ledger.merged += 1
-        return thought
-
     def give_up(self) -> None:
         """Cancel what was demanded and is under way: nobody waits for it any more."""
         self.jobs.give_up(job for job in self.writing.values() if job.request.demanded)
