@@ -18,6 +18,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.output_parsers import PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import START, MessagesState, StateGraph
@@ -413,10 +414,17 @@ async def test_the_stream_is_closed_where_the_next_step_begins() -> None:
         ) -> AsyncIterator[ChatGenerationChunk]:
             for word in ("It is 4.", "\n", "\n", "So", " on", " and", " on"):
                 self.told += 1
-                yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+                chunk = AIMessageChunk(content=word)
+                if self.told == 1:  # the prompt's tokens, before any of the reply's
+                    chunk.usage_metadata = UsageMetadata(
+                        input_tokens=9, output_tokens=0, total_tokens=9
+                    )
+                yield ChatGenerationChunk(message=chunk)
 
     model = Streams(replies=[""])
-    assert (await write(ChatModelEngine(model))).text == "It is 4."
+    thought = await write(ChatModelEngine(model))
+    assert thought.text == "It is 4."
+    assert thought.tokens == 4
     assert model.told == 4
 
 

@@ -291,8 +291,9 @@ class ChatModelEngine(Closing):
         return message
 
     def _tokens(self, message: BaseMessage, chunks: int) -> int:
-        if usage := getattr(message, "usage_metadata", None):
-            return int(usage["output_tokens"])
+        usage = getattr(message, "usage_metadata", None)
+        if usage and (told := int(usage["output_tokens"])):  # some tell the prompt's at the start
+            return told
         text = str(message.text)
         if count := getattr(self._inner, "custom_get_token_ids", None):
             return len(count(text))

@@ -72,12 +72,13 @@ class _Begun:
     sent: Sequence[Any] = ()
 
     def usage(self, said: AIMessage) -> UsageMetadata:
-        """What a call that was broken off has cost, as far as can be told from its texts."""
-        texts = [getattr(one, "text", one) for one in self.sent]
-        read, written = sum(estimated_tokens(str(text)) for text in texts), 0
-        if str(said.text):
-            written = estimated_tokens(str(said.text))
-        return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+        """What a call that was broken off has cost: as it has told, else as its texts tell."""
+        told: Any = said.usage_metadata or {}
+        texts = [str(getattr(one, "text", one)) for one in self.sent]
+        read = told.get("input_tokens") or sum(map(estimated_tokens, texts))
+        written = told.get("output_tokens") or estimated_tokens(str(said.text))
+        own = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+        return {**told, **own}
 
 
 class _Handler:
@@ -142,7 +143,7 @@ class _Handler:
             metadata = said.response_metadata
             said = said.model_copy(
                 update={
-                    "usage_metadata": said.usage_metadata or begun.usage(said),
+                    "usage_metadata": begun.usage(said),
                     "response_metadata": {"model_name": begun.model, **metadata},
                 }
             )
