@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -63,6 +63,7 @@ class ScriptedServer:
         self.default = Answer()
         self.models: list[tuple[str, str]] = [("tiny", "sglang")]
         self.models_as_list = False
+        self.several = False  # replies to one request that asks for `n`
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.ids: list[str] = []
@@ -119,6 +120,7 @@ class ScriptedServer:
 
     async def _stream(self, answer: Answer, body: Mapping[str, Any]) -> AsyncIterator[str]:
         chat = "messages" in body
+        indices = range(int(body.get("n", 1)) if self.several else 1)
         await self._count(1)
         try:
             if answer.then == "queue":
@@ -130,7 +132,7 @@ class ScriptedServer:
                 logprobs = _logprobs(token, answer.top, chat=chat) if answer.logprobs else None
                 asked = logprobs if body.get("logprobs") else None
                 text = {"delta": {"content": token}} if chat else {"text": token}
-                yield _event({**text, "logprobs": asked})
+                yield _events({**text, "logprobs": asked}, indices)
             match answer.then:
                 case "hang":
                     await anyio.sleep_forever()
@@ -144,7 +146,7 @@ class ScriptedServer:
                     error = {"message": "scripted error", "code": answer.error_code}
                     yield f"data: {json.dumps({'error': error})}\n\n"
                 case "finish":
-                    yield _event({"delta": {}, "finish_reason": answer.finish})
+                    yield _events({"delta": {}, "finish_reason": answer.finish}, indices)
                     if answer.usage is not None:
                         usage = {"prompt_tokens": 9, "completion_tokens": answer.usage}
                         yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
@@ -211,6 +213,10 @@ def as_text(app: FastAPI) -> None:
         if answer.headers.get("content-type") == "application/json":
             answer.headers["content-type"] = "text/plain; charset=utf-8"
         return answer
+
+
+def _events(choice: Mapping[str, Any], indices: Iterable[int]) -> str:
+    return "".join(_event({**choice, "index": index}) for index in indices)
 
 
 def _event(choice: Mapping[str, Any]) -> str:

@@ -86,6 +86,19 @@ async def test_reasoning_that_the_prompt_has_opened_is_told_apart(server: Script
     assert (thought.text, thought.reasoning) == ("4", "First.\nThen.")
 
 
+async def test_a_block_that_the_server_s_template_opens_is_known_to_be_open(
+    server: ScriptedServer,
+) -> None:
+    def tokenize(body: dict[str, Any]) -> Any:
+        return {"tokens": [1, 2], "token_strs": ["<think>", "\n"]}
+
+    server.app.post("/tokenize")(tokenize)
+    lines = Answer(tokens=("First.\n", "Then.", "\n</think>", "\n\n4", "\nSo"))
+    thought = await write(server, lines, thinking="keep", dialect="vllm")
+    assert (thought.text, thought.reasoning) == ("4", "First.\nThen.")
+    assert server.bodies[0]["prompt"] == [1, 2]
+
+
 async def test_stop_strings_are_not_sent_where_reasoning_is_kept(server: ScriptedServer) -> None:
     reasoned = stream({"reasoning": "Two\nand two."}, {"content": "4\n"})
     thought = await write(server, reasoned, thinking="keep", dialect="vllm", thinking_tokens=100)

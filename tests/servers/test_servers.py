@@ -178,6 +178,7 @@ async def test_pieces_of_the_reasoning_are_searched(server: Any) -> None:
             reward=rewards.Confidence(over="lowest-group", window=4),
             template=TEMPLATE,
             sampling=replace(PARAGRAPHS, temperature=0.6),
+            limits=Limits(step_tokens=24, depth=5),
         )
         pair, on = await measure_pair(config, "What is 4 + 4?", 2, ahead_first=False)
     assert on.path is not None

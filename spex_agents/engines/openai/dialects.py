@@ -55,6 +55,7 @@ class Dialect:
         thinking_off: Switches a model's reasoning off.
         thinking_on: Switches it on, for models that reason only if they are told to.
         thinking: What "auto" means.
+        choices: Whether it takes `n`, and bills the prompt of `n` replies once.
         marks_caches: How models are named whose prompts are remembered up to marks alone.
         exactness: What a seed is worth, unless the server itself tells.
     """
@@ -75,6 +76,7 @@ class Dialect:
     thinking_off: Mapping[str, object] = field(default_factory=dict)
     thinking_on: Mapping[str, object] = field(default_factory=dict)
     thinking: Thinking = "keep"
+    choices: bool = False
     marks_caches: str | None = None
     exactness: Exactness = "seeded"
 
@@ -111,6 +113,7 @@ OPENAI = Dialect(
     cap="max_completion_tokens",
     partial="ask",
     thinking_off={"reasoning_effort": "none"},
+    choices=True,
 )
 
 SGLANG = Dialect(
@@ -176,6 +179,7 @@ MISTRAL = Dialect(
     host="api.mistral.ai",
     partial="continue",
     mark={"prefix": True},
+    choices=True,
     exactness="unseeded",  # its field is random_seed
 )
 

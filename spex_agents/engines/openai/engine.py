@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
-
-from tenacity import TryAgain
+from typing import Any
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
 from spex_agents.engines.calls.control import (
@@ -18,6 +17,7 @@ from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
+from spex_agents.engines.openai.attempts import Attempts
 from spex_agents.engines.openai.client import Client
 from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_named
 from spex_agents.engines.openai.discovery import Discovery
@@ -27,12 +27,13 @@ from spex_agents.engines.openai.models import Served
 from spex_agents.engines.openai.prompts import PromptWriter, Written
 from spex_agents.engines.openai.refusals import Refusals
 from spex_agents.engines.openai.reply import Reply
+from spex_agents.engines.openai.siblings import Group, Siblings
 from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.openai.templates import Template, template_named
-from spex_agents.engines.openai.thoughts import ended_in_lead, thought_of
+from spex_agents.engines.openai.thoughts import thought_of
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.reasoning import Thinking, check_thinking
-from spex_agents.errors import EngineError, at_least_zero
+from spex_agents.errors import at_least_zero
 from spex_agents.search.tree import Thought
 
 
@@ -110,7 +111,6 @@ class OpenAIEngine(Closing):
         self.base_url = base_url
         self._template = template_named(template)
         self._thinking = check_thinking(thinking)
-        self._thinking_tokens = thinking_tokens
         self._special_tokens = check_special_tokens(special_tokens)
         self._extra_body = dict(extra_body or {})
         self._priorities = priorities
@@ -132,7 +132,14 @@ class OpenAIEngine(Closing):
             template=self._template,
             refusals=self.refusals,
         )
-        self._reasons = False
+        self._attempts = Attempts(
+            self._send,
+            self.refusals,
+            url=self._client.shown,
+            thinking=self._thinking,
+            thinking_tokens=thinking_tokens,
+        )
+        self._siblings = Siblings(self._ask, self._ask_together)
 
     @property
     def name(self) -> str:
@@ -166,7 +173,8 @@ class OpenAIEngine(Closing):
         """
         told = without_control(prompt, self._special_tokens)
         call = Call(prompt=told, request=request, sampling=sampling, max_tokens=max_tokens)
-        reply, written = await self._ask(call)
+        joins = request.demanded and self._takes_siblings(self.discovery.served)
+        reply, written = await (self._siblings.ask(call) if joins else self._ask(call))
         thought = thought_of(reply, sampling, asked=written.asked)
         self.refusals.note_logprobs(thought, sampling)
         if thought.finish == "reasoning":
@@ -226,61 +234,49 @@ class OpenAIEngine(Closing):
 
     async def _ask(self, call: Call) -> tuple[Reply, Written]:
         async with self._gate.place(call.request):
-            served = await self.find_served()
-            for loss in served.dialect.losses(call.sampling, self._thinking, self._extra_body):
-                self._client.warn(loss)
-            writer = await self.discovery.find_writer(
-                served, call, extra=self._thinking_fields(served.dialect), attempt=self._try
-            )
-            return await self._client.run(
-                partial(self._try, call, served, writer), request=call.request, tokens=call.cost
-            )
+            served, writer = await self._prepare(call)
+            attempt = partial(self._attempts.alone, call, served, writer)
+            return await self._client.run(attempt, request=call.request, tokens=call.cost())
 
-    async def _try(
-        self, call: Call, served: Served, writer: PromptWriter, number: int
-    ) -> tuple[Reply, Written]:
-        dialect, refusals = served.dialect, self.refusals
-        call.reasons = self._reasons or self._thinking == "keep"
-        call.own_stops = call.own_stops or (
-            not dialect.keep_delimiter or call.reasons or refusals.trims or "stop" in refusals
-        )
-        steps = self._thinking == "steps"
-        written = await writer.write(call.prompt, out=steps)
-        cap = call.max_tokens + (self._thinking_tokens if call.reasons else 0)
-        fields: Fields = {
-            "model": served.model,
-            **written.fields,
-            **call.sampling_fields(dialect),
-            **call.logprob_fields(chat="messages" in written.fields),
-            dialect.cap: cap,
-        }
-        reply = await self._send(
-            call, dialect, fields, Reply(opened=written.opened, whole=steps), number
-        )
-        if steps and reply.reasoning:
-            raise EngineError(
-                f"{self._client.shown} sends reasoning apart from the text: thinking='steps' needs "
-                "template=, or a server that is sent its prompts written out (SGLang, vLLM, "
-                "llama.cpp)"
-            )
-        if not call.reasons and (reply.split.reasoning or reply.reasoning_tokens):
-            self._reasons = True  # its stops and its cap were meant for what it says
-            raise TryAgain
-        if not call.own_stops and ended_in_lead(reply, call.sampling.stop):
-            call.own_stops = True
-            raise TryAgain
-        return reply, written
+    async def _ask_together(self, group: Group) -> None:
+        """Send the calls of a group as one request, unless they are better sent alone."""
+        call = group.calls[0]
+        async with self._gate.place(call.request):
+            served, writer = await self._prepare(call)
+            several = len(group.close())
+            if several > 1 and self._takes_siblings(served):
+                attempt = partial(self._attempts.together, group, served, writer)
+                tokens = call.cost(several)
+                await self._client.run(attempt, request=call.request, tokens=tokens)
+
+    async def _prepare(self, call: Call) -> tuple[Served, PromptWriter]:
+        served = await self.find_served()
+        for loss in served.dialect.losses(call.sampling, self._thinking, self._extra_body):
+            self._client.warn(loss)
+        extra, attempt = self._thinking_fields(served.dialect), self._attempts.alone
+        writer = await self.discovery.find_writer(served, call, extra=extra, attempt=attempt)
+        return served, writer
+
+    def _takes_siblings(self, served: Served | None) -> bool:
+        """Whether thoughts of one prompt may go as one request, as far as is known."""
+        if served is None:
+            return True
+        worthless = (self._exactness or self.discovery.exactness) == "unseeded"
+        return served.dialect.choices and worthless and "n" not in self.refusals
 
     async def _send(
-        self, call: Call, dialect: Dialect, fields: Fields, reply: Reply, number: int
-    ) -> Reply:
+        self, call: Call, dialect: Dialect, fields: Fields, reply: Any, number: int
+    ) -> Any:
         own_id = attempt_id(call.request.id, number)
         fields["stream_options"] = {"include_usage": True, **dialect.stream_options}
         if dialect.request_id:
             fields[dialect.request_id] = own_id
         if self._priorities:
             fields["priority"] = self._priorities[0 if call.request.demanded else 1]
-        body = self.refusals.apply({**fields, **self._thinking_fields(dialect)})
+        told = self._thinking_fields(dialect)
+        if "prompt" in fields and "chat_template_kwargs" not in self._extra_body:
+            told.pop("chat_template_kwargs", None)  # no template is left to be told
+        body = self.refusals.apply({**fields, **told})
         with self.refusals.learning(body):
             return await stream_reply(
                 self._client.http,

@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 
+from spex_agents.engines.openai.choices import Choices
 from spex_agents.engines.openai.failures import BrokenReply
 from spex_agents.engines.openai.reply import Reply
 
@@ -20,7 +21,7 @@ _FIELDS = (":", "event:", "id:", "retry:")
 """Lines of a stream besides its data."""
 
 
-async def chunks_of(response: Any, reply: Reply) -> AsyncGenerator[object, None]:
+async def chunks_of(response: Any, reply: Reply | Choices) -> AsyncGenerator[object, None]:
     """The chunks of a stream, up to ``[DONE]``; an answer in one piece goes to `reply` itself.
 
     Raises:

@@ -32,11 +32,10 @@ class Call:
     reasons: bool = False
     own_stops: bool = False
 
-    @property
-    def cost(self) -> int:
-        """About how many tokens of a minute's a provider counts for it."""
+    def cost(self, choices: int = 1) -> int:
+        """About how many tokens of a minute's a provider counts for it, or for several of it."""
         turns = "".join(turn.content for turn in self.prompt.messages)
-        return estimated_tokens(turns + self.prompt.reply) + self.max_tokens
+        return estimated_tokens(turns + self.prompt.reply) + choices * self.max_tokens
 
     def sampling_fields(self, dialect: Dialect) -> Fields:
         """The fields that say how tokens are drawn and where a reply ends."""

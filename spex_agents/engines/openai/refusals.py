@@ -14,6 +14,7 @@ from tenacity import TryAgain
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.openai.dialects import Fields
 from spex_agents.engines.openai.failures import is_quota, is_too_long
+from spex_agents.engines.openai.reply import Reply
 from spex_agents.search.tree import Thought
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ REFUSABLE = (
     *("repetition_penalty", "repeat_penalty", "top_p", "temperature", "seed", "stop"),
     *("include_stop_str_in_output", "no_stop_trim", "stream_options", "priority", "rid"),
     *("chat_template_kwargs", "reasoning_effort", "thinking", "reasoning"),
-    *("continue_final_message", "add_generation_prompt"),
+    *("continue_final_message", "add_generation_prompt", "n"),
 )
 """What a request can do without, or say otherwise; the first that an answer names goes."""
 
@@ -42,6 +43,7 @@ _COSTS = {
     "top_p": "thoughts are drawn with the model's own top_p",
     "top_k": "thoughts are drawn without it",
     "seed": "thoughts are the same in distribution only",
+    "n": "each thought's prompt is paid for",
     "stop": "steps are cut here, what is decoded after them is lost",
     "chat_template_kwargs": "a model's reasoning stays on",
     "reasoning_effort": "a model's reasoning stays on",
@@ -109,6 +111,13 @@ class Refusals:
         if self.folds_system and isinstance(messages := body.get("messages"), list):
             body["messages"] = _folded(messages)
         return body
+
+    def note_choices(self, replies: Sequence[Reply]) -> None:
+        """Note whether all choices have come that were asked for."""
+        first, *others = replies
+        if first.finish and not any(reply.tokens or reply.finish for reply in others):
+            self.left_out.add("n")
+            self._warn(f"n={len(replies)}", _COSTS["n"])
 
     def note_logprobs(self, thought: Thought, sampling: Sampling) -> None:
         """Note whether a thought has the log-probabilities that were asked for."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from spex_agents.engines.calls.cut import estimated_tokens
+from spex_agents.engines.calls.cut import cut, estimated_tokens
 from spex_agents.engines.reasoning import REASONING_FIELDS, Split, split_reasoning
 
 FINISHES: Mapping[str, str] = {
@@ -43,6 +43,7 @@ class Reply:
     """What one stream has brought so far; reads chat completions and completions alike.
 
     Attributes:
+        choice: Which of a request's choices it is.
         opened: The prompt itself has opened a block of reasoning, which the text goes on with.
         whole: Reasoning in the text is part of what it says.
         text: The text as it came, a block of reasoning at its beginning included.
@@ -53,6 +54,7 @@ class Reply:
         logprobs: The tokens of the text with their log-probabilities, where the server sends them.
     """
 
+    choice: int = 0
     opened: bool = False
     whole: bool = False
     text: str = ""
@@ -100,6 +102,25 @@ class Reply:
             return Split(text, "")
         return split_reasoning(text, opened=self.opened)
 
+    def take(
+        self, chunk: object, *, hang_up_at: Sequence[str] = (), most_tokens: int | None = None
+    ) -> bool:
+        """Add a chunk; whether what it says is enough.
+
+        Args:
+            chunk: Whatever came.
+            hang_up_at: It is, once it says one of these.
+            most_tokens: It is after so many, reasoning not counted; the rest is dropped.
+        """
+        text, logprobs = self.text, len(self.logprobs)
+        self.read(chunk)
+        said = self.tokens - self.reasoning_tokens
+        if most_tokens and said > most_tokens and not self.finish:
+            self.text, self.finish = text, "length"
+            del self.logprobs[logprobs:]
+            return True
+        return bool(hang_up_at) and cut(self.split.text.lstrip("\n"), hang_up_at)[1]
+
     def read(self, chunk: object) -> None:
         """Add a chunk. What is none, is skipped; so is a piece of it that cannot be read."""
         if not isinstance(chunk, Mapping):
@@ -108,7 +129,7 @@ class Reply:
         if isinstance(timings := chunk.get("timings"), Mapping):  # llama.cpp's server
             self.cached_tokens = _number(timings.get("cache_n"), self.cached_tokens)
         for choice in _list(chunk.get("choices")):
-            if isinstance(choice, Mapping) and not choice.get("index"):
+            if isinstance(choice, Mapping) and (choice.get("index") or 0) == self.choice:
                 self._read_choice(choice)
         usage = chunk.get("usage")
         if isinstance(usage, Mapping) and usage.get("completion_tokens") is not None:

@@ -11,7 +11,7 @@ import anyio
 import openai
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.calls.cut import cut
+from spex_agents.engines.openai.choices import Choices
 from spex_agents.engines.openai.events import chunks_of
 from spex_agents.engines.openai.failures import Aborted, BrokenReply
 from spex_agents.engines.openai.reply import Reply
@@ -21,7 +21,7 @@ CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 1.0
 """How long what follows a reply's end, its account, is waited for."""
 
-ReplyT = TypeVar("ReplyT", bound=Reply)
+ReplyT = TypeVar("ReplyT", bound=Reply | Choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,8 @@ async def stream_reply(
         rhythm = Rhythm()
         try:
             async for chunk in chunks:
-                seen, text, logprobs = reply.tokens, reply.text, len(reply.logprobs)
-                reply.read(chunk)
-                over = most_tokens and reply.tokens - reply.reasoning_tokens > most_tokens
-                if over and not reply.finish:
-                    reply.text, reply.finish = text, "length"
-                    del reply.logprobs[logprobs:]
+                seen = reply.tokens
+                enough = reply.take(chunk, hang_up_at=hang_up_at, most_tokens=most_tokens)
                 request.tokens = before + reply.tokens
                 request.estimated_tokens = guessed + reply.tokens - reply.told_tokens
                 rhythm.count(reply.tokens, now())
@@ -103,10 +99,8 @@ async def stream_reply(
                 elif reply.tokens > seen:
                     request.started = request.started or now()
                     waiting.deadline = now() + patience.between
-                if hang_up_at and cut(reply.split.text.lstrip("\n"), hang_up_at)[1]:
+                if enough:
                     return reply
-                if over:
-                    break
         except asyncio.CancelledError:
             tail = rhythm.since(now())
             request.tokens += tail
@@ -124,7 +118,7 @@ async def stream_reply(
         raise BrokenReply(
             f"no token came in {patience.between if reply.tokens else patience.first:g} s"
         )
-    return _ended(reply, request)
+    return check_end(reply, request)
 
 
 class Rhythm:
@@ -161,7 +155,13 @@ class Rhythm:
         return min(int(at_a_time * (moment - last) / took + 1e-9), round(at_a_time) - 1)
 
 
-def _ended(reply: ReplyT, request: Request) -> ReplyT:
+def check_end(reply: ReplyT, request: Request) -> ReplyT:
+    """The reply, if its end is a thought's.
+
+    Raises:
+        BrokenReply: It has none, or was aborted.
+        EngineError: It was ended for another reason.
+    """
     if reply.finish is None:
         raise BrokenReply("the stream ended without a finish_reason")
     if reply.finish == "abort":

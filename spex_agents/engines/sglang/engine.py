@@ -18,7 +18,6 @@ from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.failures import BrokenReply
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.models import Served, read_models
-from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.settings import OF_SGLANG, ServerSettings
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import Prompt
@@ -203,8 +202,8 @@ class SGLangEngine(OpenAIEngine):
         return await super().find_served()
 
     async def _send(
-        self, call: Call, dialect: Dialect, fields: Fields, reply: Reply, number: int
-    ) -> Reply:
+        self, call: Call, dialect: Dialect, fields: Fields, reply: Any, number: int
+    ) -> Any:
         extra = self._thinking_fields(dialect)
         own = {key: value for key, value in extra.items() if key != "chat_template_kwargs"}
         prompt, opened = await self._reader.prompt_tokens({**fields, **extra}, call.prompt)
