@@ -264,6 +264,23 @@ def test_a_question_that_is_no_text_is_refused(tmp_path: Path) -> None:
         file.write_text(f'{{"question": "a{fault}", "answer": 1}}')
         with pytest.raises(SettingsError, match=r"line 1: question: has .* at character 1"):
             read_problems(file)
+        file.write_text(f'{{"question": "a", "answer": "{fault}"}}')
+        with pytest.raises(SettingsError, match=r"line 1: answer=.*: no text"):
+            read_problems(file)
+
+
+def test_files_that_were_put_together_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    row = b'\xef\xbb\xbf{"question": "a", "answer": 1}\n'
+    file.write_bytes(row * 2)
+    assert len(read_problems(file)) == 2
+
+
+def test_what_is_nested_too_deeply_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"question": ' + "[" * 100_000 + "}")
+    with pytest.raises(SettingsError, match="line 1: no JSON: "):
+        read_problems(file)
 
 
 @pytest.mark.parametrize(

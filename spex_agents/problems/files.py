@@ -12,7 +12,7 @@ from spex_agents.problems.coding import Coding
 from spex_agents.problems.countdown import Countdown
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.sandbox import Isolation
-from spex_agents.speculation.config import check_question
+from spex_agents.speculation.config import NO_TEXT, check_question
 
 FORMS = "question and answer; numbers and target; or prompt, tests and, if need be, entry_point"
 
@@ -78,9 +78,9 @@ def json_lines(file: Path) -> Iterable[tuple[int, Any]]:
         raise SettingsError(f"{str(file)!r}: cannot be read: {reason}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
+            try:  # files that were put together have marks of byte order inside as well
+                yield number, json.loads(line.removeprefix("\ufeff"))
+            except (ValueError, RecursionError) as error:
                 raise SettingsError(f"{str(file)!r}, line {number}: no JSON: {error}") from error
 
 
@@ -98,6 +98,8 @@ def problem(row: object, isolation: Isolation = "auto") -> Problem:
         case {"question": str(question), "answer": str() | int() | float() as answer}:
             if not question.strip() or not str(answer).strip():
                 raise SettingsError("question and answer must not be empty")
+            if NO_TEXT.search(str(answer)):
+                raise SettingsError(f"answer={answer!r}: has NUL or half of a character: no text")
             return Stated(question=question, answer=str(answer))
         case {"numbers": list(numbers), "target": target}:
             return Countdown(numbers=tuple(numbers), target=target)

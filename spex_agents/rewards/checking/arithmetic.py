@@ -140,6 +140,7 @@ def as_arithmetic(text: str) -> str:
     text = re.sub(r"(?<=\d)[ \t]*(?:\\b?mod|mod)[ \t]*(?=\d)", " @ ", text)
     text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
     text = re.sub(r"(?<=[\d)])[ \t]*[xX][ \t]*(?=[\d(])", "*", text)
+    text = re.sub(r"(?<=[\d)])\((?=[-\d(.])", "*(", text)  # 3(4)
     return re.sub("={2,}", "=", text)
 
 
