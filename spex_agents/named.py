@@ -102,12 +102,16 @@ def make_engine(
     draft_tokens: int = 0,
     server: ServerSettings | None = None,
 ) -> AnyEngine:
-    """The engine of that name, of the server at that address, of a chat model, or of one's own.
+    """Return the engine that `name` stands for; it is not opened yet.
 
-    It is not opened yet.
-
-    `draft_tokens` is of the embedded engine; `server` says how one at an address is spoken to, and
-    to both what becomes of a model's reasoning.
+    Args:
+        name: "embedded", "simulated", the address of a server, ``provider:model`` for a LangChain
+            chat model, or ``module:attribute`` for an engine or an async function of yours.
+        model: As `spex solve --model`: a GGUF file, a hardware preset, or a server's model.
+        api_key: Bearer token for a server.
+        draft_tokens: Of the embedded engine.
+        server: How a server is spoken to. What it says of reasoning holds for the embedded engine
+            too.
 
     Raises:
         SettingsError: There is no such engine or model, or it does not take what is set.

@@ -41,7 +41,7 @@ class Policy(Protocol):
 
     `decide` must be pure: no clock, no global random generator (use
     [`draw`][spex_agents.search.tree.draw] with the tree's seed and a path), nothing kept on `self`.
-    Because it is, the speculator may run the same object on trees whose rewards are predictions.
+    Because it is, a forecast may run the same object on trees whose rewards are predictions.
 
     Attributes:
         leaves_only: Rewards are asked for ended paths only (an outcome reward).

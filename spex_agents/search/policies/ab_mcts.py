@@ -32,10 +32,10 @@ KAPPA, NU, TAU2 = 1.0, 1.0, 0.1
 class AbMcts(AnswerTree):
     """Adaptive branching: at each node a new child, or on to one that is there.
 
-    At a node, G are the rewards of its children, and K those of all that is below them. One draw
-    from the posterior of each: the node gets a new child if it has none, or if the draw of G is at
-    least that of K. Else the child is gone to whose draw is the largest, from the posterior of the
-    rewards at and below it; and there again.
+    At a node, G are the rewards of its children, and K those of all that is below them. One draw is
+    made from the posterior of each. If the node has no children, or the draw of G is at least that
+    of K, it gets a new child. Else each child draws from the posterior of the rewards at and below
+    it, and the walk goes on to the child of the largest draw, where the same is asked again.
 
     Chance is drawn anew with each answer that is demanded, by the seed: a forecast meets the same
     draws as the search. The source draws several parents at a time from one posterior to keep a
