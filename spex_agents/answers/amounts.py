@@ -27,7 +27,7 @@ _NO_COUNT = WORDS | FUNCTIONS | frozenset(
 """Words that do not tell what is counted, but change the number, or go on with a sentence."""
 _FILLING = re.compile(
     r"(?:(?:^|\s+)(?:in\s+total|total|in\s+all|altogether|overall|left\s+over|remaining|"
-    r"each)|(?<=\w)\s+left)+$",
+    r"each)|(?<=\w)(?<!unit)(?<!units)(?<!steps)(?<!spaces)(?<!places)\s+left)+$",
     re.IGNORECASE,
 )
 _HOW = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away|in\s+\w+)$", re.IGNORECASE)
@@ -50,6 +50,9 @@ _COMMANDS = (
     ("° F", "°F"),
 )
 _PIECE = re.compile(r"\s*(°|'|\"|[^\s\d°'\",;:+*^/\\()=<>-]+)(?:\s*,?\s*and\s+|\s*,\s*|\s*)")
+_AND_A_HALF = re.compile(r"(an?|one|\d+)\s+([a-z]+)\s+and\s+a\s+half$", re.IGNORECASE)
+_A_TIME = re.compile(r"an?\s+([a-z]{3,})$", re.IGNORECASE)
+_MONEY_AND = re.compile(r"^([$€£])\s*(\d+)(?=\s+(?:and\s+)?\d+\s*[a-z¢])")
 _ARTICLE = re.compile(r"(?:of\s+)?(?:an?|the)\s+", re.IGNORECASE)
 
 
@@ -65,6 +68,11 @@ def amount(text: str) -> Quantity | None:
         found = _percent(point) or _money(point) or _measured(point)
         if found is not None and (found[2] or "%" in text):
             return found
+    if half := _AND_A_HALF.match(text):  # an hour and a half
+        text = f"{half[1] if half[1][0].isdigit() else 1} 1/2 {half[2]}"
+    elif (article := _A_TIME.match(text)) and (one := measure(article[1])) and one.base == "s":
+        return _told(Fraction(1), one)
+    text = _MONEY_AND.sub(r"\2 \1", text)  # $3 and 50 cents
     return _percent(text) or _money(text) or _measured(text)
 
 
@@ -94,7 +102,7 @@ def _money(text: str) -> Quantity | None:
     if (found := leading(amount)) is None:
         return None
     value, end = found
-    rest = amount[end:].strip()
+    rest = _FILLING.sub("", amount[end:]).strip()
     if factor := _THOUSAND.get(rest.partition(" ")[0].casefold()):
         value, rest = value * factor, rest.partition(" ")[2]
     one = measure(currency.rstrip("."))
@@ -219,5 +227,8 @@ def counted(words: str) -> Unit | None:
         return None
     if any(len(word) == 1 and word.isascii() for word in said):
         return None
+    head, _, rest = words.replace("-", " ").partition(" ")
+    if rest and (one := measure(head)) is not None:  # 45 degrees north
+        return Unit(f"{one.name} {singular(rest.casefold())}")
     short = len(said) == 1 and len(said[0]) < 3 and said[0].isascii()
     return None if short else Unit(singular(words.casefold().strip()))

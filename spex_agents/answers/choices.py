@@ -12,13 +12,18 @@ _CHOSEN = re.compile(
     r"(?:(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-J])[).:]|([a-j])\))\s*"
     r"|(?i:option|choice)\s+([A-J])\s*(?:[-:,]\s*|\s(?=\())|([A-J])\s+-\s+(?=[A-Za-z]{2}))(\S.*)$"
 )
-_GOES_ON = re.compile(r"[-+*/^=<>,;&']|(?:and|or|nor)\b|\\|[A-Z]\.|\([A-J]\)", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"[-+*/^=<>,;&']|(?:and|or|nor)\b|\\(?:[cwl]|to|times|subset|neg|setminus|in(?!f))|[A-Z]\.|\([A-J]\)",
+    re.IGNORECASE,
+)
 _SPECIES = frozenset(
     "albicans anthracis coli cerevisiae cerevisae difficile elegans faecalis falciparum gallus "
     "influenzae jejuni melanogaster pombe rerio sapiens subtilis thaliana".split()
 )
 """What stands after a letter and a stop without being the text of a choice: C. elegans."""
-_SAID = re.compile(r"(yes|no|true|false)\s*(?:[,.;:!]|\s-)\s*(.+)$", re.IGNORECASE | re.DOTALL)
+_SAID = re.compile(
+    r"(yes|no|true|false)\s*(?:[,;:!]|\s-|\.(?=\s+[^\W\d]))\s*(.+)$", re.IGNORECASE | re.DOTALL
+)
 _OPPOSED = re.compile(r"\b(?:yes|no|true|false)\b", re.IGNORECASE)
 
 

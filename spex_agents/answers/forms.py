@@ -66,6 +66,7 @@ def text_form(text: str) -> Form:
         folded = "".join(letter for letter in folded if not "\u0300" <= letter <= "\u036f")
         folded = _INITIALS.sub(lambda found: found[0].replace(".", ""), folded)
         folded = re.sub(r"(?<=\w\w)-(?=[^\W\d_]{2})", " ", folded).replace(" & ", " and ")
+        folded = re.sub(r"\s+(?=%)", "", folded)
         folded = re.sub(r"\.(?=\s|$)", "", folded.strip(" \"'"))
         folded = _ARTICLE.sub("", folded, count=1) if _ARTICLE.match(folded) else folded
     if len(folded) > LONGEST:

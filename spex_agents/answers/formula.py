@@ -24,8 +24,7 @@ from spex_agents.answers.vocabulary import (
     tokens,
 )
 
-_DIVIDED = frozenset({"/", "\\div"})
-_TIMES = frozenset({"*", "\\cdot", "\\times"})
+_DIVIDED, _TIMES = ("/", "\\div"), ("*", "\\cdot", "\\times")
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _GROWING = frozenset("fghFGH")
 
@@ -50,6 +49,7 @@ class _Formula:
         self._angle = (
             False  # whether an angle is wanted, so that degrees are told from plain numbers
         )
+        self._vectors = any(value in ("vec", "overrightarrow") for _, value in self._tokens)
         self._inside = 0  # how many absolute values are open
 
     def whole(self) -> sympy.Expr:
@@ -92,7 +92,9 @@ class _Formula:
                     found = found / self._power()
                 else:
                     found = found / self._row(self._signed())
-            elif self._take(*_TIMES):
+            elif sign := self._take(*_TIMES):
+                if sign == "\\times" and self._vectors:
+                    raise NotRead("a product of vectors")
                 found = found * self._signed()
             elif self._begins():
                 found = found * self._power()

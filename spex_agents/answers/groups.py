@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from typing import TypeAlias
 
 from spex_agents.answers.forms import Form, joined
@@ -16,7 +18,9 @@ _COMMA, _SEMICOLON = re.compile(r"\s*,\s*"), re.compile(r"\s*;\s*")
 _THOUSANDS = re.compile(r"\d,\d{3}(?!\d).*,\s|,\s.*\d,\d{3}(?!\d)")
 _AND = re.compile(r"\s*,?\s+(?:and|&)\s+|\s*\\(?:land|wedge)(?![A-Za-z])\s*", re.IGNORECASE)
 _OR = re.compile(r"\s*,?\s+or\s+|\s*\\(?:lor|vee)(?![A-Za-z])\s*", re.IGNORECASE)
-_AROUND = re.compile(r"(?:both|either)\s+|\s+(?:only|both)$", re.IGNORECASE)
+_AROUND = re.compile(
+    r"(?:both|either|options|choices|statements|answers)\s+|\s+(?:only|both)$", re.IGNORECASE
+)
 _UNION = re.compile(r"\s*\\cup(?![A-Za-z])\s*|\s+U\s+")
 _BOTH = re.compile(r"\\pm(?![A-Za-z])")
 _OPPOSITE = re.compile(r"\\mp(?![A-Za-z])")
@@ -54,15 +58,23 @@ def listed(text: str, form: Reader, is_text: Callable[[str], bool]) -> Form | No
             return None
         if (assigned := _assigned(parts, form, said)) is not None:
             return assigned
+        parts = [one for part in parts for one in _expanded(part)]
         forms = [form(part) for part in parts]
         return _ranges(parts, forms, said) or _several(forms, said)
-    if _BOTH.search(text):
-        signs = (("+", "-"), ("-", "+"))
-        both = [_OPPOSITE.sub(down, _BOTH.sub(up, text)) for up, down in signs]
+    both = _expanded(text)
+    if len(both) > 1:
         if found := _assigned(both, form, ""):
             return found
         return _several([form(one) for one in both], "")
     return None
+
+
+def _expanded(text: str) -> list[str]:
+    """Both of plus and minus."""
+    whole = text.replace("\\{", "{").replace("\\}", "}")
+    if _BOTH.search(text) is None or (whole[:1] in _PAIRS and closes_at_end(whole)):
+        return [text]
+    return [_OPPOSITE.sub(down, _BOTH.sub(up, text)) for up, down in (("+", "-"), ("-", "+"))]
 
 
 def _named_first(parts: Sequence[str]) -> bool:
@@ -72,6 +84,8 @@ def _named_first(parts: Sequence[str]) -> bool:
 
 
 def _several(forms: Sequence[Form], said: str) -> Form:
+    if said == "or" and len(set(forms)) == 1:
+        return forms[0]  # 1/2 or 0.5
     notes = {form.note for form in forms}
     note = said
     if len(notes) == 1 and notes != {""}:
@@ -116,6 +130,21 @@ def _ranges(parts: Sequence[str], forms: Sequence[Form], said: str) -> Form | No
     return None
 
 
+def without(points: Sequence[str]) -> Form:
+    """All real numbers but these.
+
+    Example:
+        >>> without(["3"]).base
+        '(-oo, 3) u (3, oo)'
+    """
+    try:
+        points = sorted(set(points), key=Fraction)
+    except ValueError:  # no numbers
+        points = sorted(set(points))
+    ends = ["-oo", *points, "oo"]
+    return union([f"({low}, {high})" for low, high in pairwise(ends)])
+
+
 def union(parts: Sequence[str]) -> Form:
     """The union of intervals and sets."""
     whole = " u ".join(sorted(set(parts)))
@@ -156,7 +185,7 @@ def bracketed(text: str, form: Reader) -> Form | None:
 
 
 def _set(items: Sequence[str], form: Reader) -> Form:
-    values = sorted({joined(form(item)) for item in items})
+    values = sorted({joined(form(one)) for item in items for one in _expanded(item)})
     if len(values) == 1:
         return Form(values[0], note="set")
     several = f"{{{', '.join(values)}}}"

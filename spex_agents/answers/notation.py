@@ -44,7 +44,7 @@ _NOTHING = re.compile(
 )
 _THIN = re.compile(r"(?<!\\)\\[,;:! >]|~|\\(?:thinspace|enspace|space)(?![A-Za-z])")
 _SAME = (
-    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","),
+    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","), ("{:}", ":"),
     ("\\%", "%"), ("\\$", "$"), ("\\#", "#"), ("\\&", "&"), ("\\!", ""),
     ("\\leqslant", "\\le "), ("\\geqslant", "\\ge "), ("\\leq", "\\le"), ("\\geq", "\\ge"),
     ("\\neq", "\\ne"), (" != ", "\\ne "), ("<=", "\\le "), (">=", "\\ge "),
@@ -54,9 +54,10 @@ _SAME = (
     ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\div", "/"),
     ("\\ast", "*"), ("\\langle", "("), ("\\rangle", ")"), ("\\colon", ":"),
 )  # fmt: skip
+_NO_BLANK = re.compile(r",\s*\\!\s*")  # 11,\! 111
 _CHOOSE = re.compile(r"\{\s*(\w+)\s*\\choose\s*(\w+)\s*\}")
 _NUMBERS = re.compile(r"\\mathbb\s*\{?\s*([NZQRC])\s*\}?")
-_BEFORE_POWER = re.compile(r"\s+(?=\^)")
+_BEFORE_POWER = re.compile(r"\s+(?=\^(?!\\circ))")
 _EDGES = "*`_ \n"
 
 
@@ -71,6 +72,7 @@ def plain(answer: str) -> str:
     text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
     text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
     text = _NUMBERS.sub(r"\\\1 ", text.translate(_SIGNS))
+    text = _NO_BLANK.sub(",", text)
     for old, new in _SAME:
         text = text.replace(old, new)
     text = _NOTHING.sub(" ", _THIN.sub(" ", text))

@@ -107,7 +107,7 @@ WORDS = frozenset({*_ONES, *_TENS, *_SCALES, *_PARTS})
 """Words that are numbers or make others of them."""
 
 _AND = re.compile(r"\s+and(?=\s)", re.IGNORECASE)
-_TOKEN = re.compile(r"(?:\s*\b(?:a|an)(?=\s))?[\s-]*([一-龥억만]|[^\W\d_]+)", re.IGNORECASE)
+_TOKEN = re.compile(r"(?:\s*\b(?:a|an)(?=\s))?(?:-|\s*)([一-龥억만]|[^\W\d_]+)", re.IGNORECASE)
 _NAMED = rf"(?P<part>{'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W\d_])"
 _PART = re.compile(rf"[\s-]+{_NAMED}", re.IGNORECASE)
 _ONE_PART = re.compile(rf"(?:(?:a|an)\s+{_NAMED}|half(?![^\W\d_]))", re.IGNORECASE)
@@ -267,7 +267,7 @@ def _whole(text: str, start: int) -> tuple[Fraction, int] | None:
 
 def _read(text: str, at: int) -> tuple[str, Fraction, int]:
     """The kind of the next token, what it is worth, and where it ends; "" for none of a number."""
-    blanks = re.compile(r"[\s-]*").match(text, at)
+    blanks = re.compile(r"\s*").match(text, at)
     if digits := _in_digits(text, blanks.end() if blanks else at):
         return "digits", *digits
     if token := _TOKEN.match(text, at):

@@ -62,10 +62,16 @@ _SETS = (
     ),
     (r"(?:there\s+are\s+)?infinite(?:ly)?(?:\s+many)?(?:\s+number\s+of)?\s+solutions?", "many"),
     (r"(?:the\s+limit\s+|it\s+)?(?:dne|d\.n\.e|does\s+not\s+exist|doesn't\s+exist)", "dne"),
+    (r"n\.?/a|not\s+applicable", "not applicable"),
     (r"(?:it\s+)?(?:is\s+)?(?:undefined|not\s+defined)", "undefined"),
     (r"(?:\+\s*)?(?:\\infty|infinity|oo|inf)", "oo"),
     (r"(?:-\s*|negative\s+|minus\s+)(?:\\infty|infinity|oo|inf)", "-oo"),
     (r"(?:an?\s+)?infinitely\s+many|infinite", "infinitely many"),
+)
+_REALS = _SETS[1][0]
+_WITHOUT = re.compile(
+    rf"(?:{_REALS})\s*(?:\\setminus|\\backslash|except(?:\s+for)?|but|other\s+than|-)\s*(\S.*)$",
+    re.IGNORECASE,
 )
 _MEANT = tuple((re.compile(rf"(?:{words})$", re.IGNORECASE), value) for words, value in _SETS)
 
@@ -82,6 +88,17 @@ def meant(text: str) -> tuple[str, str] | None:
             kind = (found[1] or "") if pattern.groups else ""
             return value, " ".join(kind.casefold().split())
     return None
+
+
+def excepted(text: str) -> str | None:
+    """What is said to be left out of all real numbers.
+
+    Example:
+        >>> excepted("all real numbers except 3"), excepted("all real numbers")
+        ('3', None)
+    """
+    found = _WITHOUT.match(text)
+    return found[1] if found else None
 
 
 def bounded(text: str) -> tuple[str, str] | None:

@@ -29,7 +29,7 @@ _ORDINAL = re.compile(
 _DASHED = re.compile(r"\d+(?:-\d+){2,}$")
 _SIMPLE = re.compile(r"[^-]*\d[^-]*$")
 _TO = re.compile(r"(?:(between|from)\s+)?(.+?)(\s*-\s*|\s+to\s+|\s+and\s+)(.+)$", re.IGNORECASE)
-_ERA = re.compile(r"(\d+)\s*(b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)$", re.IGNORECASE)
+_ERA = re.compile(r"(\d[\d,]*)\s*(b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)$", re.IGNORECASE)
 _DECADE = re.compile(r"(?:the\s+)?(\d{3}0)'?s$", re.IGNORECASE)
 
 
@@ -151,7 +151,8 @@ def _year(text: str) -> Quantity | None:
         return f"{decade[1]}s", "", ""
     if (era := _ERA.match(text)) is None:
         return None
-    return (f"{int(era[1])} bc", "", "") if era[2][0] in "bB" else (str(int(era[1])), "ad", "")
+    year = era[1].replace(",", "")
+    return (f"{year} bc", "", "") if era[2][0] in "bB" else (year, "ad", "")
 
 
 _READERS: tuple[Callable[[str], Quantity | None], ...] = (

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from spex_agents.answers import choices
 from spex_agents.answers.amounts import FUNCTIONS, unit_after, with_signs
 from spex_agents.answers.forms import LONGEST, Algebra, Form, NeedsAlgebra, joined, text_form
-from spex_agents.answers.groups import bracketed, listed
+from spex_agents.answers.groups import bracketed, listed, without
 from spex_agents.answers.notation import plain
 from spex_agents.answers.numbers import number
-from spex_agents.answers.phrases import bounded, meant, spelled, unhedged
+from spex_agents.answers.phrases import bounded, excepted, meant, spelled, unhedged
 from spex_agents.answers.quantities import quantity
 from spex_agents.answers.relations import ray, related
 from spex_agents.answers.substances import substance
@@ -23,7 +23,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _NUMERIC = re.compile(r"\\(?:pi|sqrt|frac|cdot|times|pm)(?![A-Za-z])")
 _TWO_NUMBERS = re.compile(r"(?<![_\d])\d+\s+\d")
 _TOO_LONG = re.compile(r"[-+]?[\d.,]+[eE][-+]?\d+$")  # a number, and its value is not written
-_LABEL = re.compile(r"(?:final\s+)?answer\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*[:=]\s*(?=\S)", re.IGNORECASE)
 _REMARK = re.compile(r"(.*\S)\s+\((.+)\)$")
 
 
@@ -74,6 +74,8 @@ class _Reader:
         if meaning := meant(text):
             value, note = meaning
             return Form(value, note, value if value[0] == "(" else "")
+        if points := excepted(text):
+            return self._without(points)
         if bound := bounded(text):
             sign, amount = bound
             inner = self.form(amount)
@@ -87,17 +89,23 @@ class _Reader:
             return Form(atoms)
         return self._remarked(text)
 
+    def _without(self, points: str) -> Form | None:
+        inner = points.replace("\\", "").strip("{} ")
+        values = [number(point.strip()) for point in re.split(r",|\band\b", inner)]
+        return None if None in values else without([str(value) for value in values])
+
     def _remarked(self, text: str) -> Form | None:
         """A value said twice: 5 (five)."""
         if (remark := _REMARK.match(text)) is None:
             return None
         if choices.letter(remark[1]) and _is_text(remark[2]):
             return Form(remark[1].casefold(), note=joined(self.form(remark[2])))
-        if remark[2].startswith("\\approx"):
+        said = re.sub(r"^(?:or|i\.e\.,?|=)\s*", "", remark[2])
+        if said.startswith("\\approx"):
             return self.form(remark[1])
-        if number(remark[2]) is None and quantity(remark[2]) is None:
+        if number(said) is None and quantity(said) is None:
             return None
-        one, other = self.form(remark[1]), self.form(remark[2])
+        one, other = self.form(remark[1]), self.form(said)
         return one if one.value == other.value else None
 
     def _composed(self, text: str) -> Form | None:
@@ -123,7 +131,11 @@ class _Reader:
         if (told := spelled(text)) is not None:
             return self.form(told)
         bare = text.isascii() and text.replace(" ", "").isalpha() and not set(text) <= set("xyz ")
-        known = text.isalpha() or re.search(r"\d|[-+*/^=<>()!|']|\\[A-Za-z]", text) is not None
+        named = bool(FUNCTIONS & set(text.split()))  # arcsin x
+        bare = bare and not named
+        known = (
+            named or text.isalpha() or re.search(r"\d|[-+*/^=<>()!|']|\\[A-Za-z]", text) is not None
+        )
         if (measured := self._with_unit(text)) is not None:
             return measured
         if bare or not known or not _is_formula(text):

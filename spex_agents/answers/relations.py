@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from spex_agents.answers.forms import Form, joined
-from spex_agents.answers.groups import Reader, union
+from spex_agents.answers.groups import Reader, without
 from spex_agents.answers.notation import split
 from spex_agents.answers.numbers import number
 
@@ -45,7 +45,8 @@ def related(text: str, form: Reader, compared: Comparison) -> Form | None:
     about = _APPROXIMATELY.split(text)
     if len(about) > 1 and all(about):
         exact = about[0].rpartition("=")[2].strip()
-        return form(f"{about[0]} = {about[1]}" if _NAME.match(exact) else about[0])
+        named = _NAME.match(exact) and exact != "\\pi"
+        return form(f"{about[0]} = {about[1]}" if named else about[0])
     if member := _MEMBER.match(text):
         inner = form(member[2])
         return Form(inner.value, note=inner.note or member[1], base=inner.base)
@@ -86,7 +87,7 @@ def _ordered(left: str, sign: str, right: str, form: Reader, compared: Compariso
         found = compared("equation", left, right, "!=")
         if _LETTER.match(left):
             end = joined(form(right))
-            return Form(found.value, base=union([f"(-oo, {end})", f"({end}, oo)"]).base)
+            return Form(found.value, base=without([end]).base)
         return found
     if sign in ("<", "\\le"):
         left, right = right, left

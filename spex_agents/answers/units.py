@@ -22,6 +22,7 @@ ton 907184740/1000 g - short_ton
 lb 45359237/100000 g - pound lbs
 oz 45359237/1600000 g - ounce
 u 1 u - amu
+cc 1/1000000 m3 -
 l 1/1000 m3 + liter litre L
 gal 473176473/125000000000 m3 - gallon
 qt 473176473/500000000000 m3 - quart
