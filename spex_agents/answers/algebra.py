@@ -51,15 +51,14 @@ def algebra(kind: str, text: str) -> str | None:
     names = sorted(expression.free_symbols, key=str)
     if kind == "value" and not names:
         return _short(_number(expression))
-    values = [_at(expression, names, point) for point in range(3)]
+    first = -1 if expression.has(sympy.Abs) else 0  # |x| is not x
+    values = [_at(expression, names, point) for point in range(first, 3)]
     if None in values:
         return _short(f"{kind} {expression}")
     if kind == "value" and len(set(map(_told, values))) == 1:
         simple = sympy.simplify(expression)  # as sin^2 x + cos^2 x
         return _short(_number(simple) if not simple.free_symbols else f"constant {simple}")
     if kind == "value":
-        if expression.has(sympy.Abs):  # |x| is not x
-            values = [_at(expression, names, -1), *values]
         told = list(map(_told, values[:2]))
         if (
             len(names) == 1

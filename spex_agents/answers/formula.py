@@ -140,15 +140,13 @@ class _Formula:
         return -found if sign == "-" else found
 
     def _followed(self, found: sympy.Expr) -> sympy.Expr:
-        while sign := self._take("!", "!!", "%", "\\circ"):
+        while sign := self._take("!", "!!", "%"):
             if sign == "!":
                 found = sympy.factorial(found, evaluate=False)
             elif sign == "!!":
                 found = sympy.factorial2(found, evaluate=False)
-            elif sign == "%":
-                found = found / 100
             else:
-                found = self._degrees(found)
+                found = found / 100
         return found
 
     def _degrees(self, found: sympy.Expr) -> sympy.Expr:

@@ -27,6 +27,7 @@ _OPPOSITE = re.compile(r"\\mp(?![A-Za-z])")
 _NAMED = re.compile(r"\s*(\\?[A-Za-z]+(?:_\{?\w+\}?)?'*)\s*=(?!=)")
 _COMPARED = re.compile(r"[<>=]|\\(?:le|ge|ne|in)(?![A-Za-z])")
 _INTERVAL = re.compile(r"([(\[])(.+), (.+)([)\]])$")
+_BUILDER = re.compile(r"[a-z]\s*(?:\\in\s*\\R\s*)?(?:\||\\mid(?![a-z])|:)\s*(.+)$")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}$", re.DOTALL)
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _MOST_WORDS = 4  # of a part of a list of words
@@ -172,6 +173,9 @@ def bracketed(text: str, form: Reader) -> Form | None:
     items = split(inside, _COMMA if len(split(inside, _COMMA)) > 1 else _SEMICOLON)
     ends = outer[0] + outer[-1]
     if ends == "{}":
+        if builder := _BUILDER.match(inside):
+            condition = form(builder[1])
+            return condition if _INTERVAL.match(condition.base.partition(" u ")[0]) else None
         return _set(items, form) if "|" not in inside and "\\mid" not in inside else None
     if ends == "[]" and all(item[:1] == "[" and item[-1:] == "]" for item in items):
         rows = [split(item[1:-1], _COMMA) for item in items]

@@ -55,6 +55,7 @@ _SAME = (
     ("\\ast", "*"), ("\\langle", "("), ("\\rangle", ")"), ("\\colon", ":"),
 )  # fmt: skip
 _NO_BLANK = re.compile(r",\s*\\!\s*")  # 11,\! 111
+_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*([a-z])\s*\}")
 _CHOOSE = re.compile(r"\{\s*(\w+)\s*\\choose\s*(\w+)\s*\}")
 _NUMBERS = re.compile(r"\\mathbb\s*\{?\s*([NZQRC])\s*\}?")
 _BEFORE_POWER = re.compile(r"\s+(?=\^(?!\\circ))")
@@ -76,6 +77,7 @@ def plain(answer: str) -> str:
     for old, new in _SAME:
         text = text.replace(old, new)
     text = _NOTHING.sub(" ", _THIN.sub(" ", text))
+    text = _VECTOR.sub(r"\\vec{\1}", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     for _ in range(8):  # as deep as anybody nests bold text; without end in a hostile one
         if (bare := _WRAPPED.sub(lambda wrapped: " " + wrapped[1] + " ", text)) == text:

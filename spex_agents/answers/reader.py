@@ -24,6 +24,7 @@ _NUMERIC = re.compile(r"\\(?:pi|sqrt|frac|cdot|times|pm)(?![A-Za-z])")
 _TWO_NUMBERS = re.compile(r"(?<![_\d])\d+\s+\d")
 _TOO_LONG = re.compile(r"[-+]?[\d.,]+[eE][-+]?\d+$")  # a number, and its value is not written
 _LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_TITLE = re.compile(r"([A-Za-z]{3,}(?: [A-Za-z]+){0,3}):\s+(\S.*)$")
 _REMARK = re.compile(r"(.*\S)\s+\((.+)\)$")
 
 
@@ -87,6 +88,8 @@ class _Reader:
             return Form(*measured)
         if (atoms := substance(text)) is not None:
             return Form(atoms)
+        if (label := _TITLE.match(text)) and (number(label[2]) is not None or quantity(label[2])):
+            return self.form(f"{label[1]} = {label[2]}")  # total: $45
         return self._remarked(text)
 
     def _without(self, points: str) -> Form | None:

@@ -19,8 +19,9 @@ _APPROXIMATELY = re.compile(r"\s*\\approx(?![A-Za-z])\s*")
 _MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*(.+)$")
 _NAME = re.compile(
     r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*$"  # x, x_1, \alpha, y'
-    r"|[A-Za-z](?:_\{?\w+\}?)?(?:\^\{?(?:-1|\(\w\))\}?)?'*\s*\(\w+(?:\s*[,|]\s*\w+)*\)$"  # f(x)
-    r"|m?\s*\\(?:vec|bar|hat|overline|overrightarrow|angle|triangle)\s*\{?\s*[A-Za-z]+\s*\}?$"
+    r"|[A-Za-z](?:_\{?\w+\}?)?(?:\^\{?(?:-1|\(\w\))\}?)?"  # f(x), P(X > 2)
+    r"'*\s*(?:\([\w\s,|<>=]+\)|\[\w+\])$"
+    r"|m?\s*\\(?:det|dim|vec|bar|hat|overline|overrightarrow|angle|triangle)\s*\{?\s*[A-Za-z]+\s*\}?$"
     r"|\\frac\s*\{\s*d\w\s*\}\s*\{\s*d\w\s*\}$|d\w/d\w$"
     r"|[A-Za-z]+(?: [A-Za-z]{2,}){1,4}$"  # total cost
 )
@@ -50,9 +51,15 @@ def related(text: str, form: Reader, compared: Comparison) -> Form | None:
     if member := _MEMBER.match(text):
         inner = form(member[2])
         return Form(inner.value, note=inner.note or member[1], base=inner.base)
-    signs = [sign for sign in _RELATION.findall(text) if sign]
-    parts = [part.strip() for part in split(text, _RELATION)]
-    if len(parts) < 2 or len(parts) != len(signs) + 1 or not all(parts):
+    parts, signs, position = split(text, _RELATION), [], 0
+    for part in parts[:-1]:
+        sign = _RELATION.match(text, position + len(part))
+        if sign is None:
+            return None
+        signs.append(sign[1])
+        position = sign.end()
+    parts = [part.strip() for part in parts]
+    if len(parts) < 2 or not all(parts):
         return None
     if set(signs) <= {"=", "=="}:
         return _equal(parts, form, compared)
