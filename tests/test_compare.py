@@ -88,6 +88,9 @@ def test_every_method_answers_every_problem(rows: Sequence[dict[str, Any]]) -> N
         assert line.speedup is not None
         assert line.speedup > 1
         assert line.control_tokens == pytest.approx(line.useful_tokens, rel=0.3)
+        assert (line.p_value is None) == (line.alone is None)
+        if line.alone == line.control_alone == 0:
+            assert line.p_value == 1
         assert line.right - (line.alone or 0) == (line.control_right or 0) - (
             line.control_alone or 0
         )

@@ -34,14 +34,16 @@ class Contest:
     entries: Sequence[Contestant]
 
 
-def ours(policy: str, fields: Mapping[str, object], vote: str) -> tuple[Contestant, Contestant]:
+def ours(
+    policy: str, fields: Mapping[str, object], vote: str, **settings: object
+) -> tuple[Contestant, Contestant]:
     """A policy of this library without and with running ahead."""
     off, on = (
         Contestant(
             name=f"spex {policy}, {'on' if ahead else 'off'}",
             program="spex",
             environment=OURS,
-            settings={"policy": policy, "fields": fields, "vote": vote, "ahead": ahead},
+            settings={"policy": policy, "fields": fields, "vote": vote, "ahead": ahead, **settings},
         )
         for ahead in (False, True)
     )
@@ -111,7 +113,11 @@ CONTESTS: Mapping[str, Contest] = {
                 "its_hub BetaSelfConsistency", "its_hub_search", "its_hub",
                 algorithm="beta", budget=16,
             ),
-            *ours("adaptive-consistency", {"width": 16}, "majority"),
+            *ours("adaptive-consistency", {"width": 16}, "majority", judged=False),
+            rival(
+                "spex best-of-n, AdaptiveStop(eager=True)", "spex", OURS,
+                policy="best-of-n", fields={"width": 16}, vote="majority", judged=False, eager=True,
+            ),
         ),
     ),
 }  # fmt: skip

@@ -99,7 +99,10 @@ class RaceServer:
         return asdict(spent)
 
     async def reward(self, request: Request) -> Any:
-        body = await request.json()
+        try:
+            body = await request.json()
+        except ClientDisconnect:  # given up before it was read
+            return Response(status_code=499)
         number = int(body["problem"])
         rng = Random(hashlib.sha256(f"reward|{body['text']}".encode()).digest())
         self.spent[number].rewards += 1

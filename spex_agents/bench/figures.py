@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
+from math import comb, sqrt
 
 
 def rounded(figures: Mapping[str, object]) -> dict[str, object]:
@@ -17,6 +17,18 @@ def rounded(figures: Mapping[str, object]) -> dict[str, object]:
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in figures.items()
     }
+
+
+def sign_test(one: int, other: int) -> float:
+    """The exact two-sided p-value of so many wins against so many, ties left out.
+
+    Example:
+        >>> sign_test(9, 1), sign_test(2, 1)
+        (0.021484375, 1.0)
+    """
+    games, fewer = one + other, min(one, other)
+    tail = sum(comb(games, wins) for wins in range(fewer + 1))
+    return min(1.0, 2 * tail / (1 << games))
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:

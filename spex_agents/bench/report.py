@@ -178,7 +178,7 @@ def draft_tables(comparison: DraftComparison) -> list[Table]:
 def compare_table(lines: Sequence[Line], title: str) -> Table:
     """Lines of `spex compare`."""
     table = _table(title)
-    heads = ["method", "right", "share", "95 % interval", "same tokens", "alone"]
+    heads = ["method", "right", "share", "95 % interval", "same tokens", "alone", "p"]
     heads += ["useful", "wasted", "off s", "on s", "speed-up", "same tree"]
     heads += ["failed"] if any(line.failed for line in lines) else []
     for head in heads:
@@ -191,6 +191,7 @@ def compare_table(lines: Sequence[Line], title: str) -> Table:
             f"{line.low:.0%} to {line.high:.0%}",
             _known(line.control_right, "d"),
             "-" if line.alone is None else f"{line.alone} : {line.control_alone}",
+            _known(line.p_value, ".3f"),
             f"{line.useful_tokens:.0f}",
             "-" if line.on_s is None else f"{line.wasted_tokens:.0f}",
             f"{line.off_s:.2f}",
@@ -202,7 +203,7 @@ def compare_table(lines: Sequence[Line], title: str) -> Table:
     table.caption = Text(
         "useful, wasted, seconds: means a problem; same tokens: right answers of the majority of "
         "as many samples as decode what the search takes; alone: right where that is wrong : the "
-        "other way round"
+        "other way round; p: of so large a difference, were there none (exact sign test)"
     )
     return table
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from spex_agents.answers.votes import Ballot, elect
-from spex_agents.bench.figures import rounded, wilson
+from spex_agents.bench.figures import rounded, sign_test, wilson
 
 GREEDY, MAJORITY = "greedy", "majority"
 """The baselines' names."""
@@ -60,6 +60,16 @@ class Line:
         return self.right / self.problems if self.problems else 0.0
 
     @property
+    def p_value(self) -> float | None:
+        """How likely so large a difference from the control is, were there none; a sign test.
+
+        Two-sided, over the problems that one of the two alone has right (McNemar's test).
+        """
+        if self.alone is None or self.control_alone is None:
+            return None
+        return sign_test(self.alone, self.control_alone)
+
+    @property
     def speedup(self) -> float | None:
         return self.off_s / self.on_s if self.on_s else None
 
@@ -71,6 +81,7 @@ class Line:
         """Plain data, its ratios included."""
         ratios = {
             "share": self.share,
+            "p_value": self.p_value,
             "speedup": self.speedup,
             "waste_ratio": self.waste_ratio,
         }

@@ -10,10 +10,18 @@ import httpx
 
 from benchmarks.race.contestants.common import DELIMITER, Problem, Server, race
 from spex_agents import Limits, OpenAIEngine, Sampling, SearchConfig, Speculation, Verifier, solve
-from spex_agents.answers import boxed
+from spex_agents.answers import AdaptiveStop, boxed
 from spex_agents.engines import PromptTemplate
 from spex_agents.engines.openai import Dialect
-from spex_agents.search import AbMcts, AdaptiveConsistency, Beam, Particles, Policy, Rap
+from spex_agents.search import (
+    AbMcts,
+    AdaptiveConsistency,
+    Beam,
+    BestOfN,
+    Particles,
+    Policy,
+    Rap,
+)
 
 DIALECT = Dialect(
     name="race",
@@ -21,6 +29,8 @@ DIALECT = Dialect(
     continuation={"continue_final_message": True, "add_generation_prompt": False},
     keep_delimiter={"include_stop_str_in_output": True},
 )
+DEFAULTS = {"ahead": False, "speculation": {}, "judged": True, "eager": False}
+"""Of a search; `judged`: by the race's reward, `eager`: ended as soon as a majority is settled."""
 LIMITS = Limits(depth=12, step_tokens=512, path_tokens=4096)
 MADE: dict[str, type[Policy]] = {
     "beam": Beam,
@@ -28,6 +38,7 @@ MADE: dict[str, type[Policy]] = {
     "rap": Rap,
     "particles": Particles,
     "adaptive-consistency": AdaptiveConsistency,
+    "best-of-n": BestOfN,
 }
 """The policies that race, by name."""
 
@@ -41,6 +52,8 @@ async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> 
     ):
 
         async def judge(question: str, steps: Sequence[str]) -> float:
+            if not settings["judged"]:
+                return 1.0
             body = {"problem": problem.number, "text": DELIMITER.join(steps)}
             reply = await client.post("/reward", json=body)
             return float(reply.raise_for_status().json()["reward"])
@@ -54,7 +67,7 @@ async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> 
             template=PromptTemplate(system="", delimiter=DELIMITER),
             vote=settings["vote"],
             extract=boxed,
-            termination=None,
+            termination=AdaptiveStop(eager=True) if settings["eager"] else None,
             speculation=Speculation(**settings["speculation"]) if settings["ahead"] else None,
         )
         result = await solve(config, problem.question, seed=problem.number, record=False)
@@ -62,7 +75,7 @@ async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> 
 
 
 def entry(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
-    return asyncio.run(search(server, problem, {"speculation": {}, "ahead": False, **settings}))
+    return asyncio.run(search(server, problem, {**DEFAULTS, **settings}))
 
 
 if __name__ == "__main__":
