@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from langchain.agents.middleware import ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 
@@ -99,6 +99,8 @@ class Candidates:
     ) -> Thought:
         path = tuple(prompt.reply.splitlines())
         before: list[Any] = [*self._request.messages, *self.said.messages(path)]
+        if (asked_for := prompt.messages[-1].content) != prompt.question:
+            before.append(HumanMessage(asked_for))
         asked = self._request.override(messages=before)
         if self._seed_parameter is not None:
             settings = {**asked.model_settings, self._seed_parameter: request.seed}
@@ -166,9 +168,16 @@ class OfMessages:
     needs_logprobs = False
 
     def __init__(
-        self, messages: Sequence[BaseMessage], said: Said, reward: MessageReward | None, pure: bool
+        self,
+        messages: Sequence[BaseMessage],
+        said: Said,
+        reward: MessageReward | None,
+        *,
+        pure: bool,
+        speaks: bool = False,
     ) -> None:
         self.pure = pure or reward is None
+        self.speaks = speaks
         self._messages = messages
         self._said = said
         self._reward = reward

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
@@ -16,7 +16,7 @@ from langchain_core.runnables import ensure_config
 from spex_agents._functions import check_async
 from spex_agents.answers.votes import Ballot, winner
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.prompts import PromptTemplate
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
 from spex_agents.nodes.listening import beating, listener_of, named, tell_ledger
@@ -31,17 +31,32 @@ from spex_agents.nodes.messages import (
 )
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.told import new_id, say
+from spex_agents.search.action import STEP, Action, begun
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy, voters
 from spex_agents.search.registry import as_policy
-from spex_agents.search.tree import Tree
+from spex_agents.search.tree import Thought, Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.running.calls import attempt
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solving import run_to_end
 
-_TEMPLATE = PromptTemplate(system="", user="{question}", delimiter="\n")
+
+class _Turns(PromptTemplate):
+    """Tells earlier tries in a turn of their own; of all other prompts the agent's are enough."""
+
+    def prompt(
+        self, question: str, thoughts: Sequence[Thought], action: Action = STEP, *others: Any
+    ) -> Prompt:
+        prompt = super().prompt(question, thoughts, action, *others)
+        if action.listens:
+            return prompt
+        return replace(prompt, messages=(Message("user", question),))
+
+
+_TEMPLATE = _Turns(system="", user="{question}", delimiter="\n")
 
 
 class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -62,6 +77,11 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     Put it before middleware that retries model calls or falls back to another model: that then
     holds for each candidate.
 
+    Policies over whole tries (`Lats`, `Refine`) draft a message again, told of the drafts on its
+    path: their tool calls, what the tools returned, and what the reward said if it `speaks`. Give
+    them [`MESSAGE_AGAIN`][spex_agents.search.prompts.MESSAGE_AGAIN] to ask with, and a `depth` of
+    as many drafts below each other.
+
     Candidates differ only as far as the model's own sampling lets them: give it a temperature.
 
     Args:
@@ -70,6 +90,8 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         reward: How good a conversation that ends with a candidate is; None to take the candidate
             that was written most often.
         pure: The reward is free of side effects: it may be asked about messages begun early.
+        speaks: The reward may return a [`Critique`][spex_agents.search.Critique], whose words later
+            tries are shown.
         free_of_side_effects: Names of the tools that may be called to look ahead. Tools that take
             injected arguments cannot.
         ignored_arguments: Arguments of tool calls that do not tell candidates apart in a vote, by
@@ -100,6 +122,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         policy: Policy | str = Rebase(width=4),
         reward: MessageReward | None = None,
         pure: bool = False,
+        speaks: bool = False,
         free_of_side_effects: Collection[str] = (),
         ignored_arguments: Collection[str] | Literal["all"] = (),
         depth: int = 1,
@@ -123,7 +146,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         self._policy = as_policy(policy)
         self._ignored = ignored_arguments
         self._reward = reward
-        self._pure = pure
+        self._pure, self._speaks = pure, speaks
         self._free = frozenset(free_of_side_effects)
         self._limits = Limits(depth=depth, step_tokens=2**31, path_tokens=2**31)
         self._speculation = speculation
@@ -167,7 +190,13 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         config = SearchConfig(
             engine=writer,
             policy=self._policy,
-            reward=OfMessages(request.messages, writer.said, self._reward, self._pure),
+            reward=OfMessages(
+                request.messages,
+                writer.said,
+                self._reward,
+                pure=self._pure,
+                speaks=self._speaks,
+            ),
             limits=self._limits,
             template=_TEMPLATE,
             extract=lambda text: None,
@@ -199,10 +228,11 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         return response
 
     def _elect(self, session: Session, said: Said) -> ModelResponse[Any]:
-        """The response at depth 1 that is chosen."""
+        """The response that is chosen: the first of its path, or of its try."""
         tree = session.tree
         leaves = voters(self._policy, session.state, tree)
-        first = {leaf: tree.thought(leaf[:1]).text for leaf in leaves}
+        begins = {leaf: begun(self._policy.action, leaf) + 1 for leaf in leaves}
+        first = {leaf: tree.thought(leaf[: begins[leaf]]).text for leaf in leaves}
         standing = [leaf for leaf in leaves if tree.thought(leaf).text not in said.failures]
         if leaves and not standing:
             error = said.failures[tree.thought(leaves[0]).text]
@@ -235,7 +265,10 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
 
 def _report(session: Session, said: Said) -> dict[str, Any]:
     tree = session.tree
-    told = [tuple(thought.text for thought in tree.chain(path)) for path in tree.thoughts]
+    told = [
+        tuple(thought.text for thought in attempt(session.config.policy, path, tree.chain(path)))
+        for path in tree.thoughts
+    ]
     standing = [texts for texts in told if texts[-1] not in said.failures]
     return {
         "tree_sha256": tree.sha256(),

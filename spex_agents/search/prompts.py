@@ -83,3 +83,15 @@ REFINE = replace(
     ),
 )
 """A better answer than all on the path, each of which it is shown with what was said of it."""
+
+MESSAGE_AGAIN = replace(
+    REFINE,
+    name="message again",
+    user=(
+        "These are drafts of your next message, with the results of the tools that they call and "
+        "with what was said of them. Nobody has seen them:\n\n"
+        "{attempts}\n\n"
+        "Learn from them, and write a better message in their place."
+    ),
+)
+"""An agent's next message once more, told of the drafts of it on the path."""
