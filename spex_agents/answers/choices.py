@@ -9,7 +9,7 @@ _LETTER = re.compile(
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(
-    r"(?:(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-J])[).:]|([a-j])\))\s*"
+    r"(?:(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-J])[).:]|([a-j])(?:\)|[.:](?=\s)))\s*"
     r"|(?i:option|choice)\s+([A-J])\s*(?:[-:,]\s*|\s(?=\())|([A-J])\s+-\s+(?=[A-Za-z]{2}))(\S.*)$"
 )
 _GOES_ON = re.compile(
