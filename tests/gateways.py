@@ -35,6 +35,15 @@ ASKED: dict[str, Any] = {
     "spex": SIZE,
 }
 
+FANNED_OUT = {
+    "allOf": [{"$ref": "#/$defs/0"}],
+    "$defs": {
+        **{str(i): {"anyOf": [{"$ref": f"#/$defs/{i + 1}"}] * 40} for i in range(4)},
+        "4": {"type": "string"},
+    },
+}
+"""Two and a half million references."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:

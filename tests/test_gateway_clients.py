@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from gateways import ASKED, QUESTION, SMALL, gateway
+from gateways import ASKED, FANNED_OUT, QUESTION, SMALL, gateway
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -407,8 +407,11 @@ async def test_a_tool_that_must_be_called_is_called_in_streams_too() -> None:
         ({"properties": {"a": {"type": "string", "pattern": "(a+)+$"}}}, "patterns"),
         ({"type": "array"}, "object"),
         ({"properties": 7}, "7"),
-        ({"$ref": "#"}, "to itself"),
+        ({"$ref": "#"}, "to themselves"),
         ({"$ref": "#/nowhere"}, "to nothing"),
+        (FANNED_OUT, "too many others"),
+        ({"anyOf": [{}] * 2000}, "over 1000 parts"),
+        ({"unevaluatedProperties": False}, "unevaluated"),
     ],
     ids=str,
 )

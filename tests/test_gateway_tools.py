@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from gateways import ASKED, QUESTION, gateway
+from gateways import ASKED, FANNED_OUT, QUESTION, gateway
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -139,9 +139,11 @@ async def test_where_a_call_is_required_and_none_comes_it_is_a_refusal() -> None
         {"$ref": "http://169.254.169.254/x"},
         {"properties": {"a": {"pattern": "(a+)+$"}}},
         {"properties": 7},
+        FANNED_OUT,
+        {"anyOf": [{}] * 2000},
         None,
     ],
-    ids=str,
+    ids=lambda schema: str(schema)[:40],
 )
 async def test_a_tool_whose_schema_cannot_be_checked_breaks_no_request(schema: Any) -> None:
     odd = {"type": "function", "function": {"name": "odd", "parameters": schema}}

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spex_agents.answers.votes import Ballot, Vote, elect
 from spex_agents.errors import SettingsError
+from spex_agents.nodes.json_schema import fits_schema
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.search.tree import Path
 
@@ -121,7 +122,8 @@ def _json_schema(schema: Any) -> dict[str, Any]:
 def _checker(schema: Any) -> Callable[[Any], dict[str, Any] | None]:
     """Checks a JSON value: what it is as an object of the schema, or None."""
     if isinstance(schema, Mapping):
-        return _checked_by_schema(schema)
+        fits = fits_schema(schema)
+        return lambda value: value if fits(value) else None
     adapter = TypeAdapter(schema)
 
     def check(value: Any) -> dict[str, Any] | None:
@@ -132,31 +134,4 @@ def _checker(schema: Any) -> Callable[[Any], dict[str, Any] | None]:
         dumped: dict[str, Any] = adapter.dump_python(found, mode="json")
         return dumped
 
-    return check
-
-
-def _checked_by_schema(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any] | None]:
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 (a tenth of a second)
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415
-
-    kind = validator_for(schema)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise SettingsError(f"answer_schema={dict(schema)!r}: {error.message}") from error
-    validator = kind(schema)
-
-    def check(value: Any) -> dict[str, Any] | None:
-        try:
-            return value if validator.is_valid(value) else None
-        except (RecursionError, Unresolvable):  # of a reference to itself, or to nothing
-            return None
-
-    try:
-        validator.is_valid({})
-    except (RecursionError, Unresolvable) as error:
-        raise SettingsError(
-            f"answer_schema={dict(schema)!r}: a reference in it leads to itself, or to nothing"
-        ) from error
     return check

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
-
 from spex_agents.answers.equivalence import canonical
 from spex_agents.answers.extract import extract_answer
+from spex_agents.errors import SettingsError
+from spex_agents.nodes.json_schema import fits_schema
 from spex_agents.nodes.schema import objects_in
 from spex_agents.server.gateway.errors import ApiError
 
-_NOT_MATCHED = "patterns are not matched here: leave them out"
+MOST_PARTS = 1000
+"""Objects and lists in a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,19 @@ class Tools:
     required: bool
 
     @cached_property
-    def _checks(self) -> Mapping[str, Callable[[Any], bool]]:
-        return {one["name"]: _checker(one.get("parameters")) for one in self.functions}
+    def _schemas(self) -> Mapping[str, Any]:
+        return {one["name"]: one.get("parameters") for one in self.functions}
+
+    @cached_property
+    def _checks(self) -> dict[str, Callable[[Any], bool]]:
+        return {}
+
+    def _fits(self, name: Any, arguments: Any) -> bool:
+        if not isinstance(name, str) or name not in self._schemas:
+            return False
+        if name not in self._checks:  # of many tools, few are ever called
+            self._checks[name] = _checker(self._schemas[name])
+        return self._checks[name](arguments)
 
     @property
     def asks(self) -> str:
@@ -70,7 +81,7 @@ class Tools:
         found = None
         for value in objects_in(text):
             name, arguments = value.get("name"), value.get("arguments")
-            if isinstance(name, str) and (fits := self._checks.get(name)) and fits(arguments):
+            if self._fits(name, arguments):
                 found = json.dumps({"name": name, "arguments": arguments}, sort_keys=True)
         if found is None and not self.required:
             return extract_answer(text, cut=cut)
@@ -88,7 +99,7 @@ class Tools:
             return None
         if not isinstance(called, dict) or called.keys() != {"name", "arguments"}:
             return None
-        if called["name"] not in [function["name"] for function in self.functions]:
+        if called["name"] not in self._schemas:
             return None
         return Call(called["name"], json.dumps(called["arguments"]))
 
@@ -104,40 +115,43 @@ def functions_in(tools: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def check_schema(schema: Any, where: str) -> None:
-    """Refuse a schema that would make its reader fetch something, or compute for ever.
+    """Refuse a schema that would make its reader fetch something, or compute for long.
 
     Raises:
         ApiError: It does.
     """
-    for value in [schema, *schema.values()] if isinstance(schema, dict) else schema:
+    left = [schema]
+    seen = 0
+    while left:
+        value = left.pop()
+        if (seen := seen + 1) > MOST_PARTS:
+            raise ApiError(400, f"{where}: the schema has over {MOST_PARTS} parts", param=where)
         if isinstance(value, dict):
             reference = value.get("$ref", value.get("$dynamicRef", "#"))
             if not (isinstance(reference, str) and reference.startswith("#")):
                 raise ApiError(400, f"{where}: $ref must be within the schema: #/...", param=where)
             if isinstance(value.get("pattern"), str) or "patternProperties" in value:
-                raise ApiError(400, f"{where}: {_NOT_MATCHED}", param=where)
-        if isinstance(value, (dict, list)) and value is not schema:
-            check_schema(value, where)
+                raise ApiError(
+                    400, f"{where}: patterns are not matched here: leave them out", param=where
+                )
+            if "unevaluatedProperties" in value or "unevaluatedItems" in value:
+                raise ApiError(
+                    400, f"{where}: what is unevaluated is not told here: leave it out", param=where
+                )
+        parts = value.values() if isinstance(value, dict) else value
+        left += [part for part in parts if isinstance(part, (dict, list))]
 
 
 def _checker(schema: Any) -> Callable[[Any], bool]:
-    if not isinstance(schema, dict):
-        return _is_object
-    kind = validator_for(schema)
-    try:
-        check_schema(schema, "parameters")
-        kind.check_schema(schema)
-    except (ApiError, SchemaError):
-        return _is_object
-    validator = kind(schema)
-
-    def fits(value: Any) -> bool:
+    """Whether arguments fit; where their schema cannot be checked, whether they are an object."""
+    if isinstance(schema, dict):
         try:
-            return isinstance(value, dict) and validator.is_valid(value)
-        except Exception:  # a reference to nothing, or to itself
-            return False
-
-    return fits
+            check_schema(schema, "parameters")
+            fits = fits_schema(schema)
+        except (ApiError, SettingsError):
+            return _is_object
+        return lambda value: isinstance(value, dict) and fits(value)
+    return _is_object
 
 
 def _is_object(value: Any) -> bool:
