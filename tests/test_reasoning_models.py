@@ -86,17 +86,31 @@ async def test_reasoning_that_the_prompt_has_opened_is_told_apart(server: Script
     assert (thought.text, thought.reasoning) == ("4", "First.\nThen.")
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [["<think>", "\n"], ["<", "think", ">", "\u010a"], ["<think>", "<0x0A>"], ["\u2581<think>"]],
+    ids=["special", "pieces", "bytes", "marked"],
+)
 async def test_a_block_that_the_server_s_template_opens_is_known_to_be_open(
-    server: ScriptedServer,
+    server: ScriptedServer, tokens: list[str]
 ) -> None:
     def tokenize(body: dict[str, Any]) -> Any:
-        return {"tokens": [1, 2], "token_strs": ["<think>", "\n"]}
+        return {"tokens": [1, 2], "token_strs": ["assistant", *tokens]}
 
     server.app.post("/tokenize")(tokenize)
     lines = Answer(tokens=("First.\n", "Then.", "\n</think>", "\n\n4", "\nSo"))
     thought = await write(server, lines, thinking="keep", dialect="vllm")
     assert (thought.text, thought.reasoning) == ("4", "First.\nThen.")
     assert server.bodies[0]["prompt"] == [1, 2]
+
+
+async def test_a_question_about_a_block_opens_none(server: ScriptedServer) -> None:
+    def tokenize(body: dict[str, Any]) -> Any:
+        return {"tokens": [1, 2], "token_strs": ["<think>", "<|im_end|>", "\n", "assistant", "\n"]}
+
+    server.app.post("/tokenize")(tokenize)
+    thought = await write(server, thinking="keep", dialect="vllm")
+    assert (thought.text, thought.reasoning) == ("It is 4.", "")
 
 
 async def test_stop_strings_are_not_sent_where_reasoning_is_kept(server: ScriptedServer) -> None:

@@ -12,6 +12,7 @@ import anyio
 from reasoning_shots import PARAGRAPHS, TEMPLATE
 
 from spex_agents import rewards
+from spex_agents.answers import last_number
 from spex_agents.bench.real import measure_pair
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
@@ -179,6 +180,7 @@ async def test_pieces_of_the_reasoning_are_searched(server: Any) -> None:
             template=TEMPLATE,
             sampling=replace(PARAGRAPHS, temperature=0.6),
             limits=Limits(step_tokens=24, depth=5),
+            extract=last_number,
         )
         pair, on = await measure_pair(config, "What is 4 + 4?", 2, ahead_first=False)
     assert on.path is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,13 @@ from spex_agents.engines.openai.refusals import Refusals
 from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.prompts import NEXT_STEP, Prompt
-from spex_agents.engines.reasoning import CLOSE, OPEN, with_reasoning
+from spex_agents.engines.reasoning import OPEN, with_reasoning
 
 _MISSING = (401, 403, 404, 405, 501)
 """How servers, and gateways before them, say that an endpoint is not there."""
+
+_OPENED = re.compile(rf"{OPEN}(?:\s|\u010a|\u0120|\u2581|<0x0A>)*\Z")
+"""How the texts of tokens end there; vocabularies write white space in their own ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +174,5 @@ def _marked(turn: Fields) -> Fields:
 
 def _opens(tokens: object) -> bool:
     """Whether a prompt of these tokens ends within a block of reasoning."""
-    texts = [str(token) for token in tokens[-6:]] if isinstance(tokens, list) else []
-    return OPEN in texts and CLOSE not in texts[texts.index(OPEN) :]
+    texts = [str(token) for token in tokens[-8:]] if isinstance(tokens, list) else []
+    return _OPENED.search("".join(texts)) is not None
