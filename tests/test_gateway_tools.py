@@ -153,6 +153,34 @@ async def test_a_tool_whose_schema_cannot_be_checked_breaks_no_request(schema: A
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/responses"])
+async def test_half_a_character_in_a_tool_or_a_schema_is_refused(path: str) -> None:
+    half = "\ud800"
+    named = {"name": half, "parameters": {}}
+    schema: Any = {"properties": {half: {}}}
+    form = {"type": "json_schema", "name": "x", "schema": schema}
+    if path == PATH:
+        tool = {"type": "function", "function": named}
+        bodies: list[Any] = [
+            {**SAME, "tools": [tool]},
+            {**SAME, "tool_choice": half},
+            {**SAME, "response_format": {"type": "json_schema", "json_schema": form}},
+        ]
+    else:
+        asked = {"model": "spex/rebase-4", "input": "What is 5 + 7?"}
+        bodies = [
+            {**asked, "tools": [{"type": "function", **named}]},
+            {**asked, "text": {"format": form}},
+        ]
+    async with gateway(served=False) as running, running.http() as http:
+        for body in bodies:
+            answer = await http.post(
+                path, content=json.dumps(body), headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 400, answer.text
+            assert "half of a character" in answer.json()["error"]["message"]
+
+
 async def test_langchains_agent_calls_its_tool_and_answers() -> None:
     asked: list[tuple[int, int]] = []
 

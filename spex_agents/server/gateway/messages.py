@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from json import dumps
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from pydantic import AfterValidator, BaseModel, Field
@@ -36,6 +37,15 @@ def _written(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_written)]
 """What databases can keep, and engines can read."""
+
+
+def _written_throughout(value: Any) -> Any:
+    _written(dumps(value, ensure_ascii=False))
+    return value
+
+
+Data = AfterValidator(_written_throughout)
+"""Of JSON of any form: all texts in it are such."""
 
 
 class TextPart(BaseModel):

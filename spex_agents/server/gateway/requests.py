@@ -14,7 +14,14 @@ from spex_agents.named import REWARDS
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import sha256_of
-from spex_agents.server.gateway.messages import MOST_MESSAGES, Asked, ChatMessage, Text, asked_in
+from spex_agents.server.gateway.messages import (
+    MOST_MESSAGES,
+    Asked,
+    ChatMessage,
+    Data,
+    Text,
+    asked_in,
+)
 from spex_agents.server.gateway.tools import Tools, check_schema, functions_in
 
 MOST_CHOICES = 16
@@ -60,7 +67,7 @@ class StreamOptions(BaseModel):
 class JsonSchema(BaseModel):
     name: Text = "answer"
     description: Text | None = None
-    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    schema_: Annotated[dict[str, Any], Data] = Field(default_factory=dict, alias="schema")
     strict: bool | None = None
 
 
@@ -97,12 +104,12 @@ class ChatRequest(BaseModel):
     spex: SearchChoices = SearchChoices()
 
     # What would change the answer and is not done here is passed over, or refused by `--strict`.
-    tools: list[Any] | None = Field(
+    tools: Annotated[list[Any], Data] | None = Field(
         default=None,
         description="Functions: a search ends with a call of one, or with an answer. If "
         "`tool_choice` says which one, its arguments are searched.",
     )
-    tool_choice: Any = None
+    tool_choice: Annotated[Any, Data] = None
     functions: list[Any] | None = None
     function_call: Any = None
     logprobs: bool | int | None = None

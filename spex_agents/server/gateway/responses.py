@@ -20,6 +20,7 @@ from spex_agents.server.gateway.messages import (
     MOST_MESSAGES,
     CalledFunction,
     ChatMessage,
+    Data,
     Text,
     ToolCall,
 )
@@ -59,7 +60,7 @@ class InputItem(BaseModel):
 class TextFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: Text = "answer"
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    schema_: Annotated[dict[str, Any], Data] | None = Field(default=None, alias="schema")
 
 
 class TextSettings(BaseModel):
@@ -77,8 +78,8 @@ class ResponseRequest(BaseModel):
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_output_tokens: Count | None = None
     text: TextSettings = TextSettings()
-    tools: list[Any] | None = None
-    tool_choice: Any = None
+    tools: Annotated[list[Any], Data] | None = None
+    tool_choice: Annotated[Any, Data] = None
     previous_response_id: None = None
     background: Literal[False] | None = None
     spex: SearchChoices = SearchChoices()
