@@ -47,7 +47,7 @@ def extract_answer(text: str, *, cut: bool = False) -> str | None:
     found = _last([*boxes(text, cut=cut), *tags(text), *keys(text), *cells(text)])
     if not whole_object(text):
         for stated in statements(text):
-            if found is not None and stated.start <= found.start:
+            if found is not None and stated.start <= found.start + len(found.answer):
                 break
             if not (cut and not _ended(text, stated)):
                 found = stated

@@ -45,7 +45,7 @@ _NOTHING = re.compile(
 _THIN = re.compile(r"(?<!\\)\\[,;:! >]|~|\\(?:thinspace|enspace|space)(?![A-Za-z])")
 _SAME = (
     ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","), ("{:}", ":"),
-    ("\\%", "%"), ("\\$", "$"), ("\\#", "#"), ("\\&", "&"), ("\\!", ""),
+    ("\\%", "%"), ("\\#", "#"), ("\\&", "&"), ("\\!", ""),
     ("\\leqslant", "\\le "), ("\\geqslant", "\\ge "), ("\\leq", "\\le"), ("\\geq", "\\ge"),
     ("\\neq", "\\ne"), (" != ", "\\ne "), ("<=", "\\le "), (">=", "\\ge "),
     ("\\simeq", "\\approx"), ("\\dots", "\\ldots"), ("\\cdots", "\\ldots"), ("\\pounds", "£"),
@@ -83,7 +83,7 @@ def plain(answer: str) -> str:
         if (bare := _WRAPPED.sub(lambda wrapped: " " + wrapped[1] + " ", text)) == text:
             break
         text = bare
-    return _stripped(_BEFORE_POWER.sub("", " ".join(text.split())))
+    return _stripped(_BEFORE_POWER.sub("", " ".join(text.split()))).replace("\\$", "$")
 
 
 def _stripped(text: str) -> str:
@@ -107,7 +107,8 @@ def _stripped(text: str) -> str:
                 len(text) > len(opened) + len(closed)
                 and text.startswith(opened)
                 and text.endswith(closed)
-                and "$" not in inside
+                and "$" not in inside.replace("\\$", "")
+                and inside[-1] != "\\"
             ):
                 text = inside
                 break

@@ -24,6 +24,7 @@ _MONTHS = {
     )
     for name in names.split()
 }
+_NAMED = re.compile(r"(?:12(?::00)?\s+)?(noon|midnight)$", re.IGNORECASE)
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _WEEKDAYS = {
     "mon": "monday",
@@ -55,8 +56,8 @@ def time_or_date(text: str) -> tuple[str, str] | None:
         >>> time_or_date("2:30 p.m."), time_or_date("14:30"), time_or_date("4 July 1776")
         (('time 2:30', 'pm'), ('time 2:30', 'pm'), ('date 7-4', '1776'))
     """
-    if text.casefold() in ("noon", "midnight"):
-        return "time 12:00", "pm" if text.casefold() == "noon" else "am"
+    if named := _NAMED.match(text):
+        return "time 12:00", "pm" if named[1].casefold() == "noon" else "am"
     word = text.casefold().rstrip(".")
     if word in _WEEKDAYS:
         return _WEEKDAYS[word], ""
