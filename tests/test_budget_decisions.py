@@ -17,7 +17,7 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.slots.credit import GRANT
+from spex_agents.speculation.slots.credit import GRANT_CALLS
 from spex_agents.speculation.slots.flights import KEPT
 from spex_agents.speculation.slots.pace import SHORTENS, STEEP, StepTime
 from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
@@ -31,6 +31,7 @@ class Flight:
     path: Path
     request: Request
     worth: float
+    free: bool = False
     leaving: bool = False
 
 
@@ -45,20 +46,39 @@ class PlainBudget:
         self.line = line or (1.0, STEEP)
         self.known = line
         self.paper = paper
-        self.stakes: dict[Searcher, set[Path]] = defaultdict(set)
-        self.doubts: dict[Searcher, float] = defaultdict(float)
+        self.stakes: dict[Searcher, dict[Path, float]] = defaultdict(dict)
         self.flights: dict[str, Flight] = {}
         self.offers: dict[Searcher, Offers] = {}
         self.shares: dict[Searcher, str] = {}
 
     def begin(self, searcher: Searcher, path: Path, request: Request, worth: float = 1.0) -> None:
-        self.flights[request.id] = Flight(searcher, path, request, worth)
+        flight = self.flights[request.id] = Flight(searcher, path, request, worth)
         if not request.demanded:
-            self.stakes[searcher].add(path)
-            self.doubts[searcher] += 1 - worth
+            flight.free = not self.demanded()
+            self.stakes[searcher][path] = 1 - worth
             return
         self.make_room()
         self.reconsider()
+        self.judge_anew(searcher)
+
+    def judge_anew(self, searcher: Searcher) -> None:
+        """What was begun while nobody waited, as if it were to be begun now."""
+        if not self.demanded():
+            return
+        free = [
+            flight
+            for flight in self.flights.values()
+            if flight.searcher is searcher and flight.free and not flight.leaving
+            if not flight.request.demanded
+        ]
+        for flight in free:
+            flight.free = False
+            del self.stakes[searcher][flight.path]
+        for flight in sorted(free, key=lambda flight: (flight.worth, flight.path), reverse=True):
+            if self.affords(searcher, flight.worth):
+                self.stakes[searcher][flight.path] = 1 - flight.worth
+            else:
+                searcher.retract(flight.path)
 
     def make_room(self) -> None:
         staying = sum(not flight.leaving for flight in self.flights.values())
@@ -108,18 +128,20 @@ class PlainBudget:
         base, slope = self.line
         if not self.demanded() or worth >= 1:
             return True
-        return (self.doubts[searcher] + 1 - worth) * slope <= GRANT * (base + slope)
+        return (sum(self.stakes[searcher].values()) + 1 - worth) * slope <= GRANT_CALLS * (
+            base + slope
+        )
 
     def promote(self, request: Request) -> None:
         request.demanded = True
 
     def taken(self, searcher: Searcher, path: Path) -> None:
-        self.stakes[searcher].discard(path)
+        self.stakes[searcher].pop(path, None)
 
     def retracting(self, request: Request) -> None:
         flight = self.flights[request.id]
         flight.leaving = True
-        self.stakes[flight.searcher].discard(flight.path)
+        self.stakes[flight.searcher].pop(flight.path, None)
 
     def end(self, request: Request) -> None:
         flight = self.flights.pop(request.id)
@@ -136,12 +158,12 @@ class PlainBudget:
         flying = {flight.searcher for flight in self.flights.values()}
         if searcher not in flying and searcher not in self.offers:
             self.stakes.pop(searcher, None)
-            self.doubts.pop(searcher, None)
 
     def offer(
         self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
     ) -> None:
-        self.doubts[searcher] = sum(1 - worth.get(path, 0.0) for path in self.stakes[searcher])
+        for path in self.stakes[searcher]:
+            self.stakes[searcher][path] = 1 - worth.get(path, 0.0)
         if share is not None:
             self.shares[searcher] = share
         flying = set()
@@ -154,6 +176,7 @@ class PlainBudget:
             key=lambda offer: (offer[0], [-index for index in offer[1]]),
         )
         self.reconsider()
+        self.judge_anew(searcher)
         self.allocate()
 
     def limit(self, searcher: Searcher) -> float:

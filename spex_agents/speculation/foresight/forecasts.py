@@ -26,10 +26,13 @@ logger = logging.getLogger(__name__)
 _OPEN = Thought(text="", tokens=0)
 _ENDED = Thought(text="", tokens=0, finish="stop", ends=True)
 
-WORK = 200
-"""Rewards looked up and paths demanded in one forecast, about, which keeps it below a millisecond:
-replays are renewed a few at each event. After a decision, which outdates them all, it may be FRESH
-times as much."""
+WORK = 2000
+"""Rewards looked up and paths demanded in one forecast, about, which keeps it at a millisecond or
+two: replays are renewed a few at each event. After a decision, which outdates them all, it may be
+FRESH times as much."""
+
+WORK_ASIDE = 20_000
+"""Likewise of a policy whose decisions are an effort: its forecasts delay no event loop."""
 
 FRESH = 4
 
@@ -37,9 +40,9 @@ DOUBT, MISSING = 0.15, 0.1
 """Replays that are taken to have demanded something else, and how many more for each draw that has
 not been replayed: a few of one mind prove little."""
 
-BLOCKING = 50
-"""What a decision of a policy that is `blocking` counts for besides: it takes milliseconds, and a
-forecast that lasts is outdated before it is made."""
+WORK_BLOCKING, BLOCKING = 200, 50
+"""Likewise of a policy that is `blocking`, and what each of its decisions counts for besides: it
+takes milliseconds, and a forecast that lasts is outdated before it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,9 @@ class ReplayForecast:
         self.lookahead = lookahead
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque(maxlen=draws)
-        self._work = WORK if policy.blocking else 100 * WORK
-        self._effort = BLOCKING if policy.blocking else getattr(policy, "effort", 0)
+        effort = getattr(policy, "effort", 0)
+        self._effort = BLOCKING if policy.blocking else effort
+        self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
         self._made = 0
         self._decision: Decision | None = None
         self._written: dict[Path, int] = {}
@@ -158,14 +162,13 @@ class ReplayForecast:
         if known.decision is not self._decision:
             self._decision = known.decision
             self._replays.clear()
-        limit = self._work
-        work = 0 if self._replays else -limit * (FRESH - 1)
+        work = 0 if self._replays else -self._work * (FRESH - 1)
         for _ in range(self.draws):
             drawn = _Drawn(self, known, self._made % self.draws)
             self._replays.append(self._replay(drawn, known))
             self._made += 1
             work += drawn.work
-            if work >= limit or known.outdated():
+            if work >= self._work or known.outdated():
                 break
         return self._probable(known)
 
@@ -203,10 +206,7 @@ class ReplayForecast:
                 break
             demanded += decision.paths
             certain = certain if drawn.guessed else len(demanded)
-            if (
-                drawn.work > FRESH * (WORK if self.policy.blocking else 100 * WORK)
-                or known.outdated()
-            ):
+            if drawn.work > FRESH * self._work or known.outdated():
                 break  # one replay must not take long either
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths

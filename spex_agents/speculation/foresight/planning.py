@@ -40,7 +40,7 @@ def run_ahead(memo: Memo, settings: Speculation, known: Callable[[], Known]) -> 
         Selection(memo, settings),
         known=known,
         jobs=memo.jobs,
-        aside=policy.blocking,
+        aside=policy.blocking or getattr(policy, "effort", 0) > 0,
     )
     memo.watcher = planner
     return planner

@@ -45,10 +45,7 @@ class Budget:
 
     And it is refused if it could cost its search too much. A token in vain costs b seconds, a call
     in vain what it takes of a provider's allowance. A search has a credit for that: a small share
-    of its time so far, and half of the seconds that guesses have saved it.
-
-    An offer costs the same with hundreds of searches as with one; but "paper" weighs all offers
-    each time.
+    of its time so far, and a part of the seconds that guesses have saved it.
 
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
@@ -138,7 +135,7 @@ class Budget:
         self.allowance.begin(now, demanded=request.demanded)
         if request.demanded:
             self._make_room()
-            self._flights.reconsider()
+            self._reconsider(search, now)
         else:
             self._turns.count(search, 1)
             search.credit.begun(path, probability)
@@ -176,8 +173,7 @@ class Budget:
         now = asyncio.get_running_loop().time()
         flight, load = self._flights.end(request, now)
         search = flight.search
-        if flight.guess:
-            self._turns.count(search, -1)
+        self._turns.count(search, -flight.guess)
         tokens = tokens or request.tokens
         self.allowance.end(request.prompt_tokens + request.tokens)
         if tokens and not flight.leaving and paced and flight.paced:
@@ -219,7 +215,7 @@ class Budget:
         ]
         offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
         self._turns.offer(search, offers)
-        self._flights.reconsider()
+        self._reconsider(search, asyncio.get_running_loop().time())
         self._allocate()
 
     def tell(self, searcher: Searcher, lead: float) -> None:
@@ -250,15 +246,32 @@ class Budget:
             guess.search.searcher.retract(guess.path)
             staying -= guess.calls
 
+    def _reconsider(self, search: Search, now: float) -> None:
+        """Give up what would not be begun now, what was begun while nobody waited included."""
+        self._flights.reconsider()
+        waited = self.pace.demanded > 0
+        free = [guess for guess in self._flights.fading(search) if guess.free and waited]
+        for guess in free:
+            guess.free = False
+            search.credit.settled(guess.path)
+        for guess in reversed(free):
+            done = self.pace.mark(now).steps - guess.begun.steps
+            probability = 1 - search.credit.left(done) * (1 - guess.probability)
+            if self._affords(search, probability, now):
+                search.credit.begun(guess.path, probability)
+            else:
+                search.searcher.retract(guess.path)
+
     def _affords(self, search: Search, probability: float, now: float) -> bool:
         """Whether `search` can bear that a guess of this probability is in vain."""
         if self.allowance.limited and not self.allowance.spare(now):
             return False
-        return search.credit.affords(
+        return probability == 1 or search.credit.affords(
             1 - probability,
             now,
             self.pace.line(),
             self.allowance.cost(),
+            known=self.pace.known,
             awaited=self.pace.demanded > 0,
         )
 

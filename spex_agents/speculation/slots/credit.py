@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 
 from spex_agents.search.tree import Path
 
-CREDIT = 0.002
-"""Share of its time so far that a search may lose by guesses in vain."""
+CREDIT, CREDIT_CALLS = 0.001, 0.002
+"""Share of its time so far that a search may lose by guesses in vain: by their tokens, and by what
+their calls take of a provider's allowance."""
 
-GRANT = 0.15
-"""Share of the seconds of a thought that is written alone which it may lose to begin with."""
+GRANT, GRANT_CALLS = 0.04, 0.15
+"""Share of the seconds of a thought that is written alone which it may lose to begin with; the
+larger one also by tokens, as long as nothing is known of how one request slows others: try it."""
 
-LENT = 0.25
+LENT, LENT_CALLS = 0.15, 0.05
 """Share of the seconds that guesses have saved it which they may cost it again."""
-
-LENT_CALLS = 0.05
-"""Likewise where a provider's allowance is taken: it may use up all that was saved."""
 
 _KEEP = 0.98
 
@@ -29,8 +28,7 @@ class Credit:
     Attributes:
         opened: When the search began.
         lead: Seconds by which running ahead has made it sooner so far, about.
-        stakes: Its guesses that may still be in vain.
-        doubt: How many of them will be, in the mean.
+        stakes: How likely each of its guesses is in vain, as far as it may still be.
         wasted: Tokens of guesses in vain that were decoded while somebody waited.
         calls: Guesses in vain.
         tokens: Seen and decoded by its pieces of work, with forgetting.
@@ -38,24 +36,22 @@ class Credit:
 
     opened: float
     lead: float = 0.0
-    stakes: set[Path] = field(default_factory=set)
-    doubt: float = 0.0
+    stakes: dict[Path, float] = field(default_factory=dict)
     wasted: float = 0.0
     calls: int = 0
     tokens: tuple[float, float] = (0.0, 0.0)
 
     def begun(self, path: Path, probability: float) -> None:
         """A guess that will be demanded with this probability."""
-        self.stakes.add(path)
-        self.doubt += 1 - probability
+        self.stakes[path] = 1 - probability
 
     def settled(self, path: Path) -> None:
         """The guess at `path` is demanded, or given up."""
-        self.stakes.discard(path)
+        self.stakes.pop(path, None)
 
     def weigh(self, probabilities: Mapping[Path, float]) -> None:
         """Its guesses are as probable as that now."""
-        self.doubt = sum(1 - probabilities.get(path, 0.0) for path in self.stakes)
+        self.stakes = {path: 1 - probabilities.get(path, 0.0) for path in self.stakes}
 
     def spent(self, tokens: float) -> None:
         """A guess has been given up, after so many tokens that somebody waited beside."""
@@ -67,8 +63,20 @@ class Credit:
         seen, total = self.tokens
         self.tokens = seen * _KEEP + 1, total * _KEEP + tokens
 
+    def left(self, tokens: float) -> float:
+        """The share that is still to come of a piece of work that has come to so many tokens."""
+        seen, total = self.tokens
+        return max(0.0, 1 - tokens * seen / total) if total else 1.0
+
     def affords(
-        self, doubt: float, now: float, line: tuple[float, float], call: float, *, awaited: bool
+        self,
+        doubt: float,
+        now: float,
+        line: tuple[float, float],
+        call: float,
+        *,
+        known: bool,
+        awaited: bool,
     ) -> bool:
         """Whether one more guess may be in vain with probability `doubt`.
 
@@ -77,16 +85,17 @@ class Credit:
             now: The time.
             line: Seconds of a step: those of no request, and what each adds.
             call: Seconds that a call in vain costs, of a provider's allowance.
+            known: Whether that line has been seen.
             awaited: Whether somebody waits for the engine now.
         """
-        if doubt <= 0:
-            return True
         base, slope = line
         seen, total = self.tokens
         tokens = total / seen if seen else 1.0
-        lead, doubts = max(0.0, self.lead), self.doubt + doubt
-        earned = CREDIT * (now - self.opened) + GRANT * tokens * (base + slope)
+        lead, doubts = max(0.0, self.lead), sum(self.stakes.values()) + doubt
+        age, alone = now - self.opened, tokens * (base + slope)
         cost = slope * (self.wasted + (doubts * tokens if awaited else 0.0))
-        return cost <= earned + LENT * lead and (
-            call * (doubts + self.calls) <= earned + LENT_CALLS * lead
+        grant = GRANT if known else GRANT_CALLS
+        return cost <= CREDIT * age + grant * alone + LENT * lead and (
+            call * (doubts + self.calls)
+            <= CREDIT_CALLS * age + GRANT_CALLS * alone + LENT_CALLS * lead
         )

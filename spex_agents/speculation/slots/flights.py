@@ -85,6 +85,7 @@ class Flights:
             self._useful += calls * units(probability)
             self._guesses[request.id] = flight
             flight.guess = True
+            flight.free = not self._pace.demanded
 
     def restart(self, request: Request, now: float) -> None:
         """Its time counts from now on."""
@@ -125,9 +126,10 @@ class Flights:
         """The guesses of `search` are as probable as that now; one that is left out is certain."""
         self._useful += search.weigh(probabilities)
 
-    def fading(self) -> list[Flight]:
-        """The guesses that are not being cancelled, the least probable first."""
-        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
+    def fading(self, search: Search | None = None) -> list[Flight]:
+        """The guesses of `search`, or of all, that stay, the least probable first."""
+        flights = self._guesses if search is None else search.flights
+        guesses = [guess for guess in flights.values() if guess.guess and not guess.leaving]
         return sorted(guesses, key=lambda guess: (guess.probability, guess.path))
 
     def least(self) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-STEEP = 5.0
+STEEP = 2.5
 """What one more request adds to a step, in parts of its fixed time, as long as nothing is known."""
 
 DOUBT = 0.25
 """How much that counts, beside the sum of squares by which the loads seen so far differ."""
 
+KNOWN = 1.0
+"""Such a sum, from which on the line is known."""
 
 SHORTENS = 0.15
 """Steps by which a guess that comes true makes its search shorter, for each of its tokens: others
@@ -32,6 +34,11 @@ class StepTime:
         self._xx = self._xx * keep + load * load
         self._xy = self._xy * keep + load * seconds
 
+    @property
+    def spread(self) -> float:
+        """The sum of squares by which the loads seen so far differ."""
+        return max(0.0, self._xx - self._x * self._x / self._n) if self._n else 0.0
+
     def line(self) -> tuple[float, float] | None:
         """Intercept and slope (both in seconds, at least 0), or None where nothing is known.
 
@@ -41,8 +48,7 @@ class StepTime:
             return None
         load, seconds = self._x / self._n, self._y / self._n
         steep = STEEP * seconds / (1 + STEEP * load)
-        spread = max(0.0, self._xx - self._x * load)
-        slope = (self._xy - self._x * seconds + DOUBT * steep) / (spread + DOUBT)
+        slope = (self._xy - self._x * seconds + DOUBT * steep) / (self.spread + DOUBT)
         slope = min(max(0.0, slope), seconds / max(load, 1e-9))
         return max(1e-9, seconds - slope * load), slope
 
@@ -149,3 +155,8 @@ class Pace:
         A steep one where nothing is known, for comparisons that need no unit.
         """
         return self.times.line() or (1.0, STEEP)
+
+    @property
+    def known(self) -> bool:
+        """Whether that has been seen at several loads."""
+        return self.times.spread >= KNOWN

@@ -53,6 +53,7 @@ class Flight:
         load: Requests in flight then, its own included.
         calls: Requests that it makes at a time.
         guess: It is not demanded so far.
+        free: It is one that was begun while nobody waited, and somebody has not waited since.
         paced: Its time tells how fast the engine is.
         leaving: It is being cancelled.
     """
@@ -65,6 +66,7 @@ class Flight:
     probability: float
     calls: int = 1
     guess: bool = False
+    free: bool = False
     paced: bool = True
     leaving: bool = False
 
