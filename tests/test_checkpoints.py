@@ -56,18 +56,18 @@ async def stored(
 THREAD = "e0a1b2c3-0000-4000-8000-123456789abc"
 
 
-async def test_sixteen_rollouts_take_less_than_a_hundred_and_fifty_kilobytes(
+async def test_sixteen_rollouts_take_less_than_two_hundred_kilobytes(
     tmp_path: Path,
 ) -> None:
     _, size = await stored(tmp_path / "16", 16, name=THREAD)
     assert size < 75_000
-    assert (tmp_path / "16").stat().st_size < 150_000  # with what SQLite adds to each row
+    assert (tmp_path / "16").stat().st_size < 200_000  # with what SQLite adds to each row
 
 
 async def test_so_they_do_in_a_node_of_another_graph(tmp_path: Path) -> None:
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "16")) as saver:
         await chat(saver, rollouts=16).ainvoke(CHAT, thread(THREAD))
-    assert (tmp_path / "16").stat().st_size < 150_000
+    assert (tmp_path / "16").stat().st_size < 200_000
 
 
 async def test_their_size_is_linear_in_the_tree(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ async def test_no_request_makes_the_gateway_fetch_an_address() -> None:
     image = [{"type": "image_url", "image_url": {"url": inside}}]
     async with gateway(served=False) as running, running.http() as http:
         for body, param in (
-            (saying(image), "messages.0.content.0"),
+            (saying(image), "messages.0.content.0.image_url.url"),
             ({**ASKED, "model": f"{inside}/rebase-4"}, "model"),
             ({**ASKED, "spex": {"engine": inside}}, "spex.engine"),
             ({**ASKED, "spex": {"reward": f"{inside}:score"}}, "spex.reward"),

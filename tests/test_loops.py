@@ -318,8 +318,9 @@ def test_a_forked_process_searches_on(engine: str) -> None:
 @forking
 def test_a_process_forked_while_searches_run_begins_anew() -> None:
     first = (
-        "Thread(target=lambda: [graph.invoke(ASKED) for _ in range(20)], daemon=True).start() "
-        "or sleep(0.1) or None"
+        "graph.invoke(ASKED) and Thread("  # after all late imports
+        "target=lambda: [graph.invoke(ASKED) for _ in range(20)], daemon=True"
+        ").start() or sleep(0.1) or None"
     )
     engine = "Proposer(propose, pure=True, max_concurrency=2)"
     assert forked(engine, first=first) == "same\nstatus 0\n"

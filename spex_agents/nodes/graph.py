@@ -33,8 +33,9 @@ def create_tot_graph(
 ) -> SearchBuilder:
     """Build the graph ``select -> expand -> evaluate -> select ... -> answer``, not compiled.
 
-    There is a checkpoint for each layer of thoughts, or for each 256 tokens where the policy
-    demands one thought at a time. It holds what is new. A step that fails writes what it has first.
+    There is a checkpoint for each layer of thoughts; where the policy demands one thought at a
+    time, for each path that ends, and for each 256 tokens of a longer one. It holds what is new. A
+    step that fails writes what it has first.
 
     Compile it as it is, or add it to a graph of yours as a node: its state shares the keys that
     yours has too. Its result holds the answer, the tree (`tree_of`), its hash and the ledger.

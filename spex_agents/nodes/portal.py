@@ -8,6 +8,7 @@ import os
 from concurrent.futures import Future
 from threading import Lock, Thread
 
+import anyio._backends._asyncio  # noqa: F401 (else a fork may come while a search imports it)
 from anyio.from_thread import BlockingPortal
 
 
@@ -30,9 +31,7 @@ class _Portal:
         with self._starting:
             if self._running is None:
                 started: Future[BlockingPortal] = Future()
-                thread = Thread(
-                    target=asyncio.run, args=(_serve(started),), name="spex-agents", daemon=True
-                )
+                thread = Thread(target=_run, args=(started,), name="spex-agents", daemon=True)
                 thread.start()
                 self._running = started.result(), thread
             return self._running[0]
@@ -46,6 +45,15 @@ class _Portal:
     def forget(self) -> None:
         """After a fork: the thread is the parent's."""
         self._starting, self._running = Lock(), None
+
+
+def _run(started: Future[BlockingPortal]) -> None:
+    try:
+        asyncio.run(_serve(started))
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)  # or whoever waits for the portal would wait for ever
 
 
 async def _serve(started: Future[BlockingPortal]) -> None:

@@ -36,7 +36,7 @@ State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
 
 STEP_TOKENS: Final = 256
-"""Tokens of single thoughts after which a step of the graph ends: what a crash may lose."""
+"""Tokens of single thoughts after which a step of the graph ends, at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Steps:
     async def expand(self, state: State, run: Run, config: RunnableConfig) -> Update:
         """Carry out the decision, and those after it as long as each demands a single thought.
 
-        A checkpoint costs some kilobytes, so one is worth `STEP_TOKENS` of them.
+        A checkpoint costs some kilobytes, so one is worth a whole path, or `STEP_TOKENS`.
         """
         if self.is_asked_anew(state):
             return {}
@@ -81,7 +81,7 @@ class Steps:
                 new = await _decided(session, standing, config) | _rows(session, standing)
                 standing = grown(standing, new)
                 run.attempt(state, standing)
-                if len(demanded_in(standing)) != 1 or _tokens_since(state, standing) >= STEP_TOKENS:
+                if len(demanded_in(standing)) != 1 or _is_worth_keeping(state, standing):
                     break
         except Exception as error:
             if not (rows := _rows(session, state)):
@@ -194,9 +194,10 @@ async def _decided(session: Session, state: State, config: RunnableConfig) -> Up
 _NOTHING: Final = object()
 
 
-def _tokens_since(state: State, standing: State) -> int:
-    """Tokens of the thoughts that have been written since `state` was."""
-    return sum(row["tokens"] for row in standing["thoughts"][len(state.get("thoughts", ())) :])
+def _is_worth_keeping(state: State, standing: State) -> bool:
+    """Whether what has been written since `state` was ends a path, or is much."""
+    new = standing["thoughts"][len(state.get("thoughts", ())) :]
+    return bool(new[-1]["ends"]) or sum(row["tokens"] for row in new) >= STEP_TOKENS
 
 
 def _changed(state: State, standing: State) -> Update:

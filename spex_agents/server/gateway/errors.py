@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -129,7 +130,7 @@ def storage_error(code: str) -> ApiError:
 
 
 _GIVEN = re.compile(r"^(\w+)=")
-_BRANCH = re.compile(r"str$|[\w-]+\[")
+_BRANCH = re.compile(r"str$|[A-Z]\w*$|[\w-]+\[")
 """What pydantic puts between a field and a part of it: which of several types it tried."""
 
 _ADDRESS = re.compile(
@@ -190,7 +191,7 @@ def install(app: FastAPI) -> None:
     async def invalid(_: Request, error: Any) -> JSONResponse:
         first = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union the closest
         where = [str(part) for part in first["loc"] if part != "body"]
-        where = [part for part in where if not _BRANCH.match(part)]
+        where = [name for name, _ in groupby(part for part in where if not _BRANCH.match(part))]
         if first["type"] == "json_invalid":
             where = []
         message = f"{'.'.join(where) or 'body'}: {first['msg']}"
