@@ -251,6 +251,10 @@ class Without(Policy):
         self.leaves_only = policy.leaves_only  # type: ignore[misc]
         self.action = policy.action  # type: ignore[method-assign]
 
+    @property
+    def needs_logprobs(self) -> bool:
+        return self.policy.needs_logprobs
+
     def start(self) -> State:
         return self.policy.start(), ()
 
