@@ -111,7 +111,10 @@ class Runs:
                         values = await self._search(search, graph)
             finally:
                 search.seconds += time.monotonic() - began
-            search.finish(values)
+            if values.keys() >= {"thoughts", "rewards", "tree_sha256"}:
+                search.finish(values)
+            else:  # another gateway has taken it over, ended it, and put its checkpoint away
+                search.state = "suspended"
         except asyncio.CancelledError:
             search.state = "suspended" if search.error is None else "failed"
         except TimeoutError:
