@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scripted_server import Answer, ScriptedServer, scripted_server
+from writing import events
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.dialects import OPENAI
@@ -18,17 +19,12 @@ from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
 
 PROMPT = Prompt((Message("user", "2 + 2?"),))
-DONE = "data: [DONE]\n\n"
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
     async with scripted_server() as server:
         yield server
-
-
-def events(*chunks: object, end: str = DONE) -> str:
-    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end
 
 
 def said(text: object, **rest: object) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from fastapi import Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from scripted_server import Answer, ScriptedServer, scripted_server
+from writing import DONE, events
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.openai.engine import OpenAIEngine
@@ -19,7 +20,6 @@ from spex_agents.errors import EngineError, EngineUnavailable, PromptTooLong
 from spex_agents.search.tree import Thought
 
 PROMPT = Prompt((Message("system", "Be brief."), Message("user", "2 + 2?")))
-DONE = "data: [DONE]\n\n"
 PAGE = (
     "<html><head><title>Gone</title><style>h1 {color: red}</style></head>"
     "<body><h1>502 Bad Gateway</h1><!-- padding --><hr>nginx</body></html>"
@@ -30,10 +30,6 @@ PAGE = (
 async def server() -> AsyncIterator[ScriptedServer]:
     async with scripted_server() as server:
         yield server
-
-
-def events(*chunks: object, end: str = DONE) -> str:
-    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end
 
 
 def says(finish: str | None = None, **delta: object) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from spex_agents.errors import SettingsError, SpexError
 from spex_agents.problems import Problem, ProblemSet
 from spex_agents.rewards import Verifier
 from spex_agents.search import BestOfN, Policy
+from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.running.calls import stated
 from spex_agents.speculation.solving import Result
@@ -184,10 +185,7 @@ class _Runs:
                 break
             each = max(1.0, decoded / count)
         leaves = list(result.tree.leaves())
-        answers = {
-            leaf: stated(config, result.tree.question, leaf, result.tree.chain(leaf))
-            for leaf in leaves
-        }
+        answers = {leaf: _answer(config, result.tree, leaf) for leaf in leaves}
         given = [answer for answer in answers.values() if answer is not None]
         label = dict(zip(given, await counted(given, config.canonical), strict=True))
         right = {one: await self.problem.right(one) for one in sorted(set(label.values()))}
@@ -207,11 +205,7 @@ class _Runs:
 
     async def _row(self, config: SearchConfig, result: Result, seconds: float) -> dict[str, object]:
         path = result.path
-        answer = (
-            None
-            if path is None
-            else stated(config, result.tree.question, path, result.tree.chain(path))
-        )
+        answer = None if path is None else _answer(config, result.tree, path)
         return {
             "answer": answer,
             "right": answer is not None and await self.problem.right(answer),
@@ -226,3 +220,8 @@ async def _one(question: str, steps: Sequence[str]) -> float:
 
 
 _UNJUDGED = Verifier(_one, pure=True, name="none")
+
+
+def _answer(config: SearchConfig, tree: Tree, leaf: Path) -> str | None:
+    """What a leaf answers, if it does."""
+    return stated(config, tree.question, leaf, tree.chain(leaf))

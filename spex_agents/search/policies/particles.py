@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from spex_agents.errors import SettingsError, at_least_one, one_of
+from spex_agents.search.policies.answer_tree import best_try
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView, draw
 
@@ -111,8 +112,7 @@ class Particles(Policy):
         ended = voting((*finished, *particles), tree)
         if self.counted == "particles":
             return tuple(ended)
-        best = max(ended, key=tree.reward, default=None)
-        return () if best is None else (best,)
+        return best_try(ended, tree)
 
     def remaining(self, state: State, tree: Tree) -> int | None:
         """See `Policy.remaining`; None where more may end and vote than can be told.

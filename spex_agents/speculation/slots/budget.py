@@ -250,7 +250,7 @@ class Budget:
         """Give up what would not be begun now, what was begun while nobody waited included."""
         self._flights.reconsider()
         waited = self.pace.demanded > 0
-        free = [guess for guess in self._flights.fading(search) if guess.free and waited]
+        free = self._flights.free(search) if waited else []
         for guess in free:
             guess.free = False
             search.credit.settled(guess.path)

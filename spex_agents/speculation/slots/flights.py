@@ -126,11 +126,16 @@ class Flights:
         """The guesses of `search` are as probable as that now; one that is left out is certain."""
         self._useful += search.weigh(probabilities)
 
-    def fading(self, search: Search | None = None) -> list[Flight]:
-        """The guesses of `search`, or of all, that stay, the least probable first."""
-        flights = self._guesses if search is None else search.flights
-        guesses = [guess for guess in flights.values() if guess.guess and not guess.leaving]
-        return sorted(guesses, key=lambda guess: (guess.probability, guess.path))
+    def fading(self) -> list[Flight]:
+        """The guesses that stay, the least probable first."""
+        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
+        return sorted(guesses, key=_least_probable)
+
+    def free(self, search: Search) -> list[Flight]:
+        """Those of `search` that were begun while nobody waited, likewise."""
+        flights = search.flights.values()
+        guesses = [one for one in flights if one.free and one.guess and not one.leaving]
+        return sorted(guesses, key=_least_probable)
 
     def least(self) -> float:
         """The probability from which on one more request contributes more than it slows others."""
@@ -145,3 +150,7 @@ class Flights:
             if guess.probability >= self._pace.least(rest, self.staying - guess.calls) * KEPT:
                 return
             guess.search.searcher.retract(guess.path)
+
+
+def _least_probable(guess: Flight) -> tuple[float, Path]:
+    return guess.probability, guess.path
