@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from searching import QUESTION, run_search
+from searching import QUESTION, make_engine, run_search
 
 from spex_agents.answers import AdaptiveStop, Ballot, MaxSeconds, Standing, WindowStop
 from spex_agents.answers.termination import TerminationRule
@@ -17,6 +17,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import AdaptiveConsistency, BestOfN, Expand, Finish, Path, Thought, Tree
 from spex_agents.speculation import SearchConfig, Speculation, solve
+from spex_agents.speculation.reporting.events import path_id
 
 ANSWERS = st.lists(st.sampled_from(["12", "12.0", "7", "5", None]), min_size=40, max_size=40)
 RULES = st.sampled_from([(AdaptiveStop(), 1), (AdaptiveStop(0.8), 3), (WindowStop(3), 3)])
@@ -90,14 +91,25 @@ def test_what_is_foreseen_while_answers_are_missing_is_asked_for_whatever_they_a
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_running_ahead_is_sooner_and_wastes_nothing(seed: int) -> None:
-    policy = AdaptiveConsistency(width=12)
+def test_running_ahead_is_sooner_and_begins_no_sample_in_vain(seed: int) -> None:
+    policy, engine = AdaptiveConsistency(width=12), make_engine()
     off = run_search(policy, seed=seed, vote="majority", termination=None)
-    on = run_search(policy, seed=seed, vote="majority", termination=None, speculation=Speculation())
+    on = run_search(
+        policy,
+        seed=seed,
+        engine=engine,
+        vote="majority",
+        termination=None,
+        speculation=Speculation(),
+    )
     assert on.tree == off.tree
     assert on.answer == off.answer
-    assert on.ledger.wasted_tokens == 0
     assert on.seconds < off.seconds
+    begun = {one.split("/")[-2] for one in engine.calls}
+    assert begun == {path_id(path) for path in on.tree.thoughts}
+    again = len(engine.calls) - len(begun)  # put off by the budget, as the line is not known yet
+    assert again == on.ledger.retracted
+    assert on.ledger.wasted_tokens == on.ledger.aborted_tokens
 
 
 def test_answers_are_found_and_counted_as_the_search_does() -> None:
