@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from spex_agents.bench.compare import compare
 from spex_agents.bench.figures import wilson
 from spex_agents.bench.journal import Journal
+from spex_agents.bench.report import compare_table
 from spex_agents.bench.tally import GREEDY, MAJORITY, control, summarise
 from spex_agents.cli import app
 from spex_agents.cli.policies import named_policies
@@ -31,7 +32,7 @@ from spex_agents.problems import SETS, ProblemSet, Stated
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase, Rstar, Thought
 from spex_agents.search.registry import POLICIES
-from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.config import SearchConfig, Speculation
 
 QUESTIONS = tuple(
     Stated(question=f"What is {number} + {12 - number}?", answer="12") for number in range(4)
@@ -46,7 +47,14 @@ def problems(count: int = 4) -> ProblemSet:
     )
 
 
-def measured(reward: Any = None, count: int = 4, journal: Journal | None = None) -> Journal:
+def measured(
+    reward: Any = None,
+    count: int = 4,
+    journal: Journal | None = None,
+    *,
+    speculation: Speculation | None = Speculation(),
+    at_once: int = 1,
+) -> Journal:
     async def run() -> Journal:
         async with SimulatedEngine() as engine:
             config = SearchConfig(
@@ -55,9 +63,10 @@ def measured(reward: Any = None, count: int = 4, journal: Journal | None = None)
                 reward=reward or SimulatedReward(),
                 limits=Limits(depth=6, step_tokens=1024, path_tokens=6000),
                 termination=None,
+                speculation=speculation,
             )
             kept = journal or Journal(None, {})
-            return await compare(config, problems(count), POLICY, lambda: kept)
+            return await compare(config, problems(count), POLICY, lambda: kept, at_once=at_once)
 
     return run_virtual(run())
 
@@ -115,6 +124,38 @@ def test_the_majority_has_as_many_tokens_as_the_dearest_policy(
 
 def test_two_runs_come_to_the_same(rows: Sequence[dict[str, Any]]) -> None:
     assert measured().rows == rows
+
+
+def answered(rows: Sequence[dict[str, Any]]) -> Any:
+    """What rows say of answers, in whatever order they came: more samples may have been drawn."""
+    timed = ("off_s", "on_s", "wasted_tokens", "same_tree", "same_answer", "samples")
+    kept = [{name: row[name] for name in row if name not in timed} for row in rows]
+    return sorted(kept, key=lambda row: (row["problem"], row["method"]))
+
+
+def test_answers_are_the_same_without_speculation_and_several_at_once(
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    kept = measured(speculation=None, at_once=3)
+    assert answered(kept.rows) == answered(rows)
+    lines = {line.method: line for line in summarise(kept.rows, [GREEDY, MAJORITY, *POLICY])}
+    for name in POLICY:
+        assert lines[name].on_s is lines[name].same_tree is lines[name].speedup is None
+        assert lines[name].control_right is not None
+    table = compare_table([*lines.values()], "sums")
+    assert table.row_count == 4
+
+
+def test_a_run_without_speculation_goes_on_with_it(rows: Sequence[dict[str, Any]]) -> None:
+    journal = measured(speculation=None)
+    again = measured(journal=journal)
+    assert len(again.rows) == 4 * 4 + 4 * len(POLICY)
+    known = summarise(rows, [GREEDY, MAJORITY, *POLICY])
+    both = summarise(again.rows, [GREEDY, MAJORITY, *POLICY])
+    assert [line.right for line in both] == [line.right for line in known]
+    assert all(line.same_tree == 1 for line in both[2:])
+    before = len(again.rows)
+    assert len(measured(journal=again, speculation=None).rows) == before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +278,7 @@ def test_the_whole_command_on_the_simulated_engine(tmp_path: Path) -> None:
     assert "<svg" in figure.read_text()
     for word in ("rest-mcts", "speed-up", "same tree", "sums, 3 problems"):
         assert word in outcome.stdout
-    again = spex(*command, "--json", str(report))
+    again = spex(*command, "--json", str(report), "--off")
     assert again.exit_code == 0, again.output
     assert json.loads(report.read_text()) == found
     changed = spex(*command, "--depth", "6")
@@ -280,6 +321,7 @@ def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (("--problems", "weekday-sums", "--shots", "nowhere.jsonl"), "cannot be read"),
         (("--problems", "weekday-sums", "--isolation", "jail"), "must be one of auto"),
         (("--problems", "weekday-sums", "--vote", "loudest"), "vote='loudest'"),
+        (("--problems", "weekday-sums", "--at-once", "0"), "at_once=0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(options: Sequence[str], said: str) -> None:

@@ -1,13 +1,14 @@
 """Policies on a problem set: how often each is right, at what price, and how soon.
 
 Problem by problem, so that the machine's moods hit all alike: greedy decoding, each policy with
-speculation off and on in alternating order, and then as many samples as the dearest of them has
-decoded tokens for. A policy's control is the majority of the first of these samples that together
-have as many tokens as the policy has taken on that problem.
+speculation off and on in alternating order (or off alone), and then as many samples as the dearest
+of them has decoded tokens for. A policy's control is the majority of the first of these samples
+that together have as many tokens as the policy has taken on that problem.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import re
@@ -21,7 +22,7 @@ from spex_agents.answers.equivalence import counted
 from spex_agents.bench.journal import Journal
 from spex_agents.bench.real import measure_pair, timed, wake
 from spex_agents.bench.tally import GREEDY, MAJORITY, control
-from spex_agents.errors import SettingsError, SpexError
+from spex_agents.errors import SettingsError, SpexError, at_least_one
 from spex_agents.problems import Problem, ProblemSet
 from spex_agents.rewards import Verifier
 from spex_agents.search import BestOfN, Policy
@@ -42,35 +43,48 @@ async def compare(
     journal: Callable[[], Journal],
     *,
     seed: int = 0,
+    at_once: int = 1,
     progress: Callable[[int, str], None] = lambda problem, method: None,
 ) -> Journal:
     """Run every method on every problem that the journal has no good row of.
 
     Args:
         config: What the searches are made of, its `speculation` included; the policy is replaced.
+            Without speculation each search runs once, off.
         problems: What to solve; config has their template, extract and canonical.
         policies: By the names that the rows have.
         journal: Opens the journal, once the engine is known to answer.
         seed: Decides the run.
+        at_once: Problems at the same time; from 2 on, seconds compare nothing.
         progress: Told the problem's number and the method before each search.
 
     Raises:
-        SettingsError: `config` does not speculate, or the journal holds other problems.
+        SettingsError: The journal holds other problems, or `at_once` is below 1.
         EngineError: The engine does not answer at all.
     """
-    if config.speculation is None:
-        raise SettingsError("speculation=None: must be set, it is what is measured")
+    at_least_one(at_once=at_once)
     for name in {GREEDY, MAJORITY} & policies.keys():
         raise SettingsError(f"policy={name!r}: is a baseline's name")
     await wake(config, problems.problems[0][1].question)
     rows = journal()
-    for place, (number, problem) in enumerate(problems.problems):
-        run = _Runs(config, problem, rows, number=number, seed=seed, progress=progress)
-        await run.keep(GREEDY, "", run.greedy)
-        for index, (name, policy) in enumerate(policies.items()):
-            order = bool((place + index) % 2)
-            await run.keep(name, plain_repr(policy), partial(run.policy, policy, ahead_first=order))
-        await run.keep(MAJORITY, "", partial(run.majority, run.dearest(policies)))
+    gate = asyncio.Semaphore(at_once)
+
+    async def solve_one(place: int, number: int, problem: Problem) -> None:
+        async with gate:
+            run = _Runs(config, problem, rows, number=number, seed=seed, progress=progress)
+            await run.keep(GREEDY, "", run.greedy)
+            for index, (name, policy) in enumerate(policies.items()):
+                order = bool((place + index) % 2)
+                one = partial(run.policy, policy, ahead_first=order)
+                await run.keep(name, plain_repr(policy), one)
+            await run.keep(MAJORITY, "", partial(run.majority, run.dearest(policies)))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for place, (number, problem) in enumerate(problems.problems):
+                group.create_task(solve_one(place, number, problem))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return rows
 
 
@@ -116,6 +130,7 @@ class _Runs:
             row["method"]: row
             for row in rows.rows
             if row["problem"] == number and row["error"] is None
+            if config.speculation is None or row["method"] in (GREEDY, MAJORITY) or "on_s" in row
         }
         sampling = replace(config.sampling, logprobs=False)
         self.plain = replace(
@@ -163,6 +178,9 @@ class _Runs:
 
     async def policy(self, policy: Policy, *, ahead_first: bool) -> dict[str, object]:
         config = replace(self.config, policy=policy)
+        if config.speculation is None:
+            result, seconds = await timed(config, self.problem.question, self.seed)
+            return await self._row(config, result, seconds)
         pair, result = await measure_pair(
             config, self.problem.question, self.seed, ahead_first=ahead_first
         )

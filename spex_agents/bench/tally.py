@@ -28,8 +28,9 @@ class Line:
         useful_tokens: Decoded for what the search took, a problem.
         wasted_tokens: Decoded in vain, a problem, with speculation.
         off_s: Seconds a problem, without speculation.
-        on_s: With it; None for a baseline, which has nothing to foresee.
-        same_tree: Share of problems whose trees are the same off and on; None for a baseline.
+        on_s: With it; None for a baseline, which has nothing to foresee, and where it was not
+            measured on every problem.
+        same_tree: Share of problems whose trees are the same off and on; None likewise.
         same_answer: Likewise, of answers.
         control_right: Right answers of the majority of samples at as many tokens; None for a
             baseline.
@@ -108,6 +109,7 @@ def _line(
 ) -> Line:
     good = [row for row in rows if row["error"] is None]
     searched = method not in (GREEDY, MAJORITY)
+    paired = searched and all("on_s" in row for row in good)
     right = sum(row["right"] for row in good)
     low, high = wilson(right, len(good))
 
@@ -127,11 +129,11 @@ def _line(
         low=low,
         high=high,
         useful_tokens=mean("useful_tokens"),
-        wasted_tokens=mean("wasted_tokens") if searched else 0.0,
+        wasted_tokens=mean("wasted_tokens") if paired else 0.0,
         off_s=mean("off_s"),
-        on_s=mean("on_s") if searched else None,
-        same_tree=mean("same_tree") if searched else None,
-        same_answer=mean("same_answer") if searched else None,
+        on_s=mean("on_s") if paired else None,
+        same_tree=mean("same_tree") if paired else None,
+        same_answer=mean("same_answer") if paired else None,
         control_right=sum(held for _, held, _ in pairs) if searched else None,
         control_tokens=fmean(tokens for _, _, tokens in pairs) if pairs else None,
         alone=sum(own and not held for own, held, _ in pairs) if searched else None,

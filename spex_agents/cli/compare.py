@@ -82,6 +82,21 @@ def compare_command(
         ),
     ] = None,
     seed: options.Seed = 0,
+    off: Annotated[
+        bool,
+        typer.Option(
+            "--off",
+            help="Without speculation only: half the work, where seconds are not the question.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = False,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            help="Problems at the same time; from 2 on, seconds compare nothing.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 1,
     isolation: Annotated[
         str,
         typer.Option(
@@ -123,7 +138,7 @@ def compare_command(
     """Compare policies: right answers, tokens, and seconds with speculation off and on.
 
     Beside greedy decoding, and the majority of as many samples as the dearest policy has decoded
-    tokens for. Problem by problem, off and on in alternating order.
+    tokens for. Problem by problem, off and on in alternating order, or off alone.
     """
     with exit_codes():
         from spex_agents.bench.compare import compare, plain_repr  # noqa: PLC0415 (--help)
@@ -162,7 +177,7 @@ def compare_command(
             canonical=kind.canonical,
             vote=check_vote(vote),
             termination=None,
-            speculation=Speculation(),
+            speculation=None if off else Speculation(),
         )
 
         def journal() -> Journal:
@@ -185,7 +200,13 @@ def compare_command(
             async def run() -> Journal:
                 async with opened:
                     return await compare(
-                        config, found, policies, journal, seed=seed, progress=progress
+                        config,
+                        found,
+                        policies,
+                        journal,
+                        seed=seed,
+                        at_once=at_once,
+                        progress=progress,
                     )
 
             kept = run_with(opened, run())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
@@ -16,9 +15,10 @@ from langchain_core.runnables import ensure_config
 from spex_agents._functions import check_async
 from spex_agents.answers.votes import Ballot, winner
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
+from spex_agents.nodes.drafts import Vote, check_drafting, drafting, whole
 from spex_agents.nodes.listening import beating, listener_of, named, tell_ledger
 from spex_agents.nodes.messages import (
     Candidates,
@@ -27,36 +27,22 @@ from spex_agents.nodes.messages import (
     OfMessages,
     Said,
     check_tools,
-    contents,
 )
 from spex_agents.nodes.portal import portal
 from spex_agents.nodes.told import new_id, say
-from spex_agents.search.action import STEP, Action, begun
+from spex_agents.search.action import begun
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy, voters
 from spex_agents.search.registry import as_policy
-from spex_agents.search.tree import Thought, Tree
+from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.running.calls import attempt
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.solving import run_to_end
 
-
-class _Turns(PromptTemplate):
-    """Tells earlier tries in a turn of their own; of all other prompts the agent's are enough."""
-
-    def prompt(
-        self, question: str, thoughts: Sequence[Thought], action: Action = STEP, *others: Any
-    ) -> Prompt:
-        prompt = super().prompt(question, thoughts, action, *others)
-        if action.listens:
-            return prompt
-        return replace(prompt, messages=(Message("user", question),))
-
-
-_TEMPLATE = _Turns(system="", user="{question}", delimiter="\n")
+_TEMPLATE = PromptTemplate(system="", user="{question}", delimiter="\n")
 
 
 class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -77,10 +63,13 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
     Put it before middleware that retries model calls or falls back to another model: that then
     holds for each candidate.
 
-    Policies over whole tries (`Lats`, `Refine`) draft a message again, told of the drafts on its
-    path: their tool calls, what the tools returned, and what the reward said if it `speaks`. Give
-    them [`MESSAGE_AGAIN`][spex_agents.search.prompts.MESSAGE_AGAIN] to ask with, and a `depth` of
-    as many drafts below each other.
+    Policies over whole tries (`Lats`, `Refine`, `AbMcts`) draft a message again, told of the drafts
+    on its path: their tool calls, what the tools returned, and what the reward said if it `speaks`.
+    They ask with [`MESSAGE_AGAIN`][spex_agents.search.prompts.MESSAGE_AGAIN] unless they are given
+    a prompt of yours. Give a `depth` of as many drafts below each other.
+
+    The agent's own prompt is all that other policies ask with: their prompts, cues and lists are
+    for text.
 
     Candidates differ only as far as the model's own sampling lets them: give it a temperature.
 
@@ -96,15 +85,17 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             injected arguments cannot.
         ignored_arguments: Arguments of tool calls that do not tell candidates apart in a vote, by
             their names; "all" for all of them.
-        depth: Messages looked ahead, the next one included.
+        depth: Messages looked ahead, the next one included; just that one with policies over whole
+            answers (`BestOfN`, `AdaptiveConsistency`).
         speculation: How far to run ahead; None for not at all. The chosen message is the same.
         seed: Decides the run, as far as the model takes seeds.
         seed_parameter: The model's keyword for a seed; None sends none.
         max_concurrency: Model calls in flight at most, over all runs of the agent.
 
     Raises:
-        SettingsError: A number is below 1, there is no such policy, or the reward is no async
-            function of messages. At the first call: `free_of_side_effects` names what is no tool
+        SettingsError: A number is below 1, there is no such policy, it cannot ask for messages
+            (`RstarActions`, several models, a prior), or the reward is no async function of
+            messages. At the first call: `free_of_side_effects` names what is no tool
             that can be called, or two tools have one name.
 
     Example:
@@ -143,12 +134,16 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             raise SettingsError(
                 f"ignored_arguments={ignored_arguments!r}: must be a collection of names, or 'all'"
             )
-        self._policy = as_policy(policy)
-        self._ignored = ignored_arguments
+        check_drafting(given := as_policy(policy))
+        self._vote = Vote(
+            ignored_arguments if ignored_arguments == "all" else tuple(ignored_arguments)
+        )
+        self._policy = drafting(given, self._vote)
         self._reward = reward
         self._pure, self._speaks = pure, speaks
         self._free = frozenset(free_of_side_effects)
-        self._limits = Limits(depth=depth, step_tokens=2**31, path_tokens=2**31)
+        ahead = 1 if whole(given) else depth
+        self._limits = Limits(depth=ahead, step_tokens=2**31, path_tokens=2**31)
         self._speculation = speculation
         if speculation is not None and speculation.budget is None:
             self._speculation = replace(speculation, budget=Budget(max_concurrency))
@@ -243,24 +238,12 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         if not leaves:
             raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
         ballots = [
-            Ballot(self._vote(said.first(first[leaf])), tree.rewards.get(leaf, 0.0), leaf, place)
+            Ballot(self._vote(first[leaf]) or "", tree.rewards.get(leaf, 0.0), leaf, place)
             for place, leaf in enumerate(standing)
         ]
         elected = winner(ballots, "majority" if self._reward is None else "best")
         assert elected is not None  # noqa: S101 (there is a ballot)
         return said.first(first[elected.path])
-
-    def _vote(self, response: ModelResponse[Any]) -> str:
-        """What a candidate says, but for the arguments that do not count."""
-        told = contents(response.result)
-        for message in told:
-            for call in message.get("calls", ()):
-                call["args"] = {
-                    name: value
-                    for name, value in call["args"].items()
-                    if self._ignored != "all" and name not in self._ignored
-                }
-        return json.dumps(told, sort_keys=True, default=str)
 
 
 def _report(session: Session, said: Said) -> dict[str, Any]:
