@@ -34,7 +34,7 @@ from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.sharing import budget_of
 
-SECONDS = 60.0
+SECONDS = 240.0
 """Longest time for what takes a few; whoever is not done then hangs."""
 
 ASKED = {"question": "What is 5 + 7?", "seed": 3}

@@ -24,7 +24,7 @@ from spex_agents.engines.simulated.world import (
     quality_in,
     whole_path,
 )
-from spex_agents.errors import EngineError, above_zero
+from spex_agents.errors import EngineError, EngineUnavailable, above_zero
 from spex_agents.search.tree import Thought
 
 _ALMOST = 1e-6  # of a token: what rounding may take from a whole one
@@ -215,7 +215,7 @@ class SimulatedEngine(Closing):
             self._finishing.clear()
             self.running, self._timer, self._updated = 0, None, loop.time()
         elif home[0] is not loop:
-            raise EngineError(
+            raise EngineUnavailable(
                 f"{self.name} has one clock, that of the event loop in which its requests run "
                 "now, and was called from another loop: give each loop an engine of its own"
             )
