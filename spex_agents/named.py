@@ -22,6 +22,7 @@ from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search import Limits, Policy
+from spex_agents.search.registry import POLICIES, over_several
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 T = TypeVar("T")
@@ -184,9 +185,10 @@ def over_models(policy: Policy, names: Iterable[str]) -> Policy:
     if not (names := tuple(names)):
         return policy
     if not hasattr(policy, "models"):
+        several = ", ".join(filter(over_several, POLICIES))
         raise SettingsError(
-            f"also: {type(policy).__name__} asks one model; take a policy over several: ab-mcts, "
-            "ab-mcts-m"
+            f"policy={policy!r}: asks one model, not {', '.join(names)} as well; take a policy "
+            f"over several: {several}"
         )
     return replace(policy, models=("", *names))  # type: ignore[type-var]
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 from spex_agents.answers.equivalence import counted
 from spex_agents.bench.journal import Journal
@@ -34,6 +34,9 @@ from spex_agents.speculation.solving import Result
 MOST_SAMPLES = 1024
 _ENOUGH = 1.1  # times as many tokens would do, or more samples are drawn
 _TRIES = 3
+
+Sample: TypeAlias = tuple[str | None, int, bool]
+"""A whole answer: its canonical form, its tokens, and whether it is right."""
 
 
 async def compare(
@@ -110,6 +113,10 @@ def _each(rows: Sequence[Mapping[str, Any]]) -> float:
     return max(1.0, fmean(lengths)) if lengths else 1.0
 
 
+def _tokens(samples: Iterable[Sample]) -> int:
+    return sum(tokens for _, tokens, _ in samples)
+
+
 class _Runs:
     """The methods on one problem: each gives what its row holds."""
 
@@ -180,7 +187,7 @@ class _Runs:
         config = replace(self.config, policy=policy)
         if config.speculation is None:
             result, seconds = await timed(config, self.problem.question, self.seed)
-            return await self._row(config, result, seconds)
+            return await self._row(config, result, seconds) | await self._drawn(policy, result)
         pair, result = await measure_pair(
             config, self.problem.question, self.seed, ahead_first=ahead_first
         )
@@ -189,10 +196,15 @@ class _Runs:
             "wasted_tokens": pair.wasted_tokens,
             "same_tree": pair.same_tree,
             "same_answer": pair.same_answer,
+            **await self._drawn(policy, result),
         }
 
     async def majority(self, aim: int) -> dict[str, object]:
-        """As many samples as have about `aim` tokens together."""
+        """As many samples as have about `aim` tokens together: those of best-of-n, if they do."""
+        for row in self.done.values():
+            drawn = row.get("samples", ())
+            if row["method"] != MAJORITY and _tokens(drawn) * _ENOUGH >= aim:
+                return self._voted(drawn, aim, row["off_s"])
         each = _each(self.rows.rows)
         for _ in range(_TRIES):
             count = min(MOST_SAMPLES, max(1, math.ceil(aim / each)))
@@ -202,7 +214,24 @@ class _Runs:
             if decoded * _ENOUGH >= aim or count == MOST_SAMPLES:
                 break
             each = max(1.0, decoded / count)
-        leaves = list(result.tree.leaves())
+        return self._voted(await self._samples(result), aim, seconds)
+
+    def _voted(self, samples: Sequence[Sample], aim: int, seconds: float) -> dict[str, object]:
+        right, tokens = control(samples, aim)
+        return {
+            "right": right,
+            "off_s": round(seconds, 6),
+            "useful_tokens": tokens,
+            "aim": aim,
+            "samples": samples,
+        }
+
+    async def _drawn(self, policy: Policy, result: Result) -> dict[str, object]:
+        """The samples of a policy that draws whole answers: the majority's would be the same."""
+        return {"samples": await self._samples(result)} if type(policy) is BestOfN else {}
+
+    async def _samples(self, result: Result) -> list[Sample]:
+        config, leaves = self.plain, list(result.tree.leaves())
         answers = {leaf: _answer(config, result.tree, leaf) for leaf in leaves}
         given = [answer for answer in answers.values() if answer is not None]
         label = dict(zip(given, await counted(given, config.canonical), strict=True))
@@ -212,14 +241,7 @@ class _Runs:
             name = None if answer is None else label[answer]
             tokens = result.tree.thought(leaf).tokens
             samples.append((name, tokens, name is not None and right[name]))
-        majority_right, tokens = control(samples, aim)
-        return {
-            "right": majority_right,
-            "off_s": round(seconds, 6),
-            "useful_tokens": tokens,
-            "aim": aim,
-            "samples": samples,
-        }
+        return samples
 
     async def _row(self, config: SearchConfig, result: Result, seconds: float) -> dict[str, object]:
         path = result.path

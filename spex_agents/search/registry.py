@@ -68,6 +68,19 @@ def defaults(size: str) -> str:
     return "; ".join(f"{', '.join(owners)} {default}" for default, owners in names.items())
 
 
+def over_several(name: str) -> bool:
+    """Whether a policy may ask several models: its field `models` says which.
+
+    Raises:
+        SettingsError: There is no such policy.
+
+    Example:
+        >>> over_several("ab-mcts"), over_several("rebase")
+        (True, False)
+    """
+    return "models" in inspect.signature(_maker(name)).parameters
+
+
 def make_policy(name: str, **given: int | None) -> Policy:
     """The policy of that name; a size of None is the policy's own default.
 

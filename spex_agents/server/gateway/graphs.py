@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 from spex_agents.answers.termination import ExactStop, MaxTokens
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
-from spex_agents.named import REWARDS, make_reward
+from spex_agents.named import REWARDS, make_reward, over_models
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.settings import CHAT, SearchSettings
 from spex_agents.search.limits import Limits
@@ -53,6 +53,7 @@ _IN_SPEX = ("width", "rollouts", "step_tokens", "path_tokens", "reward", "aggreg
 _PLACES: Mapping[str, str] = {
     **{name: f"spex.{name}" for name in _IN_SPEX},
     **{name: name for name in ("temperature", "top_p")},
+    "policy": "model",
     "answer_schema": "response_format",
 }
 """Where a request has a setting, by the setting's name."""
@@ -170,7 +171,9 @@ def _plan(
             f"reward={asked.reward!r}: must be one of {', '.join(REWARDS)}",
             param="spex.reward",
         )
-    if request.asked.conversation is not None and not engine.features.messages:
+    writers: list[Any] = [engine, *model.others.values()]
+    takes_messages = all(writer.features.messages for writer in writers)
+    if request.asked.conversation is not None and not takes_messages:
         raise ApiError(
             400,
             f"messages: {request.model} takes text alone: leave the images out, or ask a model "
@@ -204,7 +207,13 @@ def _plan(
             "template": request.asked.told_by(own.get("template", PromptTemplate())),
         }
         if model.policy is not None:
-            search["policy"] = make_policy(model.policy, **sizes)
+            search["policy"] = over_models(make_policy(model.policy, **sizes), model.others)
+            search["engines"] = model.others
+        elif model.others:
+            raise SettingsError(
+                f"model={request.model!r}: an agent has a policy of its own; name one for several "
+                f"engines: {request.model}/ab-mcts-32"
+            )
         elif sizes:
             raise SettingsError(
                 f"{next(iter(sizes))}={next(iter(sizes.values()))}: model {request.model} has a "
