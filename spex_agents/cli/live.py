@@ -75,19 +75,24 @@ def _in_flight(session: Session) -> Iterable[Path]:
 
 def _thought(session: Session, path: Path) -> Text:
     job = session.memo.writing.get(path)
+    thought = session.tree.thoughts.get(path) or session.memo.thoughts.get(path)
+    repeats = path in session.tree and thought is not None and thought.same_as is not None
     if path in session.tree:
-        standing = "accepted"
+        standing = "merged" if repeats else "accepted"
     else:
         standing = "speculative" if path in session.memo.ahead else "demanded"
     line = Text(f"{mark(standing)} ", no_wrap=True, overflow="ellipsis")
+    if engine := session.config.policy.action(path).engine:
+        line.append(f"{engine} ", "magenta")
     if job is not None:
         return line.append(
             f"... {job.request.tokens} tokens", "yellow" if job.request.demanded else "dim italic"
         )
     if path in session.memo.rewards:
         line.append(f"{session.memo.rewards[path]:.2f} ", "cyan" if path in session.tree else "dim")
-    thought = session.memo.thoughts[path]
-    style = "dim" if path not in session.tree else "green" if thought.ends else ""
+    assert thought is not None  # noqa: S101 (it is not being written)
+    shown = path in session.tree and not repeats
+    style = "dim" if not shown else "green" if thought.ends else ""
     return line.append(_line(thought.text), style)
 
 

@@ -44,18 +44,20 @@ def recording(
     """
     tree = result.tree
     told = {path_id(path) for path in tree.thoughts}
+    came = outcome(result, seconds)
     return {
         "question": tree.question,
         "settings": {
             "policy": policy,
             "policy_settings": repr(config.policy),
-            "engine": config.engine.name,
+            "engine": ", ".join([config.engine.name, *_others(config)]),
             "reward": config.reward.name,
             "vote": config.vote,
             "seed": tree.seed,
             "speculation": config.speculation is not None,
         },
-        **outcome(result, seconds),
+        **came,
+        "tree": [_with_engine(config, row) for row in came["tree"]],
         "events": [_without_text(event) if event["id"] in told else event for event in events],
     }
 
@@ -93,12 +95,22 @@ def outcome(result: Result, seconds: float) -> dict[str, Any]:
                 **({"reasoning": thought.reasoning} if thought.reasoning else {}),
                 "tokens": thought.tokens,
                 "ends": thought.ends,
+                **({} if thought.same_as is None else {"same_as": path_id(thought.same_as)}),
                 "reward": tree.rewards.get(path),
                 **dict(zip(("words",), words_of(tree.rewards.get(path)), strict=False)),
             }
             for path, thought in tree.thoughts.items()
         ],
     }
+
+
+def _others(config: SearchConfig) -> list[str]:
+    return [f"{name}: {engine.name}" for name, engine in config.engines.items()]
+
+
+def _with_engine(config: SearchConfig, row: dict[str, Any]) -> dict[str, Any]:
+    name = config.policy.action(tuple(row["path"])).engine
+    return {**row, "engine": name} if name else row
 
 
 def _without_text(event: ThoughtEvent) -> dict[str, Any]:

@@ -12,8 +12,8 @@ class Run {
     for (const row of recording.tree ?? []) {
       const thought = this.thought(row.path.join("."));
       Object.assign(thought, { text: row.text, reasoning: row.reasoning ?? "", tokens: row.tokens,
-        reward: row.reward, words: row.words, ends: row.ends });
-      thought.standing = "accepted";
+        reward: row.reward, words: row.words, ends: row.ends, engine: row.engine, sameAs: row.same_as });
+      thought.standing = row.same_as === undefined ? "accepted" : "merged";
     }
     for (const event of recording.events ?? []) this.hear(event);
     this.chosen = new Set(); // the thoughts that the answer stands on
@@ -42,7 +42,7 @@ class Run {
     return thought;
   }
 
-  hear({ id, status, text, reasoning, reward, seconds, tokens }) {
+  hear({ id, status, text, reasoning, reward, seconds, tokens, engine, same_as }) {
     const key = `${status}/${id}/${seconds}`; // a stream that was broken off repeats itself
     if (this.heard.has(key)) return;
     this.heard.add(key);
@@ -50,10 +50,13 @@ class Run {
     if (text) thought.text = text;
     if (reasoning) thought.reasoning = reasoning;
     if (typeof reward === "number") thought.reward = reward;
+    if (engine) thought.engine = engine;
+    if (same_as !== undefined) thought.sameAs = same_as;
     if (typeof seconds !== "number") seconds = null;
     else this.latest = Math.max(this.latest, seconds);
     const standing = {
-      begun: "demanded", speculative: "speculative", demanded: "demanded", accepted: "accepted",
+      begun: "demanded", speculative: "speculative", demanded: "demanded",
+      accepted: thought.sameAs === undefined ? "accepted" : "merged",
       cancelled: "retracted", failed: "failed", wasted: "wasted",
     }[status];
     if (standing) thought.standing = standing;

@@ -12,6 +12,8 @@ function details(thought, run) {
   const facts = {
     answer: run.chosen.has(thought.id) ? "on the answer's path" : undefined,
     "": `${data.standings[thought.standing][0]} ${thought.standing}: ${data.standings[thought.standing][1]}`,
+    "same as": thought.sameAs,
+    "written by": thought.engine,
     run: app.runs.length > 1 ? run.label : undefined,
     reward: typeof thought.reward === "number" ? number(thought.reward, 4) : undefined,
     "the reward says": thought.words,
@@ -71,6 +73,11 @@ function verdict([one, other]) {
     `${number(slow.seconds / fast.seconds)} times as long; ${tree}.`;
 }
 
+// What was decoded for thoughts by each engine of a search over several; its own has no name.
+const byEngine = ({ engines = {} }) => Object.entries(engines)
+  .map(([name, { useful_tokens, wasted_tokens }]) => `${name || "its own"} ${number(useful_tokens + wasted_tokens)}`)
+  .join(", ");
+
 function figures(runs) {
   const ledger = (name, digits) => runs.map((run) => number(run.ledger[name], digits));
   find("verdict").textContent = verdict(runs);
@@ -83,8 +90,9 @@ function figures(runs) {
     ["tokens sent", ...ledger("sent_tokens")],
     ["tokens decoded", ...ledger("decoded_tokens")],
     ["tokens wasted", ...ledger("wasted_tokens")],
-    ["thoughts in the tree", ...runs.map((run) => number(run.counts().accepted ?? 0))],
+    ["thoughts in the tree", ...runs.map((run) => number((run.counts().accepted ?? 0) + (run.counts().merged ?? 0)))],
     ["begun early, of which demanded", ...runs.map(({ ledger }) => `${number(ledger.launched)}, ${number(ledger.hits)}`)],
+    ...(runs.some((run) => run.engines) ? [["tokens by engine", ...runs.map(byEngine)]] : []),
     ["ended by", ...runs.map((run) => run.stopped ?? "the policy")],
     ["policy", ...runs.map(({ settings }) => settings.policy_settings ?? settings.policy ?? "")],
     ["engine, reward, seed", ...runs.map(({ settings: { engine, reward, seed } }) =>

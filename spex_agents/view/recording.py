@@ -9,6 +9,7 @@ from typing import Any
 
 from spex_agents.errors import SettingsError
 
+_SOMETIMES = ("reasoning", "same_as", "engine")
 _PARTS = {"question": str, "settings": dict, "events": list, "tree": list, "ledger": dict}
 
 
@@ -58,7 +59,7 @@ def streamed_recording(
             {
                 "path": [int(part) for part in event["id"].split(".")],
                 "text": event["text"],
-                **({"reasoning": event["reasoning"]} if "reasoning" in event else {}),
+                **{name: event[name] for name in _SOMETIMES if name in event},
                 "tokens": event["tokens"],
                 "reward": rewards.get(event["id"]),
             }

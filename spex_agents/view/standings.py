@@ -6,6 +6,7 @@ from typing import Final
 
 STANDINGS: Final = {
     "accepted": ("●", "in the tree"),
+    "merged": ("≡", "says the same as another of its decision, which is gone on with"),
     "demanded": ("▸", "the search waits for it"),
     "speculative": ("◌", "begun early, not demanded yet"),
     "retracted": ("✕", "begun early, cancelled as improbable"),

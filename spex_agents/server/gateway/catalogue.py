@@ -110,7 +110,8 @@ class Catalogue:
             raise ApiError(
                 404,
                 f"model={name!r}: must be ENGINE/POLICY-SIZE, with an engine among "
-                f"{', '.join(self.engines)} (or several, ENGINE+ENGINE, each once) and a policy among {', '.join(POLICIES)}{agents}; "
+                f"{', '.join(self.engines)} (or several, ENGINE+ENGINE, each once) and a policy "
+                f"among {', '.join(POLICIES)}{agents}; "
                 f"for example {self.names()[0]}",
                 param="model",
                 code="model_not_found",

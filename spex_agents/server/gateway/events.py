@@ -88,6 +88,7 @@ class Events:
         for row in rows["thoughts"]:
             path, tokens = tuple(row["path"]), row["tokens"]
             said = {"text": row["text"], "reasoning": row.get("reasoning", "")}
+            said["same_as"] = tuple(same) if (same := row.get("same_as")) is not None else None
             self.tell(thought_event(path, "accepted", tokens=tokens, **said))
         for row in rows["rewards"]:
             self.tell(thought_event(tuple(row["path"]), "scored", reward=row["reward"]))

@@ -36,6 +36,9 @@ class ThoughtEvent(TypedDict):
         reasoning: What the model reasoned before it, with these, where that was kept.
         reward: With "judged" and "scored"; else None.
         seconds: Since the session began, on the loop's clock; None where a checkpoint is retold.
+        same_as: With "accepted": the thought of the same decision that says the same, where
+            candidates are merged; this one is not gone on with.
+        engine: The name of the engine that writes it, if the policy names one.
         tokens: Decoded for the thought ("written", "accepted", "failed", "wasted") or its reward
             ("judged"); None where it is not known: what an abort has cost is told by the ledger.
         search: Which search, where several may be told of: a graph's, anew in each run of it.
@@ -53,6 +56,8 @@ class ThoughtEvent(TypedDict):
     seconds: float | None
     tokens: int | None
     reasoning: NotRequired[str]
+    same_as: NotRequired[str]
+    engine: NotRequired[str]
     search: NotRequired[str]
     origin: NotRequired[str]
     tool_call: NotRequired[str]
@@ -81,6 +86,8 @@ def thought_event(
     reward: float | None = None,
     seconds: float | None = None,
     tokens: int | None = None,
+    same_as: Path | None = None,
+    engine: str = "",
 ) -> ThoughtEvent:
     """The event that something has happened to the thought at `path`."""
     event: ThoughtEvent = {
@@ -95,6 +102,10 @@ def thought_event(
     }
     if reasoning:
         event["reasoning"] = reasoning
+    if same_as is not None:
+        event["same_as"] = path_id(same_as)
+    if engine:
+        event["engine"] = engine
     return event
 
 

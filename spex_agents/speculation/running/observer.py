@@ -130,8 +130,14 @@ class Observer:
         if path in self._hits:
             self.ledger.hit_tokens += thought.tokens
         self.ledger.useful_seconds += self._took.pop(path, 0.0)
-        text, reasoning, tokens = thought.text, thought.reasoning, thought.tokens
-        self.tell(path, "accepted", text=text, reasoning=reasoning, tokens=tokens)
+        self.tell(
+            path,
+            "accepted",
+            text=thought.text,
+            reasoning=thought.reasoning,
+            tokens=thought.tokens,
+            same_as=thought.same_as,
+        )
 
     def judged(self, path: Path, reward: float, job: Job[float] | None) -> None:
         """A reward has arrived: by `job`, or with that of another thought."""
@@ -164,6 +170,7 @@ class Observer:
         reasoning: str = "",
         reward: float | None = None,
         tokens: int | None = None,
+        same_as: Path | None = None,
     ) -> None:
         """Tell the listener, and nobody else."""
         if self.listener is not None:
@@ -176,5 +183,7 @@ class Observer:
                 reward=reward,
                 seconds=round(seconds, 6),
                 tokens=tokens,
+                same_as=same_as,
+                engine=self._engine(path),
             )
             self.listener(event)
