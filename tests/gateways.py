@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,11 +125,13 @@ async def gateway(
 
 
 @contextmanager
-def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(
+    directory: Path, *arguments: str, command: Sequence[str] = SPEX
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A gateway in a process of its own, and its address."""
     with (directory / "log").open("a") as log:
-        command = [
-            *SPEX,
+        whole = [
+            *command,
             "gateway",
             "--port",
             "0",
@@ -139,9 +141,7 @@ def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen
             "0",
             *arguments,
         ]
-        run = subprocess.Popen(
-            command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        run = subprocess.Popen(whole, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         with run:
             try:

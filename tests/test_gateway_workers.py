@@ -14,7 +14,7 @@ import httpx
 import pytest
 from gateways import ASKED, process
 from postgres import Postgres, postgres
-from processes import eventually
+from processes import SPEX, eventually
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
@@ -143,3 +143,43 @@ def test_workers_whose_parent_is_killed_stop(tmp_path: Path, server: Postgres) -
         assert eventually(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), PATIENCE_SECONDS
         )
+
+
+IMPATIENT = (
+    *SPEX[:-1],
+    f"from spex_agents.server.gateway import workers; workers.SILENCE_SECONDS = 5.0; {SPEX[-1]}",
+)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, server: Postgres) -> None:
+    with process(tmp_path, *two_at(server), command=IMPATIENT) as (parent, address):
+        before = workers(address)
+        hanging = max(before)
+        os.kill(hanging, signal.SIGSTOP)
+        assert await asyncio.to_thread(
+            eventually, lambda: not Path(f"/proc/{hanging}").exists(), PATIENCE_SECONDS
+        )
+        assert '"a worker hangs"' in (tmp_path / "log").read_text()
+
+        def replaced() -> bool:
+            try:
+                now = workers(address)
+            except httpx.TransportError:  # it had taken this connection
+                return False
+            return len(now) == 2 and hanging not in now
+
+        assert await asyncio.to_thread(eventually, replaced, PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await ask(address, 0)
+        assert parent.poll() is None
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_does_not_keep_the_others_from_stopping(
+    tmp_path: Path, server: Postgres
+) -> None:
+    with process(tmp_path, *two_at(server), command=IMPATIENT) as (parent, address):
+        os.kill(max(workers(address)), signal.SIGSTOP)
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(PATIENCE_SECONDS) == 0

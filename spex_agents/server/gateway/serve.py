@@ -21,6 +21,8 @@ CLOSING_SECONDS = 15.0
 
 MOST_HEAD_BYTES = 65_536
 
+BEAT_SECONDS = 0.5
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens at a port; 0 for a free one.
@@ -130,17 +132,39 @@ def serve(
     sockets: list[socket.socket],
     *,
     ready: Callable[[], None] | None = None,
+    beat: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        app: Of `create_gateway`.
+        sockets: Where requests come in; they are closed.
+        ready: Called once requests are accepted.
+        beat: Called by the event loop as often as it can, twice a second at most.
 
     Raises:
         SettingsError: The application could not be opened.
     """
     server = Server(app, ready=ready)
+
+    async def run() -> None:
+        beating = None if beat is None else asyncio.create_task(_beat(beat))
+        try:
+            await server.serve(sockets)
+        finally:
+            if beating is not None:
+                beating.cancel()
+
     try:
-        asyncio.run(server.serve(sockets))
+        asyncio.run(run())
     except SystemExit as error:  # so uvicorn says that the application did not open
         raise getattr(app.state, "refused", error) from error
     finally:
         for listening in sockets:
             listening.close()
+
+
+async def _beat(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await asyncio.sleep(BEAT_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.sharedctypes import RawValue
 from socket import socket
 from types import FrameType
 from typing import Any
@@ -30,6 +32,14 @@ logger = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0
 """How long a worker that has died is missed at least: one that cannot live shall cost little."""
 
+SILENCE_SECONDS = 30.0
+"""How long the event loop of a worker may stand still until it is killed."""
+
+START_SECONDS = 180.0
+"""The same of one that has not begun: it loads its modules first."""
+
+LOOK_SECONDS = 1.0
+
 _SPAWN = get_context("spawn")
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,7 +48,8 @@ class Workers:
     """Processes that serve at one socket until SIGTERM or SIGINT, which each of them gets.
 
     One that dies is replaced; its searches are gone on with by the others, as those of any gateway
-    on the same database. If their parent dies, they stop as if it had been told to.
+    on the same database. One whose event loop stands still is killed first. If their parent dies,
+    they stop as if it had been told to.
 
     Args:
         make_app: Makes the application, in each of them; can be pickled.
@@ -60,6 +71,7 @@ class Workers:
         self._number = number
         self._log_prompts = log_prompts
         self._alive: dict[Any, Connection] = {}
+        self._pulses: dict[Any, _Pulse] = {}
         self._beginning: set[Any] = set()
         self._woken, self._wake = _SPAWN.Pipe(duplex=False)
         self._stopping = False
@@ -89,7 +101,8 @@ class Workers:
             self._begin()
         begun = False
         while self._alive:
-            found = wait([self._woken, *(one.sentinel for one in self._alive), *self._told()])
+            sentinels = (one.sentinel for one in self._alive)
+            found = wait([self._woken, *sentinels, *self._told()], timeout=LOOK_SECONDS)
             if self._woken in found:
                 self._woken.recv()
             for process in [one for one in self._beginning if self._alive[one] in found]:
@@ -99,6 +112,7 @@ class Workers:
                 ready()
             for process in [one for one in self._alive if one.sentinel in found]:
                 self._end(process, together, begun=begun)
+            self._kill_silent()
             if self._stopping:
                 self._listening.close()  # else who connects would wait for nobody
 
@@ -107,12 +121,14 @@ class Workers:
 
     def _begin(self) -> None:
         here, there = _SPAWN.Pipe(duplex=False)
+        beats = RawValue(ctypes.c_ulong, 0)
         process = _SPAWN.Process(
-            target=_work, args=(self._make_app, self._listening, self._log_prompts, there)
+            target=_work, args=(self._make_app, self._listening, self._log_prompts, there, beats)
         )
         process.start()
         there.close()
         self._alive[process] = here
+        self._pulses[process] = _Pulse(beats)
         self._beginning.add(process)
         if self._stopping:  # it has missed that
             process.terminate()
@@ -129,6 +145,7 @@ class Workers:
     def _end(self, process: Any, together: str, *, begun: bool) -> None:
         process.join()
         self._alive.pop(process).close()
+        del self._pulses[process]
         self._beginning.discard(process)
         mark_process_dead(process.pid, together)  # type: ignore[no-untyped-call]
         if self._stopping:
@@ -140,6 +157,12 @@ class Workers:
         time.sleep(RESTART_SECONDS)
         if not self._stopping:
             self._begin()
+
+    def _kill_silent(self) -> None:
+        for process, pulse in self._pulses.items():
+            if (silent := pulse.silent()) > (SILENCE_SECONDS if pulse.begun else START_SECONDS):
+                logger.error("a worker hangs", extra={"pid": process.pid, "seconds": silent})
+                process.kill()
 
     def _refuse(self, why: str) -> None:
         self._refused = self._refused or why
@@ -154,14 +177,45 @@ class Workers:
                 os.kill(process.pid, sig)
 
 
+class _Pulse:
+    """Whether a worker's event loop goes round, by the count that it keeps in shared memory.
+
+    A look is worth `LOOK_SECONDS` at most, so that a machine or a parent that was put to sleep does
+    not take its workers for dead when it wakes. A pipe would fill up meanwhile, and stop them.
+    """
+
+    def __init__(self, beats: Any) -> None:
+        self.begun = False
+        self._beats = beats
+        self._last = beats.value
+        self._silent = 0.0
+        self._looked = time.monotonic()
+
+    def silent(self) -> float:
+        """For how many seconds there was no beat."""
+        now, before, self._looked = time.monotonic(), self._looked, time.monotonic()
+        self._silent += min(now - before, LOOK_SECONDS)
+        if (beats := self._beats.value) != self._last:
+            self.begun, self._last, self._silent = True, beats, 0.0
+        return self._silent
+
+
 def _work(
-    make_app: Callable[[], FastAPI], listening: socket, log_prompts: bool, told: Connection
+    make_app: Callable[[], FastAPI],
+    listening: socket,
+    log_prompts: bool,
+    told: Connection,
+    beats: Any,
 ) -> None:
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the parent, which passes it on
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     log_to_stderr(prompts=log_prompts)
+
+    def beat() -> None:
+        beats.value += 1
+
     try:
-        serve(make_app(), [listening], ready=lambda: told.send(None))
+        serve(make_app(), [listening], ready=lambda: told.send(None), beat=beat)
     except SpexError as error:
         told.send(str(error))
         sys.exit(2)
