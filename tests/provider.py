@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,19 +17,30 @@ from examples.agents.models import Says
 
 
 @asynccontextmanager
-async def provider(says: Says) -> AsyncIterator[str]:
-    """A server's address. To the same messages it says one thing after the other, in turn."""
+async def provider(
+    says: Says, *, heard: list[Any] | None = None, reason: str | None = None
+) -> AsyncIterator[str]:
+    """A server's address. To the same messages it says one thing after the other, in turn.
+
+    Args:
+        says: What it says.
+        heard: Where the requests' bodies are put.
+        reason: Why its replies end, in place of their own reason.
+    """
     app = FastAPI()
     asked: Counter[str] = Counter()
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
         body = await request.json()
+        if heard is not None:
+            heard.append(body)
         key = json.dumps(body["messages"], sort_keys=True)
         choices = says(convert_to_messages(body["messages"]))
         said = choices[asked[key] % len(choices)]
         asked[key] += 1
-        return _streamed(said) if body.get("stream") else JSONResponse(_whole(said))
+        why = reason or ("tool_calls" if said.tool_calls else "stop")
+        return _streamed(said, why) if body.get("stream") else JSONResponse(_whole(said, why))
 
     async with serve(app) as address:
         yield f"{address}/v1"
@@ -52,22 +63,32 @@ def _message(said: AIMessage) -> dict[str, Any]:
     return {**message, "tool_calls": calls} if calls else message
 
 
-def _whole(said: AIMessage) -> dict[str, Any]:
-    reason = "tool_calls" if said.tool_calls else "stop"
+def _whole(said: AIMessage, reason: str) -> dict[str, Any]:
     choice = {"index": 0, "message": _message(said), "finish_reason": reason}
     return {**_head("chat.completion"), "choices": [choice], "usage": USAGE}
 
 
-def _streamed(said: AIMessage) -> Response:
-    reason = "tool_calls" if said.tool_calls else "stop"
+def _streamed(said: AIMessage, reason: str) -> Response:
     head = _head("chat.completion.chunk")
     parts = [
-        {**head, "choices": [{"index": 0, "delta": _message(said), "finish_reason": None}]},
+        *({**head, "choices": [{"index": 0, "delta": delta}]} for delta in _deltas(said)),
         {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]},
         {**head, "choices": [], "usage": USAGE},
     ]
     events = [f"data: {json.dumps(part)}\n\n" for part in parts]
     return Response("".join([*events, "data: [DONE]\n\n"]), media_type="text/event-stream")
+
+
+def _deltas(said: AIMessage) -> Iterator[dict[str, Any]]:
+    """A message in pieces; of a call first its name, then its arguments."""
+    whole = _message(said)
+    calls = whole.pop("tool_calls", ())
+    yield whole
+    for call in calls:
+        function = call["function"]
+        yield {"tool_calls": [{**call, "function": {**function, "arguments": ""}}]}
+        arguments = {"arguments": function["arguments"]}
+        yield {"tool_calls": [{"index": call["index"], "function": arguments}]}
 
 
 def _head(kind: str) -> dict[str, Any]:

@@ -86,6 +86,9 @@ EXPENSIVE = {
     "parts": json.dumps(
         {**ASKED, "messages": [{"role": "user", "content": [{}] * 40_000}]}
     ).encode(),
+    "tools": json.dumps(
+        {**ASKED, "tools": [{"type": "function", "function": {"name": "x"}}] * 4_000}
+    ).encode(),
     "strings": b"[" + b'"",' * 300_000 + b'""]',
 }
 

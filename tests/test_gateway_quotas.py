@@ -20,6 +20,7 @@ from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.quotas import Quotas
 from spex_agents.server.gateway.records import Charge, Record, Records
+from spex_agents.server.gateway.search import Search
 
 PATH = "/v1/chat/completions"
 
@@ -92,6 +93,34 @@ async def test_a_run_that_lost_its_search_is_not_charged_and_saves_nothing() -> 
         grant = await quotas.admit(key, record("other"), estimate=10, ahead=10)
         assert grant is not None
         assert grant.tokens == 600
+
+
+async def test_who_waits_for_a_run_that_lost_its_search_gets_what_the_winner_has() -> None:
+    async with gateway(speed=5) as running, running.http() as http:
+        records = running.parts.searches.records
+        asking = asyncio.create_task(http.post(PATH, json=ASKED))
+        await running.decoded(1)
+        (identity,) = await records.running()
+        found = await records.find(identity)
+        assert found is not None
+        assert await records.claim(found, "of another gateway")
+        await running.idle()
+        assert not asking.done()
+        winner = Search.from_record(replace(found, run="of another gateway"))
+        winner.state = "done"
+        winner.result = {
+            **dict.fromkeys(("answer", "content"), "forty-two"),
+            "finish_reason": "stop",
+            "stopped": None,
+            "tree_sha256": "its own",
+        }
+        assert await records.settle(winner.record(), Charge(1.0, 400, 0))
+        done = (await asking).json()
+        assert done["choices"][0]["message"]["content"] == "forty-two"
+        assert done["spex"]["tree_sha256"] == "its own"
+        assert (await http.get(f"/v1/searches/{identity}")).json()["answer"] == "forty-two"
+        page = (await http.get("/metrics")).text
+        assert 'spex_gateway_searches_total{engine="spex",policy="rebase",state="lost"} 1' in page
 
 
 STEPS = st.lists(

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -25,6 +26,7 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.keyring import ANYONE
 from spex_agents.server.gateway.keys import Key, KeyStore
+from spex_agents.server.gateway.records import Charge
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import SearchConfig
@@ -108,6 +110,30 @@ async def test_a_search_whose_gateway_died_before_it_was_a_job_is_gone_on_with(
             await asyncio.sleep(0.2)
     await one.idle()
     assert (one.engine.decoded_tokens == 0) is not (other.engine.decoded_tokens == 0)
+
+
+async def test_a_gateway_that_lost_a_search_runs_it_no_further_and_saves_nothing(
+    server: Postgres,
+) -> None:
+    async with gateway(database=server.url, speed=0.2) as running, running.http() as http:
+        records = running.parts.searches.records
+        path = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+        await running.decoded(1)
+        (identity,) = await records.running()
+        found = await records.find(identity)
+        assert found is not None
+        assert await records.claim(found, "of another gateway")
+        await running.idle()  # long before the search could have ended
+        assert (await http.get(path)).json()["state"] == "running"
+        winner = Search.from_record(replace(found, run="of another gateway", state="suspended"))
+        assert await records.settle(winner.record(), Charge(time.time(), 0, 0))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await http.get(path)).json()["state"] != "suspended":  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.1)
+        assert (await http.delete(path)).status_code == 204
+    with psycopg.connect(server.url) as connection:
+        spent = connection.execute("SELECT sum(useful + wasted) FROM spex_usage").fetchall()
+    assert spent == [(0,)]
 
 
 async def test_who_waits_for_another_gateways_search_is_told_that_this_one_stops(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spex_agents.engines.functions import Proposer
     from spex_agents.engines.given import as_engine
     from spex_agents.engines.openai import OpenAIEngine
-    from spex_agents.engines.prompts import Message, Prompt, PromptTemplate, Role
+    from spex_agents.engines.prompts import Message, Offer, Prompt, PromptTemplate, Role
     from spex_agents.engines.sglang import SGLangEngine, engine_at
     from spex_agents.engines.simulated import SimulatedEngine, SimulatedFleet, run_virtual
 
@@ -34,6 +34,7 @@ __all__ = [
     "Features",
     "Load",
     "Message",
+    "Offer",
     "OpenAIEngine",
     "Prompt",
     "PromptTemplate",
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazy(
         "Features": "base",
         "Load": "base",
         "Message": "prompts",
+        "Offer": "prompts",
         "OpenAIEngine": "openai",
         "Prompt": "prompts",
         "PromptTemplate": "prompts",

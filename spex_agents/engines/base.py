@@ -101,6 +101,7 @@ class Features:
         pure: Free of side effects: may be asked for thoughts that the search may never demand.
             Without it a search begins nothing early.
         messages: Takes messages as they are: `Message.source`.
+        tools: Offers its model tools: `Prompt.offer`.
     """
 
     exactness: Exactness
@@ -113,6 +114,7 @@ class Features:
     tokens_per_minute: float | None = None
     pure: bool = True
     messages: bool = False
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

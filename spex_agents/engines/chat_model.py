@@ -18,11 +18,11 @@ from spex_agents.engines.chat_replies import (
     as_message,
     cached_tokens,
     label_chances,
-    reasoning_in,
     refused,
     spoken,
     status_of,
     wait_of,
+    written_tokens,
 )
 from spex_agents.engines.chat_requests import (
     GO_ON,
@@ -35,7 +35,8 @@ from spex_agents.engines.chat_requests import (
     sampling_keywords,
 )
 from spex_agents.engines.chat_thoughts import after_step, thought_of
-from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.chat_tools import Offering, calls_something
+from spex_agents.engines.prompts import Offer, Prompt
 from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, SettingsError
 from spex_agents.search.tree import Thought
 
@@ -60,15 +61,17 @@ class ChatModelEngine(Closing):
     is no part of a thought.
 
     Tokens are the model's own count (`usage_metadata`). Without one, as in a stream that was
-    closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: the
-    chunks, or a token to four characters if that is more. Nothing is downloaded to count.
+    closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: by chunks
+    or characters.
 
     What all thoughts share, and a path's end, are marked for Anthropic's prompt caching.
 
     Where a provider limits its callers and says for how long (429 or 529 with `Retry-After`), all
-    calls wait together.
+    calls wait together. A parameter that the model refuses, with an error that names it, is left
+    out from then on.
 
-    A parameter that the model refuses, with an error that names it, is left out from then on.
+    Tools that a template offers (`PromptTemplate.offer`) are bound to the model, and a reply that
+    calls some ends its path: the calls are told as JSON at the end of the thought's text.
 
     Calls carry the tag ``nostream``: their tokens stay out of LangGraph's message stream.
 
@@ -121,7 +124,6 @@ class ChatModelEngine(Closing):
         self._parameters = parameters_for(self._inner, parameters)
         if exactness != "unseeded" and seed_parameter is None:
             raise SettingsError(f"exactness={exactness!r}: needs seed_parameter=")
-        self._model: Any = model
         self._instruction = instruction
         self._seed_parameter = seed_parameter
         self._exactness = exactness
@@ -130,6 +132,7 @@ class ChatModelEngine(Closing):
         self._retries = Retries(times=retries, wait=retry_wait)
         self._pace = Pace()
         self._refused: set[str] = set()
+        self._offering = Offering(model)
 
     @property
     def name(self) -> str:
@@ -145,6 +148,7 @@ class ChatModelEngine(Closing):
             promotion=self._gate.places is not None,
             slots=self._gate.places,
             messages=True,
+            tools=self._offering.possible,
         )
 
     async def generate(
@@ -161,7 +165,8 @@ class ChatModelEngine(Closing):
         if self._seed_parameter:
             keywords[self._seed_parameter] = request.seed
         async with self._gate.place(request):
-            ask = partial(self._try, messages, request, sampling.stop)
+            offer = self._offering.offer_in(prompt)
+            ask = partial(self._try, messages, request, sampling.stop, offer)
             thought: Thought = await self._asked(ask, keywords)
         return thought
 
@@ -179,15 +184,14 @@ class ChatModelEngine(Closing):
         messages = messages_of(prompt, self._instruction, marks=self._marks)
         keywords = label_keywords(self._inner)
         async with self._gate.place(request):
-            said = await self._asked(partial(self._read, messages, request, ()), keywords)
+            said = await self._asked(partial(self._read, messages, request, (), None), keywords)
         return label_chances(said, labels)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
 
     async def load(self) -> Load:
-        gate = self._gate
-        return Load(running=gate.running, waiting=gate.waiting)
+        return Load(running=self._gate.running, waiting=self._gate.waiting)
 
     async def aclose(self) -> None:
         """Nothing to close: the model is its owner's."""
@@ -240,10 +244,11 @@ class ChatModelEngine(Closing):
         messages: Sequence[BaseMessage],
         request: Request,
         stop: tuple[str, ...],
+        offer: Offer | None,
         keywords: Mapping[str, Any],
     ) -> Thought:
         before = request.tokens
-        said = await self._read(messages, request, stop, keywords)
+        said = await self._read(messages, request, stop, offer, keywords)
         return thought_of(
             said,
             stop,
@@ -251,6 +256,7 @@ class ChatModelEngine(Closing):
             logprobs_asked=self._parameters.get("logprobs") in keywords,
             stop_sent=self._parameters.get("stop") in keywords,
             name=self.name,
+            offer=offer,
         )
 
     async def _read(
@@ -258,6 +264,7 @@ class ChatModelEngine(Closing):
         messages: Sequence[BaseMessage],
         request: Request,
         stop: tuple[str, ...],
+        offer: Offer | None,
         keywords: Mapping[str, Any],
     ) -> BaseMessage:
         """What the model says, up to where the next step begins; its tokens are counted."""
@@ -266,12 +273,13 @@ class ChatModelEngine(Closing):
         request.prompt_tokens += asked  # until the model tells, if it does
         whole: Any = None
         chunks = 0
-        stream: Any = self._model.astream(list(messages), call_config(request), **keywords)
+        model = self._offering.model(offer)
+        stream: Any = model.astream(list(messages), call_config(request), **keywords)
         try:
             async with aclosing(stream):
                 async for chunk in stream:
                     said = as_message(chunk)
-                    chunks += bool(said.text)
+                    chunks += bool(said.text) or calls_something(said)
                     whole = whole + said if said is chunk and whole is not None else said
                     request.tokens = before + chunks
                     text, at_delimiter = cut(spoken(whole).lstrip(), stop)
@@ -287,14 +295,6 @@ class ChatModelEngine(Closing):
         if usage := getattr(message, "usage_metadata", None):
             request.prompt_tokens = sent + (usage["input_tokens"] or asked)
             request.cached_tokens += cached_tokens(usage)
-        request.tokens = before + self._tokens(message, chunks)
+        count = getattr(self._inner, "custom_get_token_ids", None)
+        request.tokens = before + written_tokens(message, chunks, count)
         return message
-
-    def _tokens(self, message: BaseMessage, chunks: int) -> int:
-        usage = getattr(message, "usage_metadata", None)
-        if usage and (told := int(usage["output_tokens"])):  # some tell the prompt's at the start
-            return told
-        text = str(message.text)
-        if count := getattr(self._inner, "custom_get_token_ids", None):
-            return len(count(text))
-        return max(chunks, estimated_tokens(text) + estimated_tokens(reasoning_in(message)))

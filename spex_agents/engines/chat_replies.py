@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spex_agents.engines.calls.cut import tokens_of_step
+from spex_agents.engines.calls.cut import estimated_tokens, tokens_of_step
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import retry_after
 
@@ -50,6 +50,22 @@ def reasoning_in(message: BaseMessage) -> str:
 def cached_tokens(usage: Mapping[str, Any]) -> int:
     """Tokens of the prompt that the provider had read before, as its `usage_metadata` tells."""
     return int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+
+
+def written_tokens(
+    message: BaseMessage, chunks: int, count: Callable[[str], Sequence[int]] | None
+) -> int:
+    """Tokens of a reply: as told, as counted by the model, or estimated from its chunks and text.
+
+    Some tell the prompt's at the start, and none for the reply.
+    """
+    usage = getattr(message, "usage_metadata", None)
+    if usage and (told := int(usage["output_tokens"])):
+        return told
+    text = f"{message.text}{getattr(message, 'tool_calls', None) or ''}"
+    if count is not None:
+        return len(count(text))
+    return max(chunks, estimated_tokens(text) + estimated_tokens(reasoning_in(message)))
 
 
 def is_cut_off(message: BaseMessage) -> bool:

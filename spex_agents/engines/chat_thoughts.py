@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from spex_agents.engines.calls.cut import cut
 from spex_agents.engines.chat_replies import END_MARK, is_cut_off, logprobs_of, spoken
+from spex_agents.engines.chat_tools import calls_in, calls_something
+from spex_agents.engines.prompts import Offer
 from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
 
@@ -22,6 +24,7 @@ def thought_of(
     logprobs_asked: bool,
     stop_sent: bool,
     name: str,
+    offer: Offer | None = None,
 ) -> Thought:
     """What a reply says, up to the first delimiter, and whether the path ends there.
 
@@ -32,9 +35,11 @@ def thought_of(
         logprobs_asked: The model was asked for log-probabilities.
         stop_sent: The model was sent the delimiters, so its reply's end is a step's.
         name: Of the engine, for messages.
+        offer: Tools that it may call; a call ends the path.
 
     Raises:
-        EngineError: It is nothing but reasoning, or has no log-probabilities though asked.
+        EngineError: It is nothing but reasoning, or ends in the middle of a call, or has no
+            log-probabilities though asked.
     """
     text, at_delimiter = cut(spoken(said).lstrip(), stop)
     logprobs = logprobs_of(said, stop)
@@ -43,6 +48,15 @@ def thought_of(
             f"{name} sent no log-probabilities though asked: set "
             "Sampling(logprobs=False), or take 'logprobs' out of parameters="
         )
+    gone_on = at_delimiter and bool(after_step(spoken(said).lstrip(), text, stop))
+    if offer is not None and not gone_on and calls_something(said):
+        if is_cut_off(said):
+            raise EngineError(
+                f"{name} was cut off after {tokens} tokens, in a call of a tool: raise "
+                "Limits(step_tokens=..., path_tokens=...), or the request's max_completion_tokens"
+            )
+        text = "\n".join(filter(None, (text, calls_in(said, offer))))
+        return Thought(text=text, tokens=tokens, finish="stop", ends=True, logprobs=logprobs)
     if not text and not at_delimiter and is_cut_off(said) and tokens:
         raise EngineError(
             f"{name} sent nothing but reasoning, {tokens} tokens of it: raise "
@@ -51,10 +65,7 @@ def thought_of(
     marked = text.rstrip().endswith(END_MARK)
     if marked:
         text = text.rstrip().removesuffix(END_MARK).rstrip()
-    if at_delimiter:
-        ended = not after_step(spoken(said).lstrip(), text, stop)
-    else:
-        ended = not is_cut_off(said) and not stop_sent
+    ended = not gone_on if at_delimiter else not is_cut_off(said) and not stop_sent
     if marked or ended or not (text or at_delimiter):
         return Thought(text=text, tokens=tokens, finish="stop", ends=True, logprobs=logprobs)
     cut_off = is_cut_off(said) and not at_delimiter

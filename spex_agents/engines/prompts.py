@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -58,6 +58,26 @@ class Conversation:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Offer:
+    """Tools that a model may call, for engines that can offer it some (`Features.tools`).
+
+    Attributes:
+        tools: Functions, as OpenAI has them: `name`, `description`, `parameters`.
+        choice: "auto"; "any", if it must call one; or the name of the one that it must call.
+        several: Whether a reply may call more than one.
+    """
+
+    tools: tuple[Mapping[str, Any], ...]
+    choice: str = "auto"
+    several: bool = True
+
+    @property
+    def forces(self) -> bool:
+        """Whether it says which tool is to be called."""
+        return self.choice not in ("auto", "any")
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A conversation, and the beginning of the assistant's next reply, to be continued as it is.
@@ -69,6 +89,7 @@ class Prompt:
         question: What the template was asked to tell, for engines without a model; None if the
             prompt is no template's.
         steps: The thoughts that it was to tell, likewise.
+        offer: Tools that the reply may call; engines that cannot offer any take no notice.
         plain: The root's question and the thoughts of the path as the template alone would tell
             them, where a policy asks with a prompt of its own.
     """
@@ -78,6 +99,7 @@ class Prompt:
     reasoning: str = ""
     question: str | None = field(default=None, compare=False, repr=False)
     steps: tuple[Thought, ...] = field(default=(), compare=False, repr=False)
+    offer: Offer | None = field(default=None, compare=False, repr=False)
     plain: Prompt | None = field(default=None, compare=False, repr=False)
 
 
@@ -96,6 +118,8 @@ class PromptTemplate:
         critique: Follows it with the ``{words}`` of its reward, if that `speaks`.
         conversation: The turns that its question stands for, in place of `user`; a system message
             among them takes the place of `system`. A run in a state of messages sets it.
+        offer: Tools that a thought may call, where the engine has a chat model that takes tools.
+            Such a thought ends its path, and its text ends with the calls as JSON.
 
     Example:
         >>> template = PromptTemplate(system="Be brief.")
@@ -114,6 +138,7 @@ class PromptTemplate:
     attempt: str = "Answer {number}:\n{text}"
     critique: str = "What was said of it: {words}"
     conversation: Conversation | None = None
+    offer: Offer | None = None
 
     def prompt(
         self,
@@ -155,7 +180,14 @@ class PromptTemplate:
         begun = reply + entries + action.cue
         reasoned = () if action.anew else thoughts
         reasoning = "\n\n".join(thought.reasoning for thought in reasoned if thought.reasoning)
-        return Prompt(tuple(turns), begun, reasoning, question=question, steps=tuple(thoughts))
+        return Prompt(
+            tuple(turns),
+            begun,
+            reasoning,
+            question=question,
+            steps=tuple(thoughts),
+            offer=self.offer,
+        )
 
     def _steps(self, thoughts: Sequence[Thought]) -> str:
         return "".join(

@@ -56,11 +56,23 @@ def said_by(search: Search) -> tuple[dict[str, Any], Any]:
     finish = (search.result or {})["finish_reason"]
     if search.misses_its_form:
         return {"refusal": "no thought had an answer of the form that was asked for"}, finish
-    if (called := search.call) is not None:
-        function = {"name": called.name, "arguments": called.arguments}
-        call = {"index": 0, "id": f"call_{search.id}", "type": "function", "function": function}
-        return {"tool_calls": [call]}, "tool_calls"
+    if called := search.calls:
+        calls = [
+            {
+                "index": index,
+                "id": call_id(search, index),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for index, call in enumerate(called)
+        ]
+        return {"tool_calls": calls}, "tool_calls"
     return {"content": search.content}, finish
+
+
+def call_id(search: Search, index: int) -> str:
+    """By which a client says what the call has come to."""
+    return f"call_{search.id}_{index}" if index else f"call_{search.id}"
 
 
 async def reasoning_of(search: Search) -> str:

@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
 from spex_agents.answers.termination import ExactStop, MaxTokens
+from spex_agents.engines.base import Features
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
 from spex_agents.named import REWARDS, make_reward, over_models
@@ -25,6 +26,7 @@ from spex_agents.server.gateway.catalogue import Catalogue, Model
 from spex_agents.server.gateway.errors import ApiError, explain
 from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keys import sha256_of
+from spex_agents.server.gateway.messages import Asked
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.settings import Agent
 from spex_agents.speculation.config import Speculation
@@ -45,7 +47,7 @@ _DECIDES: Any = {
         *("reward", "aggregate", "vote", "speculation"),
     },
     **dict.fromkeys(("temperature", "top_p", "max_tokens", "max_completion_tokens"), True),
-    **dict.fromkeys(("response_format", "tools", "tool_choice"), True),
+    **dict.fromkeys(("response_format", "tools", "tool_choice", "parallel_tool_calls"), True),
 }
 """What of a request its plan depends on, besides its system messages."""
 
@@ -140,7 +142,7 @@ class Plans:
         if self._hosting.strict:
             request.check_strictly()
         model = self._catalogue.find(request.model)
-        if model.agent is not None or request.asked.conversation is not None:
+        if model.agent is not None or _asked(request, model).conversation is not None:
             # An agent's graph is made by a function that may do what it likes.
             return _plan(request, model, self._hosting, self._saver, shared=False)
         same = sha256_of(f"{request.model_dump_json(include=_DECIDES)}{request.asked.system}")
@@ -204,7 +206,7 @@ def _plan(
             **own,
             "limits": limits,
             "sampling": sampling,
-            "template": request.asked.told_by(own.get("template", PromptTemplate())),
+            "template": _asked(request, model).told_by(own.get("template", PromptTemplate())),
         }
         if model.policy is not None:
             search["policy"] = over_models(make_policy(model.policy, **sizes), model.others)
@@ -219,12 +221,7 @@ def _plan(
                 f"{next(iter(sizes))}={next(iter(sizes.values()))}: model {request.model} has a "
                 f"policy of its own; name one to size it: {request.model}/rebase-8"
             )
-        if (schema := request.schema_wanted) is not None:
-            search["answer_schema"] = schema
-        elif (tools := request.offered) is not None and model.agent is None:
-            search["extract"], search["canonical"] = tools.extract, tools.canonical
-            search["free_text"] = not tools.required
-            search["template"] = replace(search["template"], close=tools.asks)
+        search |= _form(request, model, search["template"])
         if asked.vote is not None:
             search["vote"] = asked.vote
         if model.agent is None or asked.reward is not None or asked.aggregate is not None:
@@ -253,6 +250,33 @@ def _plan(
     except SettingsError as error:
         raise explain(error, names=_PLACES) from error
     return plan
+
+
+def _form(request: ChatRequest, model: Model, template: PromptTemplate) -> SearchSettings:
+    """What an answer is: of a schema, or the call of a tool."""
+    form: SearchSettings = {}
+    if offers := _offers(request, model):
+        form["template"] = replace(template, offer=request.offer)
+    if (schema := request.schema_wanted) is not None:
+        form["answer_schema"] = schema
+    elif (tools := request.offered) is not None and model.agent is None:
+        if offers:
+            tools = replace(tools, offered=True)
+        else:
+            form["template"] = replace(template, close=tools.asks)
+        form["extract"], form["canonical"] = tools.extract, tools.canonical
+        form["free_text"] = not tools.required
+    return form
+
+
+def _offers(request: ChatRequest, model: Model) -> bool:
+    """Whether the model behind the engine is offered the tools of a request."""
+    features: Features = model.engine.features
+    return features.tools and model.agent is None and request.offer is not None
+
+
+def _asked(request: ChatRequest, model: Model) -> Asked:
+    return request.asked_with_tools if _offers(request, model) else request.asked
 
 
 def _size(model: Model, sizes: Mapping[str, int], limits: Limits) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from json import dumps
+from json import dumps, loads
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
-from spex_agents.engines.prompts import Conversation, PromptTemplate
+from spex_agents.engines.prompts import Conversation, PromptTemplate, Role
 from spex_agents.engines.prompts import Message as PromptMessage
 from spex_agents.nodes.conversation import question_in
 from spex_agents.server.gateway.errors import ApiError
@@ -149,8 +149,12 @@ class Asked:
         return replace(template, conversation=self.conversation)
 
 
-def asked_in(messages: Sequence[ChatMessage]) -> Asked:
+def asked_in(messages: Sequence[ChatMessage], *, calls: bool = False) -> Asked:
     """The question: the last of the user's, with the turns before it, and what was done since.
+
+    Args:
+        messages: The conversation.
+        calls: Whether what was called, and what that came to, is shown as such, not in words.
 
     Raises:
         ApiError: There is no user message, or it is empty.
@@ -178,9 +182,33 @@ def asked_in(messages: Sequence[ChatMessage]) -> Asked:
     }
     told = [_turn(message, names) for message in turns]
     question = question_in(told)
+    if calls and any(message.role == "tool" for message in turns):
+        shown = [_turn(message, names, calls=True) for message in turns]
+        if _answered(shown):
+            return Asked(question, system, Conversation(question, tuple(map(_shown, shown))))
     if not any(message.images for message in turns):
         return Asked(question, system)
     return Asked(question, system, Conversation(question, tuple(_spoken(told))))
+
+
+def _answered(messages: Sequence[AnyMessage]) -> bool:
+    """Whether each call has its result next to it, and each result its call: else none is taken."""
+    open_calls: set[str | None] = set()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in open_calls:
+                return False
+            open_calls.remove(message.tool_call_id)
+        elif open_calls:
+            return False
+        elif isinstance(message, AIMessage):
+            open_calls = {call["id"] for call in message.tool_calls}
+    return not open_calls
+
+
+def _shown(message: AnyMessage) -> PromptMessage:
+    role: Role = "assistant" if isinstance(message, AIMessage) else "user"
+    return PromptMessage(role, str(message.text), source=message)
 
 
 def _spoken(messages: Sequence[AnyMessage]) -> Iterator[PromptMessage]:
@@ -203,7 +231,7 @@ def _spoken(messages: Sequence[AnyMessage]) -> Iterator[PromptMessage]:
         yield PromptMessage("user", GO_ON)
 
 
-def _turn(message: ChatMessage, names: Mapping[str, str]) -> AnyMessage:
+def _turn(message: ChatMessage, names: Mapping[str, str], *, calls: bool = False) -> AnyMessage:
     if message.role == "user":
         if not message.images:
             return HumanMessage(message.text)
@@ -214,9 +242,22 @@ def _turn(message: ChatMessage, names: Mapping[str, str]) -> AnyMessage:
         identity = message.tool_call_id or ""
         name = message.name or names.get(identity, "a tool")
         return ToolMessage(message.text, tool_call_id=identity, name=name)
-    calls = [
+    called = [call for call in message.tool_calls or () if call.function is not None]
+    if calls:
+        return AIMessage(message.text, tool_calls=[_called(call) for call in called])
+    words = [
         f"[calls {call.function.name} with {call.function.arguments}]"
-        for call in message.tool_calls or ()
+        for call in called
         if call.function is not None
     ]
-    return AIMessage("\n".join(part for part in (message.text, *calls) if part))
+    return AIMessage("\n".join(part for part in (message.text, *words) if part))
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    function = call.function or CalledFunction(name="a tool")
+    try:
+        arguments = loads(function.arguments)
+    except ValueError:
+        arguments = {}
+    given = arguments if isinstance(arguments, dict) else {}
+    return {"name": function.name, "args": given, "id": call.id, "type": "tool_call"}

@@ -118,11 +118,11 @@ class Metrics:
         """A run of `search` has its first certain thought."""
         self._first_seconds.labels(_engine(search), policy).observe(seconds)
 
-    def ended(self, search: Search, policy: str, spent: Ledger) -> None:
-        """A run of `search` has ended, and has cost `spent`."""
+    def ended(self, search: Search, policy: str, state: str, spent: Ledger) -> None:
+        """A run of `search` has ended like that, and has cost `spent`."""
         engine = _engine(search)
-        self._searches.labels(engine, policy, search.state).inc()
-        if search.state == "done":
+        self._searches.labels(engine, policy, state).inc()
+        if state == "done":
             self._search_seconds.labels(engine, policy).observe(search.seconds)
         self._tokens.labels(search.owner, "useful").inc(spent.useful_tokens)
         self._tokens.labels(search.owner, "wasted").inc(spent.wasted_tokens)

@@ -79,10 +79,11 @@ class Records:
         own = select(searches).where(searches.c.owner == owner, searches.c.state != UNREADABLE)
         return await self._select(own.order_by(searches.c.created.desc()).limit(limit))
 
-    async def present(self, identities: Collection[str]) -> set[str]:
-        """Those of the searches that have not been forgotten."""
-        known = select(searches.c.id).where(searches.c.id.in_(identities))
-        return set((await self._database.execute(known)).scalars())
+    async def runs_of(self, identities: Collection[str]) -> dict[str, str]:
+        """The runs that may save these searches, of those that have not been forgotten."""
+        known = select(searches.c.id, searches.c.run).where(searches.c.id.in_(identities))
+        found = await self._database.execute(known)
+        return {one.id: one.run for one in found}
 
     async def claim(self, record: Record, run: str) -> bool:
         """Let `run` go on with a running search in place of the run that `record` names."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from spex_agents.answers.votes import Vote
+from spex_agents.engines.prompts import Offer
 from spex_agents.named import REWARDS
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
@@ -22,7 +23,7 @@ from spex_agents.server.gateway.messages import (
     Text,
     asked_in,
 )
-from spex_agents.server.gateway.tools import Tools, check_schema, functions_in
+from spex_agents.server.gateway.tools import MOST_TOOLS, Tools, check_schema, functions_in
 
 MOST_CHOICES = 16
 
@@ -104,13 +105,16 @@ class ChatRequest(BaseModel):
     spex: SearchChoices = SearchChoices()
 
     # What would change the answer and is not done here is passed over, or refused by `--strict`.
-    tools: Annotated[list[Any], Data] | None = Field(
+    tools: Annotated[list[Any], Field(max_length=MOST_TOOLS), Data] | None = Field(
         default=None,
         description="Functions: a search ends with a call of one, or with an answer. If "
         "`tool_choice` says which one, its arguments are searched.",
     )
     tool_choice: Annotated[Any, Data] = None
-    functions: list[Any] | None = None
+    parallel_tool_calls: bool | None = Field(
+        default=None, description="false: one call at most, where a model may call several."
+    )
+    functions: Annotated[list[Any], Field(max_length=MOST_TOOLS)] | None = None
     function_call: Any = None
     logprobs: bool | int | None = None
     top_logprobs: int | None = None
@@ -132,9 +136,19 @@ class ChatRequest(BaseModel):
         return asked_in(self.messages)
 
     @cached_property
+    def asked_with_tools(self) -> Asked:
+        """The same for a chat model that is offered tools: it is shown what was called before."""
+        return asked_in(self.messages, calls=True)
+
+    @cached_property
     def fingerprint(self) -> str:
         """What tells it from others of the same Idempotency-Key."""
         return sha256_of(self.model_dump_json(exclude={"stream", "stream_options"}))
+
+    @cached_property
+    def saved(self) -> dict[str, Any]:
+        """As the database keeps it, at each save of its search."""
+        return self.model_dump(exclude_none=True, by_alias=True)
 
     @property
     def given_seed(self) -> int | None:
@@ -164,6 +178,17 @@ class ChatRequest(BaseModel):
         functions = functions_in(self.tools or ())
         required = self.tool_choice in ("required", "any")
         return Tools(functions, required=required) if functions else None
+
+    @cached_property
+    def offer(self) -> Offer | None:
+        """The tools, for a chat model that takes them; None if there are none to call."""
+        functions = functions_in(self.tools or ())
+        if (tool := self._forced()) is not None:
+            return Offer(tools=(tool,), choice=tool["name"], several=False)
+        if self.offered is None:
+            return None
+        choice = "any" if self.offered.required else "auto"
+        return Offer(tools=functions, choice=choice, several=self.parallel_tool_calls is not False)
 
     @property
     def schema_wanted(self) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spex_agents.server.gateway.completions import said_by
+from spex_agents.server.gateway.completions import call_id, said_by
 from spex_agents.server.gateway.search import Search
 
 
@@ -15,41 +15,45 @@ def reasoning_item(search: Search, thought: str | None) -> dict[str, Any]:
     return {"id": f"rs_{search.id}", "type": "reasoning", "summary": summary}
 
 
-def said_item(search: Search) -> dict[str, Any]:
-    """The item of the answer: a message, or the call of a tool."""
-    if (called := search.call) is not None:
-        return {
-            "id": f"fc_{search.id}",
-            "type": "function_call",
-            "call_id": f"call_{search.id}",
-            "name": called.name,
-            "arguments": called.arguments,
-            "status": "completed",
-        }
+def said_items(search: Search) -> list[dict[str, Any]]:
+    """The items of the answer: a message, or the calls of tools."""
+    if called := search.calls:
+        return [
+            {
+                "id": f"fc_{search.id}" + (f"_{index}" if index else ""),
+                "type": "function_call",
+                "call_id": call_id(search, index),
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": "completed",
+            }
+            for index, call in enumerate(called)
+        ]
     said, _ = said_by(search)
     part = (
         {"type": "refusal", "refusal": said["refusal"]}
         if "refusal" in said
         else {"type": "output_text", "text": said["content"], "annotations": [], "logprobs": []}
     )
-    return {
-        "id": f"msg_{search.id}",
-        "type": "message",
-        "role": "assistant",
-        "status": "completed",
-        "content": [part],
-    }
+    return [
+        {
+            "id": f"msg_{search.id}",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [part],
+        }
+    ]
 
 
-def saying(search: Search) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The events of the item that says the answer, or calls a tool in its place."""
-    item = said_item(search)
-    if (called := search.call) is not None:
-        named = {"item_id": item["id"], "name": called.name}
+def saying(item: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events of an item that says the answer, or calls a tool in its place."""
+    if item["type"] == "function_call":
+        named = {"item_id": item["id"], "name": item["name"]}
         begun = {**item, "status": "in_progress", "arguments": ""}
         yield "response.output_item.added", {"item": begun}
-        yield "response.function_call_arguments.delta", {**named, "delta": called.arguments}
-        yield "response.function_call_arguments.done", {**named, "arguments": called.arguments}
+        yield "response.function_call_arguments.delta", {**named, "delta": item["arguments"]}
+        yield "response.function_call_arguments.done", {**named, "arguments": item["arguments"]}
         yield "response.output_item.done", {"item": item}
         return
     (part,) = item["content"]

@@ -25,9 +25,10 @@ from spex_agents.server.gateway.messages import (
     ToolCall,
 )
 from spex_agents.server.gateway.requests import ChatRequest, Count, JsonSchema, SearchChoices
-from spex_agents.server.gateway.response_items import reasoning_item, said_item, saying
+from spex_agents.server.gateway.response_items import reasoning_item, said_items, saying
 from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.streaming import PING, sent_event
+from spex_agents.server.gateway.tools import MOST_TOOLS
 from spex_agents.server.gateway.usage import usage_of
 
 router = APIRouter(route_class=JsonRoute)
@@ -78,8 +79,9 @@ class ResponseRequest(BaseModel):
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_output_tokens: Count | None = None
     text: TextSettings = TextSettings()
-    tools: Annotated[list[Any], Data] | None = None
+    tools: Annotated[list[Any], Field(max_length=MOST_TOOLS), Data] | None = None
     tool_choice: Annotated[Any, Data] = None
+    parallel_tool_calls: bool | None = None
     previous_response_id: None = None
     background: Literal[False] | None = None
     spex: SearchChoices = SearchChoices()
@@ -122,6 +124,7 @@ class ResponseRequest(BaseModel):
                 "response_format": wanted,
                 "tools": [_as_in_chat(tool) for tool in self.tools or ()] or None,
                 "tool_choice": self.tool_choice,
+                "parallel_tool_calls": self.parallel_tool_calls,
                 "spex": self.spex,
             }
         )
@@ -183,7 +186,7 @@ async def respond(
 async def _whole(searches: Sequence[Search]) -> ResponseObject:
     (search,) = searches
     thought = await reasoning_of(search)
-    return _response(search, [reasoning_item(search, thought), said_item(search)])
+    return _response(search, [reasoning_item(search, thought), *said_items(search)])
 
 
 async def _pieces(search: Search, ping_seconds: float) -> AsyncIterator[str]:
@@ -217,9 +220,10 @@ async def _pieces(search: Search, ping_seconds: float) -> AsyncIterator[str]:
     whole = {"type": "summary_text", "text": thought}
     yield event("response.reasoning_summary_part.done", **thinking, part=whole)
     yield event("response.output_item.done", output_index=0, item=reasoning_item(search, thought))
-    for kind, data in saying(search):
-        yield event(kind, output_index=1, **data)
-    done = _response(search, [reasoning_item(search, thought), said_item(search)])
+    for index, item in enumerate(said_items(search), 1):
+        for kind, data in saying(item):
+            yield event(kind, output_index=index, **data)
+    done = _response(search, [reasoning_item(search, thought), *said_items(search)])
     yield event(f"response.{done.status}", response=done.model_dump())
 
 

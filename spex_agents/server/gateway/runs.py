@@ -38,6 +38,7 @@ class Runs:
         database: Where the checkpoints are.
         records: Where what has become of a search is saved, and what it has cost.
         hosting: Limits.
+        follow: Tells of a search that another gateway has taken over.
 
     Attributes:
         leaving: Whether the gateway is unready, being about to stop, but takes requests still.
@@ -46,7 +47,13 @@ class Runs:
     """
 
     def __init__(
-        self, catalogue: Catalogue, database: Database, records: Records, hosting: Hosting
+        self,
+        catalogue: Catalogue,
+        database: Database,
+        records: Records,
+        hosting: Hosting,
+        *,
+        follow: Callable[[Search], None],
     ) -> None:
         self.metrics = Metrics()
         self.leaving = False
@@ -55,6 +62,7 @@ class Runs:
         self._database = database
         self._records = records
         self._hosting = hosting
+        self._follow = follow
         self._running: dict[asyncio.Task[None], Search] = {}
         self._tasks = asyncio.TaskGroup()
 
@@ -85,8 +93,13 @@ class Runs:
         search.task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        search = self._running.pop(task)
         self.metrics.running(len(self._running))
+        if search.lost:
+            logger.warning("another gateway has this search", extra={"search": search.id})
+            search.leave(followed=not self.draining)
+            if not self.draining:
+                self._follow(search)
 
     async def drain(self, others: Collection[asyncio.Task[None]]) -> None:
         """Let what runs end, and those of `others`; runs that do not in time are put off."""
@@ -111,12 +124,10 @@ class Runs:
                         values = await self._search(search, graph)
             finally:
                 search.seconds += time.monotonic() - began
-            if values.keys() >= {"thoughts", "rewards", "tree_sha256"}:
-                search.finish(values)
-            else:  # another gateway has taken it over, ended it, and put its checkpoint away
-                search.state = "suspended"
+            search.finish(values)
         except asyncio.CancelledError:
-            search.state = "suspended" if search.error is None else "failed"
+            if not search.lost:
+                search.state = "suspended" if search.error is None else "failed"
         except TimeoutError:
             seconds = self._hosting.search_seconds
             search.fail(explain(TimeoutError(f"the search took longer than {seconds:g} s")))
@@ -124,15 +135,15 @@ class Runs:
             logger.exception("search failed", extra=told)
             search.fail(explain(error))
         spent = since(before, search.spent)
-        self.metrics.ended(search, self._catalogue.find(search.request.model).label, spent)
-        figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
-        seconds = round(search.seconds, 3)
-        logger.info(
-            "search ends", extra={**told, "state": search.state, "seconds": seconds, **figures}
-        )
         charge = Charge(time.time(), spent.useful_tokens, spent.wasted_tokens)
         await self._settle(search, charge, storage)
-        search.announce()  # now that its key may begin the next
+        state = "lost" if search.lost else search.state
+        self.metrics.ended(search, self._catalogue.find(search.request.model).label, state, spent)
+        figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
+        seconds = round(search.seconds, 3)
+        logger.info("search ends", extra={**told, "state": state, "seconds": seconds, **figures})
+        if not search.lost:
+            search.announce()  # now that its key may begin the next
 
     async def _search(self, search: Search, graph: AnyGraph) -> dict[str, Any]:
         config: Any = {"configurable": {"thread_id": search.id}}
@@ -151,8 +162,11 @@ class Runs:
             search.spent.useful_tokens = max(search.spent.useful_tokens, left)
             asked = None
         hear = self._listener(search)
-        await apart(graph.ainvoke(asked, patched(config, {LISTENER: hear})))
-        values: dict[str, Any] = (await graph.aget_state(config)).values
+        # The whole state as the run has it: what the database has may be another gateway's by now.
+        run = graph.ainvoke(
+            asked, patched(config, {LISTENER: hear}), output_keys=graph.stream_channels_list
+        )
+        values: dict[str, Any] = await apart(run)
         return values
 
     def _listener(self, search: Search) -> Callable[[ThoughtEvent], None]:
@@ -170,17 +184,20 @@ class Runs:
         return hear
 
     async def _settle(self, search: Search, charge: Charge, storage: int | None) -> None:
-        """Charge a run, and save what has become of its search."""
+        """Charge a run, and save what has become of its search, unless another gateway has it."""
+        jobs = self._database.jobs
+        if search.lost:
+            jobs.lose(search.id)
+            return
         record = search.record()
         if search.state == "suspended" and self.draining:
             record = replace(record, state="running")  # the next process goes on with it
-        jobs = self._database.jobs
         try:
             if not await self._records.settle(record, charge):
-                logger.warning("another gateway has this search", extra={"search": search.id})
+                search.lost = True
                 jobs.lose(search.id)
                 return
-            if search.state == "done" or not await self._records.present([search.id]):
+            if search.state == "done" or not await self._records.runs_of([search.id]):
                 await self._database.forget_checkpoint(search.id)
             await (jobs.leave if record.state == "running" else jobs.done)(search.id)
             if storage is not None:

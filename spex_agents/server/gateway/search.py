@@ -46,6 +46,7 @@ class Search:
         spent: What all its runs have cost.
         rows: Its committed tree once it has ended, as `SearchState` has it.
         task: Its run, if it is running here.
+        lost: Whether another gateway has taken over the run that this one had.
         limit: Committed tokens after which it decides no further.
         follower: Tells of it while another gateway runs it.
         clients: Requests that wait for its answer.
@@ -68,6 +69,7 @@ class Search:
     spent: Ledger = field(default_factory=Ledger)
     rows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    lost: bool = False
     limit: float = math.inf
     follower: asyncio.Task[None] | None = None
     clients: int = 0
@@ -149,6 +151,20 @@ class Search:
             self.error = why
             self.task.cancel()
 
+    def lose(self) -> None:
+        """End its run, which another gateway has taken over."""
+        if self.state == "running" and self.task is not None and not self.task.cancelling():
+            self.lost = True
+            self.task.cancel()
+
+    def leave(self, *, followed: bool) -> None:
+        """Be another gateway's, whose result is the one that counts; `followed` if it is told."""
+        self.result = self.error = None
+        self.state = "running"
+        if not followed:
+            self.state = "suspended"
+            self.announce()
+
     @property
     def content(self) -> str:
         """The answer as text, which ends before the first of the request's stops."""
@@ -165,12 +181,12 @@ class Search:
         return formed and (self.result or {})["answer"] is None
 
     @property
-    def call(self) -> Call | None:
-        """The tool that it calls in place of an answer."""
+    def calls(self) -> tuple[Call, ...]:
+        """The tools that it calls in place of an answer."""
         if (name := self.request.called) is not None:
-            return Call(name, self.content)
+            return (Call(name, self.content),)
         tools = self.request.offered
-        return None if tools is None else tools.call_in((self.result or {})["answer"])
+        return () if tools is None else tools.calls_in((self.result or {})["answer"])
 
     # What it is, as plain data.
 
@@ -192,7 +208,7 @@ class Search:
     def record(self) -> Record:
         """What the database keeps."""
         body = {
-            "request": self.request.model_dump(exclude_none=True, by_alias=True),
+            "request": self.request.saved,
             "key": self.key,
             "background": self.background,
             "seed": self.seed,

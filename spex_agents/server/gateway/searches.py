@@ -48,10 +48,10 @@ class Searches:
         self.records = Records(database)
         self.quotas = Quotas(database)
         self._plans = Plans(catalogue, hosting, database.saver)
-        self.runs = Runs(catalogue, database, self.records, hosting)
+        self._known = KnownSearches(database, self.records)
+        self.runs = Runs(catalogue, database, self.records, hosting, follow=self._known.follow)
         self._hosting = hosting
         self._jobs = database.jobs
-        self._known = KnownSearches(database, self.records)
         self._upkeep = Upkeep(
             plans=self._plans,
             database=database,
@@ -133,7 +133,7 @@ class Searches:
                 )
             search.key = key.sha256  # the same name may have a new key by now
             search.background = background
-            search.run = uuid4().hex
+            search.run, search.lost = uuid4().hex, False
             error, search.error = search.error, None
             try:
                 grant = await self.quotas.admit(

@@ -15,8 +15,14 @@ from spex_agents.nodes.json_schema import fits_schema
 from spex_agents.nodes.schema import objects_in
 from spex_agents.server.gateway.errors import ApiError
 
+MOST_TOOLS = 128
+"""In a request, as OpenAI has it."""
+
 MOST_PARTS = 1000
 """Objects and lists in a schema."""
+
+
+_CALL = {"name", "arguments"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +40,26 @@ class Tools:
     A call is what the paths vote on, as answers are: one function with the same arguments is the
     same call. These must fit their schema, unless that refers to other places or has patterns.
 
+    A model of text is told of them, and calls one by an object in its text. A chat model is offered
+    them, and may call several at once; a text of its own is then no call.
+
     Attributes:
         functions: As OpenAI has them: `name`, `description`, `parameters`.
         required: Whether nothing but a call is an answer.
+        offered: Whether a chat model is offered them (`spex_agents.engines.Offer`).
 
     Example:
         >>> tools = Tools(({"name": "add", "parameters": {"required": ["a"]}},), required=False)
         >>> found = tools.extract('So: {"name": "add", "arguments": {"a": 5}}')
-        >>> tools.call_in(found)
-        Call(name='add', arguments='{"a": 5}')
+        >>> tools.calls_in(found)
+        (Call(name='add', arguments='{"a": 5}'),)
         >>> tools.extract("The answer is 12."), tools.extract('{"name": "add", "arguments": {}}')
         ('12', None)
     """
 
     functions: tuple[Mapping[str, Any], ...]
     required: bool
+    offered: bool = False
 
     @cached_property
     def _schemas(self) -> Mapping[str, Any]:
@@ -77,31 +88,46 @@ class Tools:
         return f"{how}:\n{told}"
 
     def extract(self, text: str, *, cut: bool = False) -> str | None:
-        """The last call in a text; if there is none, and none is required, its answer."""
+        """The last calls in a text; if there are none, and none is required, its answer."""
         found = None
         for value in objects_in(text):
-            name, arguments = value.get("name"), value.get("arguments")
-            if self._fits(name, arguments):
-                found = json.dumps({"name": name, "arguments": arguments}, sort_keys=True)
+            calls = value.get("tool_calls") if self.offered else [value]
+            if isinstance(calls, list) and calls and all(map(self._is_call, calls)):
+                told = [{name: call[name] for name in ("name", "arguments")} for call in calls]
+                found = json.dumps({"tool_calls": told} if self.offered else told[0])
         if found is None and not self.required:
             return extract_answer(text, cut=cut)
         return found
 
-    def canonical(self, answer: str) -> str:
-        """The form in which calls and answers are counted."""
-        return canonical(answer) if self.call_in(answer) is None else answer
+    def _is_call(self, value: Any) -> bool:
+        return isinstance(value, dict) and self._fits(value.get("name"), value.get("arguments"))
 
-    def call_in(self, answer: str | None) -> Call | None:
-        """The call that an answer is, if it is one."""
+    def canonical(self, answer: str) -> str:
+        """The form in which calls and answers are counted; calls, whatever order they are in."""
+        if not (calls := self.calls_in(answer)):
+            return canonical(answer)
+        told = [
+            json.dumps([call.name, json.loads(call.arguments)], sort_keys=True) for call in calls
+        ]
+        return json.dumps(sorted(told))
+
+    def calls_in(self, answer: str | None) -> tuple[Call, ...]:
+        """The calls that an answer is, if it is any."""
         try:
-            called = json.loads(answer or "")
+            told = json.loads(answer or "")
         except ValueError:
-            return None
-        if not isinstance(called, dict) or called.keys() != {"name", "arguments"}:
-            return None
-        if called["name"] not in self._schemas:
-            return None
-        return Call(called["name"], json.dumps(called["arguments"]))
+            return ()
+        if not isinstance(told, dict):
+            return ()
+        calls = told["tool_calls"] if told.keys() == {"tool_calls"} else [told]
+        if not isinstance(calls, list) or not calls:
+            return ()
+        if not all(isinstance(call, dict) and call.keys() == _CALL for call in calls):
+            return ()
+        names = [call["name"] for call in calls]
+        if not all(isinstance(name, str) and name in self._schemas for name in names):
+            return ()
+        return tuple(Call(call["name"], json.dumps(call["arguments"])) for call in calls)
 
 
 def functions_in(tools: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:

@@ -119,7 +119,7 @@ class Upkeep:
             plan = self._plans.of(search.request)
         except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
-        search.run = uuid4().hex
+        search.run, search.lost = uuid4().hex, False
         if not await self._records.claim(record, search.run):  # it has ended meanwhile
             await self._jobs.done(identity)
             return
@@ -136,12 +136,16 @@ class Upkeep:
         self._runs.start(search, graph, storage=STORAGE)
 
     async def _be_there(self) -> None:
-        """Say that this gateway is there, and end what was forgotten through another."""
-        running = {search.id: search for search in self._runs.searches}
+        """Say that this gateway is there, and end what another has forgotten, or taken over."""
+        running = [(search, search.run) for search in self._runs.searches]
         await self._jobs.beat()
-        for identity in running.keys() - await self._records.present(running):
-            self._known.alive.pop(identity, None)
-            running[identity].cancel(deleted())
+        runs = await self._records.runs_of([search.id for search, _ in running])
+        for search, run in running:
+            if search.id not in runs:
+                self._known.alive.pop(search.id, None)
+                search.cancel(deleted())
+            elif runs[search.id] != run == search.run:
+                search.lose()
 
     async def _end_revoked(self) -> None:
         for search in self._runs.searches:
