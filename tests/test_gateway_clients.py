@@ -1,9 +1,7 @@
 """What clients send and expect: none of them knows that a search answers.
 
-The requests of Open WebUI, LibreChat, Continue and Cursor in `data/gateway_clients` were written by
-hand: those of Open WebUI and Continue after what their sources send, the others after what is
-documented of them. They are not recordings: none of the four has run here. The clients that do run
-in these tests are openai's and LangChain's.
+The clients that run here are openai's and LangChain's; `test_gateway_shapes` has the requests of
+others.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,9 +25,6 @@ from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.search import Thought
 
 PATH = "/v1/chat/completions"
-DATA = Path(__file__).parent / "data" / "gateway_clients"
-SENT = {file.stem: json.loads(file.read_text()) for file in sorted(DATA.glob("*.json"))}
-"""Requests by client, written by hand."""
 TOOL: Any = {
     "type": "function",
     "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
@@ -56,34 +50,6 @@ def parse(text: str) -> list[dict[str, Any]]:
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line[:6] == "data: "]
     assert lines[-1] == "[DONE]"
     return [json.loads(line) for line in lines[:-1]]
-
-
-@pytest.mark.parametrize("name", SENT)
-async def test_requests_in_the_shapes_of_known_clients_are_answered(name: str) -> None:
-    body = SENT[name]
-    async with gateway(served=False, speed=1000) as running, running.http() as http:
-        answer = await http.post(PATH, json=body)
-        assert answer.status_code == 200, answer.text
-        if not body["stream"]:
-            assert answer.json()["choices"][0]["message"]["content"]
-            return
-        chunks = parse(answer.text)
-        choices = [choice for chunk in chunks for choice in chunk["choices"]]
-        assert "".join(choice["delta"].get("content") or "" for choice in choices)
-        assert [one["finish_reason"] for one in choices if one["finish_reason"]]
-        if (body.get("stream_options") or {}).get("include_usage"):
-            assert chunks[-1]["usage"]["total_tokens"] > 0
-
-
-async def test_what_was_called_and_returned_reaches_the_prompt() -> None:
-    sent = SENT["continue_agent"]
-    engine = Listening()
-    async with gateway(served=False, engine=engine) as running, running.http() as http:
-        assert (await http.post(PATH, json=sent)).status_code == 200
-    asked = engine.prompts[0].messages[-1].content
-    assert "Add the numbers in sum.txt" in asked
-    assert '[calls read_file with {"filepath": "sum.txt"}]' in asked
-    assert asked.endswith("read_file: 5 + 7")
 
 
 # The fields

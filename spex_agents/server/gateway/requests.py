@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spex_agents.answers.votes import Vote
 from spex_agents.engines.prompts import Offer
 from spex_agents.named import REWARDS
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.server.gateway.errors import ApiError
+from spex_agents.server.gateway.inputs import Items, messages_in
 from spex_agents.server.gateway.keys import sha256_of
 from spex_agents.server.gateway.messages import (
     MOST_MESSAGES,
@@ -26,6 +27,8 @@ from spex_agents.server.gateway.messages import (
 from spex_agents.server.gateway.tools import MOST_TOOLS, Tools, check_schema, functions_in
 
 MOST_CHOICES = 16
+MOST_STOPS = 64
+"""Continue sends a score of them where it completes code."""
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
@@ -81,7 +84,14 @@ class ChatRequest(BaseModel):
     """A chat completion. Fields that change nothing here (`user`, `metadata` ...) are let pass."""
 
     model: Text
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
+    messages: list[ChatMessage] = Field(default=[], max_length=MOST_MESSAGES, fail_fast=True)
+    input: Text | Items | None = Field(
+        default=None,
+        description="In place of `messages`, as responses have it: for clients that send one "
+        "protocol's body to the other's route.",
+    )
+    instructions: Text | None = Field(default=None, description="Likewise.")
+    max_output_tokens: Count | None = Field(default=None, description="Likewise.")
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -98,7 +108,7 @@ class ChatRequest(BaseModel):
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = Field(
         default=None, description="So many searches, of seeds that follow each other."
     )
-    stop: Text | Annotated[list[Text], Field(max_length=16)] | None = Field(
+    stop: Text | Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = Field(
         default=None, description="The answer ends before the first of these."
     )
     response_format: ResponseFormat | None = None
@@ -125,6 +135,16 @@ class ChatRequest(BaseModel):
     audio: Any = None
     prediction: Any = None
     web_search_options: Any = None
+
+    @model_validator(mode="after")
+    def _have_messages(self) -> Self:
+        if not self.messages:
+            if self.input is None:
+                raise ApiError(400, "messages: must have at least 1 message", param="messages")
+            self.messages = messages_in(self.input, self.instructions)
+            self.max_completion_tokens = self.max_completion_tokens or self.max_output_tokens
+        self.input = self.instructions = self.max_output_tokens = None
+        return self
 
     @cached_property
     def asked(self) -> Asked:

@@ -15,15 +15,8 @@ from spex_agents.server.gateway.answering import ANSWERS, answer
 from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.chat import IdempotencyKey
 from spex_agents.server.gateway.completions import failure, line_of, reasoning_of
-from spex_agents.server.gateway.errors import ApiError
-from spex_agents.server.gateway.messages import (
-    MOST_MESSAGES,
-    CalledFunction,
-    ChatMessage,
-    Data,
-    Text,
-    ToolCall,
-)
+from spex_agents.server.gateway.inputs import Items, messages_in
+from spex_agents.server.gateway.messages import Data, Text
 from spex_agents.server.gateway.requests import ChatRequest, Count, JsonSchema, SearchChoices
 from spex_agents.server.gateway.response_items import reasoning_item, said_items, saying
 from spex_agents.server.gateway.search import Search
@@ -32,30 +25,6 @@ from spex_agents.server.gateway.tools import MOST_TOOLS
 from spex_agents.server.gateway.usage import usage_of
 
 router = APIRouter(route_class=JsonRoute)
-
-
-class InputItem(BaseModel):
-    """A message, or what a tool was asked and returned; of other kinds nothing is taken."""
-
-    type: Text = "message"
-    role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: Any = None
-    name: Text | None = None
-    call_id: Text = ""
-    arguments: Text = "{}"
-    output: Any = None
-
-    def as_message(self) -> ChatMessage | None:
-        if self.type == "message" and self.role is not None:
-            return ChatMessage(role=self.role, content=self.content)
-        if self.type == "function_call":
-            called = CalledFunction(name=self.name or "a tool", arguments=self.arguments)
-            return ChatMessage(
-                role="assistant", tool_calls=[ToolCall(id=self.call_id, function=called)]
-            )
-        if self.type == "function_call_output":
-            return ChatMessage(role="tool", tool_call_id=self.call_id, content=self.output)
-        return None
 
 
 class TextFormat(BaseModel):
@@ -72,7 +41,7 @@ class ResponseRequest(BaseModel):
     """A response; nothing is stored for later ones, so each has its whole conversation."""
 
     model: Text
-    input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=MOST_MESSAGES)]
+    input: Text | Items
     instructions: Text | None = None
     stream: bool = False
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -90,23 +59,8 @@ class ResponseRequest(BaseModel):
         """The same as a chat completion.
 
         Raises:
-            ApiError: An item is none of the protocol's.
+            ApiError: An item of the input is none of the protocol's.
         """
-        messages = []
-        if self.instructions:
-            messages.append(ChatMessage(role="system", content=self.instructions))
-        if isinstance(self.input, str):
-            messages.append(ChatMessage(role="user", content=self.input))
-        else:
-            try:
-                found = [item.as_message() for item in self.input]
-            except ValueError as error:
-                raise ApiError(
-                    400, "input: content must be text, or parts of text", param="input"
-                ) from error
-            messages += [message for message in found if message is not None]
-        if not messages:
-            raise ApiError(400, "input: has no message", param="input")
         kind, wanted = self.text.format.type, None
         if kind == "json_schema":
             schema = JsonSchema(name=self.text.format.name, schema=self.text.format.schema_ or {})
@@ -116,25 +70,18 @@ class ResponseRequest(BaseModel):
         return ChatRequest.model_validate(
             {
                 "model": self.model,
-                "messages": messages,
+                "messages": messages_in(self.input, self.instructions),
                 "stream": self.stream,
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "max_completion_tokens": self.max_output_tokens,
                 "response_format": wanted,
-                "tools": [_as_in_chat(tool) for tool in self.tools or ()] or None,
+                "tools": self.tools,
                 "tool_choice": self.tool_choice,
                 "parallel_tool_calls": self.parallel_tool_calls,
                 "spex": self.spex,
             }
         )
-
-
-def _as_in_chat(tool: Any) -> Any:
-    """A tool as chat completions have it: there, a function is a part of one."""
-    if not isinstance(tool, dict) or tool.get("type") != "function":
-        return tool
-    return {"type": "function", "function": tool}
 
 
 class ResponseObject(BaseModel):

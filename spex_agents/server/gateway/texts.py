@@ -17,6 +17,7 @@ from spex_agents.server.gateway.completions import failure
 from spex_agents.server.gateway.messages import ChatMessage, Text
 from spex_agents.server.gateway.requests import (
     MOST_CHOICES,
+    MOST_STOPS,
     ChatRequest,
     Count,
     SearchChoices,
@@ -42,7 +43,7 @@ class TextRequest(BaseModel):
     seed: Seed | None = None
     max_tokens: Count | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
+    stop: Text | Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
     spex: SearchChoices = SearchChoices()
 
     def as_chat(self) -> ChatRequest:

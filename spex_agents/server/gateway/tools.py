@@ -131,8 +131,13 @@ class Tools:
 
 
 def functions_in(tools: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:
-    """The functions among what a client offers; what else there is cannot be called here."""
-    found = [tool.get("function") for tool in tools if isinstance(tool, dict)]
+    """The functions among what a client offers; what else there is cannot be called here.
+
+    In chat completions a function is a part of a tool; in responses, and in what Cursor sends, it
+    is the tool itself.
+    """
+    known = [tool for tool in tools if isinstance(tool, dict) and tool.get("type") == "function"]
+    found = [tool.get("function", tool) for tool in known]
     return tuple(
         {name: one[name] for name in ("name", "description", "parameters") if one.get(name)}
         for one in found
