@@ -1,13 +1,16 @@
 """Step one: the small model's own solutions of running totals, and which of them came out right.
 
-``python -m examples.train_reward.collect --out solutions.jsonl`` keeps what it has if it is ended.
-None of the problems is among those of the accuracy table.
+``python -m examples.train_reward.collect --out solutions.jsonl`` writes problem by problem: end it
+whenever you like, the same command goes on where it was. None of the problems is among those of the
+accuracy table.
 """
 
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +34,27 @@ def training_problems() -> list[Stated]:
     return [problem for problem in weekday_sums(1, EVERY) if problem.question not in asked]
 
 
+def kept(out: Path, samples: int) -> list[Solution]:
+    """What an earlier call wrote, of the problems that it came to the end with.
+
+    Args:
+        out: Where it wrote.
+        samples: Solutions of each problem.
+    """
+    rows: dict[str, list[Solution]] = defaultdict(list)
+    for line in out.read_text().splitlines() if out.exists() else ():
+        with suppress(json.JSONDecodeError):  # it was ended in the middle of a line
+            row: Solution = json.loads(line)
+            rows[row["question"]].append(row)
+    return [row for whole in rows.values() if len(whole) == samples for row in whole]
+
+
 async def collect(
-    engine: Engine, problems: list[Stated], samples: int, keep: Callable[[list[Solution]], None]
+    engine: Engine,
+    problems: list[Stated],
+    samples: int,
+    keep: Callable[[list[Solution]], None],
+    done: Container[str] = (),
 ) -> None:
     """Solve each problem several times.
 
@@ -41,6 +63,7 @@ async def collect(
         problems: What is asked.
         samples: Solutions of each.
         keep: Told the solutions of a problem as soon as they are there.
+        done: Questions that need no more.
     """
     search = replace(
         demo.config(engine), policy=BestOfN(width=samples), termination=None, speculation=None
@@ -62,7 +85,13 @@ async def collect(
         )
         keep(rows)
 
-    await asyncio.gather(*(one(seed, problem) for seed, problem in enumerate(problems)))
+    await asyncio.gather(
+        *(
+            one(seed, problem)
+            for seed, problem in enumerate(problems)
+            if problem.question not in done
+        )
+    )
 
 
 async def main() -> None:
@@ -75,13 +104,17 @@ async def main() -> None:
     given = parser.parse_args()
     problems = training_problems()[: given.problems]
     async with make_engine(given.engine, given.model, None) as engine:
+        rows = kept(given.out, given.samples)
         with given.out.open("w") as out:
 
             def keep(rows: list[Solution]) -> None:
                 out.writelines(json.dumps(row) + "\n" for row in rows)
                 out.flush()
 
-            await collect(engine, problems, given.samples, keep)
+            keep(rows)
+            await collect(
+                engine, problems, given.samples, keep, {row["question"] for row in rows}
+            )
 
 
 if __name__ == "__main__":

@@ -128,6 +128,36 @@ def test_what_ties_is_kept_together_however_the_rest_of_the_batch_is_bounded() -
     assert len(set(alone.tolist())) == kept + ties > 8
 
 
+@pytest.mark.parametrize("width", [4095, 4096, 4111, 20_000])
+@pytest.mark.parametrize("ties", [False, True], ids=["apart", "ties"])
+def test_the_likeliest_tokens_of_a_wide_row_are_those_that_a_sort_finds(
+    width: int, ties: bool
+) -> None:
+    from spex_agents.server.plugin.seeded import _likeliest  # noqa: PLC0415 (torch)
+
+    logits = torch.randn(5, width, generator=torch.Generator().manual_seed(width)) * 3
+    logits[0] = logits[0].sort().values  # all in the last block, and beyond the last whole one
+    probs = torch.softmax((logits * 4).round() / 4 if ties else logits, -1)
+    size = 60
+    values, tokens = _likeliest(probs, size)
+    assert values.tolist() == probs.sort(descending=True).values[:, :size].tolist()
+    assert values.tolist() == probs.gather(1, tokens).tolist()
+    assert all(len(set(row)) == size for row in tokens.tolist())
+
+
+def test_a_wide_vocabulary_draws_what_a_walk_over_all_of_it_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from spex_agents.server.plugin import seeded  # noqa: PLC0415 (torch)
+
+    probs = distribution(64, 20_003)
+    seeds, positions = torch.arange(64), torch.arange(64)
+    fast = [draw(probs, seeds, positions + n, top_k=20, top_p=0.95).tolist() for n in range(5)]
+    monkeypatch.setattr(seeded, "TIES", 20_003)  # bounds nothing
+    slow = [draw(probs, seeds, positions + n, top_k=20, top_p=0.95).tolist() for n in range(5)]
+    assert fast == slow
+
+
 def test_rows_that_ask_for_no_seed_draw_anew_and_leave_the_others_alone() -> None:
     from spex_agents.server.plugin.seeded import NO_SEED, seeds_of  # noqa: PLC0415 (torch)
 

@@ -22,6 +22,9 @@ NO_SEED = -(2**63)
 TIES = 64
 """Candidates beyond the k most probable ones, so that those that tie with the last are there."""
 
+BLOCK = 16
+"""Tokens of which only the most probable one is compared, until it is known to matter."""
+
 AT_ONCE = 1 << 22
 """Probabilities that one step works on where nothing bounds the candidates."""
 
@@ -90,7 +93,7 @@ def sample(probs: torch.Tensor, info: Any, positions: torch.Tensor) -> torch.Ten
 
 def _bounded(probs: torch.Tensor, size: int, info: Any, keys: torch.Tensor) -> torch.Tensor:
     """The winners among the most probable `size` tokens of each row."""
-    values, tokens = torch.topk(probs, size, dim=-1)
+    values, tokens = _likeliest(probs, size)
     above = torch.searchsorted(-values, -values)  # how many are strictly more probable
     kept = above < info.top_ks.unsqueeze(1)
     if info.need_top_p_sampling:
@@ -100,6 +103,31 @@ def _bounded(probs: torch.Tensor, size: int, info: Any, keys: torch.Tensor) -> t
         kept &= values >= values[:, :1] * info.min_ps.unsqueeze(1)
     best = _winner(values, kept, keys, tokens)
     return tokens.gather(1, best.unsqueeze(1)).squeeze(1)
+
+
+def _likeliest(probs: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`torch.topk`, without its walk over all of a wide row.
+
+    A block that has one of the `size` largest values is among the `size` blocks of the largest
+    maxima, and a maximum over all tokens costs little more than to read them.
+
+    Example:
+        >>> _likeliest(torch.tensor([[0.1, 0.6, 0.3]]), 2)[1].tolist()
+        [[1, 2]]
+    """
+    width = probs.shape[1]
+    blocks = width // BLOCK
+    if blocks < 4 * size:
+        return torch.topk(probs, size, dim=-1)
+    # A block's tokens are `blocks` apart: maxima are taken of rows of memory, not within them.
+    first = torch.arange(0, blocks * BLOCK, blocks, device=probs.device)
+    maxima = probs[:, : blocks * BLOCK].unflatten(1, (BLOCK, blocks)).amax(dim=1)
+    chosen = torch.topk(maxima, size, dim=-1, sorted=False).indices
+    tokens = (chosen.unsqueeze(1) + first.unsqueeze(1)).flatten(1)
+    rest = torch.arange(blocks * BLOCK, width, device=probs.device)
+    tokens = torch.cat([tokens, rest.expand(len(probs), -1)], dim=-1)
+    values, found = torch.topk(probs.gather(1, tokens), size, dim=-1)
+    return values, tokens.gather(1, found)
 
 
 def _whole(probs: torch.Tensor, info: Any, rows: slice, keys: torch.Tensor) -> torch.Tensor:
