@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from spex_agents.bench.gpu import GpuRun, side_by_side
+from spex_agents.bench import gpu
+from spex_agents.bench.gpu import GpuRow, GpuRun, measure, side_by_side
 from spex_agents.bench.report import gpu_table
 from spex_agents.cli import app
 from spex_agents.engines import SimulatedEngine
@@ -53,10 +59,46 @@ def test_the_plan_names_models_loads_and_the_second_gpu() -> None:
     )
     both = GpuRun(policy="owner/name", reward="owner/other", two=True)
     assert "serve owner/name and owner/other" in both.plan()
-    assert both.plan()[-2:] == [
+    assert both.plan()[-3:] == [
         "serve owner/name on two GPUs, --tp 2",
         "RSTAR-10 and REBASE-16, off and on 2 times: 1 at a time",
+        "begin no load that would go beyond 15 minutes of searches",
     ]
+
+
+async def test_results_are_kept_as_they_come_and_what_takes_too_long_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = replace(RUN, queries=(3, 1), minutes=2)
+    clock = iter(range(0, 10_000, 100))  # 100 seconds for whatever is measured
+    told: list[str] = []
+    kept: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def served(run: GpuRun, gpus: int) -> AsyncIterator[SimulatedEngine]:
+        yield SimulatedEngine()
+
+    async def row(*_: object, search: str, gpus: int, queries: int) -> GpuRow:
+        assert len(kept) == 1 + len(kept[-1]["rows"])
+        return GpuRow(
+            search=search, gpus=gpus, queries=queries, off_s=2, on_s=1, speedup=2, lowest=2,
+            agreement=1, waste=0,
+        )  # fmt: skip
+
+    async def awake(*_: object) -> None: ...
+
+    monkeypatch.setattr(gpu, "_served", served)
+    monkeypatch.setattr(gpu, "side_by_side", row)
+    monkeypatch.setattr(gpu, "wake", awake)
+    monkeypatch.setattr(gpu, "sampler_cost", lambda vocabulary: [])
+    monkeypatch.setattr(gpu, "perf_counter", lambda: next(clock))
+    report = await measure(run, told.append, lambda report: kept.append(deepcopy(report)))
+    assert [(row["search"], row["queries"]) for row in report["rows"]] == [
+        ("RSTAR-4", 1),
+        ("REBASE-4", 1),
+    ]
+    assert report["left_out"] == ["RSTAR-4, 3 at a time", "REBASE-4, 3 at a time"]
+    assert [len(each["rows"]) for each in kept] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

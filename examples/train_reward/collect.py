@@ -112,9 +112,7 @@ async def main() -> None:
                 out.flush()
 
             keep(rows)
-            await collect(
-                engine, problems, given.samples, keep, {row["question"] for row in rows}
-            )
+            await collect(engine, problems, given.samples, keep, {row["question"] for row in rows})
 
 
 if __name__ == "__main__":

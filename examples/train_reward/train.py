@@ -59,12 +59,19 @@ def distinct(rows: list[Solution]) -> list[tuple[Solution, list[float]]]:
     return list(found.values())
 
 
-def accuracy(scores: list[float], labels: list[float]) -> float:
-    """How often, of a good step and a bad one, the good one scores higher."""
-    good = [score for score, label in zip(scores, labels, strict=True) if label > 0.5]
-    bad = [score for score, label in zip(scores, labels, strict=True) if label < 0.5]
-    wins = sum((one > other) + (one == other) / 2 for one in good for other in bad)
-    return wins / max(1, len(good) * len(bad))
+def concordance(scores: Sequence[float], labels: Sequence[float]) -> float | None:
+    """How often, of two steps with different labels, the better one scores higher.
+
+    With labels of 0 and 1 that is the area under the ROC curve. None where all labels are equal.
+    """
+    said = list(zip(scores, labels, strict=True))
+    wins = [
+        (one > other) + (one == other) / 2
+        for one, label in said
+        for other, worse in said
+        if label > worse
+    ]
+    return sum(wins) / len(wins) if wins else None
 
 
 class Trainer:
@@ -116,12 +123,12 @@ class Trainer:
             total, count = total + loss.item() * len(steps), count + len(steps)
         return total / max(1, count)
 
-    def tell_apart(self, batches: Sequence[Batch]) -> float:
-        """How often a good step scores higher than a bad one, in these."""
+    def tell_apart(self, batches: Sequence[Batch]) -> float | None:
+        """How often the better of two steps scores higher, in these."""
         with self.torch.no_grad():
             said = [self.scores(hidden, steps).tolist() for hidden, steps in batches]
         labels = [step.label for _, steps in batches for step in steps]
-        return accuracy([score for scores in said for score in scores], labels)
+        return concordance([score for scores in said for score in scores], labels)
 
     def whole(self) -> Any:
         """The model as it was put together."""
@@ -177,16 +184,17 @@ def main() -> None:
     model.config.pad_token_id = tokenizer.eos_token_id
     rows: list[Solution] = [json.loads(line) for line in given.solutions.open()]
     questions = sorted({row["question"] for row in rows})
-    held = set(Random(0).sample(questions, max(1, len(questions) // 8)))
+    held = set(Random(0).sample(questions, max(1, len(questions) // 4)))
     trainer = Trainer(torch, model, given.layers)
     train, test = prepare(trainer, tokenizer, rows, held)
     print(f"{sum(len(steps) for _, steps in train)} steps", flush=True)
     optimizer = torch.optim.AdamW(trainer.trained, lr=given.rate, weight_decay=0.01)
     for epoch in range(given.epochs):
         loss = trainer.epoch(Random(epoch).sample(train, len(train)), optimizer)
+        apart = trainer.tell_apart(test)
         print(
-            f"epoch {epoch + 1}: loss {loss:.3f}, a good step scores over a bad one "
-            f"{trainer.tell_apart(test):.0%} of the time on {len(held)} unseen problems",
+            f"epoch {epoch + 1}: loss {loss:.3f}; of two steps of {len(held)} unseen problems "
+            f"the better one scores higher {'-' if apart is None else format(apart, '.0%')}",
             flush=True,
         )
     trainer.whole().save_pretrained(given.out)

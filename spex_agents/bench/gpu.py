@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from statistics import fmean, median
+from time import perf_counter
 from typing import Any
 
 from spex_agents.bench.figures import rounded
+from spex_agents.bench.machine import machine
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.real import timed, wake
 from spex_agents.bench.sampler import VOCABULARY
 from spex_agents.engines.sglang.engine import SGLangEngine
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, above_zero, at_least_one
 from spex_agents.rewards import Confidence, Reward
 from spex_agents.rewards.asking.process import ProcessReward
 from spex_agents.rewards.asking.profiles import SKYWORK, Profile
-from spex_agents.search import Limits
+from spex_agents.search import Limits, Policy
 from spex_agents.search.registry import make_policy
-from spex_agents.server.cpu.device import devices, has_cuda
 from spex_agents.server.launch.launcher import serve
 from spex_agents.server.launch.settings import Serving
 from spex_agents.speculation.config import SearchConfig, Speculation
@@ -51,6 +50,7 @@ class GpuRun:
         limits: Of both searches.
         vocabulary: Tokens that the sampler draws from.
         two: Whether to measure tensor parallelism over two GPUs as well.
+        minutes: Of searches. A load is left out where the one before it took as long as is left.
 
     Raises:
         SettingsError: There is no policy, or a number is below 1.
@@ -68,6 +68,7 @@ class GpuRun:
     limits: Limits = Limits(depth=8, step_tokens=64)
     vocabulary: int = VOCABULARY
     two: bool = False
+    minutes: float = 15
 
     def __post_init__(self) -> None:
         if (self.policy is None) == (self.engine is None):
@@ -78,6 +79,7 @@ class GpuRun:
         at_least_one(vocabulary=self.vocabulary)
         for number in self.queries:
             at_least_one(queries=number)
+        above_zero(minutes=self.minutes)
 
     def plan(self) -> list[str]:
         """What will be done, a line each."""
@@ -92,6 +94,7 @@ class GpuRun:
         ]
         if self.two:
             lines += [f"serve {self.policy} on two GPUs, --tp 2", f"{searches}: 1 at a time"]
+        lines.append(f"begin no load that would go beyond {self.minutes:g} minutes of searches")
         return lines
 
 
@@ -126,44 +129,66 @@ class GpuRow:
         return rounded(asdict(self))
 
 
-async def measure(run: GpuRun, progress: Callable[[str], None]) -> dict[str, Any]:
+async def measure(
+    run: GpuRun,
+    progress: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None] = lambda report: None,
+) -> dict[str, Any]:
     """Do all of the plan.
 
     Args:
         run: What to do.
         progress: Told each result as it comes.
+        keep: Given the report as far as it has come, after each result.
 
     Raises:
         SettingsError: The models cannot be served here.
         EngineError: A server failed.
     """
-    sampler = await asyncio.to_thread(sampler_cost, run.vocabulary)
-    progress(f"the sampler: {len(sampler)} timings")
-    rows: list[GpuRow] = []
-    for gpus in (1, 2)[: 1 + run.two]:
-        async with _served(run, gpus) as engine:
-            for search, policy in _policies(run).items():
-                config = SearchConfig(
-                    engine=engine,
-                    policy=policy,
-                    reward=_reward(run, engine),
-                    limits=run.limits,
-                    termination=None,
-                    failures=None,
-                    speculation=Speculation(),
-                )
-                await wake(config, QUESTIONS[0])
-                for queries in run.queries if gpus == 1 else (1,):
-                    row = await side_by_side(config, run, search=search, gpus=gpus, queries=queries)
-                    progress(f"{search}, {queries} at a time: {row.speedup:.2f} times as fast")
-                    rows.append(row)
-    return {
+    report: dict[str, Any] = {
         "machine": machine(),
         "models": {"policy": run.policy or run.engine, "reward": run.reward or run.reward_engine},
         "plan": run.plan(),
-        "sampler": sampler,
-        "rows": [row.report() for row in rows],
+        "sampler": await asyncio.to_thread(sampler_cost, run.vocabulary),
+        "rows": [],
+        "left_out": [],
     }
+    progress(f"the sampler: {len(report['sampler'])} timings")
+    keep(report)
+    spent = 0.0
+    for gpus in (1, 2)[: 1 + run.two]:
+        if run.engine is None:
+            progress(f"serving {run.policy}" + (f" and {run.reward}" if run.reward else ""))
+        async with _served(run, gpus) as engine:
+            configs = {name: _search(run, engine, policy) for name, policy in _policies(run)}
+            await wake(next(iter(configs.values())), QUESTIONS[0])
+            took = dict.fromkeys(configs, 0.0)  # by the load before, which was smaller
+            for queries in sorted(run.queries) if gpus == 1 else (1,):
+                for search, config in configs.items():
+                    if spent + took[search] >= 60 * run.minutes:
+                        report["left_out"].append(f"{search}, {queries} at a time")
+                        progress(f"left out, for want of time: {report['left_out'][-1]}")
+                        continue
+                    begun = perf_counter()
+                    row = await side_by_side(config, run, search=search, gpus=gpus, queries=queries)
+                    took[search] = perf_counter() - begun
+                    spent += took[search]
+                    progress(f"{search}, {queries} at a time: {row.speedup:.2f} times as fast")
+                    report["rows"].append(row.report())
+                    keep(report)
+    return report
+
+
+def _search(run: GpuRun, engine: SGLangEngine, policy: Policy) -> SearchConfig:
+    return SearchConfig(
+        engine=engine,
+        policy=policy,
+        reward=_reward(run, engine),
+        limits=run.limits,
+        termination=None,
+        failures=None,
+        speculation=Speculation(),
+    )
 
 
 async def side_by_side(
@@ -221,42 +246,11 @@ def sampler_cost(vocabulary: int) -> list[dict[str, Any]]:
     return rows
 
 
-def machine() -> dict[str, Any]:
-    """Where it was measured."""
-    packages: dict[str, str | None] = {}
-    for name in ("spex-agents", "sglang", "torch"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = None
-    return {"gpus": _gpus(), "processor": platform.processor() or platform.machine(), **packages}
-
-
-def _gpus() -> list[str]:
-    if not has_cuda():
-        return []
-    import pynvml  # noqa: PLC0415 (comes with SGLang)
-
-    pynvml.nvmlInit()
-    try:
-        return [
-            str(pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)))
-            for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def two_gpus() -> bool:
-    """Whether there are two."""
-    return has_cuda() and len(devices()) > 1
-
-
-def _policies(run: GpuRun) -> dict[str, Any]:
-    return {
-        f"RSTAR-{run.rollouts}": make_policy("rstar", rollouts=run.rollouts),
-        f"REBASE-{run.width}": make_policy("rebase", width=run.width),
-    }
+def _policies(run: GpuRun) -> tuple[tuple[str, Policy], ...]:
+    return (
+        (f"RSTAR-{run.rollouts}", make_policy("rstar", rollouts=run.rollouts)),
+        (f"REBASE-{run.width}", make_policy("rebase", width=run.width)),
+    )
 
 
 def _reward(run: GpuRun, engine: SGLangEngine) -> Reward:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,9 +70,14 @@ def gpu(
     vocabulary: Annotated[
         int, typer.Option(help="Tokens that the sampler draws from.", rich_help_panel=ENGINE)
     ] = 151_936,
+    minutes: Annotated[
+        float,
+        typer.Option(help="Begin no search that would go beyond.", rich_help_panel=SEARCH),
+    ] = 15,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write the JSON there as well.", show_default=False)
+        Path | None,
+        typer.Option(help="Write the JSON there, after each result.", show_default=False),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -85,8 +90,8 @@ def gpu(
             QUERIES,
             GpuRun,
             measure,
-            two_gpus,
         )
+        from spex_agents.bench.machine import two_gpus  # noqa: PLC0415 (as above)
         from spex_agents.bench.report import gpu_table, show  # noqa: PLC0415 (as above)
         from spex_agents.rewards.asking.profiles import PROFILES  # noqa: PLC0415 (as above)
         from spex_agents.search import Limits  # noqa: PLC0415 (as above)
@@ -105,14 +110,18 @@ def gpu(
             width=width,
             vocabulary=vocabulary,
             limits=Limits(depth=depth, step_tokens=step_tokens),
+            minutes=minutes,
             two=policy is not None and two_gpus(),
         )
         if plan:
             typer.echo(dumps(run.plan()) if json else "\n".join(run.plan()))
             return
-        report = asyncio.run(measure(run, lambda line: typer.echo(line, err=True)))
-        if out is not None:
-            out.write_text(dumps(report, indent=1) + "\n")
+
+        def keep(report: dict[str, Any]) -> None:
+            if out is not None:
+                out.write_text(dumps(report, indent=1) + "\n")
+
+        report = asyncio.run(measure(run, lambda line: typer.echo(line, err=True), keep))
         if json:
             typer.echo(dumps(report))
         else:

@@ -124,6 +124,20 @@ class Admission:
         self.scheduler.waiting_queue = joining
         return held
 
+    def leaving(self, running: Iterable[Any], *, full: bool) -> list[Any]:
+        """The running guesses that make room for what is demanded; nothing is done to them here.
+
+        Args:
+            running: The running batch.
+            full: Whether nothing more found memory beside it.
+        """
+        batch = list(running)
+        first = self.displaced(batch)
+        if not full:
+            return first
+        gone = set(map(id, first))
+        return first + self.in_the_way(each for each in batch if id(each) not in gone)
+
     def displaced(self, running: Iterable[Any]) -> list[Any]:
         """The running guesses that slow the demanded work of others too much, newest first out.
 

@@ -105,8 +105,11 @@ TABLE = (
     ),
     Expected(
         file="runtime_context.py",
-        gives=(ADMISSION, COUNTERS),
-        words=("attn_tp_rank", "attn_cp_rank", "pp_rank", "get_parallel"),
+        gives=FEATURES,
+        words=(
+            "attn_tp_rank", "attn_cp_rank", "pp_rank", "get_parallel", "tp_group",
+            "attn_tp_group", "attn_cp_group", "attn_dp_enabled", "pp_size",
+        ),
     ),
     Expected(
         file=_SCHEDULER,
@@ -159,7 +162,7 @@ TABLE = (
         function="Sampler._sample_from_probs",
         parameters=("self", "probs", "sampling_info", "positions", "simple_sampling_case"),
         returns="Tuple[",
-        words=("enable_deterministic",),
+        words=("enable_deterministic", "SYNC_TOKEN_IDS_ACROSS_TP"),
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ line names what is lost, and the server works as if that part did not exist. ``S
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from spex_agents.engines.sglang import protocol as messages
-from spex_agents.engines.sglang.protocol import DEMANDED
-from spex_agents.server.plugin import sampling
+from spex_agents.server.plugin import queue, sampling
 from spex_agents.server.plugin.expectations import (
     ABORT,
     ADMISSION,
@@ -30,7 +29,7 @@ from spex_agents.server.plugin.expectations import (
     faults,
 )
 from spex_agents.server.plugin.guard import Guard
-from spex_agents.server.plugin.prefill import Prefill
+from spex_agents.server.plugin.ranks import connect
 from spex_agents.server.plugin.scheduling import scheduling_of
 from spex_agents.server.switch import is_on
 
@@ -50,8 +49,9 @@ _BATCH = "sglang.srt.sampling.sampling_batch_info"
 _SAMPLER = "sglang.srt.layers.sampler"
 _POLICY = "sglang.srt.managers.schedule_policy"
 
-_RIDGE = "spex-ridge:"
-"""What one rank sends to the others, in place of a request's id."""
+SYNC_TOKENS = "SYNC_TOKEN_IDS_ACROSS_TP"
+"""SGLang's switch for all ranks of a group to go on with the same tokens. They draw the same ones
+anyway, unless a hook fails on one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class Hook:
         kind: "after" or "around", as SGLang's `HookType` has it.
         function: The hook.
         gives: The features that need it.
+        together: Whether all ranks call it at the same step, and must do the same in it.
+        without: Runs in its place where the features are lost.
     """
 
     process: str
@@ -71,104 +73,8 @@ class Hook:
     kind: str
     function: Callable[..., Any]
     gives: tuple[str, ...]
-
-
-def _front_abort(original: Callable[..., Any], manager: Any, *args: Any, **kwargs: Any) -> Any:
-    """Pass a message on: SGLang drops an abort whose id it does not know."""
-    rid = kwargs.get("rid", args[0] if args else "")
-    if rid and messages.decode(rid) is not None:
-        from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
-
-        manager._dispatch_to_scheduler(AbortReq(rid=rid))
-        return None
-    return original(manager, *args, **kwargs)
-
-
-def _abort(original: Callable[..., Any], scheduler: Any, request: Any) -> Any:
-    scheduling = scheduling_of(scheduler)
-    if not request.abort_all and request.rid.startswith(_RIDGE):
-        scheduling.admission.agree(ridge := int(request.rid.removeprefix(_RIDGE)))
-        logger.info("SPEX: the ridge of all ranks is %d after step %d", ridge, scheduler.forward_ct)
-        return None
-    message = None if request.abort_all else messages.decode(request.rid)
-    if message is None:
-        scheduling.aborting_all("" if request.abort_all else request.rid)
-        return original(scheduler, request)
-    kind = type(request)
-    scheduling.handle(message, lambda rid: original(scheduler, kind(rid=rid)))
-    return None
-
-
-def _arrive(
-    original: Callable[..., Any], scheduler: Any, request: Any, *args: Any, **kwargs: Any
-) -> None:
-    if request.priority is None:
-        request.priority = DEMANDED
-    aborted = scheduling_of(scheduler).arrived(request)
-    original(scheduler, request, *args, **kwargs)
-    if aborted:
-        from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
-
-        scheduler.abort_request(AbortReq(rid=request.rid))
-
-
-def _admit(original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
-    admission = scheduling_of(scheduler).admission
-    if admission.prefill.must_decode(running_batch.reqs):
-        from sglang.srt.managers.scheduler import NextBatchPlan  # noqa: PLC0415
-
-        return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
-    _put_back(scheduler, running_batch, admission.displaced(running_batch.reqs))
-    held = admission.hold_back(running_batch.reqs)
-    own = scheduler.chunked_prefill_size
-    if admission.bounded:
-        scheduler.chunked_prefill_size = admission.prefill.chunk(len(running_batch.reqs))
-    try:
-        plan = original(scheduler, running_batch)
-    finally:
-        scheduler.chunked_prefill_size = own
-        scheduler.waiting_queue.extend(held)
-    if plan.batch_to_run is not None:
-        admission.admitted(plan.batch_to_run.reqs)
-    elif plan.running_batch.batch_is_full:
-        _put_back(scheduler, plan.running_batch, admission.in_the_way(plan.running_batch.reqs))
-    return plan
-
-
-def _limit_chunk(
-    limit: int | None, policy: Any, chunked: Any, waiting: Any, budget: int, *_: Any
-) -> int | None:
-    prefill: Prefill | None = getattr(policy, "spex_prefill", None)
-    return limit if prefill is None else prefill.limit(chunked, budget, limit)
-
-
-def _agree(aborts: list[Any], scheduler: Any) -> list[Any]:
-    """Send the first rank's measurement with what SGLang sends to all ranks before a step."""
-    ridge = scheduling_of(scheduler).admission.announce()
-    if ridge is None:
-        return aborts
-    from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
-
-    return [*aborts, AbortReq(rid=f"{_RIDGE}{ridge}")]
-
-
-def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> None:
-    """Return running requests to the queue, as SGLang does when it preempts."""
-    if not requests:
-        return
-    leaving = {id(request) for request in requests}
-    size = len(running_batch.reqs)
-    kept = [i for i, request in enumerate(running_batch.reqs) if id(request) not in leaving]
-    for number, index in enumerate(sorted(set(range(size)) - set(kept)), 1):
-        running_batch.release_req(index, size - number)
-    running_batch.filter_batch(keep_indices=kept)
-    running_batch.batch_is_full = False
-    for request in requests:
-        scheduler._add_request_to_queue(request)
-
-
-def _processed(_: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) -> None:
-    scheduling_of(scheduler).admission.processed(batch)
+    together: bool = False
+    without: Callable[..., Any] | None = None
 
 
 def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
@@ -184,42 +90,58 @@ def _report(result: Any, controller: Any, *args: Any, **kwargs: Any) -> Any:
 
 HOOKS = (
     Hook(
-        _FRONT, f"{_FRONT}.TokenizerManager.abort_request", "around", _front_abort,
+        _FRONT, f"{_FRONT}.TokenizerManager.abort_request", "around", queue.front_abort,
         (ABORT, PROMOTION),
     ),
     Hook(
-        _SCHEDULER, f"{_SCHEDULER}.Scheduler.abort_request", "around", _abort, (ABORT, PROMOTION)
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.abort_request", "around", queue.abort,
+        (ABORT, PROMOTION), together=True,
     ),
     Hook(
-        _SCHEDULER, f"{_SCHEDULER}.Scheduler._add_request_to_queue", "around", _arrive,
-        (ADMISSION, ABORT, PROMOTION),
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler._add_request_to_queue", "around", queue.arrive,
+        (ADMISSION, ABORT, PROMOTION), together=True,
     ),
     Hook(
-        _SCHEDULER, f"{_SCHEDULER}.Scheduler.get_new_batch_prefill", "around", _admit, (ADMISSION,)
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.get_new_batch_prefill", "around", queue.admit,
+        (ADMISSION,), together=True,
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.get_new_batch_prefill", "after", queue.admitted,
+        (ADMISSION,),
     ),
     Hook(
         _SCHEDULER, f"{_POLICY}.SchedulePolicy.shortest_prefill_chunk_limit", "after",
-        _limit_chunk, (ADMISSION,),
+        queue.limit_chunk, (ADMISSION,), together=True,
     ),
     # It runs on the first rank alone: to lose it must not change what that rank schedules.
-    Hook(_SCHEDULER, f"{_SCHEDULER}.Scheduler._poll_timeout_aborts", "after", _agree, (COUNTERS,)),
     Hook(
-        _SCHEDULER, f"{_SCHEDULER}.Scheduler.process_batch_result", "after", _processed,
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler._poll_timeout_aborts", "after", queue.agree,
+        (COUNTERS,),
+    ),
+    Hook(
+        _SCHEDULER, f"{_SCHEDULER}.Scheduler.process_batch_result", "after", queue.processed,
         (ADMISSION, COUNTERS),
     ),
     Hook(
         _SCHEDULER, f"{_STATE}.SchedulerInternalStateController.get_internal_state", "after",
         _report, (COUNTERS,),
     ),
+    # Nothing of these waits for other ranks: SGLang makes tokens the same (`SYNC_TOKENS`).
     Hook(
         _SCHEDULER, f"{_BATCH}.SamplingBatchInfo.from_schedule_batch", "after",
         sampling.give_seeds, (SEEDS,),
     ),
-    Hook(_SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", sampling.merge, (SEEDS,)),
-    Hook(_SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", sampling.draw, (SEEDS,)),
+    Hook(
+        _SCHEDULER, f"{_BATCH}.SamplingBatchInfo.merge_batch", "around", sampling.merge,
+        (SEEDS,), without=sampling.merge_unseeded,
+    ),
+    Hook(
+        _SCHEDULER, f"{_SAMPLER}.Sampler._sample_from_probs", "around", sampling.draw,
+        (SEEDS,), without=sampling.draw_unseeded,
+    ),
 )  # fmt: skip
 
-guard = Guard(set())
+guard = Guard(set(), connect)
 
 
 def register() -> None:
@@ -232,10 +154,17 @@ def register() -> None:
     if not scheduler and _DETOKENIZER in sys.modules:
         return
     guard.features = _whole(version("sglang"))
+    if SEEDS in guard.features:
+        os.environ.setdefault(SYNC_TOKENS, "true")  # read by the schedulers that this one starts
     for hook in HOOKS:
         if guard.features & set(hook.gives) and (scheduler or hook.process != _SCHEDULER):
-            function = getattr(guard, hook.kind)(hook.gives, hook.function)
-            HookRegistry.register(hook.target, function, HookType(hook.kind))
+            HookRegistry.register(hook.target, _guarded(hook), HookType(hook.kind))
+
+
+def _guarded(hook: Hook) -> Callable[..., Any]:
+    if hook.kind == "after":
+        return guard.after(hook.gives, hook.function, together=hook.together)
+    return guard.around(hook.gives, hook.function, together=hook.together, without=hook.without)
 
 
 def _whole(running: str) -> set[str]:

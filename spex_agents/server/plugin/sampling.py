@@ -28,6 +28,13 @@ def merge(original: Callable[..., Any], info: Any, other: Any) -> Any:
     return original(info, other)
 
 
+def merge_unseeded(original: Callable[..., Any], info: Any, other: Any) -> Any:
+    """Without the feature: no row keeps a seed that others lack."""
+    if info.sampling_seed is None or other.sampling_seed is None:
+        info.sampling_seed = other.sampling_seed = None
+    return original(info, other)
+
+
 def draw(
     original: Callable[..., Any],
     sampler: Any,
@@ -45,3 +52,12 @@ def draw(
         unseeded = replace(info, sampling_seed=None)
         return original(sampler, probs, unseeded, positions, *args, **kwargs)
     return sample(probs, info, positions), None
+
+
+def draw_unseeded(
+    original: Callable[..., Any], sampler: Any, probs: Any, info: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """Without the feature: seeds that were given while it was on are no business of SGLang's."""
+    if not sampler.enable_deterministic and info.sampling_seed is not None:
+        info = replace(info, sampling_seed=None)
+    return original(sampler, probs, info, *args, **kwargs)

@@ -118,7 +118,8 @@ def _likeliest(probs: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tens
     width = probs.shape[1]
     blocks = width // BLOCK
     if blocks < 4 * size:
-        return torch.topk(probs, size, dim=-1)
+        every, where = torch.topk(probs, size, dim=-1)
+        return every, where
     # A block's tokens are `blocks` apart: maxima are taken of rows of memory, not within them.
     first = torch.arange(0, blocks * BLOCK, blocks, device=probs.device)
     maxima = probs[:, : blocks * BLOCK].unflatten(1, (BLOCK, blocks)).amax(dim=1)

@@ -1,0 +1,196 @@
+"""Hooks of processes that schedule in step: what one loses, all lose before they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spex_agents.server.plugin.guard import Exchange, Guard, RanksDifferError
+
+RANKS = 2
+GIVES = ("admission",)
+PATIENCE = 60  # seconds; a rank that waits in vain fails the test
+
+
+def exchanges() -> list[Exchange]:
+    """What each rank tells and hears, as a collective of SGLang's does."""
+    barrier, told = Barrier(RANKS, timeout=PATIENCE), [[0]] * RANKS
+
+    def of(rank: int) -> Exchange:
+        def exchange(numbers: list[int]) -> list[int]:
+            told[rank] = numbers
+            barrier.wait()
+            largest = [max(column) for column in zip(*told, strict=True)]
+            barrier.wait()
+            return largest
+
+        return exchange
+
+    return [of(rank) for rank in range(RANKS)]
+
+
+def in_step(rank: Callable[[Guard, int], Any]) -> list[Any]:
+    """What each rank answers; an error is an answer."""
+    guards = [Guard({"admission", "seeds", "counters"}, lambda one=one: one) for one in exchanges()]
+
+    def run(number: int) -> Any:
+        try:
+            return rank(guards[number], number)
+        except RanksDifferError as error:
+            return error
+
+    with ThreadPoolExecutor(RANKS) as threads:
+        return list(threads.map(run, range(RANKS)))
+
+
+def _same(exchange: Exchange) -> Exchange:
+    return exchange
+
+
+def plain(step: int) -> str:
+    return f"plain {step}"
+
+
+def hook(fails: str) -> Callable[..., str]:
+    """It decides, calls the original, and tells that it was here."""
+
+    def decide(original: Any, step: int) -> str:
+        if fails == "deciding":
+            raise KeyError(step)
+        original.settle()
+        if fails == "acting":
+            raise KeyError(step)
+        return f"hooked {original(step)}"
+
+    return decide
+
+
+FAULTS = st.sampled_from(["", "", "", "deciding", "acting", "noting"])
+
+
+@given(st.lists(st.tuples(FAULTS, FAULTS), max_size=8))
+@settings(deadline=None, max_examples=60)
+def test_ranks_do_the_same_at_each_step_or_end(steps: Sequence[tuple[str, str]]) -> None:
+    def rank(guard: Guard, number: int) -> tuple[list[str], set[str]]:
+        done = []
+        for step, faults in enumerate(steps):
+            fails = faults[number]
+
+            def note(result: None, step: int, fails: str = fails) -> None:
+                if fails == "noting":
+                    raise KeyError(step)
+
+            done.append(guard.around(GIVES, hook(fails), together=True)(plain, step))
+            guard.after(("seeds",), note)(None, step)
+        guard.settle()
+        return done, guard.features
+
+    first, second = in_step(rank)
+    if isinstance(first, RanksDifferError):
+        assert isinstance(second, RanksDifferError)
+        assert any(one != other and "acting" in (one, other) for one, other in steps)
+        return
+    assert first == second
+    done, features = first
+    broken = [step for step, faults in enumerate(steps) if {"deciding", "acting"} & set(faults)]
+    whole = min(broken, default=len(steps))
+    assert done == [
+        f"hooked plain {step}" if step < whole else f"plain {step}" for step in range(len(steps))
+    ]
+    assert ("seeds" in features) == all("noting" not in faults for faults in steps)
+    assert "counters" in features
+
+
+def test_what_one_rank_fails_to_decide_is_undone_on_the_other() -> None:
+    def rank(guard: Guard, number: int) -> tuple[list[int], str]:
+        queue = [1, 2, 3]
+
+        def shorten(original: Any, step: int) -> str:
+            if number == 1:
+                raise KeyError("moved")
+            held = [queue.pop()]
+            try:
+                original.settle()
+            except Exception:
+                queue.extend(held)
+                raise
+            return str(original(step))
+
+        answer = guard.around(GIVES, shorten, together=True)(plain, 7)
+        assert guard.features == {"seeds", "counters"}
+        return queue, answer
+
+    assert in_step(rank) == [([1, 2, 3], "plain 7")] * RANKS
+
+
+def test_a_hook_of_another_feature_tells_what_failed_beside_it() -> None:
+    """Once admission is lost, its hook still is where the ranks hear of each other."""
+
+    def rank(guard: Guard, number: int) -> list[set[str]]:
+        def fail(result: None) -> None:
+            if number == 0:
+                raise KeyError("moved")
+
+        found = []
+        admit = guard.around(GIVES, hook("deciding" if number else ""), together=True)
+        for _ in range(2):
+            admit(plain, 1)
+            guard.after(("seeds",), fail)(None)
+            found.append(set(guard.features))
+        admit(plain, 2)
+        return [*found, guard.features]
+
+    before = {"seeds", "counters"}
+    first, second = in_step(rank)
+    assert first == second == [before, {"counters"}, {"counters"}]
+
+
+def test_a_feature_of_results_is_left_to_sglang_on_all_ranks() -> None:
+    def rank(guard: Guard, number: int) -> list[int]:
+        def limit(result: int) -> int:
+            if number == 1:
+                raise KeyError("moved")
+            return result // 2
+
+        limited = guard.after(GIVES, limit, together=True)
+        return [limited(8), limited(8)]
+
+    assert in_step(rank) == [[8, 8]] * RANKS
+
+
+def test_where_all_ranks_fail_alike_the_server_goes_on() -> None:
+    def rank(guard: Guard, _: int) -> str:
+        return str(guard.around(GIVES, hook("acting"), together=True)(plain, 3))
+
+    assert in_step(rank) == ["plain 3"] * RANKS
+
+
+def test_without_a_feature_what_it_left_behind_is_taken_away() -> None:
+    guard = Guard({"seeds"})
+
+    def draw(original: Any, seed: int | None) -> Any:
+        raise KeyError("moved")
+
+    def unseeded(original: Any, seed: int | None) -> Any:
+        return original(None)
+
+    around = guard.around(("seeds",), draw, without=unseeded)
+    assert [around(lambda seed: seed, 5), around(lambda seed: seed, 6)] == [None, None]
+    assert guard.failures == 1
+
+
+@pytest.mark.parametrize("raised", [ValueError("mine"), RanksDifferError("ours")])
+def test_an_error_of_the_original_passes_through(raised: Exception) -> None:
+    def original(step: int) -> str:
+        raise raised
+
+    guard = Guard({"admission"})
+    with pytest.raises(type(raised)):
+        guard.around(GIVES, hook(""), together=True)(original, 1)
+    assert guard.features == {"admission"}
