@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
+from spex_agents.server.plugin import queue
 from spex_agents.server.plugin.guard import Exchange, Guard, RanksDifferError
+from spex_agents.server.plugin.scheduling import Scheduling
 
 RANKS = 2
 GIVES = ("admission",)
@@ -37,7 +42,7 @@ def exchanges() -> list[Exchange]:
 
 def in_step(rank: Callable[[Guard, int], Any]) -> list[Any]:
     """What each rank answers; an error is an answer."""
-    guards = [Guard({"admission", "seeds", "counters"}, lambda one=one: one) for one in exchanges()]
+    guards = [Guard({"admission", "seeds", "counters"}, partial(_same, one)) for one in exchanges()]
 
     def run(number: int) -> Any:
         try:
@@ -194,3 +199,77 @@ def test_an_error_of_the_original_passes_through(raised: Exception) -> None:
     with pytest.raises(type(raised)):
         guard.around(GIVES, hook(""), together=True)(original, 1)
     assert guard.features == {"admission"}
+
+
+def scheduler(waiting: Sequence[str], *, ridge: int, slowdown: float = 0.05) -> Any:
+    """SGLang's, as far as admission goes."""
+    found = SimpleNamespace(
+        waiting_queue=[queued(rid) for rid in waiting],
+        chunked_prefill_size=8192,
+        prefill_delayer=None,
+        chunked_req=None,
+    )
+    found.spex_scheduling = Scheduling(found, ridge=ridge, slowdown=slowdown)
+    return found
+
+
+def queued(rid: str) -> Any:
+    """A guess, if it belongs to a run."""
+    return SimpleNamespace(
+        rid=rid,
+        priority=SPECULATIVE if rid.startswith("run") else DEMANDED,
+        finished=lambda: False,
+        to_finish=None,
+        origin_input_ids=[0] * 10,
+        sampling_params=SimpleNamespace(max_new_tokens=10),
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_both_ranks_offer_sglang_the_same_queue(fails: bool) -> None:
+    every = ["run/1/thought-1;", "a", "run/2/thought-1;"]
+
+    def rank(guard: Guard, number: int) -> list[list[str]]:
+        one = scheduler(every, ridge=1)
+        if fails and number:  # it has taken guesses out of the queue by then
+            one.spex_scheduling.admission.prefill.chunk = None
+        seen = []
+
+        def original(one: Any, batch: Any) -> Any:
+            seen.append([request.rid for request in one.waiting_queue])
+            assert one.chunked_prefill_size == 8192
+            return SimpleNamespace(batch_to_run=None)
+
+        batch = SimpleNamespace(reqs=[], batch_is_full=False)
+        guard.around(GIVES, queue.admit, together=True)(original, one, batch)
+        assert ("admission" in guard.features) != fails
+        return [*seen, [request.rid for request in one.waiting_queue]]
+
+    given = [every, every] if fails else [["a"], ["a", "run/1/thought-1;", "run/2/thought-1;"]]
+    assert in_step(rank) == [given] * RANKS
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_guesses_that_make_room_wait_again(full: bool) -> None:
+    """They have been taken out of the batch before SGLang fills it, and are not offered to it."""
+    one = scheduler(["a"], ridge=8, slowdown=1)
+    guess = queued("run/1/thought-1;")
+
+    def wait_again(request: Any) -> None:
+        one.waiting_queue.append(request)
+
+    one._add_request_to_queue = wait_again
+    released = []
+    batch = SimpleNamespace(reqs=[guess], batch_is_full=full)
+    batch.release_req = lambda index, _: released.append(index)
+    batch.filter_batch = lambda keep_indices: batch.reqs.clear()
+
+    def original(one: Any, batch: Any) -> Any:
+        assert [request.rid for request in one.waiting_queue] == ["a"]
+        return SimpleNamespace(batch_to_run=None)
+
+    Guard({"admission"}).around(GIVES, queue.admit, together=True)(original, one, batch)
+    assert released == ([0] if full else [])
+    rids = [request.rid for request in one.waiting_queue]
+    assert rids == (["a", "run/1/thought-1;"] if full else ["a"])
+    assert batch.batch_is_full is False
