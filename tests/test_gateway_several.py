@@ -13,6 +13,7 @@ from spex_agents.engines.simulated.world import SyntheticWorld
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import AbMcts, Limits
+from spex_agents.search.registry import POLICIES, sizes
 from spex_agents.server.gateway.catalogue import Catalogue
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.solving import Result, solve
@@ -79,6 +80,20 @@ async def test_what_is_no_model_of_several_is_refused(model: str, code: int, sai
         assert refused.value.status_code == code
         body: Any = refused.value.body
         assert body["param"] == "model"
+
+
+async def test_each_policy_answers_by_its_name() -> None:
+    async with gateway(speed=3000) as running, running.client() as client:
+        for name in POLICIES:
+            size = {each: 2 for each in sizes(name) if each == "width"}
+            done = await client.chat.completions.create(
+                model=f"spex/{name}-2",
+                messages=QUESTION,
+                extra_body={"spex": {"depth": 3, "step_tokens": 64, "seed": 0, **size}},
+            )
+            told = (done.model_extra or {})["spex"]
+            assert told["tree_sha256"], name
+            assert done.choices[0].message.content is not None, name
 
 
 def test_one_engine_has_no_models_of_several() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from scripted_server import Answer, scripted_server
 
 from benchmarks.race.__main__ import run, serving
-from benchmarks.race.contests import CONTESTS, OURS, Contestant
+from benchmarks.race.contests import CONTESTS, OURS, Contestant, contests
+from benchmarks.race.server import RaceServer
+from benchmarks.race.upstream import Upstream
 from benchmarks.race.world import DELIMITER, calculated, judged, problems, written
 
 
@@ -63,3 +68,54 @@ def test_a_contestant_that_fails_says_why(server: str) -> None:
     entry = Contestant(name="broken", program="spex", environment=OURS, settings={"policy": "none"})
     line = run("beam", entry, sys.executable, server, count=1, seed=0, at_once=1)
     assert "none" in line.error
+
+
+async def test_a_model_behind_the_server_is_given_up_at_the_end_of_a_step() -> None:
+    words = ("Step", " 1", ".", "\n", "\nStep", " 2.")
+    async with scripted_server() as model:
+        model.default = Answer(tokens=words, then="hang")
+        app = RaceServer(1, 0, 1.0, Upstream(model.url.removesuffix("/v1"))).app
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://race") as client:
+            (problem,) = problems(1)
+            question = {"role": "user", "content": problem.question}
+            begun = {"role": "assistant", "content": "First."}
+            body = {"messages": [question, begun], "stop": [DELIMITER], "seed": 2**40 + 1}
+            reply = (await client.post("/v1/chat/completions", json=body)).json()
+            (choice,) = reply["choices"]
+            assert choice["message"]["content"] == "Step 1."
+            assert choice["stop_reason"] == DELIMITER
+            assert reply["usage"]["completion_tokens"] == 5
+            await model.until_live(0)
+            (sent,) = model.bodies
+            assert sent["prompt"].endswith("<|im_start|>assistant\nFirst.")
+            assert sent["prompt"].count("The answer is \\boxed{") == 2
+            assert 0 <= sent["seed"] < 2**31
+            spent = (await client.get("/spent")).json()["0"]
+            assert (spent["tokens"], spent["requests"], spent["running"]) == (5, 1, 0)
+
+
+async def test_a_model_behind_the_server_writes_to_its_end() -> None:
+    async with scripted_server() as model:
+        model.default = Answer(tokens=("Step 1.", "\n\n", "\\boxed{4}"))
+        app = RaceServer(1, 0, 1.0, Upstream(model.url.removesuffix("/v1"))).app
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://race") as client:
+            body = {"messages": [{"role": "user", "content": problems(1)[0].question}]}
+            streamed = await client.post("/v1/chat/completions", json={**body, "stream": True})
+            events = [
+                json.loads(line.removeprefix("data: "))
+                for line in streamed.text.splitlines()
+                if line.startswith("data: {")
+            ]
+            said = [event["choices"][0]["delta"].get("content", "") for event in events[:-1]]
+            assert "".join(said) == "Step 1.\n\n\\boxed{4}"
+            assert events[-1]["usage"]["completion_tokens"] == 3
+
+
+def test_the_sizes_of_two_contests_may_be_smaller() -> None:
+    small = contests(answers=4, samples=6)
+    assert "4 answers" in small["ab-mcts"].title
+    assert {entry.settings.get("budget", 4) for entry in small["ab-mcts"].entries} == {4}
+    assert "at most 6 answers" in small["consistency"].title
+    assert CONTESTS.keys() == small.keys()

@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.race.contests import CONTESTS, OURS, Contestant
+from benchmarks.race.contests import CONTESTS, OURS, Contestant, contests
 from spex_agents.bench.figures import wilson
 
 HERE = Path(__file__).parent
@@ -59,10 +59,11 @@ class Line:
 
 
 @contextmanager
-def serving(count: int, seed: int, speed: float) -> Iterator[str]:
+def serving(count: int, seed: int, speed: float, upstream: str = "") -> Iterator[str]:
     """The address of the race's server, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.race.server"]
     options = ["--count", str(count), "--seed", str(seed), "--speed", str(speed)]
+    options += ["--upstream", upstream] if upstream else []
     with subprocess.Popen(  # noqa: S603
         [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as run:
@@ -160,19 +161,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
     parser.add_argument("--at-once", type=int, default=4, help="problems solved at a time")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as a real server")
+    parser.add_argument("--answers", type=int, default=12, help="of AB-MCTS")
+    parser.add_argument("--samples", type=int, default=16, help="of self-consistency, at most")
+    parser.add_argument("--only", default="", help="contestants whose names begin so")
+    parser.add_argument("--upstream", default="", help="address of a server whose model writes")
     parser.add_argument("--json", type=Path, help="write all rows there")
     given = parser.parse_args()
     pythons = {OURS: sys.executable} | dict(each.split("=", 1) for each in given.python)
+    known_contests = contests(answers=given.answers, samples=given.samples)
     lines: list[Line] = []
-    with serving(given.count, given.seed, given.speed) as url:
+    with serving(given.count, given.seed, given.speed, given.upstream) as url:
         for name in given.contest or CONTESTS:
             outcomes = [
                 run(name, entry, pythons[entry.environment], url, count=given.count,
                     seed=given.seed, at_once=given.at_once, path=given.sal)
-                for entry in CONTESTS[name].entries
-                if entry.environment in pythons
+                for entry in known_contests[name].entries
+                if entry.environment in pythons and entry.name.startswith(given.only)
             ]  # fmt: skip
-            show(outcomes, CONTESTS[name].title)
+            show(outcomes, known_contests[name].title)
             lines += outcomes
             if given.json:
                 given.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")

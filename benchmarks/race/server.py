@@ -3,6 +3,7 @@
 ``python -m benchmarks.race.server`` prints its address. Texts depend on the prompt and the seed, or
 on how often the prompt has been asked before where no seed is sent. Latencies are those of a hosted
 model with room for all: time to the first token and tokens a second vary from call to call.
+With ``--upstream`` a real model writes in place of the script.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 
+from benchmarks.race.upstream import Upstream
 from benchmarks.race.world import DELIMITER, judged, number_in, problems, tokens_of, written
 
 FIRST_TOKEN, FIRST_SPREAD = 0.35, 0.3  # seconds, sigma of the log-normal
@@ -57,6 +59,23 @@ class Spent:
     answered: bool = False
 
 
+@dataclass
+class End:
+    """How a reply ends, known once it does."""
+
+    prompt_tokens: int
+    tokens: int
+    at_step: bool = False
+
+    @property
+    def reason(self) -> dict[str, Any]:
+        return {"finish_reason": "stop", "stop_reason": DELIMITER if self.at_step else None}
+
+    @property
+    def usage(self) -> dict[str, int]:
+        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.tokens}
+
+
 class RaceServer:
     """Answers, and counts.
 
@@ -64,11 +83,15 @@ class RaceServer:
         count: Problems.
         seed: Of the problems.
         speed: How many times as fast as the latencies say.
+        upstream: Who writes in place of the script.
     """
 
-    def __init__(self, count: int, seed: int, speed: float) -> None:
+    def __init__(
+        self, count: int, seed: int, speed: float, upstream: Upstream | None = None
+    ) -> None:
         self.problems = problems(count, seed)
         self.speed = speed
+        self.upstream = upstream
         self.spent: defaultdict[int, Spent] = defaultdict(Spent)
         self._asked: Counter[str] = Counter()
         self.app = FastAPI()
@@ -119,6 +142,8 @@ class RaceServer:
         number = number_in(prompt)
         if number is None or not 0 <= number < len(self.problems):
             return JSONResponse({"error": {"message": "no problem of the race"}}, status_code=400)
+        if self.upstream is not None:
+            return await self._forward(self.upstream, request, body, self.spent[number])
         before = str(messages[-1]["content"]) if messages[-1]["role"] == "assistant" else ""
         self._asked[prompt] += 1
         key = f"{prompt}|{body.get('seed', f'call {self._asked[prompt]}')}"
@@ -130,19 +155,33 @@ class RaceServer:
         if at_step and (body.get("include_stop_str_in_output") or body.get("no_stop_trim")):
             text += DELIMITER
         pieces = self._decoded(self.spent[number], text, key)
-        reason = {"finish_reason": "stop", "stop_reason": DELIMITER if at_step else None}
-        usage = {"prompt_tokens": tokens_of(prompt), "completion_tokens": tokens_of(text)}
-        if body.get("stream"):
-            return StreamingResponse(_events(pieces, reason, usage), media_type="text/event-stream")
-        async for _ in pieces:
-            if await request.is_disconnected():
-                await pieces.aclose()  # type: ignore[attr-defined]
-                return Response(status_code=499)
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, **reason}
-        return JSONResponse(
-            {"id": "race", "object": "chat.completion", "choices": [choice], "usage": usage}
-        )
+        end = End(tokens_of(prompt), tokens_of(text), at_step=at_step)
+        return await _reply(request, body, pieces, end)
+
+    async def _forward(
+        self, upstream: Upstream, request: Request, body: Any, spent: Spent
+    ) -> Response:
+        """What the server behind writes, and counted."""
+        end = End(tokens_of(json.dumps(body["messages"])), 0)
+        stop = body.get("stop") or ()
+        stops = DELIMITER in ([stop] if isinstance(stop, str) else stop)
+        keeps = body.get("include_stop_str_in_output") or body.get("no_stop_trim")
+
+        def count() -> None:
+            end.tokens += 1
+            spent.tokens += 1
+            spent.late_tokens += spent.answered
+
+        async def pieces() -> AsyncIterator[str]:
+            spent.requests += 1
+            spent.running += 1
+            try:
+                async for piece, end.at_step in upstream.written(body, stop=stops, count=count):
+                    yield piece + DELIMITER if keeps and end.at_step else piece
+            finally:
+                spent.running -= 1
+
+        return await _reply(request, body, pieces(), end)
 
     async def _decoded(self, spent: Spent, text: str, key: str) -> AsyncIterator[str]:
         """`text` piece by piece, in the time that it takes, and counted."""
@@ -165,17 +204,31 @@ class RaceServer:
             spent.running -= 1
 
 
-async def _events(
-    pieces: AsyncIterator[str], reason: dict[str, Any], usage: dict[str, int]
-) -> AsyncIterator[str]:
+async def _reply(request: Request, body: Any, pieces: AsyncIterator[str], end: End) -> Response:
+    """Stream the pieces, or send them at once, as it is asked."""
+    if body.get("stream"):
+        return StreamingResponse(_events(pieces, end), media_type="text/event-stream")
+    text = ""
+    async for piece in pieces:
+        text += piece
+        if await request.is_disconnected():
+            await pieces.aclose()  # type: ignore[attr-defined]
+            return Response(status_code=499)
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, **end.reason}
+    return JSONResponse(
+        {"id": "race", "object": "chat.completion", "choices": [choice], "usage": end.usage}
+    )
+
+
+async def _events(pieces: AsyncIterator[str], end: End) -> AsyncIterator[str]:
     def event(**fields: Any) -> str:
         chunk = {"id": "race", "object": "chat.completion.chunk", **fields}
         return f"data: {json.dumps(chunk)}\n\n"
 
     async for piece in pieces:
         yield event(choices=[{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
-    yield event(choices=[{"index": 0, "delta": {}, **reason}])
-    yield event(choices=[], usage=usage)
+    yield event(choices=[{"index": 0, "delta": {}, **end.reason}])
+    yield event(choices=[], usage=end.usage)
     yield "data: [DONE]\n\n"
 
 
@@ -184,10 +237,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="problems")
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as a real one")
+    parser.add_argument("--upstream", help="address of a server whose model writes")
     given = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    app = RaceServer(given.count, given.seed, given.speed).app
+    upstream = Upstream(given.upstream) if given.upstream else None
+    app = RaceServer(given.count, given.seed, given.speed, upstream).app
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 

@@ -93,14 +93,19 @@ def written(problem: Problem, before: str, key: str, *, again: bool) -> list[str
         if rng.random() < (SLIP_AGAIN if again else SLIP):
             result += rng.choice((-10, -2, -1, 1, 2, 10))
         wordy = " We keep this for the next step." * rng.randint(0, 3)
-        steps.append(
-            f"Step {at}: we had {value}, and now {_WORDS[sign]} {operand}: "
-            f"{value} {sign} {operand} = {result}.{wordy}"
-        )
+        steps.append(said(at, value, sign, operand, result) + wordy)
         value = result
     if not _BOXED.search(before):
         steps.append(f"All steps are done. The answer is \\boxed{{{value}}}.")
     return steps
+
+
+def said(at: int, value: int, sign: str, operand: int, result: int) -> str:
+    """A step in words."""
+    return (
+        f"Step {at}: we had {value}, and now {_WORDS[sign]} {operand}: "
+        f"{value} {sign} {operand} = {result}."
+    )
 
 
 def judged(problem: Problem, text: str) -> float:
