@@ -33,12 +33,19 @@ _FILLING = re.compile(
 _HOW = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away|in\s+\w+)$", re.IGNORECASE)
 _ALONE = frozenset("mglsLhVJW$")  # signs of units that follow a number at once
 _APART = frozenset("NACFKTM")  # those that need a blank before them: 5N may be a formula
-_PERCENT = re.compile(r"(.+?)\s*(?:(%|percent|per cent|percentage points?)|‰)$", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"(.+?)\s*(?:(%|percent|per cent|pct\.?|percentage points?)|‰)$", re.IGNORECASE
+)
 _MONEY = re.compile(
     r"([-+]?)\s*(US\$|C\$|A\$|R\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|INR|CHF|JPY|Rs\.?)(?=[\s\d]))\s*(.+)$"
 )
 _THOUSAND = {"k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9, "mn": 10**6, "mm": 10**6, "t": 10**12}
 _RATE = re.compile(r"\s*(?:/|\bper\b|\ban?\b(?=\s)|\bevery\b)\s*", re.IGNORECASE)
+_RATES = {
+    "bpm": "beats per minute", "fps": "frames per second", "mpg": "miles per gallon",
+    "wpm": "words per minute",
+}  # fmt: skip
+_POWERS = {"sq.": "square", "cu.": "cubic"}
 _COMMA = re.compile(r"(\D{0,4}\d+),(\d{1,2}(?:\s*[^\s\d,].*)?)$")
 _COMMANDS = (
     ("^\\circ", "°"),
@@ -213,8 +220,10 @@ def counted(words: str) -> Unit | None:
     if (words and words[0].isascii() and words[0].isalpha()) and len(words.strip()) < 3:
         return None
     words = words.strip(" .()")
+    words = re.sub(r"^(?:sq|cu)\.", lambda short: _POWERS[short[0]], words)
     if words.casefold() in ("unit", "units"):
         return Unit("")
+    words = _RATES.get(words.casefold(), words)
     over, *under = _RATE.split(words, maxsplit=1)
     if under:
         one, other = measure(over) or counted(over), measure(under[0]) or counted(under[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LETTER = re.compile(
-    r"(?:(?:the\s+)?(?:option|choice|answer)\s*:?)?\s*[(\[]?\s*([A-Za-z])\s*[)\].:]?$",
+    r"(?:(?:the\s+)?(?:option|choice|answer|letter)\s*:?)?\s*[(\[]?\s*([A-Za-z])\s*[)\].:]?$",
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(

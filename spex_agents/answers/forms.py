@@ -48,7 +48,8 @@ def joined(form: Form) -> str:
     return f"{form.value} {form.note}" if form.note and form.note != "set" else form.value
 
 
-_INITIALS = re.compile(r"(?:[a-z]\.){2,}(?:[a-z]\b)?")
+_INITIALS = re.compile(r"\b(?:(?:[A-Z]\.\s?)+[A-Z]\b\.?|(?:[a-z]\.){2,}(?:[a-z]\b)?)")
+_MOUNT = re.compile(r"\bmt\.?(?=\s\w)")
 _ARTICLE = re.compile(r"(?:the|an?)\s+(?=\w{2})")
 
 
@@ -62,9 +63,10 @@ def text_form(text: str) -> Form:
     if "\\" in text:  # a formula that nobody reads: there case tells names apart
         folded = re.sub(r"\s*([^\w\s])\s*", r"\1", " ".join(text.split()))
     else:
-        folded = unicodedata.normalize("NFKD", " ".join(text.casefold().split()))
+        bare = _INITIALS.sub(lambda found: re.sub(r"\.\s?", "", found[0]), " ".join(text.split()))
+        folded = unicodedata.normalize("NFKD", bare.casefold())
         folded = "".join(letter for letter in folded if not "\u0300" <= letter <= "\u036f")
-        folded = _INITIALS.sub(lambda found: found[0].replace(".", ""), folded)
+        folded = _MOUNT.sub("mount", folded)
         folded = re.sub(r"(?<=\w\w)-(?=[^\W\d_]{2})", " ", folded).replace(" & ", " and ")
         folded = re.sub(r"\s+(?=%)", "", folded)
         folded = re.sub(r"\.(?=\s|$)", "", folded.strip(" \"'"))

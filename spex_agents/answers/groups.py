@@ -19,7 +19,7 @@ _THOUSANDS = re.compile(r"\d,\d{3}(?!\d).*,\s|,\s.*\d,\d{3}(?!\d)")
 _AND = re.compile(r"\s*,?\s+(?:and|&)\s+|\s*\\(?:land|wedge)(?![A-Za-z])\s*", re.IGNORECASE)
 _OR = re.compile(r"\s*,?\s+or\s+|\s*\\(?:lor|vee)(?![A-Za-z])\s*", re.IGNORECASE)
 _AROUND = re.compile(
-    r"(?:both|either|options|choices|statements|answers)\s+|\s+(?:only|both)$", re.IGNORECASE
+    r"(?:both|either|only|options|choices|statements|answers)\s+|\s+(?:only|both)$", re.IGNORECASE
 )
 _UNION = re.compile(r"\s*\\cup(?![A-Za-z])\s*|\s+U\s+")
 _BOTH = re.compile(r"\\pm(?![A-Za-z])")
@@ -29,6 +29,8 @@ _COMPARED = re.compile(r"[<>=]|\\(?:le|ge|ne|in)(?![A-Za-z])")
 _INTERVAL = re.compile(r"([(\[])(.+), (.+)([)\]])$")
 _BUILDER = re.compile(r"[a-z]\s*(?:\\in\s*\\R\s*)?(?:\||\\mid(?![a-z])|:)\s*(.+)$")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}$", re.DOTALL)
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+_TURNED = re.compile(r"([\[\]])\s*([^\[\](){},;]+[,;][^\[\](){},;]+)([\[\]])$")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _MOST_WORDS = 4  # of a part of a list of words
 
@@ -73,6 +75,8 @@ def listed(text: str, form: Reader, is_text: Callable[[str], bool]) -> Form | No
 def _expanded(text: str) -> list[str]:
     """Both of plus and minus."""
     whole = text.replace("\\{", "{").replace("\\}", "}")
+    if _BOTH.search(text) is None:
+        text = _OPPOSITE.sub(r"\\pm", text)  # alone it is the same
     if _BOTH.search(text) is None or (whole[:1] in _PAIRS and closes_at_end(whole)):
         return [text]
     return [_OPPOSITE.sub(down, _BOTH.sub(up, text)) for up, down in (("+", "-"), ("-", "+"))]
@@ -85,7 +89,7 @@ def _named_first(parts: Sequence[str]) -> bool:
 
 
 def _several(forms: Sequence[Form], said: str) -> Form:
-    if said == "or" and len(set(forms)) == 1:
+    if said == "or" and len({form.base or form.value for form in forms}) == 1:
         return forms[0]  # 1/2 or 0.5
     notes = {form.note for form in forms}
     note = said
@@ -109,7 +113,7 @@ def _assigned(parts: Sequence[str], form: Reader, said: str) -> Form | None:
     if len(stems) < len(parts) or said == "or":
         return None
     values = [value for _, value in sorted(zip(names, values, strict=True))]
-    if sorted(names) in (["x", "y"], ["x", "y", "z"]):
+    if "".join(sorted(names)) in _ALPHABET:
         point = f"({', '.join(values)})"
         return Form(several, note=point, base=point)
     pairs = zip(sorted(names), values, strict=True)
@@ -186,6 +190,23 @@ def bracketed(text: str, form: Reader) -> Form | None:
             return form(inside)
         return Form(f"[{joined(form(inside))}]") if ends == "[]" else None
     return _tuple([joined(form(item)) for item in items], ends)
+
+
+def turned(text: str) -> str:
+    """Intervals whose open ends are brackets turned outward, in the usual notation.
+
+    Example:
+        >>> turned("]0, 1]"), turned("[0, 1]")
+        ('(0, 1]', '[0, 1]')
+    """
+    parts = [_TURNED.match(part.strip()) for part in _UNION.split(text)]
+    if not any(part and (part[1] == "]" or part[3] == "[") for part in parts) or None in parts:
+        return text
+    return r" \cup ".join(
+        f"{'(' if part[1] == ']' else '['}{part[2]}{')' if part[3] == '[' else ']'}"
+        for part in parts
+        if part
+    )
 
 
 def _set(items: Sequence[str], form: Reader) -> Form:

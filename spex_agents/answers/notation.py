@@ -51,6 +51,7 @@ _SAME = (
     ("\\simeq", "\\approx"), ("\\dots", "\\ldots"), ("\\cdots", "\\ldots"), ("\\pounds", "£"),
     ("\\euro", "€"),
     ("\\lt", "<"), ("\\gt", ">"), ("\\degree", "^\\circ"), ("^{\\circ}", "^\\circ"),
+    ("\\longrightarrow", "\\to "), ("\\rightarrow", "\\to "), ("-->", "\\to "), ("->", "\\to "),
     ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\div", "/"),
     ("\\ast", "*"), ("\\langle", "("), ("\\rangle", ")"), ("\\colon", ":"),
 )  # fmt: skip
@@ -59,6 +60,11 @@ _VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*([a-z])\s*\}")
 _CHOOSE = re.compile(r"\{\s*(\w+)\s*\\choose\s*(\w+)\s*\}")
 _NUMBERS = re.compile(r"\\mathbb\s*\{?\s*([NZQRC])\s*\}?")
 _BEFORE_POWER = re.compile(r"\s+(?=\^(?!\\circ))")
+_COLOR = re.compile(r"\\(?:text)?color\s*\{\s*\w+\s*\}")
+_VECTOR_OF = re.compile(r"<\s*([^<>=]{1,80},[^<>=]{1,80})>$")
+_QUOTED = re.compile(r"'([^'\"]*)'")
+_CALLED = re.compile(r"(?:^|\s)(?:no|[^\W\d_]{3,})!+$", re.IGNORECASE)
+_INLINE = re.compile(r"(?<![\w$\\])\$([^$\s](?:[^$]{0,200}[^$\s\\])?)\$(?![\w$])")
 _EDGES = "*`_ \n"
 
 
@@ -73,7 +79,7 @@ def plain(answer: str) -> str:
     text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
     text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
     text = _NUMBERS.sub(r"\\\1 ", text.translate(_SIGNS))
-    text = _NO_BLANK.sub(",", text)
+    text = _COLOR.sub(" ", _NO_BLANK.sub(",", text))
     for old, new in _SAME:
         text = text.replace(old, new)
     text = _NOTHING.sub(" ", _THIN.sub(" ", text))
@@ -83,7 +89,11 @@ def plain(answer: str) -> str:
         if (bare := _WRAPPED.sub(lambda wrapped: " " + wrapped[1] + " ", text)) == text:
             break
         text = bare
-    return _stripped(_BEFORE_POWER.sub("", " ".join(text.split()))).replace("\\$", "$")
+    text = _stripped(_BEFORE_POWER.sub("", " ".join(text.split())))
+    text = _INLINE.sub(r"\1", text).replace("\\(", "").replace("\\)", "").replace("\\$", "$")
+    if text[:1] in ("{", "["):  # Python's quotes, and JSON's
+        text = _QUOTED.sub(r'"\1"', text)
+    return _VECTOR_OF.sub(r"(\1)", text)
 
 
 def _stripped(text: str) -> str:
@@ -99,6 +109,8 @@ def _stripped(text: str) -> str:
                 text = text[:-1]
         if text[-1:] == "}" and text.count("}") > text.count("{"):  # of a box that was cut
             text = text[:-1]
+        if _CALLED.search(text):
+            text = text.rstrip("!")
         if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
             text = text[:-1]
         for opened, closed in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):

@@ -23,6 +23,8 @@ _WRITTEN = tuple(
         rf"\s*(?:\{{\s*(?P<h>[-+]?{_DECIMAL})\s*\}}|(?P<i>\d))",
         r"(?P<whole>\d+)\s+(?:and\s+)?(?P<over>\d+)\s*/\s*(?P<under>\d+)",
         r"(?P<european>\d{1,3}(?:\.\d{3})+),(?P<part>\d+)",
+        r"(?P<european>\d{1,3}(?: \d{3})+),(?P<part>\d+(?<!\d{3}))(?!\d)",
+        r"(?P<european>\d{1,3}(?:\.\d{3}){2,})(?![.,]?\d)",
         r"(?P<units>\d*)\.(?P<part>\d*)(?:\\(?:overline|bar|dot)\s*\{?|\()(?P<again>\d+)[})]?",
         r"(?P<units>\d*)\.(?P<part>\d{0,9}?)(?P<again>(?P<once>\d)(?P=once){2,}|(?P<few>\d{2,8})"
         r"(?P=few)+)(?P<rest>\d{0,8})\s*(?:\.\.\.|\\ldots)",
@@ -178,7 +180,7 @@ def _value(found: dict[str, str | None]) -> Fraction | None:
         value = Fraction(int((found["units"] or "0") + part), 10 ** len(part))
         return value + Fraction(int(period), 10 ** len(part) * (10 ** len(period) - 1))
     if european := found.get("european"):
-        return _decimal(f"{european.replace('.', '')}.{found['part']}")
+        return _decimal(f"{european.replace('.', '')}.{found.get('part') or '0'}")
     if top := found.get("top"):
         return _decimal(top) / _decimal(found["bottom"] or "")
     whole = int(found.get("whole") or 0)

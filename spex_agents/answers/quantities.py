@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import reduce
-from math import gcd
+from math import comb, gcd, perm
 
 from spex_agents.answers.amounts import Quantity, amount, counted, with_signs
 from spex_agents.answers.numbers import ORDINALS, number
@@ -30,6 +30,10 @@ _DASHED = re.compile(r"\d+(?:-\d+){2,}$")
 _SIMPLE = re.compile(r"[^-]*\d[^-]*$")
 _TO = re.compile(r"(?:(between|from)\s+)?(.+?)(\s*-\s*|\s+to\s+|\s+and\s+)(.+)$", re.IGNORECASE)
 _ERA = re.compile(r"(\d[\d,]*)\s*(b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)$", re.IGNORECASE)
+_ANNO = re.compile(r"(a)\.?\s?d\.?\s*(\d[\d,]*)$", re.IGNORECASE)
+_CHOICES = re.compile(
+    r"(?:\{\}\s*)?[_^]?\{?(?P<of>\d{1,3})\}?\s*(?P<kind>[CP])\s*_?\{?(?P<many>\d{1,3})\}?$"
+)
 _DECADE = re.compile(r"(?:the\s+)?(\d{3}0)'?s$", re.IGNORECASE)
 
 
@@ -133,6 +137,16 @@ def _based(text: str) -> Quantity | None:
         return None
 
 
+def _choices(text: str) -> Quantity | None:
+    """Of so many so many chosen, or put in order: 5C2, {}_5P_2."""
+    if (found := _CHOICES.match(text)) is None:
+        return None
+    of, many = int(found["of"]), int(found["many"])
+    if not 0 < many <= of:
+        return None
+    return str(comb(of, many) if found["kind"] == "C" else perm(of, many)), "", ""
+
+
 def _ordinal(text: str) -> Quantity | None:
     if (found := _ORDINAL.match(text)) is None:
         return None
@@ -149,6 +163,8 @@ def _year(text: str) -> Quantity | None:
     """Years before Christ, and decades; what is after Christ may leave that unsaid."""
     if decade := _DECADE.match(text):
         return f"{decade[1]}s", "", ""
+    if anno := _ANNO.match(text):
+        return anno[2].replace(",", ""), "ad", ""
     if (era := _ERA.match(text)) is None:
         return None
     year = era[1].replace(",", "")
@@ -156,5 +172,5 @@ def _year(text: str) -> Quantity | None:
 
 
 _READERS: tuple[Callable[[str], Quantity | None], ...] = (
-    _based, _remainder, _year, _ratio, _out_of, _range, _ordinal, amount,
+    _based, _remainder, _year, _choices, _ratio, _out_of, _range, _ordinal, amount,
 )  # fmt: skip

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from spex_agents.answers import choices
 from spex_agents.answers.amounts import FUNCTIONS, unit_after, with_signs
 from spex_agents.answers.forms import LONGEST, Algebra, Form, NeedsAlgebra, joined, text_form
-from spex_agents.answers.groups import bracketed, listed, without
+from spex_agents.answers.groups import bracketed, listed, turned, without
 from spex_agents.answers.notation import plain
 from spex_agents.answers.numbers import number
 from spex_agents.answers.phrases import bounded, excepted, meant, spelled, unhedged
 from spex_agents.answers.quantities import quantity
 from spex_agents.answers.relations import ray, related
-from spex_agents.answers.substances import substance
+from spex_agents.answers.substances import reaction, substance
 from spex_agents.answers.times import time_or_date
 
 _DEEPEST = 6
@@ -25,6 +25,7 @@ _TWO_NUMBERS = re.compile(r"(?<![_\d])\d+\s+\d")
 _TOO_LONG = re.compile(r"[-+]?[\d.,]+[eE][-+]?\d+$")  # a number, and its value is not written
 _LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*[:=]\s*(?=\S)", re.IGNORECASE)
 _TITLE = re.compile(r"([A-Za-z]{3,}(?: [A-Za-z]+){0,3}):\s+(\S.*)$")
+_ONLY = re.compile(r"(?:only\s+([IVX]+|[A-H])|([IVX]+|[A-H])\s+only)")
 _REMARK = re.compile(r"(.*\S)\s+\((.+)\)$")
 
 
@@ -68,6 +69,8 @@ class _Reader:
         """What is read as a whole, without a formula."""
         if word := choices.letter(text) or choices.said(text):
             return Form(word)
+        if only := _ONLY.fullmatch(text):
+            return self.form(only[1] or only[2])
         if (moment := time_or_date(text)) is not None:
             return Form(*moment)
         if chosen := choices.chosen(text):
@@ -86,7 +89,7 @@ class _Reader:
             return self.form(exact)
         if (measured := quantity(text)) is not None:
             return Form(*measured)
-        if (atoms := substance(text)) is not None:
+        if (atoms := substance(text) or reaction(text)) is not None:
             return Form(atoms)
         if (label := _TITLE.match(text)) and (number(label[2]) is not None or quantity(label[2])):
             return self.form(f"{label[1]} = {label[2]}")  # total: $45
@@ -101,7 +104,9 @@ class _Reader:
         """A value said twice: 5 (five)."""
         if (remark := _REMARK.match(text)) is None:
             return None
-        if choices.letter(remark[1]) and _is_text(remark[2]):
+        if choices.letter(remark[1]) and (
+            _is_text(remark[2]) or (remark[1] in "ABCDE" and number(remark[2]) is not None)
+        ):
             return Form(remark[1].casefold(), note=joined(self.form(remark[2])))
         said = re.sub(r"^(?:or|i\.e\.,?|=)\s*", "", remark[2])
         if said.startswith("\\approx"):
@@ -112,6 +117,7 @@ class _Reader:
         return one if one.value == other.value else None
 
     def _composed(self, text: str) -> Form | None:
+        text = turned(text)
         return (
             listed(text, self.form, _is_text)
             or bracketed(text, self.form)

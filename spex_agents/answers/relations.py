@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from spex_agents.answers.forms import Form, joined
-from spex_agents.answers.groups import Reader, without
+from spex_agents.answers.groups import Reader, union, without
 from spex_agents.answers.notation import split
 from spex_agents.answers.numbers import number
 
@@ -26,6 +26,7 @@ _NAME = re.compile(
     r"|[A-Za-z]+(?: [A-Za-z]{2,}){1,4}$"  # total cost
 )
 _POINT = re.compile(r"\(\s*[A-Za-z](?:_\d)?(?:\s*,\s*[A-Za-z](?:_\d)?)+\s*\)$")
+_WITHIN = re.compile(r"\|\s*[a-z]\s*\|$")
 _LETTER = re.compile(r"[A-Za-z]$|\\[a-z]+$")
 _MODULO = re.compile(
     r"(?:([a-z])\s*(?:\\equiv|=)\s*)?(-?\d+)\s*\(?\s*(?:\\[pb]?mod|mod(?:ulo)?)\s*\{?\s*(\d+)\s*\}?\s*\)?$"
@@ -100,7 +101,12 @@ def _ordered(left: str, sign: str, right: str, form: Reader, compared: Compariso
         left, right = right, left
     strict = sign in "<>"
     base = ""
-    if _LETTER.match(left):
+    low, high = ("(", ")") if strict else ("[", "]")
+    if _WITHIN.match(left) and (end := number(right)) is not None and end > 0:
+        base = union([f"(-oo, -{end}{high}", f"{low}{end}, oo)"])
+    elif _WITHIN.match(right) and (end := number(left)) is not None and end > 0:
+        base = f"{low}-{end}, {end}{high}"
+    elif _LETTER.match(left):
         base = ray(joined(form(right)), ">" if strict else ">=")
     elif _LETTER.match(right):
         base = ray(joined(form(left)), "<" if strict else "<=")
