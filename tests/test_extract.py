@@ -64,7 +64,6 @@ MISSED = {
     "**Answer:** She needs to buy 3 more.",
     "Not 11 but 12 is the answer.",
     "Thus the answer is a triangle.",
-    "Antwort: Es sind 12 Äpfel.",
     "The answer is 5 lbs. of sugar.",
     "The answer is the U.K. and the U.S.",
     "Without rounding, the answer would be 12.4.",

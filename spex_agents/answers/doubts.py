@@ -95,7 +95,7 @@ DOUBTS = {
         r"they|[A-Z]\w+)\s+(?:says|said|claims|thinks)\b",
         r"(?:^|(?<!\bif)[\s,;:—])(?:so|hence|thus|therefore|consequently|accordingly"
         r"|it\s+follows\s+that"
-        r"|which\s+means(?:\s+that)?|this\s+means(?:\s+that)?|meaning|we\s+conclude)\b(?!\s+far)",
+        r"|which\s+means(?:\s+that)?|this\s+means(?:\s+that)?|meaning|we\s+conclude|but)\b(?!\s+far)",
         r"\b(?:even\s+if\b|no\s+doubt|without\s+(?:a\s+|any\s+)?doubt|undoubtedly"
         r"|not\s+(?:too\s+|very\s+)?"
         r"(?:hard|difficult|surprising(?:ly)?)|not\s+counting|(?:if|unless)\s+(?:i\b|i['’]m"

@@ -28,7 +28,7 @@ _LABEL = re.compile(
     r"(?:\s*\((?!\w\))[^()\n]{1,40}\))?"
     r"[ \t]{0,4}[*_`]{0,4}[ \t]{0,4}(?:is[ \t]{0,4})?"
     r"(?P<sign>[:：=＝]+|(?:(?<=\*\*)[ \t]|\][ \t]?)(?=[-−$\\(]?\d)"
-    r"|->|→|—|–|⇒|\\(?:to|Rightarrow)\b|[-](?=[ \t]))"
+    r"|->|→|—|–|⇒|\\(?:to|Rightarrow)\b|[-](?=[ \t])|(?<=ns\.)[ \t](?=[-$(\\]?\d|\([A-Ja-j]\)))"
     r"[ \t]{0,4}[*_`]{0,4}",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -41,7 +41,11 @@ _HEADING = re.compile(
     r"(?:[ \t]+is)?[*_]{0,3}[ \t]*[:：=]?[ \t]*[*_]{0,3}[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_HASHES = re.compile(r"^[ \t]*####(?!#)[ \t]*(?P<rest>\S[^\n]*)$", re.MULTILINE)
+_HASHES = re.compile(
+    r"(?:^[ \t]*|(?<=[^\s#])[ \t]+(?=####[ \t]*[-$€£]?\d[^\n#]*$))"
+    r"####(?!#)[ \t]*(?P<rest>\S[^\n]*)$",
+    re.MULTILINE,
+)
 _PLAIN = re.compile(  # what may stand after ####: a word is a heading's
     r"(?:[^A-Za-z]+|[A-Za-z]?[^A-Za-z]*\\.*|(?:[^A-Za-z]*\b[A-Za-z]\b)+[^A-Za-z]*|yes|no|true|false|none"
     r"|[^A-Za-z]*\d[^A-Za-z]*[a-z]+(?:\s[a-z]+)?)$",
@@ -49,11 +53,13 @@ _PLAIN = re.compile(  # what may stand after ####: a word is a heading's
 )
 _PROSE = re.compile(
     r"\b(?P<noun>answers?|(?:answer|correct|right|best)\s+(?:option|choice|answer)"
+    r"|(?:correct|right|best)\s+(?:options|choices|answers)"
     r"|(?:correct|right)\s+(?:one|letter|value|number))\b"
     r"(?P<of>(?:\s+(?:that\s+)?(?:we|i|you)\s+(?:(?:are|were|am)\s+)?(?:looking\s+for|seek|need|want"
     r"|get|got|obtain(?:ed)?|found|find)\b)?(?:\s{0,2}\([^()\n]{1,40}\)|,[^,.:;\n]{1,60},)?"
     r"(?:\s+(?:to|for|of|in|as|here|choice|option|now)\b(?:[ \t]{1,4}[\w'()-]{1,40}){0,6}?)?)"
-    r"[*_]{0,4}\s{0,4}(?P<verb>\bis(?:\s+equal\s+to)?\b|['’]s\b|=|\bequals\b|\bw(?:ould|ill)\s+(?:then\s+|therefore\s+)?be\b"
+    r"[*_]{0,4}\s{0,4}(?P<verb>\bis(?:\s+equal\s+to)?\b|(?<=s )are\b"
+    r"|['’]s\b|=|\bequals\b|\bw(?:ould|ill)\s+(?:then\s+|therefore\s+)?be\b"
     r"|\b(?:must|should)\s+(?:therefore\s+|then\s+)?be\b|\bhas\s+to\s+be\b|\bcomes\s+(?:out\s+)?to(?:\s+be)?\b"
     r"|\bturns\s+out\s+to\s+be\b|\bworks\s+out\s+(?:to|as)(?:\s+be)?\b|\bbecomes\b|\bremains\b)"
     r"[ \t]{0,4}[*_]{0,4}[:：]?",
@@ -81,8 +87,8 @@ _UNDETERMINED = re.compile(  # before "answer" where it has no "the"
 )
 _QUOTED = re.compile(r"([\"“'‘])\s*$")
 _INVERTED = re.compile(
-    r"(?:^|(?<=[\s*(\[$]))(?P<value>\\text(?:bf)?\{\(?[A-H]\)?\}|\(?[A-H]\)?|\*\*[^*\n]{1,60}\*\*|\\?\$?-?\d[\d,.]*(?:\\?%|\$)?"
-    r"|\$[^$\n]{1,80}\$)[.)*:]*\s+(?:is|must\s+be)\s+"
+    r"(?:^|(?<=[\s*(\[$]))(?P<value>\(?[A-H]\)?(?:,\s\(?[A-H]\)?){0,3},?\s+and\s+\(?[A-H]\)?|\\text(?:bf)?\{\(?[A-H]\)?\}|\(?[A-H]\)?|\*\*[^*\n]{1,60}\*\*|\\?\$?-?\d[\d,.]*(?:\\?%|\$)?"
+    r"|\$[^$\n]{1,80}\$)[.)*:]*\s+(?:is|are|must\s+be)\s+"
     r"(?:the\s+|our\s+|my\s+|thus\s+|therefore\s+)*(?:only\s+)?"
     r"(?:(?:final|correct|right|best)\s+(?:answer|option|choice)|answer|correct|right(?=[.\s]*$))\b"
     r"(?!\s+(?:to\s+(?:the\s+)?(?:first|second|part|sub)|or|if|only|digits?|number|then|for\s+the))",
@@ -111,9 +117,11 @@ def _headed(text: str, match: re.Match[str]) -> Value | None:
 
 def _hashed(text: str, match: re.Match[str]) -> Value | None:
     """GSM8K's mark; words after it are a heading."""
-    rest = match["rest"][:FAR]
+    rest = re.sub(r"[\s#]+$", "", match["rest"][:FAR])
     if re.match(r"\(?\d+[.):]\)?\s|\d+[.)]\s*[*_]*[A-Za-z]", rest):
         return None
+    if re.fullmatch(r"\(?[a-z]\)", rest) and text[match.end() :].strip():
+        return None  # the heading of a part
     value = statement_value(rest, match.start("rest"))
     if value is None or not _PLAIN.match(value.text):
         return None
@@ -141,6 +149,8 @@ def _said(text: str, match: re.Match[str]) -> Value | None:
         value = statement_value(rest, start)
     if value is None or (_MODAL.match(match["verb"]) and not _DEFINITE.match(value.text)):
         return None
+    if match["verb"].casefold() == "are" and not _SEVERAL.match(value.text):
+        return None
     if doubted(text, announced, span(text, value), "en"):
         return None
     return value
@@ -151,6 +161,12 @@ _DEFINITE = re.compile(
     r"\w+)?|\(?[A-J]\)?)$"
 )
 """What "must be" says of an answer and not of its kind: 12 apples, but not "a whole number"."""
+
+
+_SEVERAL = re.compile(
+    r"(?=.*(?:,|\band\b|\bor\b|\\pm|±))(?:[^A-Za-z]|\\[a-z]+|\b(?:[A-Za-z]|and|or)\b)+$"
+)
+"""Answers of which there are several: 3 and 5."""
 
 
 def _quotation(text: str, announced: int, rest: str, quote: str) -> str:
@@ -169,7 +185,9 @@ def _inverted(text: str, match: re.Match[str]) -> Value | None:
     before = text[max(0, match.start() - FAR) : match.start()]
     if _NO_SUBJECT.search(before):
         return None
-    value = match["value"].strip("*$() ").rstrip(".)")
+    value = match["value"].strip("*$ ")
+    if " and " not in value:
+        value = value.strip("()").rstrip(".)")
     return Value(match.start("value"), value) if value else None
 
 

@@ -26,7 +26,7 @@ def extract_answer(text: str, *, cut: bool = False) -> str | None:
     r"""Return what the last marker that is closed says the answer is.
 
     Markers are ``\boxed{}``, ``<answer></answer>``, the key "answer" of a JSON object, ``#### 42``,
-    "Final answer: 42", and a sentence that states it: "so the answer is 42." (in about twenty
+    "Final answer: 42", and a sentence that states it: "so the answer is 42." (in about forty
     languages, see `spex_agents.answers.languages`). Empty boxes, questions, negations, and whatever
     stands in a reasoning block such as ``<think>`` are none.
 

@@ -27,7 +27,7 @@ _LETTER = re.compile(rf"(?<!\w){OPTION}[*_]{{0,2}}(\(?[A-H]\)?)[*_]{{0,2}} ?$", 
 @cache
 def announced(language: Language) -> re.Pattern[str]:
     """What announces an answer in a language."""
-    verb = rf"|[ \t]{{0,4}}(?P<verb>{language.verbs})" if language.verbs else ""
+    verb = rf"|[ \t]{{0,4}}(?P<verb>{language.verbs or '(?!)'})"
     return re.compile(
         rf"(?:{language.nouns})[ \t]{{0,4}}[*_]{{0,4}}[ \t]{{0,4}}"
         rf"(?:(?P<sign>[:：=】])[ \t]{{0,4}}[*_]{{0,4}}{verb})[ \t]{{0,4}}[*_]{{0,4}}[:：]?"

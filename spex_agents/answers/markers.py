@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 ANSWER_KEYS = frozenset(
-    "answer final_answer finalanswer final-answer correct_answer ans final_result".split()
+    """answer final_answer finalanswer final-answer correct_answer ans final_result answer_letter
+    answer_choice answer_option correct_option correct_choice numeric_answer numerical_answer
+    short_answer""".split()
 ) | {"final answer", "correct answer"}
 
 _LONGEST = 4000  # characters of one answer

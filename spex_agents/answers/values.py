@@ -12,8 +12,11 @@ from spex_agents.answers.words import (
     CHOICE,
     CLAUSE,
     COUNTED,
+    EMOJI,
+    EQUATION,
     FORMULA,
     FUNCTIONS,
+    INCHES,
     ITEM,
     JOINED,
     KNOWN,
@@ -24,6 +27,7 @@ from spex_agents.answers.words import (
     NUMBER,
     PROSE_START,
     REFUSED,
+    ROMAN,
     STOPS,
     SUFFIX,
     TAIL,
@@ -145,11 +149,13 @@ def _short(sentence: str, *, known_words: bool) -> str | None:
     bare = _bare(sentence)
     if not bare or bare.count("{") > bare.count("}"):
         return None
+    if ROMAN.fullmatch(bare) or EQUATION.fullmatch(bare):
+        return bare
     if (choice := CHOICE.match(bare)) and not ARTICLE.match(bare):
         return _chosen(bare, choice)
     if NUMBER.match(bare):
         return _quantity(bare)
-    if decided := re.match(r"(?:yes|no|true|false)(?=\s*[,;:—])", bare, re.IGNORECASE):
+    if decided := re.match(r"(?:yes|no|true|false)(?=[*_]*\s*[,;:—])", bare, re.I):
         return decided[0]
     if KNOWN.match(bare):
         return bare if len(bare.split()) <= 6 else None
@@ -243,7 +249,8 @@ def _bare(text: str) -> str:
     before = ""
     while before != text:
         before = text
-        text = text.strip().strip('*`"“”„«»「」『』').rstrip(".,;:。，、").strip()
+        inches = '"' if INCHES.search(text) else ""
+        text = EMOJI.sub("", text).strip('*`"“”„«»「」『』').rstrip(".,;:。，、").strip() + inches
         if text.startswith("_") or text.endswith("_"):
             text = text.strip("_")
         if text.endswith(")") and text.count(")") > text.count("(") + text.count("["):

@@ -42,6 +42,12 @@ TOLD = re.compile(  # "John has 12 apples", "the total is 12": the number is the
     r"(?:is|are|was|were|had|made|took|spent|sold|bought|paid|have|be|cost|got|won|left|[a-z]{2,}(?:s|ed))\s+"
     r"(?:to\s+[a-z]+\s+)?(?:(?:a\s+total\s+of|exactly|now|only|approximately|about|at)\s+)*"
     r"(?=[-$€£]?\d[^=+*/\d]*(?:[\d,.:/]*\d)?[^=+*/\d]*$)"
+    r"|(?:[^\W\d_][\w'’-]*\s+){1,6}?(?:hat|haben|sind|kostet|kosten|verdient|braucht|beträgt|bleiben|a|ont"
+    r"|sont|est|coûte|gagne|dépense|reste|tiene|tienen|son|es|hay|cuesta|gana|gastó|quedan|necesita|tem|têm"
+    r"|são|custa|ganha|gasta|precisa|ha|hanno|sono|costa|guadagna|spende|heeft|hebben|zijn|kost|verdient)\s+"
+    r"(?:(?:insgesamt|noch|genau|en\s+tout|en\s+total|um\s+total\s+de|un\s+total\s+de|in\s+totale|in\s+totaal)\s+)?"
+    r"(?=[-$€£]?\d[^=+*/\d]*(?:[\d,.:/]*\d)?[^=+*/\d]*$)"
+    r"|[Уу]\s+\w+\s+(?:есть\s+|осталось\s+|будет\s+|было\s+)?(?=\d[^=+*/\d]*(?:[\d,.:/]*\d)?[^=+*/\d]*$)"
     r"|[\u4e00-\u9fff]{1,12}?(?:一共|总共|共)?(?:有|是|为|需要|花了?|赚了?|得到)(?:了)?\s*(?=\d)"
 )
 TITLE = re.compile(  # of a book, a song: "To Kill a Mockingbird"
@@ -50,7 +56,8 @@ TITLE = re.compile(  # of a book, a song: "To Kill a Mockingbird"
 )
 TAIL = re.compile(
     r"[\s,]+(?:in\s+(?:total|all)|total|altogether|overall|left(?:\s+over)?|remaining|"
-    r"respectively|again|then|now|exactly|too|indeed|here|instead|for\s+sure|for\s+certain)$",
+    r"respectively|again|then|now|exactly|too|indeed|here|instead|for\s+sure|for\s+certain|"
+    r"of\s+course|obviously|clearly|(?<=,\s)i\s+(?:believe|think))$",
     re.IGNORECASE,
 )
 NUMBER = re.compile(
@@ -72,6 +79,12 @@ ARTICLE = re.compile(r"A\s+[a-z]|I\s+\w")
 TITLES = re.compile(
     r"[A-ZÀ-ÞΑ-ΩА-Я\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\u0600-\u06ff\u0900-\u0dff\u0e00-\u0e7f]"
 )
+ROMAN = re.compile(r"[IVX]{1,4}(?:(?:\s*,\s*|,?\s+)(?:and\s+|or\s+)?[IVX]{1,4})*(?:\s+only)?")
+EQUATION = re.compile(  # E = mc^2: short names that are multiplied
+    r"[A-Za-z]{1,3}\s*=\s*(?:[A-Za-z]{1,3}|\d)(?:\^?\d+|[-+*/^()\s]+[A-Za-z\d]{1,3})*"
+)
+EMOJI = re.compile("^\\s+|[\\s\\u2600-\\u27bf\\ufe0f\\U0001f000-\\U0001faff]+$")
+INCHES = re.compile(r"\d['′]\s?\d{1,2}\"[*.\s]*$")
 KNOWN = re.compile(
     r"(?:yes|no|true|false|none|half|not\s+enough\s+info(?:rmation)?|both(?:\s.{1,30})?|neither(?:\s+of\s.{1,30})?$|no\s+(?:real\s+)?solutions?|"
     r"none\s+of\s+(?:the|these|them)(?:\s+\w+)?|all\s+of\s+(?:the|these)\s+\w+|undefined|infinity|"
