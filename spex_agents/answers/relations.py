@@ -102,10 +102,10 @@ def _ordered(left: str, sign: str, right: str, form: Reader, compared: Compariso
     strict = sign in "<>"
     base = ""
     low, high = ("(", ")") if strict else ("[", "]")
-    if _WITHIN.match(left) and (end := number(right)) is not None and end > 0:
-        base = union([f"(-oo, -{end}{high}", f"{low}{end}, oo)"])
-    elif _WITHIN.match(right) and (end := number(left)) is not None and end > 0:
-        base = f"{low}-{end}, {end}{high}"
+    if _WITHIN.match(left) and (most := number(right)) is not None and most > 0:
+        base = union([f"(-oo, -{most}{high}", f"{low}{most}, oo)"]).base
+    elif _WITHIN.match(right) and (most := number(left)) is not None and most > 0:
+        base = f"{low}-{most}, {most}{high}"
     elif _LETTER.match(left):
         base = ray(joined(form(right)), ">" if strict else ">=")
     elif _LETTER.match(right):
