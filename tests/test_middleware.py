@@ -320,3 +320,9 @@ async def test_a_question_without_text_is_searched_too() -> None:
     picture = HumanMessage([{"type": "image", "url": "https://example.org/a.png"}])
     agent = agent_of(Scripted(says=in_turn("a cat")))
     assert (await agent.ainvoke({"messages": [picture]}))["messages"][-1].text == "a cat"
+
+
+async def test_an_agent_may_have_nothing_but_a_system_prompt() -> None:
+    model = Scripted(says=in_turn("Hello!"))
+    agent = create_agent(model, middleware=[SpexMiddleware()], system_prompt="Greet.")
+    assert (await agent.ainvoke({"messages": []}))["messages"][-1].text == "Hello!"

@@ -27,7 +27,9 @@ from langchain_core.runnables.config import (
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.errors import SettingsError
 from spex_agents.nodes.endings import ending_well
+from spex_agents.nodes.listening import LISTENER
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.running.calls import AROUND
 
@@ -38,6 +40,8 @@ _OWN: Final = "__spex_"
 _LANGGRAPHS: Final = "__pregel_"
 _RUNTIME: Final = "__pregel_runtime"
 """Where LangGraph keeps the store, the run's context and the stream's writer."""
+_PAUSES: Final = "__pregel_scratchpad"
+"""Where LangGraph looks up what `interrupt` is to return."""
 
 
 class SearchRun(BaseCallbackHandler):
@@ -170,9 +174,28 @@ class Calls:
 
 
 def _theirs(configurable: Mapping[str, Any]) -> dict[str, Any]:
-    """The caller's own keys: a graph that a call runs is no part of this one's checkpoints."""
-    return {
+    """The caller's own keys: a graph that a call runs is no part of this one's checkpoints.
+
+    What a call writes to the stream comes from the node around the search, as its events do.
+    """
+    theirs = {
         key: value
         for key, value in configurable.items()
         if key == _RUNTIME or not key.startswith((_OWN, _LANGGRAPHS))
     }
+    listener, runtime = configurable.get(LISTENER), theirs.get(_RUNTIME)
+    if listener is not None and runtime is not None:
+        theirs[_RUNTIME] = runtime.override(stream_writer=listener)
+    return {**theirs, _PAUSES: _NoPause()}
+
+
+class _NoPause:
+    """Refuses `interrupt`: a call beside others is no node that a run can go on with."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise SettingsError(
+            "interrupt() was called by a model or a reward of a search, which cannot be paused: "
+            "call it in a node of your graph before or after the search"
+        )

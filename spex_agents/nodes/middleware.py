@@ -198,7 +198,8 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             termination=None,
             speculation=speculation,
         )
-        tree = Tree(str(request.messages[-1].text) or "?", self._seed)
+        asked = str(request.messages[-1].text) if request.messages else ""  # a system prompt alone
+        tree = Tree(asked or "?", self._seed)
         inside = ensure_config()
         calls, search = Calls(inside, None), uuid4().hex
         session = calls.context().run(
