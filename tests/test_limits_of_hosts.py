@@ -55,11 +55,29 @@ DATES = {"date": "Sun, 29 Nov 2026 17:00:00 GMT", "retry-after": "Sun, 29 Nov 20
         ({"retry-after": "1m 2.5s"}, 62.5),
         ({"retry-after": "20s"}, 20),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({**DATES, "retry-after": "Sun, 29 Nov 2026 17:00:06"}, 6),
+        ({**DATES, "retry-after": "2026-11-29T17:00:06Z"}, 6),
+        ({"retry-after": "1500000000"}, 0),
         ({}, None),
     ],
 )
 def test_a_wait_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: Any) -> None:
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 1m2.5s. Visit ...", 62.5),
+        ("Please try again in 250ms.", 0.25),
+        ('{"@type": "RetryInfo", "retryDelay": "17s"}', 17),
+        ("Please retry in 12.5 minutes.", None),
+        ("Please try again in a while.", None),
+    ],
+)
+def test_a_wait_is_read_from_what_a_host_says(said: str, seconds: Any) -> None:
+    assert retry_after({}, said) == seconds
 
 
 @pytest.mark.parametrize("status", [429, 529])

@@ -62,13 +62,28 @@ async def write(server: ScriptedServer, *answers: Answer, **settings: Any) -> Th
         FINE.removesuffix(DONE).rstrip(),
         ": hello\n\nretry: 10\n\n" + FINE.replace("data: {", "event: message\nid: 1\ndata: {"),
         FINE.replace('"choices": [{', '"choices":\ndata: [{'),
+        f"\ufeff{FINE}",
+        f"data: keep-alive\n\ndata: [PING]\n\n{FINE}",
+        FINE.replace("[DONE]", "[done]"),
+        FINE.replace(DONE, "").replace("data: ", "").replace("\n\n", "\n"),
+        FINE.replace('"index": 0', '"index": "0"'),
+        FINE.replace('"completion_tokens": 5', '"completion_tokens": "5"'),
+        FINE.replace('"finish_reason": null', '"finish_reason": "null"'),
     ],
-    ids=["crlf", "cr", "no-space", "no-done", "no-end", "fields", "several-lines"],
-)
+    ids=[
+        "crlf", "cr", "no-space", "no-done", "no-end", "fields", "several-lines", "bom", "alive",
+        "done", "bare-lines", "index", "usage", "null",
+    ],
+)  # fmt: skip
 async def test_a_stream_is_read_in_each_of_its_forms(server: ScriptedServer, raw: str) -> None:
     thought = await write(server, Answer(raw=raw))
     assert (thought.text, thought.tokens, thought.finish) == ("It is 4.", 5, "stop")
     assert len(server.bodies) == 1
+
+
+async def test_a_character_that_comes_in_halves_is_whole(server: ScriptedServer) -> None:
+    raw = events(says(content="It is \ud83d"), says(content="\ude00."), says("stop"))
+    assert (await write(server, Answer(raw=raw))).text == "It is \U0001f600."
 
 
 async def test_a_stream_may_be_compressed(server: ScriptedServer) -> None:
@@ -124,9 +139,16 @@ async def test_ends_have_many_names(server: ScriptedServer, reason: str, finish:
         events({"detail": "no memory"}),
         json.dumps({"error": {"message": "no memory", "code": 502}}),
         json.dumps({"error": "no memory"}, indent=1),
+        json.dumps({"choices": [], "error": {"message": "no memory"}}),
+        json.dumps([{"error": {"message": "no memory"}}]),
+        events({"error": {"message": "no memory"}, **says("error", content="")}),
+        events({"choices": [{"index": 0, "delta": {}, "error": {"message": "no memory"}}]}),
     ],
-    ids=["old-vllm", "ollama", "event", "anthropic", "fastapi", "openrouter", "plain"],
-)
+    ids=[
+        "old-vllm", "ollama", "event", "anthropic", "fastapi", "openrouter", "plain", "no-choices",
+        "gemini", "openrouter-late", "openrouter-choice",
+    ],
+)  # fmt: skip
 async def test_an_error_in_place_of_a_chunk_is_told_and_tried_again(
     server: ScriptedServer, raw: str
 ) -> None:

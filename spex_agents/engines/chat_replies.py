@@ -152,4 +152,4 @@ def wait_of(error: BaseException) -> float | None:
     if "insufficient_quota" in f"{getattr(error, 'code', None)} {told}":  # no wait changes that
         return None
     headers = getattr(getattr(error, "response", None), "headers", None)
-    return retry_after(headers) if headers is not None else None
+    return retry_after(headers or {}, f"{error} {told}")

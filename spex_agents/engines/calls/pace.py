@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ LOOK_SECONDS = 0.2
 
 KEPT = 0.5
 """Share of what a provider allows in a minute that is kept for demanded requests."""
+
+_EPOCH = 1e9
+_SPAN = r"((?:[\d.]+\s*(?:ms|s|m|h)(?![a-z])\s*)+)"
+_AGAIN = re.compile(rf"(?:try again in|retry in|retryDelay\W+)\s*{_SPAN}", re.IGNORECASE)
+"""How OpenAI and Gemini tell when to come again, where no header does."""
 
 _PARTS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -124,27 +130,42 @@ class Pace:
         return 0.0
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str], said: str = "") -> float | None:
     """Seconds after which a server wants to be asked again; None if it does not say.
+
+    Args:
+        headers: Of its answer.
+        said: The answer itself, where some hosts tell it instead.
 
     Example:
         >>> retry_after({"retry-after-ms": "1500", "retry-after": "2"}), retry_after({})
         (1.5, None)
+        >>> retry_after({}, "Rate limit reached. Please try again in 1m2.5s.")
+        62.5
     """
     if (found := _number(headers.get("retry-after-ms"))) is not None:
         return max(0.0, found / 1000)
     if (given := headers.get("retry-after")) is None:
-        return None
-    if (found := _number(given)) is not None:
-        return max(0.0, found)
+        return _seconds(told[1]) if (told := _AGAIN.search(said)) else None
+    if _number(given) is not None:
+        return max(0.0, _seconds(given))
     if re.fullmatch(r"([\d.]+\s*(ms|s|m|h)\s*)+", given):
         return _seconds(given)
     try:
-        then = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+        then = _moment(given)
+        now = _moment(headers["date"]) if "date" in headers else datetime.now(UTC)
         return max(0.0, (then - now).total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def _moment(text: str) -> datetime:
+    """A date of HTTP's, or of ISO 8601; in UTC where it names no zone."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _told(headers: Mapping[str, str], kind: str) -> tuple[float, float, float] | None:
@@ -168,6 +189,9 @@ def _seconds(text: str) -> float:
         (90.5, 0.02, 7.0)
     """
     if (found := _number(text)) is not None:
+        if found > _EPOCH:  # a moment, in seconds or milliseconds of Unix
+            moment = found if found < 1000 * _EPOCH else found / 1000
+            return max(0.0, moment - datetime.now(UTC).timestamp())
         return found
     if parts := re.findall(r"([\d.]+)\s*(ms|s|m|h|d)", text):
         return sum(float(number) * _PARTS[unit] for number, unit in parts)
@@ -179,6 +203,7 @@ def _seconds(text: str) -> float:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        found = float(text or "")
     except ValueError:
         return None
+    return found if math.isfinite(found) else None

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import openai
 
 from spex_agents.engines.base import Request
-from spex_agents.engines.calls.pace import Pace, retry_after
+from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.openai.failures import (
@@ -26,6 +26,7 @@ from spex_agents.engines.openai.failures import (
     is_limit,
     is_transient,
     refuses_connections,
+    wanted,
 )
 from spex_agents.engines.openai.stream import Patience
 from spex_agents.errors import EngineUnavailable, SettingsError, above_zero
@@ -239,7 +240,7 @@ class Client:
         self.pace.hear(error.response.headers)
         if not is_limit(error):
             return
-        if (seconds := retry_after(error.response.headers)) is not None:
+        if (seconds := wanted(error)) is not None:
             self.pace.pause(min(seconds, self.retries.patience))
         elif not self.pace.paused:
             growing = self.retries.wait * 2**self._refused
@@ -249,12 +250,12 @@ class Client:
     def _is_transient(self, error: BaseException) -> bool:
         """Whether another try may go better, and is not asked for too late."""
         if isinstance(error, openai.APIStatusError) and is_limit(error):
-            return (retry_after(error.response.headers) or 0) <= self.retries.patience
+            return (wanted(error) or 0) <= self.retries.patience
         return is_transient(error)
 
     def _is_away(self, error: BaseException) -> bool:
         if isinstance(error, openai.APIStatusError) and is_limit(error):
-            return retry_after(error.response.headers) is not None
+            return wanted(error) is not None
         if not is_away(error) or (refuses_connections(error) and not self._answered):
             return False
         if not self._away and self.retries.patience:

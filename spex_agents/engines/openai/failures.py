@@ -58,6 +58,11 @@ def is_limit(error: openai.APIStatusError) -> bool:
     return error.status_code in (429, 529) and not is_quota(error)
 
 
+def wanted(error: openai.APIStatusError) -> float | None:
+    """Seconds that a server wants to be left alone; None if it does not say."""
+    return retry_after(error.response.headers, f"{error.message} {json.dumps(error.body)}")
+
+
 def is_quota(error: openai.APIError) -> bool:
     """Whether what has been paid for is used up, which no wait changes."""
     told = f"{error.code} {error.type} {error.message}"
@@ -113,7 +118,7 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
         }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
         if (moved := error.response.history) and error.request.method == "GET":
             remedy = f"it redirects to {moved[0].headers.get('location')}: correct base_url"
-        elif is_limit(error) and (seconds := retry_after(error.response.headers)):
+        elif is_limit(error) and (seconds := wanted(error)):
             remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
         elif error.status_code >= 500:
             remedy = f"failed {tries} times: see the server's log"

@@ -129,10 +129,10 @@ class Reply:
         if isinstance(timings := chunk.get("timings"), Mapping):  # llama.cpp's server
             self.cached_tokens = _number(timings.get("cache_n"), self.cached_tokens)
         for choice in _list(chunk.get("choices")):
-            if isinstance(choice, Mapping) and (choice.get("index") or 0) == self.choice:
+            if isinstance(choice, Mapping) and _number(choice.get("index"), 0) == self.choice:
                 self._read_choice(choice)
         usage = chunk.get("usage")
-        if isinstance(usage, Mapping) and usage.get("completion_tokens") is not None:
+        if isinstance(usage, Mapping) and _number(usage.get("completion_tokens"), -1) >= 0:
             self._accounted = self._seen
 
     def read_whole(self, answer: object) -> None:
@@ -149,12 +149,13 @@ class Reply:
         reasoning = next((said for key in REASONING_FIELDS if (said := _text(delta.get(key)))), "")
         reasoning += _parts(delta.get("content"), "thinking")
         self._chunks += bool(text or reasoning)
-        self.text += text
+        self.text = _paired(self.text, text)
         self.reasoning += reasoning
         if text or not reasoning:
             self.logprobs += _logprobs(choice.get("logprobs"))
-        if reason := choice.get("finish_reason"):
-            self.finish = FINISHES.get(str(reason).lower(), str(reason))
+        reason = str(choice.get("finish_reason") or "")
+        if reason.lower() not in ("", "null", "none"):
+            self.finish = FINISHES.get(reason.lower(), reason)
 
     def _read_usage(self, usage: object) -> None:
         if not isinstance(usage, Mapping):
@@ -211,4 +212,14 @@ def _list(value: object) -> list[Any]:
 
 
 def _number(value: Any, known: Any) -> Any:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
     return int(value) if isinstance(value, int | float) else known
+
+
+def _paired(text: str, more: str) -> str:
+    """The two together; a character whose halves came apart is whole again."""
+    if "\udc00" <= more[:1] <= "\udfff" and "\ud800" <= text[-1:] <= "\udbff":
+        pair = (text[-1] + more[0]).encode("utf-16", "surrogatepass").decode("utf-16")
+        return text[:-1] + pair + more[1:]
+    return text + more
