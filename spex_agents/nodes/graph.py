@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from inspect import signature
 from typing import Any, TypeAlias, Unpack
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -119,4 +120,6 @@ def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:
     def synchronous(state: State, config: RunnableConfig) -> Update:
         return portal().call(asynchronous, state, config)
 
+    for function in (synchronous, asynchronous):  # which LangChain asks for twice in each step
+        vars(function)["__signature__"] = signature(function)
     return RunnableLambda(synchronous, asynchronous, name=step.__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from spex_agents.errors import at_least_zero
@@ -142,7 +142,7 @@ class Ledger:
     def add(self, other: Ledger) -> None:
         """Add another search's figures to these."""
         slowest = max(self.slowest_abort, other.slowest_abort)
-        for name, value in asdict(other).items():
+        for name, value in other._figures().items():
             setattr(self, name, getattr(self, name) + value)
         self.slowest_abort = slowest
 
@@ -153,10 +153,13 @@ class Ledger:
             **{figure.name: report[figure.name] for figure in fields(cls) if figure.name in report}
         )
 
+    def _figures(self) -> dict[str, float]:
+        return {figure.name: getattr(self, figure.name) for figure in fields(self)}
+
     def report(self) -> dict[str, float]:
         """The figures and their ratios, as plain data."""
         return {
-            **asdict(self),
+            **self._figures(),
             "decoded_tokens": self.decoded_tokens,
             "hit_rate": round(self.hit_rate, 4),
             "waste_ratio": round(self.waste_ratio, 4),
