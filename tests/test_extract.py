@@ -240,6 +240,9 @@ for unit in sys.argv[1:]:
 def test_a_megabyte_of_anything_is_read_in_time() -> None:
     units = ["\\boxed{", "{", "answer is ", "Answer:\n", "<answer>", "<think>", " ", "\n", "*"]
     units += ['{"answer": [', "the answer to ", "$", "#### 1. a\n", "答案是", "(A) is ", "1", "("]
+    long = ("a = 1" + "1" * 60, "a = b" + "-123" * 60, "a = b" + "^5" * 60, "I" + ", I" * 60)
+    units += [f"The answer is {value} é!\n" for value in long]
+    units += ["The answers are ," + r"\a" * 60 + " Zz\n"]
     subprocess.run([sys.executable, "-c", HOSTILE, *units], check=True, timeout=300)
 
 

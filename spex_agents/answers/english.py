@@ -164,7 +164,7 @@ _DEFINITE = re.compile(
 
 
 _SEVERAL = re.compile(
-    r"(?=.*(?:,|\band\b|\bor\b|\\pm|±))(?:[^A-Za-z]|\\[a-z]+|\b(?:[A-Za-z]|and|or)\b)+$"
+    r"(?=.*(?:,|\band\b|\bor\b|\\pm|±))(?:[^A-Za-z\\]|\\[a-z]+|\b(?:[A-Za-z]|and|or)\b)+$"
 )
 """Answers of which there are several: 3 and 5."""
 

@@ -46,7 +46,8 @@ OPTION = (
 OWNED = (
     r"\b(?:seine?|ihre?|deine?|eine|keine|erste|zweite|falsche|mögliche|sa|son|leur|ta|une|première"
     r"|fausse|sus?|tus?|otra|primera|una|sua|tua|uma|primeira|prima|seconda|его|её|их|первый"
-    r"|неверный)"
+    r"|неверный|неправильный|ошибочный|mauvaise|verkeerde|foute|yanlış|błędna|felaktigt|väärä"
+    r"|грешен|грешният|nesprávná|pogrešan)"
     r"|(?:他|她|他们|小\w|第.[个個]|错误|錯誤)的?|(?:彼|彼女|君|さん|間違った)の?"
     r"|그의|그녀의|잘못된|गलत|उसका"
 )

@@ -16,9 +16,9 @@ from spex_agents.answers.words import (
     EQUATION,
     FORMULA,
     FUNCTIONS,
-    INCHES,
     ITEM,
     JOINED,
+    KEPT,
     KNOWN,
     LEAD,
     LONGEST,
@@ -126,12 +126,10 @@ def _sentence(text: str) -> tuple[str, bool]:
             continue  # inside a formula
         if end[0] == "|" and head.count("|") % 2:
             continue
-        if (
-            end[0] == "!"
-            and re.search(r"\d$", head)
-            and re.match(r"!\s*[-+*/=]", text[end.start() :])
-        ):
+        if re.match(r"\d!\s*[-+*/=]", text[max(end.start() - 1, 0) :]):
             continue
+        if re.search(r"\.\d+\.\.$", head):  # 0.333...
+            head += "."
         return head.strip(), end[0] in ("?", "？", "؟")
     return text.strip(), False
 
@@ -239,7 +237,7 @@ def _cut(sentence: str) -> str:
         if end.start() and sentence[: end.start()].count("(") <= sentence[: end.start()].count(")"):
             sentence = sentence[: end.start()]
             break
-    while (shorter := TAIL.sub("", sentence.rstrip(" .,;:"))) != sentence:
+    while (shorter := TAIL.sub("", bare := sentence.rstrip(" .,;:"))) != bare:
         sentence = shorter
     return sentence
 
@@ -249,8 +247,9 @@ def _bare(text: str) -> str:
     before = ""
     while before != text:
         before = text
-        inches = '"' if INCHES.search(text) else ""
-        text = EMOJI.sub("", text).strip('*`"“”„«»「」『』').rstrip(".,;:。，、").strip() + inches
+        kept = KEPT.search(text)
+        text = EMOJI.sub("", text).strip('*`"“”„«»「」『』').rstrip(".,;:。，、").strip()
+        text += (kept[1] or kept[2]) if kept else ""
         if text.startswith("_") or text.endswith("_"):
             text = text.strip("_")
         if text.endswith(")") and text.count(")") > text.count("(") + text.count("["):

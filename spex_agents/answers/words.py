@@ -79,12 +79,14 @@ ARTICLE = re.compile(r"A\s+[a-z]|I\s+\w")
 TITLES = re.compile(
     r"[A-ZÀ-ÞΑ-ΩА-Я\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\u0600-\u06ff\u0900-\u0dff\u0e00-\u0e7f]"
 )
-ROMAN = re.compile(r"[IVX]{1,4}(?:(?:\s*,\s*|,?\s+)(?:and\s+|or\s+)?[IVX]{1,4})*(?:\s+only)?")
+ROMAN = re.compile(r"[IVX]{1,4}(?:(?:\s*,\s*|\s+)(?:(?:and|or)\s+)?[IVX]{1,4})*(?:\s+only)?")
+_TERM = r"(?:[A-Za-z]{1,3}(?![A-Za-z])|\d+(?!\d))"
 EQUATION = re.compile(  # E = mc^2: short names that are multiplied
-    r"[A-Za-z]{1,3}\s*=\s*(?:[A-Za-z]{1,3}|\d)(?:\^?\d+|[-+*/^()\s]+[A-Za-z\d]{1,3})*"
+    rf"[A-Za-z]{{1,3}}\s*=\s*{_TERM}(?:(?:[-+*/()\s]+\^?|\^)?{_TERM})*"
 )
 EMOJI = re.compile("^\\s+|[\\s\\u2600-\\u27bf\\ufe0f\\U0001f000-\\U0001faff]+$")
-INCHES = re.compile(r"\d['′]\s?\d{1,2}\"[*.\s]*$")
+KEPT = re.compile(r"\d['′]\s?\d{1,2}(\")[*.\s]*$|\.\d+(\.\.\.)[*\s]*$")
+"""What a value ends with that else only surrounds one: inches, and dots of a decimal."""
 KNOWN = re.compile(
     r"(?:yes|no|true|false|none|half|not\s+enough\s+info(?:rmation)?|both(?:\s.{1,30})?|neither(?:\s+of\s.{1,30})?$|no\s+(?:real\s+)?solutions?|"
     r"none\s+of\s+(?:the|these|them)(?:\s+\w+)?|all\s+of\s+(?:the|these)\s+\w+|undefined|infinity|"
