@@ -172,6 +172,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         "x_1\n[1, 2]",
         "\x00",
         "1e999999",
+        " ," * 20_000,
         "",
     ],
 )

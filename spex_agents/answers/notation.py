@@ -63,6 +63,7 @@ _BEFORE_POWER = re.compile(r"\s+(?=\^(?!\\circ))")
 _COLOR = re.compile(r"\\(?:text)?color\s*\{\s*\w+\s*\}")
 _VECTOR_OF = re.compile(r"<\s*([^<>=]{1,80},[^<>=]{1,80})>$")
 _QUOTED = re.compile(r"'([^'\"]*)'")
+_WORD_LENGTH = 60
 _CALLED = re.compile(r"(?:^|\s)(?:no|[^\W\d_]{3,})!+$", re.IGNORECASE)
 _INLINE = re.compile(r"(?<![\w$\\])\$([^$\s](?:[^$]{0,200}[^$\s\\])?)\$(?![\w$])")
 _EDGES = "*`_ \n"
@@ -109,7 +110,7 @@ def _stripped(text: str) -> str:
                 text = text[:-1]
         if text[-1:] == "}" and text.count("}") > text.count("{"):  # of a box that was cut
             text = text[:-1]
-        if _CALLED.search(text):
+        if text[-1:] == "!" and _CALLED.search(text[-_WORD_LENGTH:]):
             text = text.rstrip("!")
         if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
             text = text[:-1]
