@@ -63,6 +63,7 @@ async def leave_running(file: Path, body: dict[str, Any] = ASKED, **headers: str
             "running",
         ),
         ({"request": {"model": "spex/rebase-4", "messages": RECIPE}}, "running"),
+        ({"request": {"model": "spex/rebase-4", "messages": []}}, "running"),
         ({"spent": 3}, "done"),
         ({"rows": {"thoughts": [{}], "rewards": []}}, "done"),
         ({"error": {"status": 1}}, "suspended"),

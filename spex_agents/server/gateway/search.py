@@ -254,7 +254,7 @@ class Search:
             search.recall(search.rows)
             if search.state != "running":
                 search.announce()
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ApiError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableRecord(record.id) from error
         return search
 
