@@ -194,17 +194,15 @@ def over_models(policy: Policy, names: Iterable[str]) -> Policy:
 
 
 def _function_or_chat_model(name: str) -> Any:
-    """What ``module:attribute`` names, if there is such a thing, else the chat model of that name.
-
-    Raises:
-        SettingsError: There is neither.
-    """
+    """What ``module:attribute`` names, if there is such a thing, else that chat model."""
     try:
         return load_named("engine", name)
     except SettingsError as error:
         try:
             return chat_model(name)
         except SettingsError as other:
+            if not name.partition(":")[2].isidentifier():  # gpt-5-mini: no attribute is called so
+                raise
             raise SettingsError(f"{error}; nor is it a chat model: {other}") from other
 
 

@@ -21,7 +21,7 @@ from spex_agents.engines import base
 from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.chat_requests import messages_of
 from spex_agents.engines.prompts import Message, Prompt
-from spex_agents.errors import EngineUnavailable
+from spex_agents.errors import EngineError, EngineUnavailable
 from spex_agents.rewards import Calculator
 from spex_agents.search import Limits, Rebase
 from spex_agents.speculation.config import SearchConfig
@@ -134,7 +134,9 @@ async def test_a_reasoning_model_of_anthropic_is_searched_by_default_and_prompts
     assert 0 < result.ledger.cached_tokens < result.ledger.sent_tokens
 
 
-async def test_a_host_that_says_how_long_to_wait_pauses_all_calls() -> None:
+async def test_a_host_that_says_how_long_to_wait_pauses_all_calls(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     later = Answer(status=429, said="Rate limit reached", headers={"retry-after-ms": "80"})
     async with scripted_server() as server:
         server.script.extend([later] * 6)  # more often than there are tries
@@ -143,6 +145,23 @@ async def test_a_host_that_says_how_long_to_wait_pauses_all_calls() -> None:
             model="gpt-5-mini", api_key=SecretStr("none"), base_url=server.url, max_retries=0
         )
         assert (await search(model)).answer == "4"
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ["chat-model/gpt-5-mini limits its callers: all of its calls wait 0.08 s"]
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, "check the provider's key"), (404, "check the model's name"), (400, "correct the")],
+)
+async def test_a_refusal_says_what_to_do_and_not_to_try_again(status: int, remedy: str) -> None:
+    async with scripted_server() as server:
+        server.default = Answer(status=status, said="scripted")
+        model = ChatOpenAI(
+            model="gpt-5-mini", api_key=SecretStr("none"), base_url=server.url, max_retries=0
+        )
+        with pytest.raises(EngineError, match=remedy) as caught:
+            await search(model)
+    assert "retry_on" not in str(caught.value)
 
 
 async def test_a_quota_that_is_used_up_is_not_waited_for() -> None:
@@ -153,7 +172,7 @@ async def test_a_quota_that_is_used_up_is_not_waited_for() -> None:
         model = ChatOpenAI(
             model="gpt-5-mini", api_key=SecretStr("none"), base_url=server.url, max_retries=0
         )
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(EngineUnavailable, match="limits and billing"):
             await search(model)
     assert len(server.bodies) <= 2
 

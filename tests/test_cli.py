@@ -202,7 +202,7 @@ def test_no_answer_is_exit_code_1() -> None:
         (("gateway", "--engine", "a=simulated", "--priorities", "0,1"), "priorities=(0, 1): "),
         (("bench", "real", *SIMULATED, "--special-tokens", "keep"), "special_tokens='keep': "),
         (("doctor", "--dialect", "vllm"), "dialect='vllm': is a server's: name its address"),
-        (("doctor", "--engine", "embedded"), "base_url='embedded': must be a server's address"),
+        (("doctor", "--engine", "embedded"), "engine='embedded': must be a server's address"),
         (("solve",), "Missing argument"),
         (("solve", "x", "--width", "many"), "--width"),
         (("sovle", "x"), "No such command"),

@@ -47,7 +47,11 @@ def test_the_environment_goes_before_the_file(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("prot = 9000", "prot=9000"), ('port = "x"', "port='x'"), ("port", "is no TOML")],
+    [
+        ("prot = 9000", "prot=9000: no such setting"),
+        ('port = "x"', "port='x'"),
+        ("port", "is no TOML"),
+    ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "gateway.toml"

@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
+from spex_agents.cli.policies import named_policies, policy_of
 from spex_agents.errors import SettingsError
-from spex_agents.search import Beam, Dvts
+from spex_agents.named import make_engine
+from spex_agents.search import Beam, Dvts, Rebase
 from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
 
 PAGES = Path(__file__).parent.parent / "docs" / "policies"
@@ -46,6 +48,40 @@ def test_what_is_not_there_is_named_with_what_is() -> None:
         make_policy("greedy")
     with pytest.raises(SettingsError, match=r"rollouts=8: rebase has no rollouts.*: rstar, .*rap"):
         make_policy("rebase", rollouts=8)
+
+
+def test_a_policy_of_ones_own_is_named_by_its_module() -> None:
+    assert policy_of("spex_agents.search:Rebase", width=3) == Rebase(width=3)
+    named = named_policies(["spex_agents.search:Rebase", "beam:width=4"], width=2)
+    assert named == {"spex_agents.search:Rebase": Rebase(width=2), "beam:width=4": Beam.sized(4)}
+    assert type(policy_of("examples.own_policy:Greedy")).__name__ == "Greedy"
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "said"),
+    [
+        ("examples.own_policy:Greedy", {"width": 2}, "examples.own_policy:Greedy': "),
+        ("examples.own_policy:short_is_good", {}, "short_is_good': "),
+        ("examples.own_policy:nothing", {}, "has no 'nothing'"),
+        ("spex_agents.errors:SettingsError", {}, "must be a Policy, or a class of one"),
+    ],
+)
+def test_what_is_no_policy_is_refused(name: str, sizes: dict[str, int], said: str) -> None:
+    with pytest.raises(SettingsError, match=f"policy='.*{said}"):
+        policy_of(name, **sizes)
+
+
+def test_a_policy_of_ones_own_is_searched_with_from_the_command_line() -> None:
+    arguments = ["solve", "What is 5 + 7?", "--engine", "simulated", "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--policy", "examples.own_policy:Greedy"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["ledger"]["hits"] > 0
+
+
+def test_a_misspelt_provider_is_not_taken_for_a_module() -> None:
+    with pytest.raises(SettingsError) as caught:
+        make_engine("nowhere:gpt-5-mini")
+    assert "nor is it" not in str(caught.value)
 
 
 def test_the_help_tells_every_default() -> None:

@@ -53,8 +53,8 @@ def compare_command(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(POLICIES)}, with sizes of its own as in rebase:width=8; repeatable. "
-            "All by default.",
+            help=f"{', '.join(POLICIES)}, with sizes of its own as in rebase:width=8, or "
+            "module:class for one of yours; repeatable. All ready ones by default.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),

@@ -72,8 +72,9 @@ def read_settings(path: Path | None, command: Callable[..., None]) -> dict[str, 
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
+        why = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise SettingsError(
-            f"{name}={first['input']!r}: {first['msg']}; gateway.example.toml has all settings"
+            f"{name}={first['input']!r}: {why}; gateway.example.toml has all settings"
         ) from error
 
 

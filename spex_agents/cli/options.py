@@ -21,7 +21,11 @@ Questions: TypeAlias = Annotated[
 ]
 
 PolicyName: TypeAlias = Annotated[
-    str, typer.Option(help=f"{', '.join(POLICIES)}.", rich_help_panel=SEARCH)
+    str,
+    typer.Option(
+        help=f"{', '.join(POLICIES)}, or module:class for a policy of yours.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 Width: TypeAlias = Annotated[
     int | None,

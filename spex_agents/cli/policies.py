@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from inspect import signature
+from typing import cast
 
 import typer
 
 from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.named import load_named
 from spex_agents.search import Policy
 from spex_agents.search.policies.answer_tree import AnswerTree
 from spex_agents.search.registry import POLICIES, make_policy, sizes
@@ -24,8 +27,32 @@ def sized_policies(names: Sequence[str], **common: int | None) -> list[Policy]:
     return [make_policy(name, **_own(name, common)) for name in names]
 
 
+def policy_of(name: str, **given: int | None) -> Policy:
+    """The policy of that name, or what ``module:attribute`` is: a policy, or a class of one.
+
+    Raises:
+        SettingsError: There is no such policy, it lacks a size, or a value is out of range.
+
+    Example:
+        >>> policy_of("spex_agents.search:Rebase", width=4)
+        Rebase(width=4, temperature=0.2)
+    """
+    if ":" not in name:
+        return make_policy(name, **given)
+    found = load_named("policy", name)
+    told = {size: value for size, value in given.items() if value is not None}
+    if told or not hasattr(found, "decide") or isinstance(found, type):
+        try:
+            found = found(**told)
+        except TypeError as error:
+            raise SettingsError(f"policy={name!r}: {error}") from error
+    if not hasattr(found, "decide"):
+        raise SettingsError(f"policy={name!r}: must be a Policy, or a class of one, not {found!r}")
+    return cast("Policy", found)
+
+
 def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Policy]:
-    """Policies by what they were called: a name, ``all``, or a name with sizes of its own.
+    """Policies by what they were called: a name, ``all``, ``module:attribute``, or with own sizes.
 
     Sizes in common go to the policies that have them.
 
@@ -38,7 +65,7 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
     """
     found: dict[str, Policy] = {}
     for spec in (one for given in specs for one in (_installed() if given == "all" else (given,))):
-        name, _, stated = spec.partition(":")
+        name, _, stated = spec.rpartition(":") if "=" in spec else (spec, "", "")
         own: dict[str, int | None] = {}
         for part in stated.split(",") if stated else ():
             size, _, value = part.partition("=")
@@ -47,7 +74,7 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
             own[size] = int(value)
         if spec in found:
             raise SettingsError(f"policy={spec!r}: is given twice")
-        found[spec] = make_policy(name, **_own(name, common) | own)
+        found[spec] = policy_of(name, **_own(name, common) | own)
     return found
 
 
@@ -64,7 +91,7 @@ def with_models(policy: Policy, count: int) -> Policy:
 
 
 def _own(name: str, common: dict[str, int | None]) -> dict[str, int | None]:
-    known = sizes(name)
+    known = signature(load_named("policy", name)).parameters if ":" in name else sizes(name)
     return {size: value for size, value in common.items() if size in known}
 
 

@@ -17,6 +17,7 @@ from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.servers import show_findings, takes_server
 from spex_agents.errors import SettingsError
+from spex_agents.named import is_address
 from spex_agents.server.launch.settings import Serving
 
 if TYPE_CHECKING:
@@ -181,6 +182,11 @@ def doctor(
     """Say what is missing to serve models here, and how to get it; exit code 1 if anything is."""
     with exit_codes():
         if engine is not None:
+            if not is_address(engine):
+                raise SettingsError(
+                    f"engine={engine!r}: must be a server's address, such as "
+                    "http://127.0.0.1:30000/v1; of other engines there is nothing to find out"
+                )
             show_findings(asyncio.run(_examine(engine, model, api_key, server)), json=json)
             return
         for name, value in {"model": model, **server.told}.items():

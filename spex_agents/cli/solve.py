@@ -11,11 +11,11 @@ from spex_agents.answers.registry import make_rule
 from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_engines, make_reward, over_models
 from spex_agents.search.limits import Limits
-from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import (
     Failures,
     SearchConfig,
@@ -87,7 +87,7 @@ def solve(
     """Search for the answer of a question."""
     with exit_codes():
         check_question(question)
-        chosen = make_policy(policy, width=width, rollouts=rollouts)
+        chosen = policy_of(policy, width=width, rollouts=rollouts)
         limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
         opened = make_engine(engine, model, api_key, server=server)

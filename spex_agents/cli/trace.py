@@ -11,12 +11,12 @@ from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.simulated.trace import dump
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits
-from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import Speculation
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def record_trace(
         opened = make_engine(engine, model, api_key, server=server)
         config = measured_config(
             opened,
-            make_policy(policy, width=width, rollouts=rollouts),
+            policy_of(policy, width=width, rollouts=rollouts),
             reward,
             Limits(depth=depth, step_tokens=step_tokens),
             Speculation(),

@@ -19,6 +19,7 @@ from spex_agents.engines.chat_replies import (
     cached_tokens,
     label_chances,
     refused,
+    remedy_of,
     spoken,
     status_of,
     wait_of,
@@ -207,7 +208,7 @@ class ChatModelEngine(Closing):
                     return await ask(sent)
                 except Exception as error:
                     if (seconds := wait_of(error)) is not None:
-                        self._pace.pause(min(seconds, self._retries.patience))
+                        self._pace.pause(min(seconds, self._retries.patience), self.name)
                     keyword = refused(error, sent.keys() - {self._seed_parameter})
                     if keyword is None:
                         raise
@@ -230,8 +231,7 @@ class ChatModelEngine(Closing):
             away = isinstance(error, ConnectionError)
             kind = EngineUnavailable if away or status_of(error) in UNAVAILABLE else EngineError
             raise kind(
-                f"{self.name} failed: {type(error).__name__}: {error}; if another try may "
-                "help, name the exception in retry_on="
+                f"{self.name} failed: {type(error).__name__}: {error}; {remedy_of(error)}"
             ) from error
 
     def _is_transient(self, error: BaseException) -> bool:

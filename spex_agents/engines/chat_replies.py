@@ -144,6 +144,23 @@ def status_of(error: BaseException) -> int | None:
     return status if isinstance(status, int) else getattr(error, "code", None)
 
 
+def remedy_of(error: BaseException) -> str:
+    """What to do about an error that has ended all tries.
+
+    Example:
+        >>> remedy_of(ConnectionError("reset"))
+        'if another try may help, name the exception in retry_on='
+    """
+    status = status_of(error)
+    if status == 429:
+        return "lower max_concurrency=, or see the provider's limits and billing"
+    told = {401: "check the provider's key", 403: "check the provider's key"}
+    told[404] = "check the model's name"
+    if isinstance(status, int) and 400 <= status < 500 and status != 408:
+        return told.get(status, "correct the request it complains of, in the model's own settings")
+    return "if another try may help, name the exception in retry_on="
+
+
 def wait_of(error: BaseException) -> float | None:
     """Seconds that a provider, which limits its callers, wants to be left alone; None for none."""
     if status_of(error) not in (429, 529):

@@ -12,10 +12,10 @@ from spex_agents.bench.case import label
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.named import make_engine, measured_config, run_with
 from spex_agents.search import Limits
-from spex_agents.search.registry import make_policy
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def real(
         from spex_agents.bench.real import compare  # noqa: PLC0415 (as above)
         from spex_agents.bench.report import draft_tables, real_table, show  # noqa: PLC0415
 
-        chosen = make_policy(policy, width=width, rollouts=rollouts)
+        chosen = policy_of(policy, width=width, rollouts=rollouts)
         name = label(policy, chosen)
         limits = Limits(depth=depth, step_tokens=step_tokens)
         ahead = Speculation(threshold=threshold, waste=waste, draws=draws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ import anyio
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.retries import spread_of
 from spex_agents.errors import above_zero
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 """How often a request that waits looks whether it has become a demanded one."""
@@ -85,8 +88,10 @@ class Pace:
         while (wait := self._wait(request, tokens)) > 0:  # noqa: ASYNC110 (time alone tells)
             await anyio.sleep(min(wait, LOOK_SECONDS))
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody send for a while, and then not all at once."""
+    def pause(self, seconds: float, who: str) -> None:
+        """Let nobody send for a while, and then not all at once; the first time, say so."""
+        level = logging.INFO if self._until else logging.WARNING
+        logger.log(level, "%s limits its callers: all of its calls wait %.3g s", who, seconds)
         now = anyio.current_time()
         if now + seconds > self._until:
             self._until, self._spread = now + seconds, min(1.0, seconds / 4)

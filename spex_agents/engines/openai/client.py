@@ -241,11 +241,11 @@ class Client:
         if not is_limit(error):
             return
         if (seconds := wanted(error)) is not None:
-            self.pace.pause(min(seconds, self.retries.patience))
+            self.pace.pause(min(seconds, self.retries.patience), self.shown)
         elif not self.pace.paused:
             growing = self.retries.wait * 2**self._refused
             self._refused += 1
-            self.pace.pause(min(growing, self.retries.longest))
+            self.pace.pause(min(growing, self.retries.longest), self.shown)
 
     def _is_transient(self, error: BaseException) -> bool:
         """Whether another try may go better, and is not asked for too late."""

@@ -24,6 +24,14 @@ WAYS = {
 }
 
 
+WORTH = {
+    "exact": "the same tree with speculation on and off",
+    "seeded": "the same tree, but for rounding that depends on the batch",
+    "unseeded": "trees from the same distribution",
+}
+"""What each `Features.exactness` promises of speculation on and off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was tried.
@@ -73,7 +81,7 @@ class _Examination:
             "taken" if served.dialect.top_k else "not in this server's protocol: left out",
         )
         exactness = engine.features.exactness
-        yield Finding("exactness", exactness == "exact", exactness)
+        yield Finding("exactness", exactness != "unseeded", f"{exactness}: {WORTH[exactness]}")
         left_out = ", ".join(sorted(engine.refusals.left_out))
         yield Finding("parameters", not left_out, f"refused: {left_out}" if left_out else "all")
         limits = [

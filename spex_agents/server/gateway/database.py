@@ -268,7 +268,13 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
                 async with engine.begin() as connection:
                     await connection.run_sync(migrate)
         except (Error, PoolTimeout, SQLAlchemyError) as error:
-            raise SettingsError(f"database: PostgreSQL does not answer: {error}") from error
+            why: Exception = error
+            if isinstance(error, PoolTimeout):  # which does not say what has failed all the time
+                try:
+                    await (await Psycopg.connect(url)).close()
+                except Error as cause:
+                    why = cause
+            raise SettingsError(f"database: PostgreSQL does not answer: {why}") from error
         yield Database(engine, saver, jobs)
 
 

@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
 
     def _event(self, record: logging.LogRecord) -> str:
         if self.prompts or record.name.startswith(_OURS):
-            return record.getMessage()
+            return _without_places(record.getMessage())
         return str(record.msg).partition("\n")[0]
 
 
@@ -71,3 +71,16 @@ def log_to_stderr(*, prompts: bool) -> None:
     handler.setFormatter(JsonLines(prompts=prompts))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each thought
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # which dialect it speaks
+
+
+def _without_places(said: str) -> str:
+    r"""Of a traceback that ends with an error of ours, as uvicorn tells a failed start, the error.
+
+    Example:
+        >>> _without_places("Traceback ...\nspex_agents.errors.SettingsError: database: away\n")
+        'database: away'
+    """
+    kind, _, why = said.rstrip().rpartition("\n")[2].partition(": ")
+    ours = said.startswith("Traceback") and kind.startswith("spex_agents.errors.")
+    return why if ours else said
