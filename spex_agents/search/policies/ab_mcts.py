@@ -39,7 +39,7 @@ class AbMcts(AnswerTree):
 
     Chance is drawn anew with each answer that is demanded, by the seed: a forecast meets the same
     draws as the search. The source draws several parents at a time from one posterior to keep a
-    model busy, which makes trees wider; here a search takes them one by one, and is run ahead of.
+    model busy, which makes trees wider; here they are taken one by one.
 
     With several `models`, `choice` says which writes a new child. "thompson": each draws from the
     posterior of all rewards that it has brought, the largest wins. "ucb": the largest

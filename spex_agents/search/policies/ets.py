@@ -25,11 +25,11 @@ class _State(NamedTuple):
 class Ets(Rebase):
     """Share the width as REBASE does, over the thoughts of a layer that are worth their memory.
 
-    At each depth an integer program chooses the live thoughts to keep: it maximises the sum of
-    their shares O, less `cost` times the part of the tree that has to stay in memory for them (they
-    and all thoughts above, the question included), plus `coverage` times the part of the clusters
-    that keep a member; O is a thought's share of REBASE's allocation, and clusters are of the last
-    step alone. REBASE then shares the width over what is kept. Pruned paths do not vote.
+    At each depth an integer program chooses the live thoughts to keep. It maximises the sum of
+    their shares in REBASE's allocation, less `cost` times the part of the tree that has to stay in
+    memory for them (they and all thoughts above, the question included), plus `coverage` times the
+    part of the clusters that keep a member. Clusters are of the last step alone. REBASE then shares
+    the width over what is kept. Pruned paths do not vote.
 
     The source clusters vectors of a model for mathematical texts. The default here is a small
     static one, in which two wordings of a step lie farther apart: at the source's `distance` only

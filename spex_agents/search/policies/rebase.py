@@ -32,9 +32,8 @@ class Rebase(Policy):
     with w = exp(reward / temperature), over the thoughts in order of falling reward, W shrinking by
     each n_i. Every path that ends takes one from the width.
 
-    Ceilings at exact quotas are a trap in floating point: with equal rewards 4 * (1/4) may come
-    out as 1.0000000000000002 and be rounded to 2. Weights are integers here, so quotas are exact.
-    Equal rewards are ordered by path.
+    Equal rewards are ordered by path. Weights are integers, so that no share of exactly 1 is
+    rounded to 2.
 
     Attributes:
         width: Thoughts in the first layer, and the width to share afterwards.
