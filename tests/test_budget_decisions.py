@@ -17,9 +17,9 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.slots.credit import GRANT_CALLS
+from spex_agents.speculation.slots.credit import GRANT_CALLS, LENT, MARGIN
 from spex_agents.speculation.slots.flights import KEPT
-from spex_agents.speculation.slots.pace import SHORTENS, STEEP, StepTime
+from spex_agents.speculation.slots.pace import STEEP, StepTime
 from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
 
 HEADROOM = 16.0
@@ -50,6 +50,7 @@ class PlainBudget:
         self.flights: dict[str, Flight] = {}
         self.offers: dict[Searcher, Offers] = {}
         self.shares: dict[Searcher, str] = {}
+        self.wide: dict[Searcher, float] = defaultdict(lambda: 1.0)
 
     def begin(self, searcher: Searcher, path: Path, request: Request, worth: float = 1.0) -> None:
         flight = self.flights[request.id] = Flight(searcher, path, request, worth)
@@ -57,9 +58,24 @@ class PlainBudget:
             flight.free = not self.demanded()
             self.stakes[searcher][path] = 1 - worth
             return
+        own = [one.request for one in self.flights.values() if one.searcher is searcher]
+        self.wide[searcher] = max(self.wide[searcher], sum(one.demanded for one in own))
         self.make_room()
         self.reconsider()
+        self.give_up(searcher)
         self.judge_anew(searcher)
+
+    def give_up(self, searcher: Searcher) -> None:
+        """What would cost `searcher` more than it saves, by some distance."""
+        least = KEPT * self.pays(searcher)
+        for flight in [one for one in self.flights.values() if one.searcher is searcher]:
+            guess = not flight.request.demanded and not flight.leaving
+            if guess and flight.worth < least:
+                searcher.retract(flight.path)
+
+    def pays(self, searcher: Searcher) -> float:
+        base, slope = self.line
+        return slope / (slope + base / self.wide[searcher]) if self.demanded() else 0.0
 
     def judge_anew(self, searcher: Searcher) -> None:
         """What was begun while nobody waited, as if it were to be begun now."""
@@ -122,14 +138,18 @@ class PlainBudget:
         base, slope = self.line
         if not self.demanded():
             return 0.0
-        return max(useful * slope / (base + slope * load), slope / (slope + SHORTENS * base))
+        return useful * slope / (base + slope * load)
 
     def affords(self, searcher: Searcher, worth: float) -> bool:
         base, slope = self.line
         if not self.demanded() or worth >= 1:
-            return True
-        return (sum(self.stakes[searcher].values()) + 1 - worth) * slope <= GRANT_CALLS * (
-            base + slope
+            return worth > self.pays(searcher)
+        stakes = [*self.stakes[searcher].values(), 1 - worth]
+        doubts = sum(min(1.0, stake + MARGIN) for stake in stakes if stake)
+        hoped = (len(stakes) - doubts) * base / self.wide[searcher]
+        return (
+            worth > self.pays(searcher)
+            and doubts * slope <= GRANT_CALLS * (base + slope) + LENT * hoped
         )
 
     def promote(self, request: Request) -> None:
@@ -158,6 +178,7 @@ class PlainBudget:
         flying = {flight.searcher for flight in self.flights.values()}
         if searcher not in flying and searcher not in self.offers:
             self.stakes.pop(searcher, None)
+            self.wide.pop(searcher, None)
 
     def offer(
         self, searcher: Searcher, worth: Mapping[Path, float], *, share: str | None = None
@@ -176,6 +197,7 @@ class PlainBudget:
             key=lambda offer: (offer[0], [-index for index in offer[1]]),
         )
         self.reconsider()
+        self.give_up(searcher)
         self.judge_anew(searcher)
         self.allocate()
 

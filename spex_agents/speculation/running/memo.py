@@ -267,8 +267,8 @@ class Memo:
         if self.config.speculation is not None:
             self.ledger.saved_seconds = self.lead.seconds
         for budget in self.budgets.all:
-            budget.tell(self, self.lead.seconds)
-        self.scores.tell(self.lead.seconds)
+            budget.tell(self, self.lead.seconds, len(paths))
+        self.scores.tell(self.lead.seconds, len(paths))
 
     def rewarded(self, path: Path) -> bool:
         """Whether the thought at `path`, which is written, has a reward."""

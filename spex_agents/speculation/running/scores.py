@@ -160,8 +160,8 @@ class Scores:
         """Begin nothing more early."""
         self._budget.leave(self)
 
-    def tell(self, lead: float) -> None:
-        self._budget.tell(self, lead)
+    def tell(self, lead: float, wide: int) -> None:
+        self._budget.tell(self, lead, wide)
 
     def begin(self, path: Path, *, guess: bool = False, probability: float = 1.0) -> Job[float]:
         work = partial(score_thought, self._reward, self._question, self._thoughts(path))

@@ -17,7 +17,7 @@ from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.capacity import Allowance, Headroom
-from spex_agents.speculation.slots.flights import Flights
+from spex_agents.speculation.slots.flights import KEPT, Flights
 from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import (
     Offers,
@@ -38,14 +38,11 @@ class Budget:
     ratio is the probability of being demanded, divided by how much the search has running already,
     or all searches of its share, if it has one.
 
-    An offer is refused if it would slow the others by more than it is expected to contribute: with
-    a line a + b n for the time of a step, one more request is worth it if
-    p > (expected useful requests in flight) * b / (a + b n). As long as the line is not known, it
-    is taken to be steep. By the same rule a guess is given up that is worth it no longer.
-
-    And it is refused if it could cost its search too much. A token in vain costs b seconds, a call
-    in vain what it takes of a provider's allowance. A search has a credit for that: a small share
-    of its time so far, and a part of the seconds that guesses have saved it.
+    A step takes a + b n seconds, n the requests in flight; that line is taken to be steep as long
+    as it is not known. An offer is refused that would slow others by more than it is expected to
+    contribute, or its own search by more than it saves, and given up by the same rule (`Pace`). And
+    it is refused if it could cost its search too much: more than a small share of its time so far,
+    and a part of the seconds that guesses have saved it or will (`Credit`).
 
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
@@ -134,6 +131,7 @@ class Budget:
         self._flights.begin(search, path, request, now, probability=probability, calls=calls)
         self.allowance.begin(now, demanded=request.demanded)
         if request.demanded:
+            search.demands()
             self._make_room()
             self._reconsider(search, now)
         else:
@@ -218,10 +216,10 @@ class Budget:
         self._reconsider(search, asyncio.get_running_loop().time())
         self._allocate()
 
-    def tell(self, searcher: Searcher, lead: float) -> None:
-        """So many seconds has running ahead saved `searcher` up to now, what it cost included."""
+    def tell(self, searcher: Searcher, lead: float, wide: int) -> None:
+        """A decision's `wide` paths are there, `lead` seconds sooner with all guesses so far."""
         if (search := self._flights.find(searcher)) is not None:
-            search.credit.lead = lead
+            search.told(lead, wide)
 
     def leave(self, searcher: Searcher) -> None:
         """The search begins nothing more."""
@@ -249,13 +247,13 @@ class Budget:
     def _reconsider(self, search: Search, now: float) -> None:
         """Give up what would not be begun now, what was begun while nobody waited included."""
         self._flights.reconsider()
-        waited = self.pace.demanded > 0
-        free = self._flights.free(search) if waited else []
-        for guess in free:
+        for guess in self._flights.below(search, self.pace.pays(search.shortens) * KEPT):
+            search.searcher.retract(guess.path)
+        for guess in (free := self._flights.free(search) if self.pace.demanded else []):
             guess.free = False
             search.credit.settled(guess.path)
         for guess in reversed(free):
-            done = self.pace.mark(now).steps - guess.begun.steps
+            done = (self.pace.mark(now).steps - guess.begun.steps) / sum(self.pace.line())
             probability = 1 - search.credit.left(done) * (1 - guess.probability)
             if self._affords(search, probability, now):
                 search.credit.begun(guess.path, probability)
@@ -264,7 +262,8 @@ class Budget:
 
     def _affords(self, search: Search, probability: float, now: float) -> bool:
         """Whether `search` can bear that a guess of this probability is in vain."""
-        if self.allowance.limited and not self.allowance.spare(now):
+        spare = not self.allowance.limited or self.allowance.spare(now)
+        if not spare or probability <= self.pace.pays(search.shortens):
             return False
         return probability == 1 or search.credit.affords(
             1 - probability,
@@ -273,6 +272,7 @@ class Budget:
             self.allowance.cost(),
             known=self.pace.known,
             awaited=self.pace.demanded > 0,
+            shortens=search.shortens,
         )
 
     def _allocate(self) -> None:

@@ -11,12 +11,16 @@ CREDIT, CREDIT_CALLS = 0.001, 0.002
 """Share of its time so far that a search may lose by guesses in vain: by their tokens, and by what
 their calls take of a provider's allowance."""
 
-GRANT, GRANT_CALLS = 0.04, 0.15
+GRANT, GRANT_CALLS = 0.02, 0.15
 """Share of the seconds of a thought that is written alone which it may lose to begin with; the
 larger one also by tokens, as long as nothing is known of how one request slows others: try it."""
 
 LENT, LENT_CALLS = 0.15, 0.05
-"""Share of the seconds that guesses have saved it which they may cost it again."""
+"""Share of the seconds that guesses have saved it, and of those that its guesses will save it in
+the mean, which they may cost it again; of calls what has been saved only."""
+
+MARGIN = 0.1
+"""By so much a probability that is not certain may be wrong, and those of all guesses at once."""
 
 _KEEP = 0.98
 
@@ -29,7 +33,8 @@ class Credit:
         opened: When the search began.
         lead: Seconds by which running ahead has made it sooner so far, about.
         stakes: How likely each of its guesses is in vain, as far as it may still be.
-        wasted: Tokens of guesses in vain that were decoded while somebody waited.
+        wasted: Tokens of guesses in vain that were decoded while somebody waited, since `lead` was
+            measured.
         calls: Guesses in vain.
         tokens: Seen and decoded by its pieces of work, with forgetting.
     """
@@ -52,6 +57,10 @@ class Credit:
     def weigh(self, probabilities: Mapping[Path, float]) -> None:
         """Its guesses are as probable as that now."""
         self.stakes = {path: 1 - probabilities.get(path, 0.0) for path in self.stakes}
+
+    def told(self, lead: float) -> None:
+        """So far ahead is the search: what its guesses have cost it is in that."""
+        self.lead, self.wasted = lead, 0.0
 
     def spent(self, tokens: float) -> None:
         """A guess has been given up, after so many tokens that somebody waited beside."""
@@ -77,6 +86,7 @@ class Credit:
         *,
         known: bool,
         awaited: bool,
+        shortens: float,
     ) -> bool:
         """Whether one more guess may be in vain with probability `doubt`.
 
@@ -87,15 +97,18 @@ class Credit:
             call: Seconds that a call in vain costs, of a provider's allowance.
             known: Whether that line has been seen.
             awaited: Whether somebody waits for the engine now.
+            shortens: Steps by which a token of a guess that comes true makes the search shorter.
         """
         base, slope = line
         seen, total = self.tokens
         tokens = total / seen if seen else 1.0
-        lead, doubts = max(0.0, self.lead), sum(self.stakes.values()) + doubt
-        age, alone = now - self.opened, tokens * (base + slope)
+        stakes = (*self.stakes.values(), doubt)
+        doubts = sum(min(1.0, stake + MARGIN) for stake in stakes if stake)
+        hoped = (len(stakes) - doubts) * tokens * shortens * base
+        lead, age, alone = max(0.0, self.lead), now - self.opened, tokens * (base + slope)
         cost = slope * (self.wasted + (doubts * tokens if awaited else 0.0))
         grant = GRANT if known else GRANT_CALLS
-        return cost <= CREDIT * age + grant * alone + LENT * lead and (
+        return cost <= CREDIT * age + grant * alone + LENT * (lead + hoped) and (
             call * (doubts + self.calls)
             <= CREDIT_CALLS * age + GRANT_CALLS * alone + LENT_CALLS * lead
         )

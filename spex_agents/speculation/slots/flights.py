@@ -137,6 +137,12 @@ class Flights:
         guesses = [one for one in flights if one.free and one.guess and not one.leaving]
         return sorted(guesses, key=_least_probable)
 
+    def below(self, search: Search, probability: float) -> list[Flight]:
+        """Guesses of `search` that stay and are less probable."""
+        flights = search.flights.values()
+        guesses = [one for one in flights if one.guess and not one.leaving]
+        return [guess for guess in guesses if guess.probability < probability]
+
     def least(self) -> float:
         """The probability from which on one more request contributes more than it slows others."""
         return self._pace.least(self._useful / UNIT, self._pace.load)

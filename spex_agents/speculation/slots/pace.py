@@ -14,10 +14,6 @@ DOUBT = 0.25
 KNOWN = 1.0
 """Such a sum, from which on the line is known."""
 
-SHORTENS = 0.15
-"""Steps by which a guess that comes true makes its search shorter, for each of its tokens: others
-of its layer may be longer."""
-
 
 class StepTime:
     """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
@@ -54,7 +50,11 @@ class StepTime:
 
 
 class Mark(NamedTuple):
-    """How far the work was at some moment."""
+    """How far the work was at some moment.
+
+    Steps are told in the seconds that they would take a request that is alone: that does not change
+    as much as a line of which little is known.
+    """
 
     time: float
     steps: float
@@ -96,10 +96,8 @@ class Pace:
         self._time = now
         if passed > 0 and self.load:
             load = min(self.load, self.slots)
-            step = 1.0
-            if (line := self.times.line()) is not None:
-                base, slope = line
-                step = base + slope * load
+            base, slope = self.line()
+            step = (base + slope * load) / (base + slope)
             self._steps += passed / step
             self._loads += load * passed / step
             self._demanded += self.demanded * passed
@@ -137,8 +135,7 @@ class Pace:
         useful with probability p raises the throughput if (U + p) / (a + b (n + 1)) is more than
         U / (a + b n): if p > U b / (a + b n).
 
-        And a token in vain costs b, one of use saves a part s of the fixed time a: it has to be
-        that p s a > (1 - p) b. Where nobody waits for the engine, nobody is slowed.
+        Where nobody waits for the engine, nobody is slowed.
 
         Args:
             useful: The expected number of useful requests in flight, without it.
@@ -147,7 +144,21 @@ class Pace:
         if not self.demanded:
             return 0.0
         base, slope = self.line()
-        return max(useful * slope / (base + slope * load), slope / (slope + SHORTENS * base))
+        return useful * slope / (base + slope * load)
+
+    def pays(self, shortens: float) -> float:
+        """The probability from which on a guess saves its own search more than it costs.
+
+        A token in vain costs b seconds, one of use saves a part s of the fixed time a: it has to be
+        that p s a > (1 - p) b.
+
+        Args:
+            shortens: That part.
+        """
+        if not self.demanded:
+            return 0.0
+        base, slope = self.line()
+        return slope / (slope + shortens * base)
 
     def line(self) -> tuple[float, float]:
         """Seconds of a step: those of no request, and what each adds.

@@ -18,6 +18,8 @@ from spex_agents.speculation.slots.pace import Mark
 FAIR = 16
 """Speculative thoughts of one share after which its next one counts half."""
 
+LATELY = 0.3
+"""What the paths of the last decision count for in how many a search demands at a time."""
 
 UNIT = 1 << 60
 """Probabilities are summed as whole multiples of its inverse: a sum that is kept does not drift."""
@@ -80,6 +82,7 @@ class Search:
         guesses: How many of them are speculative.
         number: The lower goes first where two are as urgent; None for one that offers nothing.
         credit: What its guesses may cost it.
+        wide: How many paths it demands at a time.
     """
 
     searcher: Searcher
@@ -89,6 +92,25 @@ class Search:
     guesses: int = 0
     offers: Offers = field(default_factory=list)
     number: int | None = None
+    wide: float = 1.0
+
+    @property
+    def shortens(self) -> float:
+        """Steps by which a token of a guess that comes true makes it shorter.
+
+        The longest of the thoughts that are demanded together decides: with all of them guessed,
+        each token saves its share of a step.
+        """
+        return 1 / self.wide
+
+    def demands(self) -> None:
+        """One more of its thoughts is demanded."""
+        self.wide = max(self.wide, sum(not flight.guess for flight in self.flights.values()))
+
+    def told(self, lead: float, wide: int) -> None:
+        """What a decision demanded, so many paths, is there; so far ahead is it by now."""
+        self.credit.told(lead)
+        self.wide += LATELY * (wide - self.wide)
 
     def weigh(self, probabilities: Mapping[Path, float]) -> int:
         """Its guesses in flight are as probable as that now; one that is left out is certain.
