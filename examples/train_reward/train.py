@@ -184,7 +184,7 @@ def main() -> None:
     model.config.pad_token_id = tokenizer.eos_token_id
     rows: list[Solution] = [json.loads(line) for line in given.solutions.open()]
     questions = sorted({row["question"] for row in rows})
-    held = set(Random(0).sample(questions, max(1, len(questions) // 4)))
+    held = set(Random(0).sample(questions, max(1, len(questions) // 5)))
     trainer = Trainer(torch, model, given.layers)
     train, test = prepare(trainer, tokenizer, rows, held)
     print(f"{sum(len(steps) for _, steps in train)} steps", flush=True)
