@@ -11,6 +11,7 @@ from searching import QUESTION, make_engine, run_search
 
 from spex_agents.answers import AdaptiveStop, Ballot, MaxSeconds, Standing, WindowStop
 from spex_agents.answers.termination import TerminationRule
+from spex_agents.bench.never_slower import measure
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
@@ -135,3 +136,9 @@ def test_a_rule_that_depends_on_timing_is_refused() -> None:
     for rule in (MaxSeconds(3), AdaptiveStop(eager=True)):
         with pytest.raises(SettingsError, match="depends on timing"):
             AdaptiveConsistency(rule=rule)
+
+
+def test_what_it_needs_whatever_its_samples_say_is_certain_and_never_in_vain() -> None:
+    rows, said = measure(["adaptive-consistency"], ["paper-7b", "limited API"], seeds=1)
+    assert all(row.same_tree == 1 and row.waste == 0 and row.worst > 2 for row in rows)
+    assert [(one.said, one.hit) for one in said] == [(1, 1)]

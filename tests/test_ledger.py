@@ -147,3 +147,58 @@ def test_what_wraps_a_reward_passes_on_all_that_it_costs() -> None:
     run_virtual(reward.score("?", [step], asked))
     assert (asked.tokens, asked.estimated_tokens) == (14, 4)
     assert (asked.prompt_tokens, asked.cached_tokens) == (200, 120)
+
+
+# Prompts that are paid for
+
+
+class Wordy(WatchedEngine):
+    """An API whose prompts are a hundred times as long as what it writes."""
+
+    async def generate(
+        self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
+    ) -> Thought:
+        try:
+            return await super().generate(prompt, request, sampling=sampling, max_tokens=max_tokens)
+        finally:
+            request.prompt_tokens = 10_000
+
+
+def bought(speculation: Speculation) -> Ledger:
+    spent = Ledger()
+    for seed in range(4):
+        engine = Wordy(make_engine().inner)
+        ran = run_search(Rebase(width=8), seed=seed, engine=engine, speculation=speculation)
+        assert ran.ledger.sent_tokens == 10_000 * ran.ledger.thought_calls
+        spent.add(ran.ledger)
+    return spent
+
+
+def test_what_was_sent_in_vain_is_what_was_sent_for_thoughts_that_were_not_taken() -> None:
+    off = run_search(Rebase(width=8), seed=1, engine=Wordy(make_engine().inner))
+    assert off.ledger.vain_tokens == 0 < off.ledger.sent_tokens
+    on = run_search(
+        Rebase(width=8), seed=1, engine=Wordy(make_engine().inner), speculation=Speculation()
+    )
+    assert on.ledger.sent_tokens - on.ledger.vain_tokens == off.ledger.sent_tokens
+    assert on.ledger.vain_tokens == 10_000 * (on.ledger.launched - on.ledger.hits) > 0
+
+
+def test_waste_binds_on_prompts_where_they_count() -> None:
+    blind, seeing = (bought(Speculation(waste=0.1, prompts=prompts)) for prompts in (0.0, 0.25))
+
+    def wasted(spent: Ledger) -> float:
+        useful, vain = spent.waste(0.25)
+        return vain / useful
+
+    assert wasted(seeing) <= 0.1 < wasted(blind)
+    assert seeing.hits > 0
+
+
+def test_a_token_of_a_prompt_counts_a_quarter_where_all_is_paid_for() -> None:
+    assert Speculation.paid().prompts == 0.25
+    assert Ledger(useful_tokens=10, wasted_tokens=1, sent_tokens=100, vain_tokens=20).waste(
+        0.25
+    ) == (30, 6)
+    with pytest.raises(SettingsError, match="prompts"):
+        Speculation(prompts=-1)

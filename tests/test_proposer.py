@@ -137,7 +137,20 @@ async def test_a_text_is_a_step_and_its_tokens_are_estimated() -> None:
     result = await graph.ainvoke(ASKED)
     assert result["answer"] == "12"
     assert {row["path"].__len__(): row["tokens"] for row in result["thoughts"]} == {1: 4, 2: 4}
-    assert result["ledger"]["decoded_tokens"] == 16
+    assert result["ledger"]["decoded_tokens"] == result["ledger"]["estimated_tokens"] == 16
+
+
+@pytest.mark.parametrize(("told", "estimated"), [(9, 0), (0, 4)])
+async def test_the_tokens_of_a_thought_are_estimated_where_it_tells_none(
+    told: int, estimated: int
+) -> None:
+    async def tells(question: str, steps: Sequence[str], seed: int) -> Thought:
+        return Thought(text="The answer is 12", tokens=told, finish="stop", ends=True)
+
+    graph = create_tot_graph(tells, policy=Rebase(width=1), reward=half).compile()
+    result = await graph.ainvoke(ASKED)
+    assert result["ledger"]["useful_tokens"] == told + estimated
+    assert result["ledger"]["estimated_tokens"] == estimated
 
 
 async def test_an_empty_text_ends_its_path_and_a_whole_answer_does() -> None:

@@ -24,6 +24,7 @@ class Deliberate(Policy):
         self.policy = policy
         self.seconds = seconds
         self.leaves_only = policy.leaves_only  # type: ignore[misc]
+        self.cautious = policy.cautious  # type: ignore[misc]
         for name in ("start", "action", "remaining", "fallbacks", "voters", "frontier"):
             setattr(self, name, getattr(policy, name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from spex_agents._functions import called, check_async
@@ -23,7 +24,8 @@ class Proposer(Closing):
 
     A text is a step, and ends its path if an answer is found in it, if it is empty, or where the
     policy asks for whole answers; its tokens are estimated, one to four characters. A `Thought`
-    tells all that itself. Prompts of a policy's own do not reach the function.
+    tells all that itself; its tokens are estimated likewise where it tells none. Prompts of a
+    policy's own do not reach the function.
 
     Cancelling the search, or the thought, cancels the call: what is awaited in it gets an
     `asyncio.CancelledError`.
@@ -110,6 +112,8 @@ class Proposer(Closing):
         if thought is None:
             raise EngineError(f"{self.name} returned {found!r}: must be a str or a Thought")
         request.tokens += thought.tokens
+        if not (isinstance(found, Thought) and found.tokens):
+            request.estimated_tokens += thought.tokens
         return thought
 
     async def score(
@@ -131,7 +135,8 @@ class Proposer(Closing):
 
 def _thought(found: object, *, whole: bool) -> Thought | None:
     if isinstance(found, Thought):
-        return found
+        told = found.tokens or estimated_tokens(found.reasoning + found.text)
+        return replace(found, tokens=told)
     if not isinstance(found, str):
         return None
     ends = whole or not found

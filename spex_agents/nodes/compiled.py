@@ -26,7 +26,7 @@ from typing_extensions import TypedDict, get_type_hints
 from spex_agents.nodes.calls import AsyncSearchRun, SearchRun, heard_by
 from spex_agents.nodes.context import SearchContext
 from spex_agents.nodes.portal import portal
-from spex_agents.nodes.run import CONVERSATION, RUN, STEPS, Run, apart, patched
+from spex_agents.nodes.run import CONVERSATION, RUN, STEPS, Run, Spent, apart, patched
 from spex_agents.nodes.state import SearchState, append
 from spex_agents.speculation.config import SearchConfig
 
@@ -65,12 +65,16 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     Args:
         search: What the search is made of.
+        spent: What the searches of its threads have spent, saved or not.
         **attributes: Those of the compiled graph.
     """
 
-    def __init__(self, *, search: SearchConfig, **attributes: Any) -> None:
+    def __init__(
+        self, *, search: SearchConfig, spent: Spent | None = None, **attributes: Any
+    ) -> None:
         super().__init__(**attributes)
         self.search = search
+        self.spent: Spent = {} if spent is None else spent
 
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         async with self._run(args, kwargs) as run:
@@ -111,7 +115,7 @@ class SearchGraph(CompiledStateGraph[Any, Any, Any, Any]):
         search = self.search
         if conversation is not None:
             search = replace(search, template=replace(search.template, conversation=conversation))
-        return Run(search)
+        return Run(search, self.spent)
 
 
 _END: Final = object()
@@ -142,6 +146,7 @@ def _light(question_key: str) -> dict[str, Any]:
         question_key: (latest, str),
         "subject": (latest, dict),
         "decided": (latest, dict),
+        "ledger": (latest, dict),
     }
     channels: dict[str, Any] = {}
     for name, (reducer, kind) in reducers.items():

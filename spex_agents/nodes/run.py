@@ -18,7 +18,8 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import uuid4
 
 from langchain_core.runnables import RunnableConfig
@@ -32,6 +33,7 @@ from spex_agents.nodes.state import ROWS, Subject, demanded_in, policy_state_of,
 from spex_agents.search.policy import Expand, Finish
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.running.jobs import CLOSE_SECONDS
 from spex_agents.speculation.session import Session
 from spex_agents.waiting import until_ended
@@ -39,6 +41,14 @@ from spex_agents.waiting import until_ended
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Thread: TypeAlias = tuple[Any, str, int]
+"""One search of a thread: the thread's name, the question and the seed."""
+
+Spent: TypeAlias = dict[Thread, Ledger]
+
+THREADS: Final = 1000
+"""Threads whose last run may be gone on from with all that it has spent; the oldest go first."""
 
 RUN: Final = "__spex_run"  # keys with two underscores stay out of checkpoints and traces
 CONVERSATION: Final = "__spex_conversation"
@@ -58,14 +68,19 @@ class Run:
 
     Args:
         config: What the search is made of.
+        spent: What the searches of threads have spent in all their runs, saved or not.
 
     Attributes:
         traced: Hears of the run as traces do; None where there is no graph.
     """
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, spent: Spent | None = None) -> None:
         self.traced: SearchRun | None = None
         self._config = config
+        self._spent: Spent = {} if spent is None else spent
+        self._thread: Thread | None = None
+        self._before = Ledger()
+        """What the search had spent when its session was opened."""
         self._session: Session | None = None
         self._calls: Calls | None = None
         self._closed = False
@@ -112,6 +127,7 @@ class Run:
             raise SessionClosed("this run of the graph has ended: its nodes begin nothing more")
         if self._session is None:
             demanded = demanded_in(state)
+            self._recall(state, config)
             self._calls = Calls(config, self.traced.id if self.traced else None)
             search = uuid4().hex
             self._chosen = state["subject"].get("context", {})
@@ -138,6 +154,27 @@ class Run:
             if self._session is not None:
                 await self._session.tell_best(error)
             raise
+
+    def _recall(self, state: Mapping[str, Any], config: RunnableConfig) -> None:
+        """Go on from what the runs before this one have spent."""
+        subject = state["subject"]
+        name = config.get("configurable", {}).get("thread_id")
+        self._thread = None if name is None else (name, subject["question"], subject["seed"])
+        rows = state.get("thoughts", ())
+        before = state.get("ledger") or {"useful_tokens": sum(row["tokens"] for row in rows)}
+        self._before = Ledger.of(before)
+        spent = self._spent.pop(self._thread, None) if self._thread is not None else None
+        if spent is not None and state.get("ledger", {}) is not None:
+            # What is not in the checkpoint will be written again: it was in vain.
+            spent.keep(self._before)
+            if spent.decoded_tokens >= self._before.decoded_tokens:
+                self._before = spent
+
+    def spent(self, session: Session) -> Ledger:
+        """What the search has spent in all its runs so far."""
+        spent = replace(self._before)
+        spent.go_on(session.ledger)
+        return spent
 
     def attempt(self, state: Mapping[str, Any], standing: Mapping[str, Any]) -> None:
         """Note how far the step that began at `state` has come."""
@@ -172,7 +209,16 @@ class Run:
             await session.close()
         finally:
             tell_ledger(session)
+            self._keep(self.spent(session))
             await calls.end(session.tree)
+
+    def _keep(self, spent: Ledger) -> None:
+        """Keep for the thread's next run what has been spent, for no checkpoint has all of it."""
+        if self._thread is not None:
+            self._spent.pop(self._thread, None)
+            self._spent[self._thread] = spent
+            if len(self._spent) > THREADS:
+                del self._spent[next(iter(self._spent))]
 
     async def close(self) -> None:
         """End the run's session, if it has one, and refuse others."""

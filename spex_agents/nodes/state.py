@@ -96,7 +96,9 @@ class SearchState(TypedDict, total=False):
         stopped: The termination rule that ended the search, or None; what is told of the end may
             be missing before that.
         timed: Whether that, and so the tree, depended on timing.
-        ledger: What the run that ended the search has spent; see `Ledger`. Empty before that.
+        ledger: What the search has spent in all its runs so far; see `Ledger`. What a run spent
+            after its last checkpoint is in it too, unless its process has ended. Figures of 0 are
+            left out before the search has ended.
         tree_sha256: The hash of the whole tree; None before the search has ended. It begins with
             ``timed:`` if the tree depends on timing.
         ballots: The votes, once the search has ended.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -53,7 +53,11 @@ class Steps:
         new: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
             new = begun(state, subject, self.answer_key)
-            start = {"subject": subject, "decided": decided(run.search(subject).policy.start())}
+            start = {
+                "subject": subject,
+                "decided": decided(run.search(subject).policy.start()),
+                "ledger": None,
+            }
             session = await run.session(start, config, listener_of(config))
         else:
             session = await run.session(state, config, listener_of(config))
@@ -87,8 +91,8 @@ class Steps:
             if not (rows := _rows(session, state)):
                 raise
             run.fail_next(error)  # a checkpoint first, of what has been written
-            return _changed(state, standing) | rows
-        return _changed(state, standing) | _rows(session, state)
+            return _changed(state, standing) | rows | _spent(run, session)
+        return _changed(state, standing) | _rows(session, state) | _spent(run, session)
 
     def is_asked_anew(self, state: State) -> bool:
         """Whether the state asks for another search than it holds: a fork may have edited it."""
@@ -114,7 +118,7 @@ class Steps:
         session = await run.session(state, config, listener_of(config))
         run.fail_again()
         await session.evaluate(demanded_in(state))
-        return _rows(session, state)
+        return _rows(session, state) | _spent(run, session)
 
     async def answer(self, state: State, run: Run, config: RunnableConfig) -> Update:
         session = await run.session(state, config, listener_of(config))
@@ -132,7 +136,7 @@ class Steps:
             path = told_path  # its thoughts are the answer, and no reasoning before it
         await run.settle()  # what still runs is waste, and counted as such
         ended |= {
-            "ledger": session.ledger.report(),
+            "ledger": run.spent(session).report(),
             "stopped": came.stopped,
             "timed": session.timed,
         }
@@ -207,6 +211,12 @@ def _changed(state: State, standing: State) -> Update:
         for key, value in standing.items()
         if key not in ROWS and value != state.get(key, _NOTHING)
     }
+
+
+def _spent(run: Run, session: Session) -> Update:
+    """What has been spent so far, briefly: every checkpoint has it."""
+    figures = asdict(run.spent(session)).items()
+    return {"ledger": {name: round(figure, 4) for name, figure in figures if figure}}
 
 
 def _rows(session: Session, state: State) -> Update:

@@ -49,6 +49,8 @@ class Policy(Protocol):
             safe to run in several at a time.
         effort: What a decision costs besides the rewards that it looks up, in such look-ups (half a
             microsecond each, about): the dearer a decision, the fewer are foreseen at an event.
+        cautious: What it demands of a tree of which something is foreseen, it demands whatever that
+            comes to be: all that it is seen to demand is certain.
 
     Example:
         >>> from spex_agents.search import Expand, Finish, Policy
@@ -63,6 +65,7 @@ class Policy(Protocol):
     leaves_only: ClassVar[bool] = False
     blocking: ClassVar[bool] = False
     effort: ClassVar[int] = 0
+    cautious: ClassVar[bool] = False
 
     @property
     def needs_logprobs(self) -> bool:

@@ -72,6 +72,8 @@ class Speculation:
         threshold: Least probability of being demanded at which a path is begun.
         waste: How many tokens may be wasted for each useful one, about. Beyond that, only paths are
             begun that are likely enough to bring the ratio down.
+        prompts: What a token of a prompt counts of a decoded one in that: 0 for nothing, 0.25 where
+            a provider takes a quarter for it. A guess that is cut off has cost its whole prompt.
         budget: Slots for guesses, shared by all searches that are given it; None for the one of
             their engine.
         share: Searches of the same share get slots as if they were one. None for a share of its
@@ -86,6 +88,7 @@ class Speculation:
     lookahead: int = 64
     threshold: float = 0.2
     waste: float = 1.5
+    prompts: float = 0.0
     budget: Budget | None = None
     share: str | None = None
 
@@ -98,19 +101,21 @@ class Speculation:
         share_above_zero(threshold=self.threshold)
         if not self.waste >= 0:
             raise SettingsError(f"waste={self.waste!r}: must be at least 0, or math.inf")
+        at_least_zero(prompts=self.prompts)
 
     @classmethod
     def paid(cls, **settings: Any) -> Self:
         """For engines that are paid by the token: begin early what is nearly certain.
 
         Args:
-            settings: Others than these: a `threshold` of 0.8, and a `waste` of 0.1.
+            settings: Others than these: a `threshold` of 0.8, and a `waste` of 0.1 in which a token
+                of a prompt counts a quarter (`prompts`).
 
         Example:
             >>> Speculation.paid(waste=0.05).waste
             0.05
         """
-        return cls(**{"threshold": 0.8, "waste": 0.1, **settings})
+        return cls(**{"threshold": 0.8, "waste": 0.1, "prompts": 0.25, **settings})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ class AdaptiveConsistency(Policy):
     """
 
     leaves_only: ClassVar[bool] = True
+    cautious: ClassVar[bool] = True
     blocking: ClassVar[bool] = True  # formulas are compared by a process of their own
 
     width: int = 40

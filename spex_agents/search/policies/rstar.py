@@ -119,26 +119,30 @@ class Rstar(Policy):
 
         Without a child it is where a rollout ends: a leaf, or a thought whose children are lost.
         """
-        below = [(leaf, self.outcome(leaf, tree)) for leaf in leaves if leaf[: len(path)] == path]
+        below = [
+            (leaf, self.outcome(leaf, tree))
+            for leaf in leaves
+            if not path or leaf[: len(path)] == path
+        ]
         while True:
             if path and self.terminal(path, tree):
                 return path, None
             depth = len(path)
             there = children(path, self.branches(path))
             there = tuple(child for child in there if child not in tree or not tree.lost(child))
-            returns: dict[Path, list[float]] = {child: [] for child in there}
-            for leaf, reward in below:
-                if len(leaf) > depth:
-                    returns[leaf[: depth + 1]].append(reward)
-            if left := [child for child, rewards in returns.items() if not rewards]:
+            returns: dict[int, list[tuple[Path, float]]] = {child[depth]: [] for child in there}
+            for ended in below:
+                if len(ended[0]) > depth:
+                    returns[ended[0][depth]].append(ended)
+            if left := [child for child in there if not returns[child[depth]]]:
                 return path, self.chosen(path, left, tree)
             if not there:
                 return path, None
             log_visits = math.log(len(below))
             scores = [
-                sum(rewards) / len(rewards)
-                + self.exploration * math.sqrt(log_visits / len(rewards))
-                for rewards in returns.values()
+                sum([reward for _, reward in ended]) / len(ended)
+                + self.exploration * math.sqrt(log_visits / len(ended))
+                for ended in returns.values()
             ]
             path = there[scores.index(max(scores))]
-            below = [(leaf, reward) for leaf, reward in below if leaf[: depth + 1] == path]
+            below = returns[path[depth]]

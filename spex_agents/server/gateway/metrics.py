@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -175,14 +174,3 @@ class _Workers(Collector):
 
 def _engine(search: Search) -> str:
     return search.request.model.partition("/")[0]
-
-
-def since(before: Ledger, after: Ledger) -> Ledger:
-    """What has been spent between two states of a ledger; `slowest_abort` means nothing there.
-
-    Example:
-        >>> since(Ledger(hits=2, useful_tokens=40), Ledger(hits=5, useful_tokens=100)).hits
-        3
-    """
-    names = [figure.name for figure in fields(Ledger)]
-    return Ledger(**{name: getattr(after, name) - getattr(before, name) for name in names})

@@ -16,10 +16,11 @@ from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import explain
 from spex_agents.server.gateway.graphs import AnyGraph
 from spex_agents.server.gateway.hosting import Hosting
-from spex_agents.server.gateway.metrics import Metrics, since
+from spex_agents.server.gateway.metrics import Metrics
 from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.reporting.events import ThoughtEvent
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.reporting.telemetry import span
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Runs:
         except Exception as error:
             logger.exception("search failed", extra=told)
             search.fail(explain(error))
-        spent = since(before, search.spent)
+        spent = search.spent.since(before)
         charge = Charge(time.time(), spent.useful_tokens, spent.wasted_tokens)
         await self._settle(search, charge, storage)
         state = "lost" if search.lost else search.state
@@ -157,7 +158,10 @@ class Runs:
             saved = None
         if saved is not None and "subject" in saved:
             search.recall(saved)
-            # A run that was killed could not say what it had spent: at least what it has left.
+            # A run that was killed could not say what it had spent: at least what was saved.
+            known = Ledger.of(saved.get("ledger") or {})
+            if known.decoded_tokens > search.spent.decoded_tokens:
+                search.spent = known
             left = sum(row["tokens"] for row in search.rows["thoughts"])
             search.spent.useful_tokens = max(search.spent.useful_tokens, left)
             asked = None

@@ -81,9 +81,7 @@ class Search:
         """Take what the search's session tells."""
         told = cast(ThoughtEvent | LedgerEvent, event)
         if told["type"] == "ledger":
-            known = self.spent.prompt_tokens  # each run asks for it anew; it is counted once
-            self.spent.add(Ledger.of(told["ledger"]))
-            self.spent.prompt_tokens = known or self.spent.prompt_tokens
+            self.spent.go_on(Ledger.of(told["ledger"]))
             return
         if (seconds := told["seconds"]) is not None:  # runs of a search follow each other
             told = {**told, "seconds": seconds + self.seconds}
@@ -107,6 +105,8 @@ class Search:
     def finish(self, values: Mapping[str, Any]) -> None:
         """Take the state that the graph ended with."""
         self.rows = {"thoughts": values["thoughts"], "rewards": values["rewards"]}
+        if told := values.get("ledger"):
+            self.spent.keep(Ledger.of(told))
         tree = tree_of(values)
         tokens = sum(thought.tokens for thought in tree.thoughts.values())
         answer = values.get("answer")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,17 +19,16 @@ from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.config import Forecast, Known, Speculation
+from spex_agents.speculation.foresight.drawn import Drawn
 from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
 
 logger = logging.getLogger(__name__)
 
-_OPEN = Thought(text="", tokens=0)
-_ENDED = Thought(text="", tokens=0, finish="stop", ends=True)
-
 WORK = 2000
 """Rewards looked up and paths demanded in one forecast, about, which keeps it at a millisecond or
 two: replays are renewed a few at each event. After a decision, which outdates them all, it may be
-FRESH times as much."""
+FRESH times as much, but no replay takes more than WORK: several of one mind tell more than one that
+looks far."""
 
 WORK_ASIDE = 20_000
 """Likewise of a policy whose decisions are an effort: its forecasts delay no event loop."""
@@ -49,74 +48,12 @@ takes milliseconds, and a forecast that lasts is outdated before it is made."""
 class _Replay:
     """What the policy demanded on one drawn tree, when `texts` thoughts had been written.
 
-    The first `certain` paths it demanded before it had met anything drawn.
+    The first `certain` paths it demands whatever is drawn: it had met nothing drawn before.
     """
 
     demanded: Sequence[Path]
     certain: int
     texts: int
-
-
-class _Drawn:
-    """The committed tree and what a draw adds to it, to a policy's eyes a tree like any other."""
-
-    __slots__ = (
-        "_demanded",
-        "_draw",
-        "_drawn",
-        "_forecast",
-        "_known",
-        "guessed",
-        "question",
-        "seed",
-        "work",
-    )
-
-    def __init__(self, forecast: ReplayForecast, known: Known, draw: int) -> None:
-        self.question = known.tree.question
-        self.seed = known.tree.seed
-        self._forecast = forecast
-        self._known = known
-        self._draw = draw
-        self._drawn: dict[Path, float] = {}
-        self._demanded: set[Path] = set()
-        self.work = 0
-        self.guessed = False
-        """Whether the policy has met anything drawn."""
-
-    def demand(self, paths: Collection[Path]) -> None:
-        self._demanded.update(paths)
-        self.work += len(paths)
-
-    def __contains__(self, path: Path) -> bool:
-        return path in self._demanded or path in self._known.tree.thoughts
-
-    def thought(self, path: Path) -> Thought:
-        if (thought := self._forecast.seen(path, self._known)) is not None:
-            return thought
-        self.guessed = True
-        return _ENDED if self._forecast.ends(path, self._draw) else _OPEN
-
-    def lost(self, path: Path) -> bool:
-        thought = self._known.thoughts.get(path)
-        failed = thought is not None and thought.failed is not None
-        return failed and path not in self._known.rewards
-
-    def reward(self, path: Path) -> float:
-        self.work += 1
-        if (reward := self._known.rewards.get(path)) is not None:
-            return reward
-        if self.lost(path):
-            return 0.0
-        self.guessed = True
-        if (reward := self._drawn.get(path)) is None:
-            parent = path[:-1]
-            above = None
-            if parent and not self._forecast.policy.leaves_only:
-                above = self.reward(parent)
-            thought = self._known.thoughts.get(path)
-            reward = self._drawn[path] = self._forecast.reward(path, thought, above, self._draw)
-        return reward
 
 
 class ReplayForecast:
@@ -148,10 +85,13 @@ class ReplayForecast:
         self._replays: deque[_Replay] = deque(maxlen=draws)
         effort = getattr(policy, "effort", 0)
         self._effort = BLOCKING if policy.blocking else effort
+        self._cautious = policy.cautious
         self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
+        self._longest = self._work * (FRESH if self._work != WORK else 1)
         self._made = 0
         self._decision: Decision | None = None
         self._written: dict[Path, int] = {}
+        self._means: dict[Path, tuple[float | None, float]] = {}
 
     def __call__(self, known: Known) -> dict[Path, float]:
         """Paths that can be begun or have been, each with its probability of being demanded."""
@@ -162,9 +102,18 @@ class ReplayForecast:
         if known.decision is not self._decision:
             self._decision = known.decision
             self._replays.clear()
+        self._means.clear()
         work = 0 if self._replays else -self._work * (FRESH - 1)
+        seen = self.seen(known)
         for _ in range(self.draws):
-            drawn = _Drawn(self, known, self._made % self.draws)
+            drawn = Drawn(
+                known,
+                self._made % self.draws,
+                leaves_only=self.policy.leaves_only,
+                seen=seen,
+                ends=self.ends,
+                guess=self.reward,
+            )
             self._replays.append(self._replay(drawn, known))
             self._made += 1
             work += drawn.work
@@ -173,22 +122,32 @@ class ReplayForecast:
         return self._probable(known)
 
     def _probable(self, known: Known) -> dict[Path, float]:
-        counts = Counter(path for replay in self._replays for path in replay.demanded)
-        certain = {path for replay in self._replays for path in replay.demanded[: replay.certain]}
+        counts: Counter[Path] = Counter()
+        certain: set[Path] = set()
+        for replay in self._replays:
+            counts.update(replay.demanded)
+            certain.update(replay.demanded[: replay.certain])
+        committed = known.tree.thoughts
+        replays: dict[Path, int] = {}
         probable = {}
         for path, count in counts.items():
-            if path in known.tree or not self._beginnable(path, known):
+            if path in committed:
                 continue
-            # Replays made before the parent was written could not foresee its children; and a few
-            # replays prove little.
-            parent = self._written.get(path[:-1], -1)
-            replays = sum(replay.texts > parent for replay in self._replays)
+            parent = path[:-1]
+            if (seen := replays.get(parent)) is None:
+                # Replays made before the parent was written could not foresee its children.
+                written = self._written.get(parent, -1)
+                seen = sum(replay.texts > written for replay in self._replays)
+                replays[parent] = seen = seen if self._beginnable(path, known) else -1
+            if seen < 0:
+                continue
+            # A few replays prove little.
+            doubt = DOUBT + MISSING * (self.draws - seen)
             sure = path in certain
-            doubt = DOUBT + MISSING * (self.draws - replays)
-            probable[path] = 1.0 if sure else count / (max(replays, count) + doubt)
+            probable[path] = 1.0 if sure else count / (max(seen, count) + doubt)
         return probable
 
-    def _replay(self, drawn: _Drawn, known: Known) -> _Replay:
+    def _replay(self, drawn: Drawn, known: Known) -> _Replay:
         demanded: list[Path] = []
         certain = blind = 0
         state, decision = known.state, known.decision
@@ -205,8 +164,8 @@ class ReplayForecast:
             if isinstance(decision, Finish):
                 break
             demanded += decision.paths
-            certain = certain if drawn.guessed else len(demanded)
-            if drawn.work > FRESH * self._work or known.outdated():
+            certain = certain if drawn.guessed and not self._cautious else len(demanded)
+            if drawn.work > self._longest or known.outdated():
                 break  # one replay must not take long either
             if len(decision.paths) > 1 and not any(
                 self._beginnable(path, known) for path in decision.paths
@@ -227,9 +186,9 @@ class ReplayForecast:
             return False
         return not parent or ((above := known.thoughts.get(parent)) is not None and not above.ends)
 
-    def seen(self, path: Path, known: Known) -> Thought | None:
-        """The thought at `path`, if a drawn tree may show it."""
-        return known.thoughts.get(path)
+    def seen(self, known: Known) -> Callable[[Path], Thought | None]:
+        """Looks up the thought at a path, if a drawn tree may show it."""
+        return known.thoughts.get
 
     def ends(self, path: Path, draw: int) -> bool:
         """Whether the unwritten thought at `path` ends its path in this draw.
@@ -241,15 +200,18 @@ class ReplayForecast:
         action = self.policy.action(path)
         if action.to_end:
             return not action.refines
-        level = self._quantiles.levels[self._quantiles.index(path, draw, 1)]
-        return level < self.prediction.ends.probability(len(path))
+        return self._quantiles.level(path, draw) < self.prediction.ends.probability(len(path))
 
     def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
         """The reward of `path` in this draw, given its parent's in the same draw."""
         model = self.prediction.rewards
-        mean = model.mean(self.prediction.features(path, thought, parent))
-        normal = self._quantiles.normals[self._quantiles.index(path, draw, 2)]
-        return min(1.0, max(0.0, mean + model.spread * normal))
+        known = self._means.get(path)
+        if known is not None and known[0] == parent:
+            mean = known[1]
+        else:
+            mean = model.mean(self.prediction.features(path, thought, parent))
+            self._means[path] = parent, mean
+        return min(1.0, max(0.0, mean + model.spread * self._quantiles.normal(path, draw)))
 
 
 class PaperForecast(ReplayForecast):
@@ -265,9 +227,10 @@ class PaperForecast(ReplayForecast):
         scored = self.policy.leaves_only or not path[:-1] or path[:-1] in known.rewards
         return scored and super()._beginnable(path, known)
 
-    def seen(self, path: Path, known: Known) -> Thought | None:
-        scored = self.policy.leaves_only or path in known.rewards
-        return known.thoughts.get(path) if scored else None
+    def seen(self, known: Known) -> Callable[[Path], Thought | None]:
+        if self.policy.leaves_only:
+            return known.thoughts.get
+        return lambda path: known.thoughts.get(path) if path in known.rewards else None
 
     def ends(self, path: Path, draw: int) -> bool:
         return True

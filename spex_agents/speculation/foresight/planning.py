@@ -112,7 +112,7 @@ class Planner:
         and walks over none that grow, so the worst it meets is half of an update.
         """
         try:
-            while self._changed_since:
+            while self._changed_since and self.forecast is not None:
                 self._changed_since = False
                 guesses = set(self._selection.guesses)
                 known = self._snapshot()

@@ -149,6 +149,23 @@ class Quantiles:
         self.levels = [(index + 0.5) / draws for index in range(draws)]
         self.normals = [NormalDist().inv_cdf(level) for level in self.levels]
         self._strides = [step for step in range(1, draws + 1) if _coprime(step, draws)]
+        self._levels: dict[Path, list[float]] = {}
+        self._normals: dict[Path, list[float]] = {}
+
+    def level(self, path: Path, draw: int) -> float:
+        """The quantile that decides in `draw` whether `path` ends."""
+        if (drawn := self._levels.get(path)) is None:
+            drawn = self._levels[path] = self._ordered(self.levels, path, 1)
+        return drawn[draw]
+
+    def normal(self, path: Path, draw: int) -> float:
+        """By how many spreads the reward of `path` differs from its mean in `draw`."""
+        if (drawn := self._normals.get(path)) is None:
+            drawn = self._normals[path] = self._ordered(self.normals, path, 2)
+        return drawn[draw]
+
+    def _ordered(self, values: Sequence[float], path: Path, purpose: int) -> list[float]:
+        return [values[self.index(path, draw, purpose)] for draw in range(self.draws)]
 
     def index(self, path: Path, draw: int, purpose: int) -> int:
         """Which quantile `path` meets in `draw`."""

@@ -84,14 +84,16 @@ class Selection:
 
     def _waste(self, known: Known, probabilities: Mapping[Path, float]) -> float:
         """The waste ratio to expect of what has been begun so far."""
-        memo = self._memo
-        useful, wasted = float(memo.ledger.useful_tokens), float(memo.ledger.wasted_tokens)
+        memo, prompts = self._memo, self._settings.prompts
+        useful, wasted = memo.ledger.waste(prompts)
         committed = known.tree.thoughts.values()
         mean = sum(thought.tokens for thought in committed) / len(committed) if committed else 1.0
+        sent = prompts * memo.ledger.sent_tokens / max(1, memo.ledger.thought_calls)
+        mean += sent
         for path in memo.ahead:
             if (thought := memo.thoughts.get(path)) is not None:
-                wasted -= thought.tokens  # counted as waste until it is taken
-            tokens = thought.tokens if thought is not None else mean
+                wasted -= thought.tokens + sent  # counted as waste until it is taken
+            tokens = thought.tokens + sent if thought is not None else mean
             useful += tokens * probabilities.get(path, 0.0)
             wasted += tokens * (1 - probabilities.get(path, 0.0))
         useful += mean * sum(job.request.demanded for job in memo.writing.values())

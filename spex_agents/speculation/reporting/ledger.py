@@ -52,6 +52,8 @@ class Ledger:
         calls: Requests for thoughts and rewards, whatever became of them.
         sent_tokens: Of the prompts of all of them; as far as the engine tells.
         cached_tokens: Those of them that the engine had read before, likewise.
+        vain_tokens: Those of `sent_tokens` that were sent for thoughts and rewards that the search
+            did not take.
         useful_tokens: Decoded for thoughts and rewards that the search took.
         hit_tokens: Those of them that hits had, begun early.
         wasted_tokens: Decoded for anything else.
@@ -84,6 +86,7 @@ class Ledger:
     calls: int = 0
     sent_tokens: int = 0
     cached_tokens: int = 0
+    vain_tokens: int = 0
     useful_tokens: int = 0
     hit_tokens: int = 0
     wasted_tokens: int = 0
@@ -134,17 +137,45 @@ class Ledger:
         self.useful_tokens += tokens
         self.wasted_tokens -= tokens
 
+    def keep(self, saved: Ledger) -> None:
+        """Count as useful but what was so in `saved`: the search has lost what the rest gave it."""
+        self.wasted_tokens += self.useful_tokens - saved.useful_tokens
+        self.useful_tokens = saved.useful_tokens
+        self.hit_tokens = min(self.hit_tokens, saved.useful_tokens)
+        self.vain_tokens = self.sent_tokens - (saved.sent_tokens - saved.vain_tokens)
+
+    def waste(self, prompts: float) -> tuple[float, float]:
+        """What was useful and what was wasted, a token of a prompt counted as `prompts` of one."""
+        sent = self.sent_tokens - self.vain_tokens
+        return self.useful_tokens + prompts * sent, self.wasted_tokens + prompts * self.vain_tokens
+
     def abort(self, seconds: float) -> None:
         self.aborts += 1
         self.abort_seconds += seconds
         self.slowest_abort = max(self.slowest_abort, seconds)
 
     def add(self, other: Ledger) -> None:
-        """Add another search's figures to these."""
+        """Add the figures of another search, or of another part of this one, to these."""
         slowest = max(self.slowest_abort, other.slowest_abort)
         for name, value in other._figures().items():
             setattr(self, name, getattr(self, name) + value)
         self.slowest_abort = slowest
+
+    def since(self, before: Ledger) -> Ledger:
+        """What has been spent since it stood at `before`; `slowest_abort` is that of all.
+
+        Example:
+            >>> Ledger(hits=5, useful_tokens=100).since(Ledger(hits=2, useful_tokens=40)).hits
+            3
+        """
+        spent = {name: value - getattr(before, name) for name, value in self._figures().items()}
+        return Ledger(**{**spent, "slowest_abort": self.slowest_abort})
+
+    def go_on(self, other: Ledger) -> None:
+        """Add the figures of this search's next run: its question's prompt is counted once."""
+        prompt = self.prompt_tokens or other.prompt_tokens
+        self.add(other)
+        self.prompt_tokens = prompt
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self:

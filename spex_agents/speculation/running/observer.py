@@ -38,6 +38,8 @@ class Observer:
         self._hits: set[Path] = set()
         self._took: dict[Path, float] = {}
         self._spent: dict[Path, int] = {}
+        self._asked: dict[tuple[str, Path], int] = {}
+        """Tokens of the prompts of what is there and not taken."""
         self._opened = asyncio.get_running_loop().time()
 
     def _row(self, path: Path) -> Ledger:
@@ -78,6 +80,7 @@ class Observer:
         assert job.ended is not None  # noqa: S101 (narrowing)
         self.ledger.calls += 1
         self.ledger.sent_tokens += job.request.prompt_tokens
+        self.ledger.vain_tokens += job.request.prompt_tokens  # likewise
         self.ledger.cached_tokens += job.request.cached_tokens
         self.ledger.estimated_tokens += job.request.estimated_tokens
         self.ledger.wasted_tokens += job.request.tokens  # until the search takes what they gave
@@ -119,6 +122,7 @@ class Observer:
             self._spans.end(job.request, "hit" if job.guess else "demanded")
         else:
             self._spans.written(job.request)
+        self._asked["thought", job.path] = job.request.prompt_tokens
         self._took[job.path] = (job.ended or job.begun) - job.begun
         text, reasoning, tokens = thought.text, thought.reasoning, job.request.tokens
         self.tell(job.path, "written", text=text, reasoning=reasoning, tokens=tokens)
@@ -126,6 +130,7 @@ class Observer:
     def accepted(self, path: Path, thought: Thought) -> None:
         """The search has taken a thought."""
         self.ledger.use(thought.tokens)
+        self.ledger.vain_tokens -= self._asked.pop(("thought", path), 0)
         self._row(path).use(thought.tokens)
         if path in self._hits:
             self.ledger.hit_tokens += thought.tokens
@@ -143,11 +148,13 @@ class Observer:
         """A reward has arrived: by `job`, or with that of another thought."""
         if job is not None:
             self._spent[path] = job.request.tokens
+            self._asked["reward", path] = job.request.prompt_tokens
         self.tell(path, "judged", reward=reward, tokens=None if job is None else job.request.tokens)
 
     def scored(self, path: Path, reward: float) -> None:
         """The search has taken a reward."""
         self.ledger.use(self._spent.pop(path, 0))
+        self.ledger.vain_tokens -= self._asked.pop(("reward", path), 0)
         self.tell(path, "scored", reward=reward)
 
     def closed(self, left: Collection[Job[Thought]]) -> None:
