@@ -109,6 +109,6 @@ class Credit:
         cost = slope * (self.wasted + (doubts * tokens if awaited else 0.0))
         grant = GRANT if known else GRANT_CALLS
         return cost <= CREDIT * age + grant * alone + LENT * (lead + hoped) and (
-            call * (doubts + self.calls)
+            call * (sum(stakes) + self.calls)
             <= CREDIT_CALLS * age + GRANT_CALLS * alone + LENT_CALLS * lead
         )
