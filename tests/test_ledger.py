@@ -39,7 +39,8 @@ def test_the_seconds_saved_are_those_of_the_clock(
         preset="paper-7b", name="one", policy=policy, depth=depth, seeds=1, reward_latency=latency
     )
     off, on = searches(case, 0, [None]), searches(case, 0, [case.ahead()])
-    assert on.ledger().saved_seconds == pytest.approx(off.seconds - on.seconds, rel=0.06)
+    saved = off.seconds - on.seconds
+    assert 0.94 * saved < on.ledger().saved_seconds < 1.01 * saved  # told low, if anything
     assert on.ledger().ahead_seconds > 0
     assert off.ledger().saved_seconds == 0
 
