@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import (
@@ -22,6 +22,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.load import dumpd
 from langchain_core.messages import (
     AIMessageChunk,
     BaseMessage,
@@ -210,6 +211,11 @@ class ChatSpex(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "spex"
+
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        """LangChain caches it, which before Python 3.12 takes a lock: a fork may copy it locked."""
+        return cast(dict[str, Any], dumpd(self))
 
     def _said(self) -> Iterator[ChatGenerationChunk]:
         return (ChatGenerationChunk(message=chunk) for chunk in self.chunks)
