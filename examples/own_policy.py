@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from spex_agents import EmbeddedEngine, Verifier, create_tot_graph
+from spex_agents import EmbeddedEngine, Limits, Verifier, create_tot_graph
 from spex_agents.search import Decision, Expand, Finish, Path, Policy, TreeView
 
 Pair = tuple[Path, ...]
@@ -27,6 +27,8 @@ async def short_is_good(question: str, steps: Sequence[str]) -> float:
 
 if __name__ == "__main__":
     reward = Verifier(short_is_good, pure=True)
-    graph = create_tot_graph(EmbeddedEngine(), policy=Greedy(), reward=reward).compile()
-    result = graph.invoke({"question": "A pen costs 3 dollars. What do 4 pens cost?"})
+    limits = Limits(step_tokens=12)  # so small a model writes its answer in one step otherwise
+    graph = create_tot_graph(EmbeddedEngine(), policy=Greedy(), reward=reward, limits=limits)
+    question = "Tom has 3 apples and buys 4 more. How many apples does he have?"
+    result = graph.compile().invoke({"question": question})
     print(result["answer"], result["ledger"]["hits"], "hits")

@@ -287,7 +287,8 @@ async def test_three_gateways_are_ended_in_turn_under_fifty_clients(
             "SELECT state, count(*), sum(reserved) FROM spex_searches GROUP BY state"
         ).fetchall()
     assert states == [("done", 50, 0)], log[-3000:]
-    assert log.count('"state": "done"') >= 50
+    if how is signal.SIGTERM:  # who is killed may have saved an end and not logged it
+        assert log.count('"state": "done"') >= 50
 
 
 async def _no_job_left(url: str) -> None:
