@@ -33,8 +33,8 @@ IN_FLIGHT = 32  # requests, about: twice the embedded engine's slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One method over all problems.
+class Share:
+    """How often a method is right.
 
     Attributes:
         method: Its name.
@@ -43,7 +43,6 @@ class Row:
         low: Lower end of the share's Wilson interval of 95 %.
         high: Its upper end.
         tokens: Decoded for a problem, mean.
-        answers: The elected answer to each problem.
     """
 
     method: str
@@ -52,6 +51,16 @@ class Row:
     low: float
     high: float
     tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Share):
+    """One method over all problems.
+
+    Attributes:
+        answers: The elected answer to each problem.
+    """
+
     answers: tuple[str | None, ...]
 
 

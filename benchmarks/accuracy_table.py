@@ -15,32 +15,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.accuracy import Share
 from spex_agents.bench.figures import sign_test, wilson
 
 BLUE, GREY = "#0072B2", "#999999"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Share):
     """One method over the problems that all methods have answered.
 
     Attributes:
-        method: Its name.
-        right: Right answers.
-        problems: Out of how many.
-        low: Lower end of the share's Wilson interval of 95 %.
-        high: Its upper end.
-        tokens: Decoded for a problem, mean.
         alone: Problems that it has right and the reference has not; None for the reference itself.
         reference_alone: The other way round.
     """
 
-    method: str
-    right: int
-    problems: int
-    low: float
-    high: float
-    tokens: float
     alone: int | None
     reference_alone: int | None
 

@@ -35,6 +35,13 @@ ASKED: dict[str, Any] = {
     "spex": SIZE,
 }
 
+SUM = {
+    "type": "object",
+    "properties": {"one": {"type": "integer"}, "other": {"type": "integer"}},
+    "required": ["one", "other"],
+}
+ADD: Any = {"type": "function", "function": {"name": "add", "parameters": SUM}}
+
 FANNED_OUT = {
     "allOf": [{"$ref": "#/$defs/0"}],
     "$defs": {

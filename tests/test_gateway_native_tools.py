@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from gateways import QUESTION, Running, gateway
+from gateways import ADD, QUESTION, SUM, Running, gateway
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 from langchain_openai import ChatOpenAI
@@ -21,12 +21,6 @@ from pydantic import SecretStr
 from spex_agents.engines.chat_model import ChatModelEngine
 
 PATH = "/v1/chat/completions"
-SUM = {
-    "type": "object",
-    "properties": {"one": {"type": "integer"}, "other": {"type": "integer"}},
-    "required": ["one", "other"],
-}
-ADD: Any = {"type": "function", "function": {"name": "add", "parameters": SUM}}
 LOOK: Any = {"type": "function", "function": {"name": "look", "description": "Look."}}
 MODEL = "chat/best-of-n-2"
 SEARCH = {"depth": 3, "reward": "calculator", "seed": 1}

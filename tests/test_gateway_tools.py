@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from gateways import ASKED, FANNED_OUT, QUESTION, gateway
+from gateways import ADD, ASKED, FANNED_OUT, QUESTION, SUM, gateway
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -23,12 +23,6 @@ from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.search import Thought
 
 PATH = "/v1/chat/completions"
-SUM = {
-    "type": "object",
-    "properties": {"one": {"type": "integer"}, "other": {"type": "integer"}},
-    "required": ["one", "other"],
-}
-ADD: Any = {"type": "function", "function": {"name": "add", "parameters": SUM}}
 LOOK: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 CALL = '{"name": "add", "arguments": {"one": 5, "other": 7}}'
 SAME: Any = {"model": "spex/rebase-4", "messages": QUESTION}

@@ -57,6 +57,15 @@ def test_a_policy_of_ones_own_is_named_by_its_module() -> None:
     assert type(policy_of("examples.own_policy:Greedy")).__name__ == "Greedy"
 
 
+def test_a_policy_that_is_made_already_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Rebase(width=3)
+    monkeypatch.setattr("examples.own_policy.mine", mine, raising=False)
+    assert policy_of("examples.own_policy:mine") is mine
+    assert named_policies(["examples.own_policy:mine"], width=2) == {
+        "examples.own_policy:mine": mine
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "sizes", "said"),
     [

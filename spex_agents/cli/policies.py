@@ -91,7 +91,11 @@ def with_models(policy: Policy, count: int) -> Policy:
 
 
 def _own(name: str, common: dict[str, int | None]) -> dict[str, int | None]:
-    known = signature(load_named("policy", name)).parameters if ":" in name else sizes(name)
+    if ":" in name:
+        made = load_named("policy", name)
+        known = list(signature(made).parameters) if callable(made) else []
+    else:
+        known = list(sizes(name))
     return {size: value for size, value in common.items() if size in known}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -215,7 +215,7 @@ def _changed(state: State, standing: State) -> Update:
 
 def _spent(run: Run, session: Session) -> Update:
     """What has been spent so far, briefly: every checkpoint has it."""
-    figures = asdict(run.spent(session)).items()
+    figures = run.spent(session).figures().items()
     return {"ledger": {name: round(figure, 4) for name, figure in figures if figure}}
 
 

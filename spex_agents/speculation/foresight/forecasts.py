@@ -87,7 +87,7 @@ class ReplayForecast:
         self._effort = BLOCKING if policy.blocking else effort
         self._cautious = policy.cautious
         self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
-        self._longest = self._work * (FRESH if self._work != WORK else 1)
+        self._longest = self._work * FRESH if self._effort else self._work
         self._made = 0
         self._decision: Decision | None = None
         self._written: dict[Path, int] = {}

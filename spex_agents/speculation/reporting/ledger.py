@@ -157,7 +157,7 @@ class Ledger:
     def add(self, other: Ledger) -> None:
         """Add the figures of another search, or of another part of this one, to these."""
         slowest = max(self.slowest_abort, other.slowest_abort)
-        for name, value in other._figures().items():
+        for name, value in other.figures().items():
             setattr(self, name, getattr(self, name) + value)
         self.slowest_abort = slowest
 
@@ -168,7 +168,7 @@ class Ledger:
             >>> Ledger(hits=5, useful_tokens=100).since(Ledger(hits=2, useful_tokens=40)).hits
             3
         """
-        spent = {name: value - getattr(before, name) for name, value in self._figures().items()}
+        spent = {name: value - getattr(before, name) for name, value in self.figures().items()}
         return Ledger(**{**spent, "slowest_abort": self.slowest_abort})
 
     def go_on(self, other: Ledger) -> None:
@@ -184,13 +184,14 @@ class Ledger:
             **{figure.name: report[figure.name] for figure in fields(cls) if figure.name in report}
         )
 
-    def _figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
+        """What was counted, by name."""
         return {figure.name: getattr(self, figure.name) for figure in fields(self)}
 
     def report(self) -> dict[str, float]:
         """The figures and their ratios, as plain data."""
         return {
-            **self._figures(),
+            **self.figures(),
             "decoded_tokens": self.decoded_tokens,
             "hit_rate": round(self.hit_rate, 4),
             "waste_ratio": round(self.waste_ratio, 4),

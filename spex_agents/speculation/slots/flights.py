@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path
@@ -133,15 +133,11 @@ class Flights:
 
     def free(self, search: Search) -> list[Flight]:
         """Those of `search` that were begun while nobody waited, likewise."""
-        flights = search.flights.values()
-        guesses = [one for one in flights if one.free and one.guess and not one.leaving]
-        return sorted(guesses, key=_least_probable)
+        return sorted((guess for guess in _staying(search) if guess.free), key=_least_probable)
 
     def below(self, search: Search, probability: float) -> list[Flight]:
         """Guesses of `search` that stay and are less probable."""
-        flights = search.flights.values()
-        guesses = [one for one in flights if one.guess and not one.leaving]
-        return [guess for guess in guesses if guess.probability < probability]
+        return [guess for guess in _staying(search) if guess.probability < probability]
 
     def least(self) -> float:
         """The probability from which on one more request contributes more than it slows others."""
@@ -156,6 +152,11 @@ class Flights:
             if guess.probability >= self._pace.least(rest, self.staying - guess.calls) * KEPT:
                 return
             guess.search.searcher.retract(guess.path)
+
+
+def _staying(search: Search) -> Iterator[Flight]:
+    """The guesses of a search that are not being cancelled."""
+    return (one for one in search.flights.values() if one.guess and not one.leaving)
 
 
 def _least_probable(guess: Flight) -> tuple[float, Path]:
