@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -27,6 +28,7 @@ from spex_agents.search import Limits, Rebase
 from spex_agents.server.gateway.keyring import ANYONE
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.records import Charge
+from spex_agents.server.gateway.replicas import Shared
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
 from spex_agents.speculation.config import SearchConfig
@@ -134,6 +136,24 @@ async def test_a_gateway_that_lost_a_search_runs_it_no_further_and_saves_nothing
     with psycopg.connect(server.url) as connection:
         spent = connection.execute("SELECT sum(useful + wasted) FROM spex_usage").fetchall()
     assert spent == [(0,)]
+
+
+async def test_a_job_that_was_taken_for_another_client_is_begun_once(server: Postgres) -> None:
+    first, second = "a" * 32, "b" * 32
+    async with gateway(database=server.url) as running:
+        shared: Any = running.parts.searches.database.jobs
+        jobs = Shared(shared._pool)
+        for client_is_sooner in (True, False):
+            await jobs.offer([first])  # as its client does, who is sooner at the queue alone
+            assert await jobs.take(second)
+            if client_is_sooner:
+                assert await jobs.take(first)
+                assert await jobs.next(9) == []
+            else:
+                assert await jobs.next(9) == [first]
+                assert not await jobs.take(first)
+            for identity in (first, second):
+                await jobs.done(identity)
 
 
 async def test_who_waits_for_another_gateways_search_is_told_that_this_one_stops(
@@ -269,7 +289,7 @@ async def test_three_gateways_are_ended_in_turn_under_fifty_clients(
     fleet = Fleet(tmp_path, server.url)
     try:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(_end_all, fleet)
+            stack.push_async_callback(_end_all, fleet, how)
             await asyncio.gather(*(fleet.start() for _ in range(3)))
             clients = [asyncio.create_task(_ask(fleet, number)) for number in range(50)]
             for _ in range(3):
@@ -299,6 +319,6 @@ async def _no_job_left(url: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _end_all(fleet: Fleet) -> None:
+async def _end_all(fleet: Fleet, how: signal.Signals) -> None:
     while fleet.processes:
-        await fleet.end(0, signal.SIGKILL)
+        await fleet.end(0, how)

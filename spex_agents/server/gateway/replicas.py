@@ -59,12 +59,19 @@ class Shared:
                 connection.prepare_threshold = prepared
 
     async def take(self, identity: str) -> bool:
-        """Make a job of a search and take it; False if another gateway was sooner."""
+        """Make a job of a search and take it; False if somebody was sooner.
+
+        What this gateway took beside it, here or for another client, is whoever's asks first:
+        this client's, or `next`'s. Both would begin the same search twice.
+        """
         async with self._queries() as queries:
             await self._enqueue(queries, [identity])
             while identity not in self._mine and (taken := await self._take(queries, 1)):
-                self._others += [one for one in taken if one != identity]
-        return identity in self._mine
+                self._others += taken
+        if identity not in self._others:
+            return False
+        self._others.remove(identity)
+        return True
 
     async def offer(self, identities: Sequence[str]) -> None:
         """Make jobs of searches for whoever has room, of those that are none yet."""

@@ -208,3 +208,4 @@ class Runs:
                 await self._records.forget_beyond(search.owner, storage)
         except Exception:
             logger.exception("cannot save", extra={"search": search.id, "key": search.owner})
+            jobs.lose(search.id)  # whose record still says that it runs is gone on with

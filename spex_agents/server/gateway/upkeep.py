@@ -93,8 +93,14 @@ class Upkeep:
         """Go on with what the last process left, or a gateway that has died, as there is room."""
         room = self._hosting.searches - len(self._runs.searches)
         if room > 0 and not (self._runs.leaving or self._runs.draining):
-            for identity in await self._jobs.next(room):
-                await self._go_on_with(identity)
+            left = await self._jobs.next(room)
+            try:
+                while left:
+                    await self._go_on_with(left[0])
+                    del left[0]
+            finally:  # those that could not be gone on with are whoever's tries again
+                for identity in left:
+                    self._jobs.lose(identity)
 
     async def _go_on_with(self, identity: str) -> None:
         """Go on with a search, if there is still who and what for."""
