@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from spex_agents import ExactStop, Rebase, Rstar, Speculation
 from spex_agents.answers import MarginStop
-from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.case import Case, depth_cap
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
 from spex_agents.bench.sim import Row, run
@@ -74,7 +74,7 @@ def targets() -> Figure:
 def policies() -> Figure:
     """Likewise, for every policy with its defaults, one query."""
     rows = [
-        measured(replace(REBASE, name=name, policy=make_policy(name), depth=DEPTHS.get(name, 10)))
+        measured(replace(REBASE, name=name, policy=make_policy(name), depth=depth_cap(name)))
         for name in POLICIES
     ]
     figure, (axes,) = plot(width=9.6)

@@ -313,7 +313,10 @@ def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (("--problems", "nowhere.jsonl"), "cannot be read"),
         (("--problems", "weekday-sums", "--limit", "0"), "limit=0"),
         (("--problems", "weekday-sums", "--policy", "greedy"), "policy='greedy'"),
-        (("--problems", "weekday-sums", "--policy", "rebase:width=x"), "whole numbers"),
+        (
+            ("--problems", "weekday-sums", "--policy", "rebase:width=x"),
+            "width must be a whole number",
+        ),
         (("--problems", "weekday-sums", "--policy", "rebase:rollouts=2"), "has no rollouts"),
         (("--problems", "weekday-sums", "--policy", "rap", "--policy", "rap"), "given twice"),
         (("--problems", "weekday-sums", "--json", "nowhere/x.json"), "no directory nowhere"),

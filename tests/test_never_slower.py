@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchmarks import slow
 from spex_agents.bench.never_slower import LEAST_MEDIAN, LEAST_WORST, WORLDS, measure
 from spex_agents.cli import app
 from spex_agents.engines.base import Engine, Request, Sampling
@@ -135,6 +136,18 @@ def test_rewards_wait_for_a_place_the_demanded_ones_first() -> None:
         return await asyncio.gather(*calls)
 
     assert run_virtual(main()) == [1, 3, 2]
+
+
+def test_the_slow_reward_takes_a_second_of_one_of_two_workers() -> None:
+    async def judged(text: str) -> tuple[float, float]:
+        thought = Thought(text=text, tokens=9)
+        score = await slow.reward.score("5 + 7?", [thought], Request(id="run/judged", seed=1))
+        return asyncio.get_running_loop().time(), score
+
+    async def main() -> list[tuple[float, float]]:
+        return await asyncio.gather(*map(judged, ["5 + 7 = 12", "5 + 7 = 13", "5 + 7 = 12"]))
+
+    assert run_virtual(main()) == [(1, 1), (1, 0), (2, 1)]
 
 
 def test_an_executor_has_only_so_many_workers() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from spex_agents.bench.never_slower import measure
 from spex_agents.cli import app
 from spex_agents.cli.policies import named_policies, policy_of
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine
-from spex_agents.search import Beam, Dvts, Rebase
-from spex_agents.search.registry import POLICIES, defaults, make_policy, sizes
+from spex_agents.search import Beam, Dvts, Rebase, Refine, Rstar
+from spex_agents.search.registry import POLICIES, as_policy, defaults, make_policy, sizes
 
 PAGES = Path(__file__).parent.parent / "docs" / "policies"
 
@@ -48,6 +49,50 @@ def test_what_is_not_there_is_named_with_what_is() -> None:
         make_policy("greedy")
     with pytest.raises(SettingsError, match=r"rollouts=8: rebase has no rollouts.*: rstar, .*rap"):
         make_policy("rebase", rollouts=8)
+
+
+def test_fields_are_stated_with_a_name() -> None:
+    assert as_policy("rstar:create=all") == Rstar(create="all")
+    stated = make_policy("rstar:exploration=0.5,create=all,width=3", rollouts=10, width=8)
+    assert stated == Rstar(rollouts=10, width=3, exploration=0.5, create="all")
+    assert make_policy("beam:width=6") == Beam.sized(6)
+    assert make_policy("refine:failures=2") == Refine(failures=2)
+    own = policy_of("spex_agents.search:Rstar:create=all", rollouts=4)
+    assert own == Rstar(rollouts=4, create="all")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rstar:create=some", "create='some': must be one of 'walked', 'all'"),
+        ("rstar:width=0", "width=0: must be"),
+        ("rstar:width=2.5", "width must be a whole number"),
+        ("rstar:exploration=much", "exploration must be a number"),
+        (
+            "rstar:branches=3",
+            "rstar has no branches that can be stated; it has rollouts, width, exp",
+        ),
+        ("ab-mcts:models=a", "ab-mcts has no models that can be stated"),
+        ("rstar:create=all,create=all", "stated once each"),
+        ("rstar:create=", "stated once each"),
+        ("rstar:width", "must be one of rebase"),
+        (":width=3", "stated once each"),
+        ("greedy:width=3", "must be one of rebase"),
+    ],
+)
+def test_fields_that_are_none_are_refused(name: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        make_policy(name)
+
+
+def test_the_papers_form_is_measured_by_its_name() -> None:
+    small = ("--policy", "rstar:create=all", "--rollouts", "2", "--seeds", "1", "--json")
+    result = CliRunner().invoke(app, ["bench", "sim", *small])
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["policy"], row["rollouts"], row["same_tree"]) == ("rstar:create=all", 2, 1)
+    (promise,), _ = measure(["rstar:create=all"], ["paper-7b"], seeds=1)
+    assert (promise.policy, promise.same_tree) == ("rstar-10:create=all", 1)
 
 
 def test_a_policy_of_ones_own_is_named_by_its_module() -> None:

@@ -22,26 +22,41 @@ from spex_agents.rewards.asking.votes import VoteConfidence
 from spex_agents.rewards.base import Reward
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Limits, Policy
+from spex_agents.search.registry import stated
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Allocation, Budget
 
-DEPTHS = {"rstar": 5, "rstar-all": 5, "ab-mcts": 100, "ab-mcts-m": 100}
-"""Depth caps by policy name; 10 for the others, as in the paper's settings. Where each thought is a
-whole answer, none that counts."""
+_DEPTHS = {"rstar": 5, "ab-mcts": 100, "ab-mcts-m": 100}
 
 DRAFT_TOKENS, DRAFT_COST = 4, 0.1
 """Token-level speculative decoding: tokens drafted for a step, and what drafting adds to it."""
 
 
-def label(name: str, policy: Policy) -> str:
-    """A search's name in reports: its policy's, and the size that matters most.
+def depth_cap(name: str) -> int:
+    """Thoughts in a path of the policy of that name, at most: 10, as in the paper's settings.
+
+    Where each thought is a whole answer, no cap that counts.
+
+    Example:
+        >>> depth_cap("rebase"), depth_cap("rstar:create=all")
+        (10, 5)
+    """
+    return _DEPTHS.get(stated(name)[0], 10)
+
+
+def label(name: str, policy: object) -> str:
+    """A search's name in reports: its policy's, the size that matters most, fields it states.
 
     Example:
         >>> from spex_agents.search import Rstar
         >>> label("rstar", Rstar(rollouts=8, width=4))
         'rstar-8'
+        >>> label("rstar:create=all", Rstar(rollouts=8, create="all"))
+        'rstar-8:create=all'
     """
-    return f"{name}-{getattr(policy, 'rollouts', None) or getattr(policy, 'width', 1)}"
+    plain, fields = stated(name)
+    size = getattr(policy, "rollouts", None) or getattr(policy, "width", 1)
+    return f"{plain}-{size}{name[len(plain) :] if fields else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from types import MappingProxyType
 
-from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.case import Case, depth_cap
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.searches import Searches, searches
 from spex_agents.engines.base import Request
@@ -19,7 +19,7 @@ from spex_agents.engines.simulated.api import API
 from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.errors import SettingsError
 from spex_agents.search import Path, Rebase
-from spex_agents.search.registry import make_policy
+from spex_agents.search.registry import make_policy, stated
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.turns import Searcher
@@ -189,8 +189,8 @@ def _cases(
         if world not in WORLDS:
             raise SettingsError(f"world={world!r}: must be one of {', '.join(WORLDS)}")
         for policy in policies:
-            chosen = make_policy(policy, **SIZES.get(policy, {}))
-            depth = DEPTHS.get(policy, 10)
+            chosen = make_policy(policy, **SIZES.get(stated(policy)[0], {}))
+            depth = depth_cap(policy)
             yield (
                 world,
                 replace(WORLDS[world], name=policy, policy=chosen, depth=depth, seeds=seeds),

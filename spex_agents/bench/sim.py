@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
-from spex_agents.bench.case import Case
+from spex_agents.bench.case import Case, label
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.searches import searches
 from spex_agents.search import Tree
@@ -67,7 +67,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        return f"{self.policy}-{self.rollouts or self.width}"
+        return label(self.policy, self)
 
     def report(self) -> dict[str, object]:
         return rounded(asdict(self))

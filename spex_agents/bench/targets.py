@@ -6,8 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.case import Case, depth_cap
 from spex_agents.search import Policy, Rebase, Rstar
+from spex_agents.search.registry import make_policy
+
+PAPER = "rstar:create=all"
+"""The form that SPEX runs: all children of a thought are written and scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,7 @@ class Target:
             base,
             name=self.name,
             policy=self.policy,
-            depth=DEPTHS.get(self.name, 10),
+            depth=depth_cap(self.name),
             queries=self.queries,
             replicas=base.replicas * self.replicas,
             seeds=math.ceil(base.seeds / self.replicas),
@@ -56,11 +60,9 @@ TARGETS: Sequence[Target] = (
     Target(name="rebase", policy=Rebase(width=16), queries=8, speedup=1.4),
     Target(name="rstar", policy=Rstar(rollouts=10), latency=3.0, speedup=5.5, share=0.9),
     Target(name="rebase", policy=Rebase(width=16), latency=3.0, speedup=2.8, share=0.95),
-    Target(name="rstar-all", policy=Rstar(rollouts=10, create="all"), speedup=5.0),
-    Target(name="rstar-all", policy=Rstar(rollouts=10, create="all"), latency=3.0, speedup=6.0),
+    Target(name=PAPER, policy=make_policy(PAPER, rollouts=10), speedup=5.0),
+    Target(name=PAPER, policy=make_policy(PAPER, rollouts=10), latency=3.0, speedup=6.0),
     Target(name="rstar", policy=Rstar(rollouts=10), queries=64, replicas=8),
     Target(name="rebase", policy=Rebase(width=16), queries=64, replicas=8),
 )
-"""Waste should stay below 0.8, demanded work be slowed by 5 % at most, and every tree be equal.
-
-"rstar-all" is the form that SPEX runs: all children of a thought are written and scored."""
+"""Waste should stay below 0.8, demanded work be slowed by 5 % at most, and every tree be equal."""

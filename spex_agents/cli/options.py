@@ -23,7 +23,8 @@ Questions: TypeAlias = Annotated[
 PolicyName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help=f"{', '.join(POLICIES)}, or module:class for a policy of yours.",
+        help=f"{', '.join(POLICIES)}, or module:class for a policy of yours; "
+        "fields may follow (rstar:create=all,width=3).",
         rich_help_panel=SEARCH,
     ),
 ]

@@ -13,7 +13,7 @@ from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.named import load_named
 from spex_agents.search import Policy
 from spex_agents.search.policies.answer_tree import AnswerTree
-from spex_agents.search.registry import POLICIES, make_policy, sizes
+from spex_agents.search.registry import POLICIES, make_policy, read_fields, sizes, stated
 
 
 def sized_policies(names: Sequence[str], **common: int | None) -> list[Policy]:
@@ -30,18 +30,23 @@ def sized_policies(names: Sequence[str], **common: int | None) -> list[Policy]:
 def policy_of(name: str, **given: int | None) -> Policy:
     """The policy of that name, or what ``module:attribute`` is: a policy, or a class of one.
 
+    Fields that the name states go before sizes that are given.
+
     Raises:
         SettingsError: There is no such policy, it lacks a size, or a value is out of range.
 
     Example:
-        >>> policy_of("spex_agents.search:Rebase", width=4)
+        >>> policy_of("spex_agents.search:Rebase:width=4", width=2)
         Rebase(width=4, temperature=0.2)
     """
-    if ":" not in name:
+    plain, fields = stated(name)
+    if ":" not in plain:
         return make_policy(name, **given)
-    found = load_named("policy", name)
-    told = {size: value for size, value in given.items() if value is not None}
-    if told or not hasattr(found, "decide") or isinstance(found, type):
+    found = load_named("policy", plain)
+    told: dict[str, object] = {size: value for size, value in given.items() if value is not None}
+    if fields and callable(found):
+        told |= read_fields(name, found)
+    if told or fields or not hasattr(found, "decide") or isinstance(found, type):
         try:
             found = found(**told)
         except TypeError as error:
@@ -52,12 +57,12 @@ def policy_of(name: str, **given: int | None) -> Policy:
 
 
 def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Policy]:
-    """Policies by what they were called: a name, ``all``, ``module:attribute``, or with own sizes.
+    """Policies by what they were called: a name, ``all``, ``module:attribute``, or with own fields.
 
     Sizes in common go to the policies that have them.
 
     Raises:
-        SettingsError: There is no such policy or size, a value is none, or a name comes twice.
+        SettingsError: There is no such policy or field, a value is none, or a name comes twice.
 
     Example:
         >>> named_policies(["rebase", "rebase:width=4"], width=2)["rebase:width=4"]
@@ -65,16 +70,9 @@ def named_policies(specs: Sequence[str], **common: int | None) -> dict[str, Poli
     """
     found: dict[str, Policy] = {}
     for spec in (one for given in specs for one in (_installed() if given == "all" else (given,))):
-        name, _, stated = spec.rpartition(":") if "=" in spec else (spec, "", "")
-        own: dict[str, int | None] = {}
-        for part in stated.split(",") if stated else ():
-            size, _, value = part.partition("=")
-            if not value.isdecimal():
-                raise SettingsError(f"policy={spec!r}: sizes are whole numbers, as in width=8")
-            own[size] = int(value)
         if spec in found:
             raise SettingsError(f"policy={spec!r}: is given twice")
-        found[spec] = policy_of(name, **_own(name, common) | own)
+        found[spec] = policy_of(spec, **_own(spec, common))
     return found
 
 
@@ -91,8 +89,9 @@ def with_models(policy: Policy, count: int) -> Policy:
 
 
 def _own(name: str, common: dict[str, int | None]) -> dict[str, int | None]:
-    if ":" in name:
-        made = load_named("policy", name)
+    plain, _ = stated(name)
+    if ":" in plain:
+        made = load_named("policy", plain)
         known = list(signature(made).parameters) if callable(made) else []
     else:
         known = list(sizes(name))

@@ -40,6 +40,64 @@ both, with their defaults. Without one they are its own fields.
 _SIZES = ("width", "rollouts")
 
 
+def stated(name: str) -> tuple[str, dict[str, str]]:
+    """A policy's name, and the fields that are stated with it.
+
+    Raises:
+        SettingsError: A field has no name or no value, or comes twice.
+
+    Example:
+        >>> stated("rstar:create=all,width=3")
+        ('rstar', {'create': 'all', 'width': '3'})
+    """
+    if "=" not in name:
+        return name, {}
+    plain, _, parts = name.rpartition(":")
+    fields: dict[str, str] = {}
+    for part in parts.split(","):
+        field, _, value = part.partition("=")
+        if not (plain and field and value) or field in fields:
+            raise SettingsError(
+                f"policy={name!r}: fields are stated once each, as in rstar:create=all,width=3"
+            )
+        fields[field] = value
+    return plain, fields
+
+
+def read_fields(name: str, made: Callable[..., object]) -> dict[str, int | float | str]:
+    """The fields that are stated with a policy's name, as what makes it takes them.
+
+    Raises:
+        SettingsError: It does not take one, or the value is not of the field's kind.
+
+    Example:
+        >>> read_fields("mine:half=0.5", lambda half=1.0: half)
+        {'half': 0.5}
+    """
+    kinds = {field: _kind(one.default) for field, one in inspect.signature(made).parameters.items()}
+    plain, fields = stated(name)
+    found: dict[str, int | float | str] = {}
+    for field, value in fields.items():
+        if (kind := kinds.get(field)) is None:
+            raise SettingsError(
+                f"policy={name!r}: {plain} has no {field} that can be stated; it has "
+                f"{', '.join(field for field, kind in kinds.items() if kind)}"
+            )
+        try:
+            found[field] = kind(value)
+        except ValueError:
+            number = "a whole number" if kind is int else "a number"
+            raise SettingsError(f"policy={name!r}: {field} must be {number}") from None
+    return found
+
+
+def _kind(default: object) -> type[int | float | str] | None:
+    """What is read for a field: numbers and words, by its default; without one a whole number."""
+    if default is None or default is inspect.Parameter.empty:
+        return int
+    return next((kind for kind in (int, float, str) if type(default) is kind), None)
+
+
 def sizes(name: str) -> dict[str, int]:
     """The sizes that a policy has, with their defaults.
 
@@ -84,12 +142,17 @@ def over_several(name: str) -> bool:
 def make_policy(name: str, **given: int | None) -> Policy:
     """The policy of that name; a size of None is the policy's own default.
 
+    The name may state fields, which go before a size that is given: ``rstar:create=all``.
+
     Raises:
-        SettingsError: There is no such policy, it lacks a size, or a value is out of range.
+        SettingsError: There is no such policy, it lacks a size or field, or a value is out of
+            range.
 
     Example:
         >>> make_policy("rebase", width=8, rollouts=None)
         Rebase(width=8, temperature=0.2)
+        >>> make_policy("rstar:create=all", rollouts=10).create
+        'all'
     """
     own = sizes(name)
     chosen = {size: value for size, value in given.items() if value is not None}
@@ -99,7 +162,7 @@ def make_policy(name: str, **given: int | None) -> Policy:
             f"{size}={chosen[size]!r}: {name} has no {size}; leave it out, "
             f"or take a policy that has: {owners}"
         )
-    return _maker(name)(**chosen)
+    return _maker(name)(**chosen | read_fields(name, _maker(name)))
 
 
 def as_policy(policy: Policy | str) -> Policy:
@@ -130,9 +193,10 @@ def as_policy(policy: Policy | str) -> Policy:
 
 
 def _maker(name: str) -> Callable[..., Policy]:
-    if name not in POLICIES:
+    plain, _ = stated(name)
+    if plain not in POLICIES:
         raise SettingsError(f"policy={name!r}: must be one of {', '.join(POLICIES)}")
-    module, _, attribute = POLICIES[name].partition(".")
+    module, _, attribute = POLICIES[plain].partition(".")
     policy = getattr(import_module(f"spex_agents.search.policies.{module}"), attribute)
     made: Callable[..., Policy] = getattr(policy, "sized", policy)
     return made

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.case import Case, depth_cap
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH, WORLD
@@ -73,7 +73,7 @@ def scaling(
             names, width=width, rollouts=rollouts or (10 if "rstar" in names else None)
         )
         cases = [
-            Case(preset=preset, name=name, policy=chosen, depth=DEPTHS.get(name, 10), seeds=seeds)
+            Case(preset=preset, name=name, policy=chosen, depth=depth_cap(name), seeds=seeds)
             for name, chosen in zip(names, policies, strict=True)
         ]
         rows = list(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from spex_agents.answers.registry import make_rule
-from spex_agents.bench.case import DEPTHS, Case
+from spex_agents.bench.case import Case, depth_cap
 from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
 from spex_agents.bench.targets import TARGETS
@@ -151,7 +151,7 @@ def sim(
                     base,
                     name=name,
                     policy=chosen,
-                    depth=DEPTHS.get(name, 10) if depth is None else depth,
+                    depth=depth_cap(name) if depth is None else depth,
                     queries=together,
                     reward_latency=latency,
                 )
