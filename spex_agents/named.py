@@ -187,8 +187,8 @@ def over_models(policy: Policy, names: Iterable[str]) -> Policy:
     if not hasattr(policy, "models"):
         several = ", ".join(filter(over_several, POLICIES))
         raise SettingsError(
-            f"policy={policy!r}: asks one model, not {', '.join(names)} as well; take a policy "
-            f"over several: {several}"
+            f"policy {type(policy).__name__} asks one model, not {', '.join(names)} as well; "
+            f"take a policy over several: {several}"
         )
     return replace(policy, models=("", *names))  # type: ignore[type-var]
 
@@ -203,7 +203,8 @@ def _function_or_chat_model(name: str) -> Any:
         except SettingsError as other:
             if not name.partition(":")[2].isidentifier():  # gpt-5-mini: no attribute is called so
                 raise
-            raise SettingsError(f"{error}; nor is it a chat model: {other}") from other
+            why = str(other).removeprefix(f"engine={name!r}: ")
+            raise SettingsError(f"{error}; nor is it a chat model: {why}") from other
 
 
 def run_with(engine: AnyEngine, work: Coroutine[Any, Any, T]) -> T:

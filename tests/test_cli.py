@@ -153,56 +153,56 @@ def test_no_answer_is_exit_code_1() -> None:
     [
         (("solve", "  "), "question='  ': must not be empty"),
         (("solve", "x", "--policy", "greedy"), "must be one of rebase, "),
-        (("solve", "x", "--width", "0"), "width=0: must be"),
+        (("solve", "x", "--width", "0"), "--width 0: must be"),
         (("solve", "x", "--policy", "beam", "--width", "0"), "0: must be"),
         (("solve", "x", "--policy", "beam", "--width", "-8"), "-8: must be"),
-        (("solve", "x", "--rollouts", "8"), "rollouts=8: rebase has no rollouts"),
-        (("solve", "x", "--depth", "0"), "depth=0: must be"),
-        (("solve", "x", "--temperature", "3"), "temperature=3.0: must lie in [0, 2]"),
-        (("solve", "x", *SIMULATED, "--vote", "all"), "vote='all': must be one of"),
-        (("solve", "x", *SIMULATED, "--weight", "max"), "weight='max': must be one of"),
+        (("solve", "x", "--rollouts", "8"), "--rollouts 8: rebase has no rollouts"),
+        (("solve", "x", "--depth", "0"), "--depth 0: must be"),
+        (("solve", "x", "--temperature", "3"), "--temperature 3.0: must lie in [0, 2]"),
+        (("solve", "x", *SIMULATED, "--vote", "all"), "--vote all: must be one of"),
+        (("solve", "x", *SIMULATED, "--weight", "max"), "--weight max: must be one of"),
         (
             ("solve", "x", *SIMULATED, "--termination", "soon"),
-            "termination='soon': must be one of none, exact, margin",
+            "--termination soon: must be one of none, exact, margin",
         ),
-        (("solve", "x", "--engine", "gpu"), "engine='gpu': must be embedded, simulated"),
-        (("solve", "x", *SIMULATED, "--model", "y"), "model='y': the simulated engine has one of"),
-        (("solve", "x", "--model", "no/such.gguf"), "model='no/such.gguf': there is no such file"),
-        (("solve", "x", *SIMULATED, "--reward", "luck"), "reward='luck': must be one of"),
-        (("solve", "x", *SIMULATED, "--aggregate", "max"), "aggregate='max': must be one of last"),
-        (("bench", "real", *SIMULATED, "--aggregate", "max"), "aggregate='max'"),
+        (("solve", "x", "--engine", "gpu"), "--engine gpu: must be embedded, simulated"),
+        (("solve", "x", *SIMULATED, "--model", "y"), "--model y: the simulated engine has one of"),
+        (("solve", "x", "--model", "no/such.gguf"), "--model no/such.gguf: there is no such file"),
+        (("solve", "x", *SIMULATED, "--reward", "luck"), "--reward luck: must be one of"),
+        (("solve", "x", *SIMULATED, "--aggregate", "max"), "--aggregate max: must be one of last"),
+        (("bench", "real", *SIMULATED, "--aggregate", "max"), "--aggregate max: "),
         (
             ("solve", "x", *SIMULATED, "--reward", "group-vote", "--aggregate", "min"),
             "'group-vote' compares thoughts",
         ),
         (("solve", "x", *SIMULATED, "--reward", "no_such_module:f"), "cannot import"),
         (("solve", "x", *SIMULATED, "--reward", "json:no_such"), "has no 'no_such'"),
-        (("solve", "x", "--engine", "json:no_such"), "engine='json:no_such': "),
-        (("solve", "x", "--engine", "json:dumps"), "propose=dumps: must be an async function"),
+        (("solve", "x", "--engine", "json:no_such"), "--engine json:no_such: "),
+        (("solve", "x", "--engine", "json:dumps"), "--engine dumps: must be an async function"),
         (
             ("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--reward", "simulated"),
             "scores thoughts of the simulated engine only",
         ),
         (
             ("solve", "x", *SIMULATED, "--dialect", "vllm"),
-            "dialect='vllm': engine 'simulated' takes none of a server's settings: leave it out",
+            "--dialect vllm: engine 'simulated' takes none of a server's settings: leave it out",
         ),
         (
             ("solve", "x", "--extra-body", '{"a": 1}'),
-            "extra_body={'a': 1}: engine 'embedded' takes only thinking of a server's settings",
+            "--extra-body '{\"a\": 1}': engine 'embedded' takes only thinking of a server's",
         ),
         (
             ("solve", "x", "--engine", "openai:gpt-5-mini", "--thinking", "off"),
-            "thinking='off': engine 'openai:gpt-5-mini' takes none",
+            "--thinking off: engine 'openai:gpt-5-mini' takes none",
         ),
         (
             ("solve", "x", "--engine", "openai:gpt-5-mini", "--model", "y"),
-            "model='y': engine 'openai:gpt-5-mini' has a model of its own",
+            "--model y: engine 'openai:gpt-5-mini' has a model of its own",
         ),
-        (("gateway", "--engine", "a=simulated", "--priorities", "0,1"), "priorities=(0, 1): "),
-        (("bench", "real", *SIMULATED, "--special-tokens", "keep"), "special_tokens='keep': "),
-        (("doctor", "--dialect", "vllm"), "dialect='vllm': is a server's: name its address"),
-        (("doctor", "--engine", "embedded"), "engine='embedded': must be a server's address"),
+        (("gateway", "--engine", "a=simulated", "--priorities", "0,1"), "--priorities 0,1: "),
+        (("bench", "real", *SIMULATED, "--special-tokens", "keep"), "--special-tokens keep: "),
+        (("doctor", "--dialect", "vllm"), "--dialect vllm: is a server's: name its address"),
+        (("doctor", "--engine", "embedded"), "--engine embedded: must be a server's address"),
         (("solve",), "Missing argument"),
         (("solve", "x", "--width", "many"), "--width"),
         (("sovle", "x"), "No such command"),
@@ -361,6 +361,7 @@ def test_a_server_that_cannot_be_reached_is_one_line_and_exit_code_3(
     monkeypatch.setitem(defaults, "retry_wait", 0.0)
     result = spex("solve", "x", "--engine", "http://127.0.0.1:9/v1", "--model", "m", "--json")
     assert result.exit_code == 3
+    assert result.stderr.rstrip().endswith("start the server there, or correct --engine")
     assert result.stdout == ""
     assert result.stderr.startswith("error: http://127.0.0.1:9/v1 cannot be reached")
     assert len(result.stderr.splitlines()) == 1

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from spex_agents.cli import app
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.examination import examine_server
+from spex_agents.server.launch.doctor import Check
 
 RUN = CliRunner()
 
@@ -63,16 +64,41 @@ async def test_the_command_prints_a_table_or_json() -> None:
     assert rows["server"]["found"] == "vllm, model tiny"
 
 
+async def test_what_a_server_refuses_is_said_once() -> None:
+    async with scripted_server() as server:
+        server.models = [("tiny", "somebody")]
+        server.script.append(Answer(status=400, said="unknown parameter: seed"))
+        server.default = Answer(logprobs=False)
+        shown = await run("doctor", "--engine", server.url)
+    assert shown.exit_code == 0
+    assert shown.stderr == ""
+    said = " ".join(shown.stdout.split())
+    assert said.count("in distribution only") == 1
+    assert said.count("none sent") == 1
+
+
+def test_a_remedy_of_several_faults_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = [
+        Check(name=name, ok=False, found="not here", remedy="pip install it")
+        for name in ("sglang", "torch")
+    ]
+    monkeypatch.setattr("spex_agents.server.launch.doctor.examine", lambda **_: missing)
+    shown = RUN.invoke(app, ["doctor"])
+    assert shown.exit_code == 1
+    assert shown.stdout.count("not here") == 2
+    assert shown.stdout.count("pip install it") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--dialect", "vlm"), "dialect='vlm': must be one of"),
-        (("--extra-body", "{"), "extra_body='{': must be a JSON object"),
-        (("--extra-body", "3"), "extra_body='3': must be a JSON object"),
-        (("--priorities", "high"), "priorities='high': must be two whole numbers"),
-        (("--thinking", "no"), "thinking='no': must be one of auto, off, keep"),
-        (("--special-tokens", "no"), "special_tokens='no': must be one of"),
-        (("--template", "jinja"), "template='jinja': must be one of chatml"),
+        (("--dialect", "vlm"), "--dialect vlm: must be one of"),
+        (("--extra-body", "{"), "--extra-body '{': must be a JSON object"),
+        (("--extra-body", "3"), "--extra-body 3: must be a JSON object"),
+        (("--priorities", "high"), "--priorities high: must be two whole numbers"),
+        (("--thinking", "no"), "--thinking no: must be one of auto, off, keep"),
+        (("--special-tokens", "no"), "--special-tokens no: must be one of"),
+        (("--template", "jinja"), "--template jinja: must be one of chatml"),
     ],
 )
 @pytest.mark.parametrize(

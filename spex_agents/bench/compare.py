@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from spex_agents.answers.equivalence import counted
 from spex_agents.bench.journal import Journal
@@ -35,6 +35,17 @@ MOST_SAMPLES = 1024
 _ENOUGH = 1.1  # times as many tokens would do, or more samples are drawn
 _TRIES = 3
 
+
+class Progress(Protocol):
+    """Watches a comparison."""
+
+    def begin(self, problem: int, method: str) -> None:
+        """A method begins on a problem, named by its number."""
+
+    def end(self, row: Mapping[str, Any]) -> None:
+        """A method has ended on a problem, with this row; an earlier run's are told too."""
+
+
 Sample: TypeAlias = tuple[str | None, int, bool]
 """A whole answer: its canonical form, its tokens, and whether it is right."""
 
@@ -47,7 +58,7 @@ async def compare(
     *,
     seed: int = 0,
     at_once: int = 1,
-    progress: Callable[[int, str], None] = lambda problem, method: None,
+    progress: Progress | None = None,
 ) -> Journal:
     """Run every method on every problem that the journal has no good row of.
 
@@ -59,7 +70,7 @@ async def compare(
         journal: Opens the journal, once the engine is known to answer.
         seed: Decides the run.
         at_once: Problems at the same time; from 2 on, seconds compare nothing.
-        progress: Told the problem's number and the method before each search.
+        progress: Told of each search as it begins, and of its row.
 
     Raises:
         SettingsError: The journal holds other problems, or `at_once` is below 1.
@@ -128,7 +139,7 @@ class _Runs:
         *,
         number: int,
         seed: int,
-        progress: Callable[[int, str], None],
+        progress: Progress | None,
     ) -> None:
         self.config, self.problem, self.number = config, problem, number
         self.seed = seed * 1_000_000 + number
@@ -157,14 +168,19 @@ class _Runs:
         }
         if (kept := self.done.get(method)) is not None:
             _check_same(kept, row)
+            if self.progress is not None:
+                self.progress.end(kept)
             return
-        self.progress(self.number, method)
+        if self.progress is not None:
+            self.progress.begin(self.number, method)
         try:
             row |= await make()
             self.done[method] = row
         except (SpexError, OSError) as error:
             row["error"] = f"{type(error).__name__}: {error}"
         self.rows.add(row)
+        if self.progress is not None:
+            self.progress.end(row)
 
     def dearest(self, policies: Iterable[str]) -> int:
         """Tokens of the dearest policy; earlier samples that fall short of them are forgotten."""

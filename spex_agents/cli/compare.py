@@ -195,7 +195,9 @@ def compare_command(
                 settings["server"] = plain_repr(told)
             return Journal(rows, settings)
 
-        with shown(len(found.problems)) as progress, redirect_stdout(sys.stderr):
+        methods = [GREEDY, *policies, MAJORITY]
+        watched = shown(len(found.problems), methods, off=off)
+        with watched as progress, redirect_stdout(sys.stderr):
 
             async def run() -> Journal:
                 async with opened:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
+from typer.main import get_command
 
+from spex_agents.cli.words import as_typed
 from spex_agents.errors import SettingsError, SpexError
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except SpexError as error:
-        typer.echo(f"error: {error}", err=True)
+        from spex_agents.cli import app  # noqa: PLC0415 (which is made of commands that use this)
+
+        typer.echo(f"error: {as_typed(str(error), get_command(app))}", err=True)
         if error.partial is not None and len(error.partial.tree):
             typer.echo(f"best so far: {_best(error.partial)}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 3) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 from json import dumps
 from pathlib import Path
@@ -208,26 +209,39 @@ def doctor(
         print(dumps(rows))
     else:
         table = Table.grid(padding=(0, 2))
+        remedies: dict[str, None] = {}
         for check in checks:
             mark = Text("ok", "green") if check.ok else Text("missing", "red")
             table.add_row(mark, check.name, Text(check.found))
             if not check.ok:
-                table.add_row("", "", Text(check.remedy, "bold"))
+                remedies[check.remedy] = None
         Console().print(table)
+        for remedy in remedies:  # one may mend several
+            Console().print(Text(f"to do: {remedy}", "bold"))
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
 async def _examine(
     url: str, model: str | None, api_key: str | None, settings: ServerSettings
 ) -> list[Finding]:
+    from spex_agents.engines.openai import refusals  # noqa: PLC0415 (only here)
     from spex_agents.engines.openai.examination import examine_server  # noqa: PLC0415 (only here)
     from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415
 
     opened = await asyncio.to_thread(
         engine_at, url, model=model, api_key=api_key, settings=settings
     )
-    async with opened:
-        return await examine_server(opened)
+    logging.getLogger(refusals.__name__).addFilter(_silent)
+    try:
+        async with opened:
+            return await examine_server(opened)
+    finally:
+        logging.getLogger(refusals.__name__).removeFilter(_silent)
+
+
+def _silent(record: logging.LogRecord) -> bool:
+    """What a server refuses is among the findings."""
+    return False
 
 
 @model.command()

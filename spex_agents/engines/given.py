@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from spex_agents.engines.base import Engine
@@ -10,6 +11,8 @@ from spex_agents.errors import SettingsError
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
+
+_HOST = re.compile(r"[\w.-]+:\d+(/|$)")
 
 EngineLike: TypeAlias = "Engine | Runnable[Any, Any] | ProposeFunction | str"
 """An engine, a LangChain chat model, its name (``"provider:model"``), or an async function."""
@@ -57,6 +60,8 @@ def chat_model(name: str) -> Any:
         SettingsError: LangChain, or the provider's package, is not installed, or knows no such
             model, or lacks what it needs, such as a key.
     """
+    if _HOST.match(name):
+        raise SettingsError(f"engine={name!r}: a server's address begins with http:// or https://")
     try:
         from langchain.chat_models import init_chat_model  # noqa: PLC0415 (optional)
     except ImportError as error:
@@ -67,7 +72,11 @@ def chat_model(name: str) -> Any:
     try:
         return init_chat_model(name)
     except Exception as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)  # then: all providers
+        said = first.partition(" Please specify 'model_provider'")[0].replace(
+            f"model={name!r}", "it"
+        )
         raise SettingsError(
-            f"engine={name!r}: {error} (a chat model is named provider:model, such as "
+            f"engine={name!r}: {said} (a chat model is named provider:model, such as "
             "openai:gpt-5-mini)"
         ) from error

@@ -96,11 +96,11 @@ class Dialect:
         """What it cannot do of what is wanted, with remedies."""
         if sampling.top_k and not self.top_k and "top_k" not in extra:
             yield (
-                f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; name the "
-                "server's dialect= if it takes it, or set Sampling(top_k=0)"
+                f"top_k={sampling.top_k} is not in OpenAI's protocol, and is left out; if the "
+                "server takes it, name its dialect, else set top_k to 0"
             )
         if thinking == "off" and not (self.thinking_off or extra):
-            yield "no means is known to switch reasoning off: give it in extra_body="
+            yield "no means is known to switch reasoning off: give it in the extra body"
 
 
 ANY = Dialect(name="any")

@@ -82,8 +82,13 @@ class _Examination:
         )
         exactness = engine.features.exactness
         yield Finding("exactness", exactness != "unseeded", f"{exactness}: {WORTH[exactness]}")
-        left_out = ", ".join(sorted(engine.refusals.left_out))
-        yield Finding("parameters", not left_out, f"refused: {left_out}" if left_out else "all")
+        told = {"log-probabilities", "partial replies"}  # above
+        refused = [
+            f"{what}: {cost}" for what, cost in engine.refusals.costs.items() if what not in told
+        ]
+        yield Finding(
+            "parameters", not refused, "; ".join(["refused", *refused]) if refused else "all taken"
+        )
         limits = [
             f"{allowed:g} {kind} a minute"
             for kind, allowed in (

@@ -113,11 +113,11 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
         remedy = {
             401: "pass the server's key as api_key=",
             403: "pass the server's key as api_key=",
-            404: "base_url must end where the protocol begins, mostly in /v1, and model= be served",
+            404: "base_url= must end where the protocol begins, mostly in /v1; see model= too",
             429: f"refused {tries} times: lower max_concurrency= or raise retries=",
         }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
         if (moved := error.response.history) and error.request.method == "GET":
-            remedy = f"it redirects to {moved[0].headers.get('location')}: correct base_url"
+            remedy = f"it redirects to {moved[0].headers.get('location')}: correct base_url="
         elif is_limit(error) and (seconds := wanted(error)):
             remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
         elif error.status_code >= 500:
@@ -132,7 +132,7 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
         cause = error.__cause__ or error
         return EngineUnavailable(
             f"{url} cannot be reached ({cause}), {tries} tries: start the server there, or "
-            "correct base_url"
+            "correct base_url="
         )
     if isinstance(error, BrokenReply):
         return EngineError(

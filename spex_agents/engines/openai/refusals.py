@@ -83,6 +83,7 @@ class Refusals:
         asks: It continues no partial reply: the next step is asked for.
         trims: A partial reply must not end in white space.
         sends_logprobs: Whether it does when it is asked; None while that is not known.
+        costs: What searches go without, by what is refused: each is logged once.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,6 +94,7 @@ class Refusals:
         self.asks = False
         self.trims = False
         self.sends_logprobs: bool | None = None
+        self.costs: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
         self._url = url
 
@@ -194,6 +196,7 @@ class Refusals:
         return True
 
     def _warn(self, what: str, cost: str) -> None:
+        self.costs[what] = cost
         logger.warning("%s refuses %s: %s", self._url, what, cost)
 
 
