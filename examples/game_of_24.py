@@ -1,17 +1,21 @@
 r"""The Game of 24 with the original tree of thoughts: proposals, values, five thoughts a layer.
 
-``python examples/game_of_24.py 4 4 6 8``
+``python examples/game_of_24.py 4 4 6 8`` prints each step as it is judged. The small model
+plays with fewer thoughts, and mostly loses; a model of yours plays with the paper's settings:
+``SPEX_ENGINE=http://127.0.0.1:30000/v1 python examples/game_of_24.py 4 4 6 8``.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import os
 import re
 import sys
 from fractions import Fraction
 from typing import Any
 
-from spex_agents import EmbeddedEngine, Limits, TotBfs, create_tot_graph
+from spex_agents import Limits, TotBfs, create_tot_graph, make_engine
 from spex_agents.engines import Engine, Message, Prompt, PromptTemplate
 from spex_agents.rewards import Value
 from spex_agents.search import Action
@@ -66,11 +70,21 @@ VALUE = Prompt(
 )
 
 
-def settings(engine: Engine) -> dict[str, Any]:
-    """What a search is made of: the keywords of `create_tot_graph` besides its engine."""
+def settings(
+    engine: Engine, *, width: int = 8, keep: int = 5, samples: int = 3, room: int = 256
+) -> dict[str, Any]:
+    """What a search is made of: the keywords of `create_tot_graph` besides its engine.
+
+    Args:
+        engine: Says what the thoughts are worth.
+        width: Proposals for each thought.
+        keep: Thoughts of a layer that are gone on with.
+        samples: How often the worth of a thought is asked for.
+        room: Tokens of such a reply.
+    """
     return {
-        "policy": TotBfs(width=8, keep=5, generate="propose", proposal=PROPOSAL),
-        "reward": Value(engine, VALUE, samples=3, otherwise=0.0),
+        "policy": TotBfs(width=width, keep=keep, generate="propose", proposal=PROPOSAL),
+        "reward": Value(engine, VALUE, samples=samples, max_tokens=room, otherwise=0.0),
         "template": TEMPLATE,
         "limits": Limits(depth=4, step_tokens=48),
         "vote": "best",
@@ -109,9 +123,29 @@ def _value(node: ast.expr) -> Fraction:
             raise ValueError(f"{ast.unparse(node)} is no arithmetic")
 
 
+async def play(engine: Engine, numbers: str, **sizes: int) -> str | None:
+    """The answer to a puzzle; its steps are printed as they are judged."""
+    graph = create_tot_graph(engine, **settings(engine, **sizes)).compile()
+    texts: dict[str, str] = {}
+    answer = None
+    modes = ["custom", "values"]
+    async for mode, told in graph.astream({"question": numbers}, stream_mode=modes):
+        if mode == "values":
+            answer = told.get("answer")
+        elif told.get("status") == "accepted":
+            texts[told["id"]] = " ".join(told["text"].split())
+        elif told.get("status") == "scored":
+            depth = told["id"].count(".")
+            print(f"{'  ' * depth}{texts[told['id']]}  (value {told['reward']:.2f})", flush=True)
+    return answer
+
+
 if __name__ == "__main__":
     numbers = " ".join(sys.argv[1:]) or "4 4 6 8"
-    engine = EmbeddedEngine()
-    graph = create_tot_graph(engine, **settings(engine)).compile()
-    answer = graph.invoke({"question": numbers})["answer"]
-    print(answer, "is right" if answer and makes_24(numbers, answer) else "is not right")
+    name = os.environ.get("SPEX_ENGINE", "embedded")
+    small = {"width": 3, "keep": 2, "samples": 1, "room": 48} if name == "embedded" else {}
+    answer = asyncio.run(play(make_engine(name), numbers, **small))
+    if answer is None:
+        print("no answer was found")
+    else:
+        print(answer, "is right" if makes_24(numbers, answer) else "is not right")

@@ -247,7 +247,7 @@ async def test_failure_is_tried_again_with_the_same_seed_and_a_new_id(
         (Answer(status=400), "answered 400"),
         (Answer(status=400, said="the context length is 9"), "refused the prompt .*shorten"),
         (Answer(status=401), "api_key="),
-        (Answer(status=404), "base_url must end"),
+        (Answer(status=404), "base_url= must end"),
         (Answer(then="error", error_code=400), "scripted error"),
         (Answer(finish="content_filter"), "finish_reason='content_filter'"),
     ],
@@ -329,7 +329,7 @@ async def test_without_patience_a_server_that_is_away_uses_up_tries(server: Scri
 
 async def test_address_without_its_version_is_named_with_a_remedy(server: ScriptedServer) -> None:
     async with OpenAIEngine(server.url.removesuffix("/v1")) as engine:
-        with pytest.raises(EngineError, match=r"answered 404 .*base_url must end"):
+        with pytest.raises(EngineError, match=r"answered 404 .*base_url= must end"):
             await write(engine)
 
 
