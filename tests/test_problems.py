@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spex_agents.answers import extract_answer, symbolic
+from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.clock import run_virtual
-from spex_agents.errors import SettingsError
+from spex_agents.errors import RewardError, SettingsError
 from spex_agents.problems import SETS, Coding, Countdown, Stated, load, read_problems, sets
-from spex_agents.problems.countdown import expression
+from spex_agents.problems.countdown import CountdownReward, expression
 from spex_agents.rewards.checking.arithmetic import evaluate
+from spex_agents.search.tree import Thought
 
 LEAF = st.integers(1, 30).map(lambda number: (str(number), [number]))
 TREE = st.recursive(
@@ -88,6 +90,50 @@ def test_an_expression_of_all_numbers_that_reaches_the_target_is_right(
                 assert not run_virtual(problem.right(wrong))
         other = Countdown(numbers=tuple(shuffled), target=int(value) + 1)
         assert not run_virtual(other.right(text))
+
+
+async def rewarded(problem: Countdown, *steps: str) -> float:
+    path = [Thought(text=step, tokens=9) for step in steps]
+    return await CountdownReward().score(problem.question, path, Request(id="r", seed=7))
+
+
+async def test_the_reward_of_a_countdown_knows_its_target() -> None:
+    problem = Countdown(numbers=(4, 10, 5), target=46)
+    right = ("10 * 5 = 50", "50 - 4 = 46", r"\boxed{10 * 5 - 4}")
+    assert [await rewarded(problem, *right[:end]) for end in (1, 2, 3)] == [1, 1, 1]
+    for wrong in (
+        ("10 * 5 = 51",),
+        ("10 * 46 = 460",),  # the target is no number to use
+        ("10 * 5 = 50", "10 - 4 = 6"),
+        ("10 * 5 = 50", "50 + 4 = 54"),
+        ("10 * 5 = 50", "50 - 4 = 46", r"\boxed{50 - 4}"),
+        (r"\boxed{46}",),
+    ):
+        assert await rewarded(problem, *wrong) == 0
+
+
+async def test_the_reward_of_a_countdown_asks_for_its_question() -> None:
+    path = [Thought(text="4 + 8 = 12", tokens=9)]
+    with pytest.raises(RewardError, match=r"its questions are like 'Numbers: 1, 2\. Reach 3"):
+        await CountdownReward().score("4 + 8", path, Request(id="r", seed=7))
+
+
+@given(TREE)
+def test_a_right_expression_has_the_reward_one(drawn: tuple[str, list[int]]) -> None:
+    text, numbers = drawn
+    value, _ = evaluate(text)
+    if value is not None and value.denominator == 1:
+        answer = f"\\boxed{{{text}}}"
+        problem = Countdown(numbers=tuple(numbers), target=int(value))
+        assert run_virtual(rewarded(problem, answer)) == 1
+        other = Countdown(numbers=tuple(numbers), target=int(value) + 1)
+        assert run_virtual(rewarded(other, answer)) == 0
+
+
+def test_files_of_countdowns_have_the_reward_of_the_set(tmp_path: Path) -> None:
+    file = tmp_path / "puzzles.jsonl"
+    file.write_text('{"numbers": [1, 2], "target": 3}')
+    assert load(str(file)).reward == SETS["countdown"].reward() == CountdownReward()
 
 
 @given(st.text(max_size=300))

@@ -172,16 +172,19 @@ def main() -> None:
     lines: list[Line] = []
     with serving(given.count, given.seed, given.speed, given.upstream) as url:
         for name in given.contest or CONTESTS:
-            outcomes = [
-                run(name, entry, pythons[entry.environment], url, count=given.count,
-                    seed=given.seed, at_once=given.at_once, path=given.sal)
-                for entry in known_contests[name].entries
-                if entry.environment in pythons and entry.name.startswith(given.only)
-            ]  # fmt: skip
+            outcomes: list[Line] = []
+            for entry in known_contests[name].entries:
+                if entry.environment in pythons and entry.name.startswith(given.only):
+                    line = run(
+                        name, entry, pythons[entry.environment], url, count=given.count,
+                        seed=given.seed, at_once=given.at_once, path=given.sal,
+                    )  # fmt: skip
+                    outcomes.append(line)
+                    lines.append(line)
+                    if given.json:  # hours on a real model: nothing is lost
+                        rows = json.dumps([asdict(each) for each in lines], indent=1)
+                        given.json.write_text(rows + "\n")
             show(outcomes, known_contests[name].title)
-            lines += outcomes
-            if given.json:
-                given.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
 
 
 if __name__ == "__main__":

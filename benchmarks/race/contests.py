@@ -130,7 +130,7 @@ def contests(*, answers: int = 12, samples: int = 16) -> dict[str, Contest]:
                 ),
                 *ours("adaptive-consistency", {"width": samples}, "majority", judged=False),
                 rival(
-                    "spex best-of-n, AdaptiveStop(eager=True)", "spex", OURS,
+                    "spex best-of-n, ended eagerly", "spex", OURS,
                     policy="best-of-n", fields={"width": samples}, vote="majority",
                     judged=False, eager=True,
                 ),

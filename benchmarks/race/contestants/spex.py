@@ -10,7 +10,7 @@ import httpx
 
 from benchmarks.race.contestants.common import DELIMITER, Problem, Server, race
 from spex_agents import Limits, OpenAIEngine, Sampling, SearchConfig, Speculation, Verifier, solve
-from spex_agents.answers import AdaptiveStop, boxed
+from spex_agents.answers import AdaptiveStop, ExactStop, boxed
 from spex_agents.engines import PromptTemplate
 from spex_agents.engines.openai import Dialect
 from spex_agents.search import (
@@ -31,6 +31,8 @@ DIALECT = Dialect(
 )
 DEFAULTS = {"ahead": False, "speculation": {}, "judged": True, "eager": False}
 """Of a search; `judged`: by the race's reward, `eager`: ended as soon as a majority is settled."""
+SETTLED = AdaptiveStop(eager=True) | ExactStop(eager=True)
+"""A majority that will probably last, or that the samples still missing cannot change."""
 LIMITS = Limits(depth=12, step_tokens=512, path_tokens=4096)
 MADE: dict[str, type[Policy]] = {
     "beam": Beam,
@@ -67,7 +69,7 @@ async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> 
             template=PromptTemplate(system="", delimiter=DELIMITER),
             vote=settings["vote"],
             extract=boxed,
-            termination=AdaptiveStop(eager=True) if settings["eager"] else None,
+            termination=SETTLED if settings["eager"] else None,
             speculation=Speculation(**settings["speculation"]) if settings["ahead"] else None,
         )
         result = await solve(config, problem.question, seed=problem.number, record=False)

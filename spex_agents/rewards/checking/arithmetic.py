@@ -60,9 +60,9 @@ class Calculator:
     Attributes:
         rule: "free" asks no more than that. "once": equations may take only numbers of the question
             that no equation has taken yet, and results, and the answer must be all that is left:
-            the rule of a countdown puzzle. "in order": each equation takes the result before it
-            and the question's next numbers, as a running total does. Word problems need "free",
-            since they use numbers again.
+            for puzzles whose question tells no target among its numbers. "in order": each equation
+            takes the result before it and the question's next numbers, as a running total does.
+            Word problems need "free", since they use numbers again.
         extract: Finds an answer in a step: the search's own.
 
     Example:
