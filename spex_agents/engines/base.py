@@ -32,6 +32,10 @@ class Sampling:
 
     Raises:
         SettingsError: A value is outside its range.
+
+    Example:
+        >>> Sampling(temperature=0, stop=(";",)).top_k
+        40
     """
 
     temperature: float = 0.8

@@ -28,6 +28,10 @@ class Message:
         content: What it says, for engines that take text.
         source: The message that it stands for, for engines that take messages as they are
             (`Features.messages`): tool calls and results, images and files.
+
+    Example:
+        >>> Message("user", "What is 2 + 2?").role
+        'user'
     """
 
     role: Role

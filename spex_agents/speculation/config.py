@@ -81,6 +81,10 @@ class Speculation:
 
     Raises:
         SettingsError: A value is outside its range.
+
+    Example:
+        >>> Speculation.paid().waste < Speculation().waste
+        True
     """
 
     forecast: ForecastName | Forecast = "replay"

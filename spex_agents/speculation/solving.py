@@ -41,6 +41,17 @@ async def solve(
         EngineError: The engine is not available, or too many thoughts could not be written.
         RewardError: Too many rewards failed or are out of range.
         PolicyError: The policy broke its contract.
+
+    Example:
+        >>> from spex_agents.engines.simulated.clock import run_virtual
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> from spex_agents.search import Rebase
+        >>> config = SearchConfig(
+        ...     engine=SimulatedEngine(), policy=Rebase(width=4), reward=SimulatedReward()
+        ... )
+        >>> run_virtual(solve(config, "What is 5 + 7?")).answer
+        '12'
     """
     tree = Tree(check_question(question), seed)
     if not record:

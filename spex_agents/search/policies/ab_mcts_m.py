@@ -148,6 +148,10 @@ class AbMctsM(AnswerTree):
 
     Raises:
         SettingsError: numpy is missing, `choice` is none of the two, or as of `AnswerTree`.
+
+    Example:
+        >>> AbMctsM(models=("small", "large")).action((3,)).engine
+        'large'
     """
 
     effort: ClassVar[int] = 600

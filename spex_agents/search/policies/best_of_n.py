@@ -22,6 +22,12 @@ class BestOfN(Policy):
 
     Raises:
         SettingsError: `width` or `batch` is below 1.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = BestOfN(width=3)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,), (2,)))
     """
 
     leaves_only: ClassVar[bool] = True

@@ -30,6 +30,12 @@ class Dvts(BeamSizes):
     Raises:
         SettingsError: `beams` or `width` is below 1, `width` does not divide `beams`, or `counted`
             is none of the two.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Dvts(beams=4, width=2)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,), (2,), (3,)))
     """
 
     counted: Literal["layer", "kept"] = "layer"

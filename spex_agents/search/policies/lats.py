@@ -41,6 +41,12 @@ class Lats(Policy):
     Raises:
         SettingsError: `rollouts`, `width` or `depth` is below 1, `exploration` is negative,
             `threshold` is not in (0, 1], or an action begins no try of its own.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Lats(width=2)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,)))
     """
 
     rollouts: int = 8

@@ -58,6 +58,12 @@ class Particles(Policy):
     Raises:
         SettingsError: A number is below 1, `kept` is not below `width`, or `counted` is none of
             these.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Particles(width=3)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,), (2,)))
     """
 
     width: int = 8

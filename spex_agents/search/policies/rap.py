@@ -65,6 +65,12 @@ class Rap(Policy):
     Raises:
         SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `select`,
             `back_up`, `value` or `counted` is none of the two.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Rap(width=2)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,)))
     """
 
     rollouts: int = 10

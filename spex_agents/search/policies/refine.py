@@ -48,6 +48,12 @@ class Refine(Policy):
     Raises:
         SettingsError: `rollouts` or `width` is below 1, `failures` is negative, `threshold` is not
             in (0, 1], or an action begins no try of its own.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Refine(width=2)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,)))
     """
 
     rollouts: int = 4

@@ -72,6 +72,12 @@ class RestMcts(Policy):
     Raises:
         SettingsError: `rollouts` or `width` is below 1, `exploration`, `steps` or `unvisited` is
             negative, `blend` or `gate` is not in [0, 1], or `counted` is none of the two.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = RestMcts(width=2)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,)))
     """
 
     rollouts: int = 10

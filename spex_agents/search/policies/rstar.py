@@ -49,6 +49,12 @@ class Rstar(Policy):
     Raises:
         SettingsError: `rollouts` or `width` is below 1, `exploration` is negative, or `create` is
             none of the two.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = Rstar()
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,),))
     """
 
     rollouts: int = 16

@@ -64,6 +64,12 @@ class TotBfs(Policy):
     Raises:
         SettingsError: `width` or `keep` is below 1, `select`, `generate` or `counted` is none of
             the two, or `proposal` is no list.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = TotBfs(width=3)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,), (2,)))
     """
 
     width: int = 5
@@ -165,6 +171,12 @@ class TotDfs(Policy):
     Raises:
         SettingsError: `width`, `steps` or `solutions` is below 1, `threshold` is not in [0, 1),
             `generate` or `order` is none of the two, or `proposal` is no list.
+
+    Example:
+        >>> from spex_agents.search.tree import Tree
+        >>> policy = TotDfs(width=3)
+        >>> policy.decide(policy.start(), Tree("What is 2 + 2?", seed=0))[1]
+        Expand(paths=((0,), (1,), (2,)))
     """
 
     width: int = 5

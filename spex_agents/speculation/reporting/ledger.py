@@ -21,6 +21,10 @@ class Prices:
 
     Raises:
         SettingsError: A price is below 0.
+
+    Example:
+        >>> Ledger(useful_tokens=1_000_000).cost(Prices(prompt=0.4, decoded=1.6))
+        1.6
     """
 
     prompt: float
@@ -60,8 +64,8 @@ class Ledger:
         aborted_tokens: Decoded by requests that were cancelled in flight.
         estimated_tokens: Those of all tokens decoded that no server has counted.
         useful_seconds: From request to text of the thoughts that the search took, summed.
-        saved_seconds: By how much the search is ahead of itself without guesses, about: the
-            difference of what it had to wait for. Below 0 where guesses have cost more. Told low as
+        saved_seconds: How much longer the search would have waited without guesses, in seconds,
+            estimated. Below 0 where guesses have cost more. Told low as
             long as little is known of how the engine slows under load.
         ahead_seconds: Work that hits had behind them when they were demanded, summed: much of it
             went on at the same time.
@@ -69,8 +73,8 @@ class Ledger:
         abort_seconds: From cancelling a request to its end at the engine, summed.
         slowest_abort: The longest of them, in seconds.
         fallbacks: Decisions that the policy made by a simpler rule than its own; see its docstring.
-        plans: How often the speculator has looked ahead.
-        plan_seconds: Computing time of that, summed.
+        plans: How often a forecast was made.
+        plan_seconds: Computing time of the forecasts, summed.
     """
 
     launched: int = 0
