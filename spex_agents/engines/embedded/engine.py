@@ -67,6 +67,8 @@ class EmbeddedEngine(Closing):
         gpu_layers: Layers of the model to keep on a GPU, for which llama.cpp's bindings come in
             packages of their own (`cyllama-cuda12`, `cyllama-vulkan`, ...); 0 for none. By default
             all of them, where these bindings and a GPU are there.
+        adapters: LoRA adapters as GGUF files, likewise, each with its scale: merged into a copy of
+            the model as it loads (package `gguf`), which is kept in ``~/.cache/spex-agents``.
 
     Raises:
         SettingsError: A setting is outside its range, the file is not there, or a package is
@@ -102,6 +104,7 @@ class EmbeddedEngine(Closing):
         thinking: Thinking = "auto",
         thinking_tokens: int = 4096,
         gpu_layers: int | None = None,
+        adapters: Mapping[str | Path, float] | None = None,
     ) -> None:
         if not 1 <= slots <= _MAX_SLOTS:
             raise SettingsError(f"slots={slots!r}: must be a whole number from 1 to {_MAX_SLOTS}")
@@ -122,14 +125,10 @@ class EmbeddedEngine(Closing):
             "thinking_tokens": thinking_tokens,
         }
         _check_packages()
-        self._model = Model(model)
+        self._model = Model(model, adapters)
         self._gpu_layers = gpu_layers
         self._processors = threads or processors()
-        self._settings = {
-            "slots": slots,
-            "context": context,
-            "draft_tokens": draft_tokens,
-        }
+        self._settings = {"slots": slots, "context": context, "draft_tokens": draft_tokens}
         self._batcher: Batcher | None = None
         self._opening = Lock()
         self._closed = False
@@ -140,7 +139,7 @@ class EmbeddedEngine(Closing):
 
     @property
     def name(self) -> str:
-        return f"embedded/{self._model.path.stem}"
+        return f"embedded/{self._model.name}"
 
     @property
     def features(self) -> Features:
