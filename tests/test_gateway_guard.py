@@ -15,11 +15,14 @@ from gateways import ASKED, gateway
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.server.gateway import offences
+from spex_agents.server.gateway.app import create_gateway
 from spex_agents.server.gateway.bodies import MOST_DEPTH, MOST_ITEMS, check_structure
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.offences import Offences
+from spex_agents.server.gateway.serve import Server
 
 PATH = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
@@ -193,3 +196,9 @@ async def test_a_hundred_bad_clients_do_not_slow_a_good_one(keys: KeyStore) -> N
 
 def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
+
+
+def test_an_idle_connection_is_kept_for_longer_than_clients_and_proxies_keep_theirs() -> None:
+    server = Server(create_gateway({"spex": SimulatedEngine()}, database=":memory:"))
+    of_clients = httpx.Limits().keepalive_expiry or 0
+    assert server.config.timeout_keep_alive > max(of_clients, 60)

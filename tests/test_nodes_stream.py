@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import FakeMessagesListChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import (
@@ -46,9 +46,9 @@ from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, PolicyError
-from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool, tree_of
+from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool, told, tree_of
 from spex_agents.nodes.middleware import SpexMiddleware
-from spex_agents.nodes.told import NO_ANSWER
+from spex_agents.nodes.told import NO_ANSWER, ChatSpex
 from spex_agents.rewards import Verifier
 from spex_agents.search import Beam, BestOfN, Dvts, Limits, Policy, Rebase, Rstar, TotBfs, TotDfs
 from spex_agents.search.policy import Decision, Expand, Finish, State
@@ -188,6 +188,29 @@ def test_a_graph_in_a_graph_says_it_in_its_own_space() -> None:
         assert await said(graph, ASKED) == []  # as of any graph in a graph
 
     run_virtual(main())
+
+
+async def test_what_nobody_hears_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hearing(AsyncCallbackHandler):
+        said = 0
+
+        async def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+            self.said += 1
+
+    made: list[ChatSpex] = []
+
+    def speaker(**settings: Any) -> ChatSpex:
+        made.append(ChatSpex(**settings))
+        return made[-1]
+
+    monkeypatch.setattr(told, "ChatSpex", speaker)
+    graph = create_tot_graph(fast_engine(), **fast()).compile()
+    unheard = await graph.ainvoke(ASKED)
+    assert not made
+    hearing = Hearing()
+    heard = await graph.ainvoke(ASKED, {"callbacks": [hearing]})
+    assert hearing.said == len(made) > 0
+    assert heard["tree_sha256"] == unheard["tree_sha256"]
 
 
 def test_sync_streams_say_the_same() -> None:

@@ -99,12 +99,21 @@ def create_tot_graph(
     for step in (steps.select, steps.expand, steps.evaluate, steps.answer):
         graph.add_node(step.__name__, _node(step, setup))
     graph.add_edge(START, "select")
-    graph.add_conditional_edges("select", steps.after_select, ["expand", "answer"])
+    graph.add_conditional_edges("select", _edge(steps.after_select), ["expand", "answer"])
     after = ["evaluate", "expand", "select", "answer"]
-    graph.add_conditional_edges("expand", steps.after_expand, after)
+    graph.add_conditional_edges("expand", _edge(steps.after_expand), after)
     graph.add_edge("evaluate", "select")
     graph.add_edge("answer", END)
     return graph
+
+
+def _edge(route: Callable[[State], str]) -> RunnableLambda[Any, str]:
+    """An edge that is decided in the event loop: LangGraph asks a plain function in a thread."""
+
+    async def asynchronous(state: State) -> str:
+        return route(state)
+
+    return RunnableLambda(route, asynchronous, name=route.__name__)
 
 
 def _node(step: Step, search: SearchConfig) -> RunnableLambda[Any, Update]:

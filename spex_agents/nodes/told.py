@@ -37,6 +37,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from langsmith import tracing_context
 
 from spex_agents.errors import PolicyError
+from spex_agents.nodes.calls import SearchRun
 from spex_agents.nodes.state import Told, tree_of
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
@@ -91,12 +92,12 @@ async def say(
     Streams of version 3 take the id of the run for that of the message, and leave out a message of
     the node's that has it: so the last pieces are said by the run that the message is named after.
     """
-    if not chunks:
+    heard = _heard(config.get("callbacks"))
+    if not chunks or not _anybody(heard):
         return
     identity = str(chunks[-1].id).removeprefix(f"{LC_ID_PREFIX}-")
     ended = chunks[-1].model_copy(update={"chunk_position": "last"})
     speaker = ChatSpex(chunks=[*chunks[:-1], ended], cache=False)
-    heard = _heard(config.get("callbacks"))
     named = UUID(identity) if to_end else None
     with tracing_context(enabled=False):
         await speaker.ainvoke([], {**config, "callbacks": heard, "run_id": named})
@@ -111,6 +112,12 @@ def _heard(callbacks: Callbacks) -> Callbacks:
         if _counts(handler):
             heard.remove_handler(handler)
     return heard
+
+
+def _anybody(heard: Callbacks) -> bool:
+    """Whether a handler may listen: what nobody hears costs as much as a step of the graph."""
+    handlers = heard.handlers if isinstance(heard, BaseCallbackManager) else heard or ()
+    return not all(isinstance(handler, SearchRun) for handler in handlers)
 
 
 def _counts(handler: BaseCallbackHandler) -> bool:

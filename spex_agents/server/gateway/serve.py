@@ -21,6 +21,10 @@ CLOSING_SECONDS = 15.0
 
 MOST_HEAD_BYTES = 65_536
 
+IDLE_SECONDS = 75
+"""How long a connection is kept without a request: longer than clients and proxies keep theirs
+(httpx 5 s, load balancers 60 s), for one that both give up at a time loses the next request."""
+
 BEAT_SECONDS = 0.5
 
 
@@ -97,6 +101,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http=type("Connection", (Connection,), seconds),
                 ws="none",
+                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=round(self._hosting.drain_seconds + CLOSING_SECONDS),
             )
         )
