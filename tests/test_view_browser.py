@@ -97,6 +97,8 @@ async def test_two_runs_are_compared_and_their_timelines_share_a_scale(tmp_path:
             assert extent == pytest.approx(run_["seconds"] / off["seconds"] / 1.01, abs=0.02)
         ledger = page.locator("#ledger tr", has_text="launched").locator("td").nth(1)
         await expect(ledger).to_have_text(str(on["ledger"]["launched"]))
+        assert off["ledger"]["failed"] == on["ledger"]["failed"] == 0  # which says nothing
+        await expect(page.locator("#ledger tr", has_text="failed")).to_have_count(0)
 
 
 async def test_other_trees_are_told_apart(tmp_path: Path) -> None:

@@ -99,8 +99,9 @@ function figures(runs) {
       [engine, reward, seed].filter((part) => part !== undefined).join(", "))],
     ["hash of the tree", ...runs.map((run) => run.tree_sha256?.slice(0, 12) ?? "")],
   ]);
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.ledger)))];
-  table(find("ledger"), runs.map((run) => run.label), names.map((name) => [name.replaceAll("_", " "), ...ledger(name, 4)]));
+  const spent = (name) => runs.some((run) => run.ledger[name]);
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.ledger)))].filter(spent);
+  table(find("ledger"), runs.map((run) => run.label), names.map((name) => [name.replaceAll("_", " "), ...ledger(name, 2)]));
   price(runs);
 }
 
