@@ -230,9 +230,8 @@ class ChatModelEngine(Closing):
         except Exception as error:
             away = isinstance(error, ConnectionError)
             kind = EngineUnavailable if away or status_of(error) in UNAVAILABLE else EngineError
-            raise kind(
-                f"{self.name} failed: {type(error).__name__}: {error}; {remedy_of(error)}"
-            ) from error
+            said = f"{type(error).__name__}: {error}".rstrip(".")
+            raise kind(f"{self.name} failed: {said}; {remedy_of(error)}") from error
 
     def _is_transient(self, error: BaseException) -> bool:
         if (seconds := wait_of(error)) is not None:

@@ -148,7 +148,7 @@ def remedy_of(error: BaseException) -> str:
     """What to do about an error that has ended all tries.
 
     Example:
-        >>> remedy_of(ConnectionError("reset"))
+        >>> remedy_of(ValueError("odd"))
         'if another try may help, name the exception in retry_on='
     """
     status = status_of(error)
@@ -158,7 +158,10 @@ def remedy_of(error: BaseException) -> str:
     told[404] = "check the model's name"
     if isinstance(status, int) and 400 <= status < 500 and status != 408:
         return told.get(status, "correct the request it complains of, in the model's own settings")
-    return "if another try may help, name the exception in retry_on="
+    again = "if another try may help, name the exception in retry_on="
+    if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
+        return f"see whether the provider can be reached from here; {again}"
+    return again
 
 
 def wait_of(error: BaseException) -> float | None:

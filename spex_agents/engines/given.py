@@ -76,7 +76,6 @@ def chat_model(name: str) -> Any:
         said = first.partition(" Please specify 'model_provider'")[0].replace(
             f"model={name!r}", "it"
         )
-        raise SettingsError(
-            f"engine={name!r}: {said} (a chat model is named provider:model, such as "
-            "openai:gpt-5-mini)"
-        ) from error
+        form = " (a chat model is named provider:model, such as openai:gpt-5-mini)"
+        unknown = "provider" in said
+        raise SettingsError(f"engine={name!r}: {said}{form * unknown}") from error
