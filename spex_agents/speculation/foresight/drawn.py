@@ -38,6 +38,7 @@ class Drawn:
         "_rewards",
         "_seen",
         "_thoughts",
+        "_unwritten",
         "guessed",
         "question",
         "seed",
@@ -67,6 +68,7 @@ class Drawn:
         self._ends = ends
         self._guess = guess
         self._drawn: dict[Path, float] = {}
+        self._unwritten: dict[Path, Thought] = {}
         self._demanded: set[Path] = set()
 
     def demand(self, paths: Collection[Path]) -> None:
@@ -79,8 +81,11 @@ class Drawn:
     def thought(self, path: Path) -> Thought:
         if (thought := self._seen(path)) is not None:
             return thought
-        self.guessed = True
-        return _ENDED if self._ends(path, self._draw) else _OPEN
+        if (thought := self._unwritten.get(path)) is None:
+            self.guessed = True
+            thought = _ENDED if self._ends(path, self._draw) else _OPEN
+            self._unwritten[path] = thought
+        return thought
 
     def lost(self, path: Path) -> bool:
         thought = self._thoughts.get(path)
@@ -92,11 +97,12 @@ class Drawn:
             return reward
         if (reward := self._drawn.get(path)) is not None:
             return reward
-        if self.lost(path):
+        thought = self._thoughts.get(path)
+        if thought is not None and thought.failed is not None:
             return 0.0
         self.guessed = True
         parent = path[:-1]
         above = self.reward(parent) if parent and not self._leaves_only else None
-        reward = self._guess(path, self._thoughts.get(path), above, self._draw)
+        reward = self._guess(path, thought, above, self._draw)
         self._drawn[path] = reward
         return reward

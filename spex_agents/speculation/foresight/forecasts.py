@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
@@ -24,36 +23,42 @@ from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
 
 logger = logging.getLogger(__name__)
 
-WORK = 2000
-"""Rewards looked up and paths demanded in one forecast, about, which keeps it at a millisecond or
-two: replays are renewed a few at each event. After a decision, which outdates them all, it may be
-FRESH times as much, but no replay takes more than WORK: several of one mind tell more than one that
-looks far."""
+WORK = 1000
+"""Rewards looked up and paths demanded in the replays of one event, about, which keeps a forecast
+at a millisecond: they are renewed a few at each event. One that takes more is paid for by the next
+events, which renew none until then."""
 
-WORK_ASIDE = 20_000
+FRESH, FAR = 8, 2
+"""After a decision, which outdates all replays, it may be FRESH times as much, but no replay takes
+more than FAR times as much: several of one mind tell more than one that looks far."""
+
+WORK_ASIDE = 10_000
 """Likewise of a policy whose decisions are an effort: its forecasts delay no event loop."""
 
-FRESH = 4
-
-DOUBT, MISSING = 0.15, 0.1
-"""Replays that are taken to have demanded something else, and how many more for each draw that has
-not been replayed: a few of one mind prove little."""
-
-WORK_BLOCKING, BLOCKING = 200, 50
+WORK_BLOCKING, BLOCKING = 100, 50
 """Likewise of a policy that is `blocking`, and what each of its decisions counts for besides: it
 takes milliseconds, and a forecast that lasts is outdated before it is made."""
+
+DOUBT = 0.15
+"""Replays that are taken to have demanded something else: a few of one mind prove little."""
+
+AGREED = 2.0, 4.0
+"""How much of what one replay demanded others demanded too, and in how many forecasts, before any
+has been made."""
+
+LASTING = 0.95
+"""What those forecasts count for after one more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """What the policy demanded on one drawn tree, when `texts` thoughts had been written.
+    """What the policy demanded on one drawn tree.
 
     The first `certain` paths it demands whatever is drawn: it had met nothing drawn before.
     """
 
     demanded: Sequence[Path]
     certain: int
-    texts: int
 
 
 class ReplayForecast:
@@ -82,30 +87,35 @@ class ReplayForecast:
         self.draws = draws
         self.lookahead = lookahead
         self._quantiles = Quantiles(draws)
-        self._replays: deque[_Replay] = deque(maxlen=draws)
+        self._replays: deque[_Replay] = deque()
+        self._counts: Counter[Path] = Counter()
         effort = getattr(policy, "effort", 0)
         self._effort = BLOCKING if policy.blocking else effort
         self._cautious = policy.cautious
         self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
-        self._longest = self._work * FRESH if self._effort else self._work
+        self._longest = self._work * (FRESH if self._effort else FAR)
+        self._agreed = AGREED
+        self._debt = 0
         self._made = 0
         self._decision: Decision | None = None
-        self._written: dict[Path, int] = {}
-        self._means: dict[Path, tuple[float | None, float]] = {}
+        self._means: dict[tuple[Path, bool], tuple[float, float]] = {}
+        self._ending: dict[int, float] = {}
 
     def __call__(self, known: Known) -> dict[Path, float]:
         """Paths that can be begun or have been, each with its probability of being demanded."""
         if not isinstance(known.decision, Expand):
             return {}
-        for path in islice(known.thoughts, len(self._written), None):
-            self._written[path] = len(self._written)
         if known.decision is not self._decision:
             self._decision = known.decision
             self._replays.clear()
+            self._counts.clear()
         self._means.clear()
-        work = 0 if self._replays else -self._work * (FRESH - 1)
+        self._ending.clear()
+        work = self._debt if self._replays else -self._work * (FRESH - 1)
         seen = self.seen(known)
         for _ in range(self.draws):
+            if work >= self._work or (self._replays and known.outdated()):
+                break
             drawn = Drawn(
                 known,
                 self._made % self.draws,
@@ -114,38 +124,61 @@ class ReplayForecast:
                 ends=self.ends,
                 guess=self.reward,
             )
-            self._replays.append(self._replay(drawn, known))
+            self._keep(self._replay(drawn, known))
             self._made += 1
             work += drawn.work
-            if work >= self._work or known.outdated():
-                break
+        self._debt = max(0, work - self._work) if self.draws > 1 else 0
         return self._probable(known)
 
+    def _keep(self, replay: _Replay) -> None:
+        """Count a replay in the place of the oldest, once there are as many as draws."""
+        if len(self._replays) == self.draws:
+            counts = self._counts
+            for path in self._replays.popleft().demanded:
+                if counts[path] == 1:
+                    del counts[path]
+                else:
+                    counts[path] -= 1
+        self._replays.append(replay)
+        self._counts.update(replay.demanded)
+
     def _probable(self, known: Known) -> dict[Path, float]:
-        counts: Counter[Path] = Counter()
         certain: set[Path] = set()
         for replay in self._replays:
-            counts.update(replay.demanded)
             certain.update(replay.demanded[: replay.certain])
         committed = known.tree.thoughts
-        replays: dict[Path, int] = {}
-        probable = {}
-        for path, count in counts.items():
+        beginnable: dict[Path, bool] = {}
+        counts: dict[Path, int] = {}
+        for path, count in self._counts.items():
             if path in committed:
                 continue
             parent = path[:-1]
-            if (seen := replays.get(parent)) is None:
-                # Replays made before the parent was written could not foresee its children.
-                written = self._written.get(parent, -1)
-                seen = sum(replay.texts > written for replay in self._replays)
-                replays[parent] = seen = seen if self._beginnable(path, known) else -1
-            if seen < 0:
-                continue
-            # A few replays prove little.
-            doubt = DOUBT + MISSING * (self.draws - seen)
-            sure = path in certain
-            probable[path] = 1.0 if sure else count / (max(seen, count) + doubt)
-        return probable
+            if (can := beginnable.get(parent)) is None:
+                can = beginnable[parent] = self._beginnable(path, known)
+            if can:
+                counts[path] = count
+        made = len(self._replays)
+        self._compare(counts.values(), made)
+        replays = made + DOUBT + (self.draws - made) * self._contrary()
+        return {path: 1.0 if path in certain else n / replays for path, n in counts.items()}
+
+    def _compare(self, counts: Collection[int], made: int) -> None:
+        """Learn how often what one replay demands is demanded by another."""
+        if made > 1 and counts:
+            agreed, compared = self._agreed
+            one = sum(counts)
+            both = sum([count * count for count in counts]) - one
+            self._agreed = agreed * LASTING + both / one / (made - 1), compared * LASTING + 1
+
+    def _contrary(self) -> float:
+        """What a replay that has not been made counts of one that demands something else.
+
+        So much that a path which one replay alone demands, the only one, is taken to be demanded as
+        often as other replays would demand it.
+        """
+        agreed, compared = self._agreed
+        against = compared / max(agreed, 1e-9) - 1 - DOUBT
+        return min(1.0, max(0.0, against / max(1, self.draws - 1)))
 
     def _replay(self, drawn: Drawn, known: Known) -> _Replay:
         demanded: list[Path] = []
@@ -178,7 +211,7 @@ class ReplayForecast:
                     break
             elif len(decision.paths) > 1:
                 blind = 0
-        return _Replay(demanded, certain, len(self._written))
+        return _Replay(demanded, certain)
 
     def _beginnable(self, path: Path, known: Known) -> bool:
         parent = path[:-1]
@@ -200,18 +233,20 @@ class ReplayForecast:
         action = self.policy.action(path)
         if action.to_end:
             return not action.refines
-        return self._quantiles.level(path, draw) < self.prediction.ends.probability(len(path))
+        if (ending := self._ending.get(depth := len(path))) is None:
+            ending = self._ending[depth] = self.prediction.ends.probability(depth)
+        return self._quantiles.level(path, draw) < ending
 
     def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
         """The reward of `path` in this draw, given its parent's in the same draw."""
-        model = self.prediction.rewards
-        known = self._means.get(path)
-        if known is not None and known[0] == parent:
-            mean = known[1]
-        else:
-            mean = model.mean(self.prediction.features(path, thought, parent))
-            self._means[path] = parent, mean
-        return min(1.0, max(0.0, mean + model.spread * self._quantiles.normal(path, draw)))
+        among = path[:-1], parent is None
+        if (line := self._means.get(among)) is None:
+            line = self._means[among] = self.prediction.line(path, parent)
+        mean = line[0] if parent is None else line[0] + line[1] * parent
+        if thought is not None and thought.logprobs:
+            mean += self.prediction.confident(thought)
+        spread = self.prediction.rewards.spread
+        return min(1.0, max(0.0, mean + spread * self._quantiles.normal(path, draw)))
 
 
 class PaperForecast(ReplayForecast):

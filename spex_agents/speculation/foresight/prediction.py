@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.slots.budget import Budget
 
-PRIOR_WEIGHTS = (0.15, 0.7, 0.0, 0.0, 0.0)
+PRIOR_WEIGHTS = (0.05, 0.9, 0.0, 0.0, 0.0)
 PRIOR_PRECISION = (8.0, 8.0, 8.0, 8.0, 8.0)
 PRIOR_SPREAD = 0.15
 PRIOR_ENDS = 0.15
@@ -119,15 +119,35 @@ class Prediction:
         count, total = self._below.get(path[:-1], (0, 0.0))
         nearest = parent if parent is not None else self._nearest(path)
         siblings = (total + nearest) / (count + 1)
-        logprobs = thought.logprobs if thought is not None else None
-        confidence = sum(logprobs) / len(logprobs) if logprobs else 0.0
-        return 1.0, nearest, siblings, confidence, len(path) / 10
+        return 1.0, nearest, siblings, _confidence(thought), len(path) / 10
+
+    def line(self, path: Path, parent: float | None) -> tuple[float, float]:
+        """What the reward of `path`, and of its siblings, is in the mean without log-probabilities.
+
+        Returns:
+            A constant, and by how much it grows with the parent's reward, if that is known.
+        """
+        constant, nearest, siblings, _, depth = self.rewards.weights
+        count, total = self._below.get(path[:-1], (0, 0.0))
+        level = constant + siblings * total / (count + 1) + depth * len(path) / 10
+        slope = nearest + siblings / (count + 1)
+        return (level, slope) if parent is not None else (level + slope * self._nearest(path), 0.0)
+
+    def confident(self, thought: Thought) -> float:
+        """What a thought's log-probabilities add to that."""
+        return self.rewards.weights[3] * _confidence(thought)
 
     def _nearest(self, path: Path) -> float:
         for depth in range(len(path) - 1, -1, -1):
             if found := self._below.get(path[:depth]):
                 return found[1] / found[0]
         return 0.5
+
+
+def _confidence(thought: Thought | None) -> float:
+    """The mean log-probability of a thought's tokens; 0 where it is not known."""
+    logprobs = thought.logprobs if thought is not None else None
+    return sum(logprobs) / len(logprobs) if logprobs else 0.0
 
 
 _shared: WeakKeyDictionary[Budget, Prediction] = WeakKeyDictionary()

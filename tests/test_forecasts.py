@@ -1,0 +1,102 @@
+"""What a forecast says of the paths that a search may demand, and what it costs to say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import ClassVar
+
+from spex_agents.search import Decision, Expand, Finish, Limits, Path, Policy, Tree
+from spex_agents.search.policy import State, children
+from spex_agents.search.tree import Thought, TreeView
+from spex_agents.speculation.config import Known, Speculation
+from spex_agents.speculation.foresight.forecasts import (
+    FRESH,
+    WORK_ASIDE,
+    ReplayForecast,
+    forecast_of,
+)
+from spex_agents.speculation.foresight.prediction import Prediction
+
+FIRST = children((), 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best(Policy):
+    """Demands a child of the best thought of the first layer, or of the first one."""
+
+    effort: ClassVar[int] = WORK_ASIDE * FRESH
+    """So much that there is one replay after a decision."""
+
+    by_reward: bool = True
+    decided: list[Path] = field(default_factory=list, compare=False)
+
+    def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+        best = FIRST[0]
+        if self.by_reward:
+            best = max(FIRST, key=tree.reward)
+        child = (*best, 0)
+        self.decided.append(child)
+        return state, Finish() if child in tree else Expand((child,))
+
+
+def unjudged(number: int) -> Known:
+    """The first layer is written, and nothing judged; decisions of different numbers differ."""
+    thoughts = {path: Thought(text=f"{path}", tokens=1) for path in FIRST}
+    tree = Tree("Which?", number).with_thoughts(thoughts)
+    return Known(tree, None, Expand(FIRST), thoughts, {})
+
+
+def forecast_by(policy: Policy) -> ReplayForecast:
+    forecast = forecast_of(Speculation(), policy, Limits(depth=4), Prediction())
+    assert isinstance(forecast, ReplayForecast)
+    return forecast
+
+
+def first_said(policy: Policy, decisions: int = 30, events: int = 40) -> list[float]:
+    """What is said after each decision, from one replay, of the path that it demands."""
+    forecast = forecast_by(policy)
+    said: list[float] = []
+    for number in range(decisions):
+        known = unjudged(number)
+        said += forecast(known).values()
+        for _ in range(events):
+            forecast(known)
+    return said
+
+
+def test_one_replay_is_believed_where_others_have_agreed_with_it() -> None:
+    class Sure(Best):
+        cautious: ClassVar[bool] = False
+
+    said = first_said(Sure(by_reward=False))
+    assert said[-1] > 0.8
+
+
+def test_one_replay_is_not_believed_where_others_have_gone_elsewhere() -> None:
+    said = first_said(Best())
+    # The best of sixteen unknown ones is each with the same probability.
+    assert fmean(said[10:]) < 0.25 < said[0]
+
+
+def test_what_replays_cost_is_bounded_over_the_events() -> None:
+    policy = Best()
+    forecast, known, events = forecast_by(policy), unjudged(0), 100
+    for _ in range(events):
+        forecast(known)
+    costs = policy.effort * len(policy.decided)
+    assert events / 2 * WORK_ASIDE <= costs <= (events + 2 * FRESH) * WORK_ASIDE
+
+
+def test_an_event_renews_all_replays_of_a_small_search() -> None:
+    class Small(Best):
+        effort: ClassVar[int] = 0
+
+    policy = Small()
+    forecast, known = forecast_by(policy), unjudged(0)
+    forecast(known)
+    judged = {path: 0.9 if path == FIRST[3] else 0.1 for path in FIRST}
+    tree = known.tree.with_rewards(judged)
+    said = forecast(replace(known, tree=tree, rewards=judged))
+    assert said.keys() == {(*FIRST[3], 0)}
+    assert min(said.values()) > 0.9
