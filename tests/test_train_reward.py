@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.train_reward.collect import collect, kept, training_problems
-from examples.train_reward.labels import Solution, monte_carlo
-from examples.train_reward.train import concordance
+from examples.train_reward.labels import Solution, checked, monte_carlo
+from examples.train_reward.train import Step, concordance, distinct, interval, siblings
 from spex_agents.engines import Proposer
 from spex_agents.problems import Stated
 from spex_agents.problems.weekday_sums import weekday_sums
@@ -30,6 +30,16 @@ def test_a_step_is_as_good_as_the_share_of_right_answers_after_it() -> None:
     ]
     third = 1 / 3
     assert monte_carlo(rows) == [[third, 0.5, 1.0], [third, 0.5, 0.0], [third, 0.0], [1.0]]
+
+
+def test_a_step_that_holds_is_right_whatever_went_wrong_before_it() -> None:
+    question = "Start: 8\nMonday: + 5\nTuesday: + 5"
+    for steps, right in (
+        (["Monday: 8 + 5 = 13", "Tuesday: 13 + 5 = 18", "The answer is 18"], [1, 1, 1]),
+        (["Monday: 8 + 5 = 14", "Tuesday: 14 + 5 = 19", "The answer is 18"], [0, 1, 0]),
+        (["Monday: 8 + 6 = 14", "Tuesday: 8 + 5 = 13", "So it is done."], [0, 0, 0]),
+    ):
+        assert checked(Solution(question=question, steps=steps, right=False)) == right
 
 
 async def test_solutions_are_kept_with_their_steps_and_whether_they_are_right() -> None:
@@ -69,3 +79,38 @@ def test_the_better_of_two_steps_scores_higher_as_often_as_is_said() -> None:
     assert concordance([0.9, 0.2, 0.4], [0, 1, 1]) == 0
     assert concordance([3, 3], [0, 1]) == 0.5
     assert concordance([3, 1], [0, 0]) is None
+
+
+def step(question: str, *texts: str, label: float) -> Step:
+    return Step(question=question, texts=texts, label=label, state=None)
+
+
+def test_a_step_of_several_solutions_is_learnt_once() -> None:
+    rows = [
+        Solution(question="one", steps=["a", "b"], right=True),
+        Solution(question="one", steps=["a", "c"], right=False),
+    ]
+    found = distinct(rows, [[0.5, 1], [0.5, 0]], [["A", "B"], ["A", "C"]])
+    assert [(each.texts, each.label, each.state) for each in found] == [
+        (("a",), 0.5, "A"),
+        (("a", "b"), 1, "B"),
+        (("a", "c"), 0, "C"),
+    ]
+
+
+def test_siblings_are_steps_of_one_problem_and_depth() -> None:
+    steps = [
+        step("one", "a", label=1),
+        step("one", "b", label=0),
+        step("one", "a", "c", label=0),
+        step("one", "a", "d", label=1),
+        step("two", "a", label=0),
+    ]
+    assert siblings(steps, [0.9, 0.1, 0.8, 0.2, 5.0]) == {"one": (1, 2), "two": (0, 0)}
+
+
+def test_an_interval_is_over_questions() -> None:
+    assert interval([(3, 4)] * 9) == (0.75, 0.75, 0.75)
+    whole, low, high = interval([(4, 4), (0, 4)] * 8) or (0, 0, 0)
+    assert low < whole == 0.5 < high
+    assert interval([(0.0, 0)]) is None

@@ -1,35 +1,46 @@
 """Step two: a process reward head on the small model, from what `collect` wrote.
 
 ``python -m examples.train_reward.train --model DIR --solutions solutions.jsonl --out reward`` needs
-torch and transformers, which come with SGLang. What the lower layers say is computed once; only the
-upper ones and the head are trained.
+torch and transformers, which come with SGLang. Every layer's state at the ends of steps is computed
+once; then a logistic regression for each layer shows where right and wrong steps differ, and the
+best one becomes the head of a model that ends there.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from examples.train_reward.labels import Solution, monte_carlo
+from examples.train_reward.labels import Solution, checked, monte_carlo
 from spex_agents.rewards.asking.profiles import SKYWORK
 
-BATCH = 16
+BATCH = 8
+RESAMPLED = 1000
+PENALTY = 30.0
+"""Of the squared weights, against the sum of all steps' losses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Where a step ends, in which row of its batch, and how good it is."""
+    """A step in its path.
 
-    row: int
-    end: int
+    Attributes:
+        question: Of the path.
+        texts: The path's steps, this one last.
+        label: How good it is.
+        state: What each layer says at its end, (layers, width).
+    """
+
+    question: str
+    texts: tuple[str, ...]
     label: float
-
-
-Batch: TypeAlias = tuple[Any, list[Step]]
-"""What the lower layers say, (rows, tokens, width), and the steps in it."""
+    state: Any
 
 
 def tokens_of(tokenizer: Any, row: Solution) -> tuple[list[int], list[int]]:
@@ -50,13 +61,57 @@ def padded(torch: Any, sequences: Sequence[list[int]], fill: int) -> Any:
     return torch.tensor([[*ids, *[fill] * (longest - len(ids))] for ids in sequences])
 
 
-def distinct(rows: list[Solution]) -> list[tuple[Solution, list[float]]]:
-    """Each solution once, with the labels of its steps."""
-    found = {
-        (row["question"], *row["steps"]): (row, labels)
-        for row, labels in zip(rows, monte_carlo(rows), strict=True)
-    }
+def states(
+    torch: Any, model: Any, tokenizer: Any, rows: Sequence[Solution], kept: Path
+) -> list[Any]:
+    """For each row what every layer says at the ends of its steps, (steps, layers, width).
+
+    Args:
+        torch: The module.
+        model: Without a head.
+        tokenizer: Its own.
+        rows: Solutions.
+        kept: Takes what is done after each batch, and is gone on with if it is there.
+    """
+    done: list[Any] = torch.load(kept) if kept.exists() else []
+    for first in range(len(done), len(rows), BATCH):
+        encoded = [tokens_of(tokenizer, row) for row in rows[first : first + BATCH]]
+        ids = padded(torch, [tokens for tokens, _ in encoded], tokenizer.eos_token_id)
+        with torch.no_grad():
+            said = model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        every = torch.stack(said[1:-1], 2)  # after the last layer it is normalised already
+        done += [every[row, ends].half() for row, (_, ends) in enumerate(encoded)]
+        torch.save(done, kept)
+        print(f"{len(done)} of {len(rows)} solutions", flush=True)
+    return done
+
+
+def distinct(
+    rows: Sequence[Solution], labels: Sequence[Sequence[float]], said: Sequence[Any]
+) -> list[Step]:
+    """Each step once, of all solutions that begin alike."""
+    found: dict[tuple[str, ...], Step] = {}
+    for row, own, state in zip(rows, labels, said, strict=True):
+        for end, label in enumerate(own, 1):
+            texts = tuple(row["steps"][:end])
+            step = Step(question=row["question"], texts=texts, label=label, state=state[end - 1])
+            found.setdefault((row["question"], *texts), step)
     return list(found.values())
+
+
+def compared(said: Iterable[tuple[float, float]]) -> tuple[float, int]:
+    """How many pairs of (score, label) with different labels are in the right order, of how many.
+
+    Equal scores are half in order.
+    """
+    told = list(said)
+    wins = [
+        (one > other) + (one == other) / 2
+        for one, label in told
+        for other, worse in told
+        if label > worse
+    ]
+    return sum(wins), len(wins)
 
 
 def concordance(scores: Sequence[float], labels: Sequence[float]) -> float | None:
@@ -64,100 +119,108 @@ def concordance(scores: Sequence[float], labels: Sequence[float]) -> float | Non
 
     With labels of 0 and 1 that is the area under the ROC curve. None where all labels are equal.
     """
-    said = list(zip(scores, labels, strict=True))
-    wins = [
-        (one > other) + (one == other) / 2
-        for one, label in said
-        for other, worse in said
-        if label > worse
-    ]
-    return sum(wins) / len(wins) if wins else None
+    won, pairs = compared(zip(scores, labels, strict=True))
+    return won / pairs if pairs else None
 
 
-class Trainer:
-    """The upper layers and the head, on what the lower layers make of each batch.
+def siblings(steps: Sequence[Step], scores: Sequence[float]) -> dict[str, tuple[float, int]]:
+    """`compared` for each question, among steps that a search would choose between: of one depth.
+
+    That a first step is wrong more often than a later one helps nobody there.
+    """
+    groups: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    for step, score in zip(steps, scores, strict=True):
+        groups[step.question, len(step.texts)].append((score, step.label))
+    found: dict[str, tuple[float, int]] = {}
+    for (question, _), said in groups.items():
+        won, pairs = compared(said)
+        before = found.get(question, (0.0, 0))
+        found[question] = (before[0] + won, before[1] + pairs)
+    return found
+
+
+def interval(by_question: Sequence[tuple[float, int]]) -> tuple[float, float, float] | None:
+    """A share of pairs, and the middle 95 % of it over questions drawn again with replacement."""
+    rng = Random(0)
+
+    def share(drawn: Sequence[tuple[float, int]]) -> float | None:
+        pairs = sum(of for _, of in drawn)
+        return sum(won for won, _ in drawn) / pairs if pairs else None
+
+    if (whole := share(by_question)) is None:
+        return None
+    again = (share(rng.choices(by_question, k=len(by_question))) for _ in range(RESAMPLED))
+    shares = sorted(each for each in again if each is not None)
+    return whole, shares[len(shares) // 40], shares[-1 - len(shares) // 40]
+
+
+class Head:
+    """A logistic regression on one layer's normalised states; both classes weigh the same.
 
     Args:
         torch: The module.
-        model: A sequence classifier of one label.
-        layers: How many of its layers are trained.
+        norm: The model's last norm, its weights 1.
+        layer: Which layer, the first one being 0.
+        steps: What is learnt from.
     """
 
-    def __init__(self, torch: Any, model: Any, layers: int) -> None:
-        self.torch, self.model, self.trunk = torch, model, model.model
-        self.every, self.norm = self.trunk.layers, self.trunk.norm
-        self.lower = len(self.every) - layers
-        self.trained = [
-            *self.every[self.lower :].parameters(),
-            *self.norm.parameters(),
-            *model.score.parameters(),
-        ]
+    def __init__(self, torch: Any, norm: Any, layer: int, steps: Sequence[Step]) -> None:
+        self.torch, self.norm, self.layer = torch, norm, layer
+        states = self._normalised(steps)
+        labels = torch.tensor([step.label for step in steps])
+        scale = states.std(0) + 1e-3
+        share = labels.mean().clamp(0.05, 0.95)
+        balance = labels / share + (1 - labels) / (1 - share)
+        weights = torch.zeros(states.shape[1], requires_grad=True)
+        optimizer = torch.optim.LBFGS([weights], max_iter=150, line_search_fn="strong_wolfe")
 
-    def prepare(self, sequences: Sequence[list[int]], fill: int) -> Any:
-        """What the lower layers say of a batch."""
-        trunk = self.trunk
-        trunk.layers, trunk.norm = self.every[: self.lower], self.torch.nn.Identity()
-        with self.torch.no_grad():
-            ids = padded(self.torch, sequences, fill)
-            return trunk(input_ids=ids, use_cache=False).last_hidden_state
-
-    def scores(self, hidden: Any, steps: Sequence[Step]) -> Any:
-        """The head's values at the ends of steps."""
-        self.trunk.layers, self.trunk.norm = self.every[self.lower :], self.norm
-        out = self.trunk(inputs_embeds=hidden, use_cache=False).last_hidden_state
-        picked = out[[step.row for step in steps], [step.end for step in steps]]
-        return self.model.score(picked).squeeze(-1)
-
-    def epoch(self, batches: Sequence[Batch], optimizer: Any) -> float:
-        """Train once on each batch; returns the mean loss."""
-        torch, total, count = self.torch, 0.0, 0
-        for hidden, steps in batches:
-            labels = torch.tensor([step.label for step in steps])
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                self.scores(hidden, steps), labels
-            )
+        def loss() -> Any:
             optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-            optimizer.step()
-            total, count = total + loss.item() * len(steps), count + len(steps)
-        return total / max(1, count)
+            wrong = torch.nn.functional.binary_cross_entropy_with_logits(
+                states / scale @ weights, labels, weight=balance
+            )
+            whole = wrong + PENALTY * weights.square().sum() / len(steps)
+            whole.backward()
+            return whole
 
-    def tell_apart(self, batches: Sequence[Batch]) -> float | None:
-        """How often the better of two steps scores higher, in these."""
+        optimizer.step(loss)
+        self.weights = weights.detach() / scale
+
+    def _normalised(self, steps: Sequence[Step]) -> Any:
         with self.torch.no_grad():
-            said = [self.scores(hidden, steps).tolist() for hidden, steps in batches]
-        labels = [step.label for _, steps in batches for step in steps]
-        return concordance([score for scores in said for score in scores], labels)
+            return self.norm(self.torch.stack([step.state[self.layer] for step in steps]).float())
 
-    def whole(self) -> Any:
-        """The model as it was put together."""
-        self.trunk.layers, self.trunk.norm = self.every, self.norm
-        return self.model
+    def scores(self, steps: Sequence[Step]) -> list[float]:
+        return cast(list[float], (self._normalised(steps) @ self.weights).tolist())
 
 
-def prepare(
-    trainer: Trainer, tokenizer: Any, rows: list[Solution], held: set[str]
-) -> tuple[list[Batch], list[Batch]]:
-    """Batches of about equal lengths: to train on, and of problems that are held out."""
-    data = [(*tokens_of(tokenizer, row), labels, row) for row, labels in distinct(rows)]
-    parts: tuple[list[Batch], list[Batch]] = ([], [])
-    for out, batches in zip((False, True), parts, strict=True):
-        own = sorted((one for one in data if (one[3]["question"] in held) == out), key=_length)
-        for first in range(0, len(own), BATCH):
-            batch = own[first : first + BATCH]
-            hidden = trainer.prepare([one[0] for one in batch], tokenizer.eos_token_id)
-            steps = [
-                Step(row=number, end=end, label=label)
-                for number, one in enumerate(batch)
-                for end, label in zip(one[1], one[2], strict=True)
-            ]
-            batches.append((hidden, steps))
-    return parts
+def shares(head: Head, steps: Sequence[Step]) -> tuple[float | None, list[tuple[float, int]]]:
+    """The concordance over all steps, and that among siblings, question by question."""
+    scores = head.scores(steps)
+    everywhere = concordance(scores, [step.label for step in steps])
+    return everywhere, list(siblings(steps, scores).values())
 
 
-def _length(one: tuple[list[int], list[int], list[float], Solution]) -> int:
-    return len(one[0])
+def best_layer(
+    fit: Callable[[int, Sequence[Step]], Head], layers: Iterable[int], steps: Sequence[Step]
+) -> int:
+    """The layer whose head is best on questions that it has not seen, by a fifth at a time."""
+    questions = sorted({step.question for step in steps})
+    Random(1).shuffle(questions)
+    won: dict[int, float] = {}
+    for layer in layers:
+        counted: list[tuple[float, int]] = []
+        for fold in range(5):
+            out = set(questions[fold::5])
+            head = fit(layer, [step for step in steps if step.question not in out])
+            counted += shares(head, [step for step in steps if step.question in out])[1]
+        won[layer] = sum(won for won, _ in counted) / max(1, sum(of for _, of in counted))
+        print(f"after {layer + 1} layers: {won[layer]:.0%} of siblings in order", flush=True)
+    return max(won, key=lambda layer: won[layer])
+
+
+def said(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def main() -> None:
@@ -171,33 +234,42 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
     parser.add_argument("--solutions", type=Path, default=Path("solutions.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("reward"))
-    parser.add_argument("--layers", type=int, default=8, help="that are trained, from the top")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--labels", choices=("checked", "monte-carlo"), default="checked")
+    parser.add_argument("--states", type=Path, default=Path("states.pt"), help="kept there")
     given = parser.parse_args()
 
-    torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(given.model)
     model = AutoModelForSequenceClassification.from_pretrained(
         given.model, num_labels=1, dtype=torch.float32
     )
-    model.config.pad_token_id = tokenizer.eos_token_id
+    torch.nn.init.ones_(model.model.norm.weight)
     rows: list[Solution] = [json.loads(line) for line in given.solutions.open()]
-    questions = sorted({row["question"] for row in rows})
-    held = set(Random(0).sample(questions, max(1, len(questions) // 5)))
-    trainer = Trainer(torch, model, given.layers)
-    train, test = prepare(trainer, tokenizer, rows, held)
-    print(f"{sum(len(steps) for _, steps in train)} steps", flush=True)
-    optimizer = torch.optim.AdamW(trainer.trained, lr=given.rate, weight_decay=0.01)
-    for epoch in range(given.epochs):
-        loss = trainer.epoch(Random(epoch).sample(train, len(train)), optimizer)
-        apart = trainer.tell_apart(test)
-        print(
-            f"epoch {epoch + 1}: loss {loss:.3f}; of two steps of {len(held)} unseen problems "
-            f"the better one scores higher {'-' if apart is None else format(apart, '.0%')}",
-            flush=True,
-        )
-    trainer.whole().save_pretrained(given.out)
+    labels = monte_carlo(rows) if given.labels == "monte-carlo" else [checked(row) for row in rows]
+    once = {(row["question"], *row["steps"]): at for at, row in enumerate(rows)}.values()
+    rows, labels = [rows[at] for at in once], [labels[at] for at in once]
+    steps = distinct(rows, labels, states(torch, model.model, tokenizer, rows, given.states))
+    questions = sorted({step.question for step in steps})
+    held = set(Random(0).sample(questions, max(1, len(questions) // 3)))
+    train = [step for step in steps if step.question not in held]
+    test = [step for step in steps if step.question in held]
+
+    def fit(layer: int, steps: Sequence[Step]) -> Head:
+        return Head(torch, model.model.norm, layer, steps)
+
+    layer = best_layer(fit, range(7, len(model.model.layers) - 1, 2), train)
+    head = fit(layer, train)
+    everywhere, by_question = shares(head, test)
+    print(f"{len(train)} steps to learn from, {len(test)} of {len(held)} unseen problems")
+    print(f"of two of these the better one scores higher {said(everywhere)} of the time")
+    if (among := interval(by_question)) is not None:
+        share, low, high = among
+        print(f"of two of one problem and depth {share:.0%} ({low:.0%} to {high:.0%})")
+    model.model.layers = model.model.layers[: layer + 1]
+    model.config.num_hidden_layers = layer + 1
+    model.config.pad_token_id = tokenizer.eos_token_id
+    with torch.no_grad():
+        model.score.weight.copy_(head.weights[None])
+    model.save_pretrained(given.out)
     tokenizer.save_pretrained(given.out)
 
 
