@@ -8,7 +8,8 @@ from pathlib import Path
 
 from examples.train_reward.collect import collect, kept, training_problems
 from examples.train_reward.labels import Solution, checked, monte_carlo
-from examples.train_reward.train import Step, concordance, distinct, interval, siblings
+from examples.train_reward.made_up import made_up
+from examples.train_reward.steps import Step, concordance, distinct, interval, siblings
 from spex_agents.engines import Proposer
 from spex_agents.problems import Stated
 from spex_agents.problems.weekday_sums import weekday_sums
@@ -40,6 +41,17 @@ def test_a_step_that_holds_is_right_whatever_went_wrong_before_it() -> None:
         (["Monday: 8 + 6 = 14", "Tuesday: 8 + 5 = 13", "So it is done."], [0, 0, 0]),
     ):
         assert checked(Solution(question=question, steps=steps, right=False)) == right
+
+
+def test_made_up_solutions_have_right_and_wrong_steps_of_problems_that_nobody_asks() -> None:
+    rows = made_up(60)
+    asked = {problem.question for problem in (*training_problems(), *weekday_sums())}
+    assert rows == made_up(60) != made_up(60, seed=1)
+    assert made_up(20) == rows[:20]
+    assert not asked & {row["question"] for row in rows}
+    labels = [label for row in rows for label in checked(row)]
+    assert 0.5 < sum(labels) / len(labels) < 0.8
+    assert all(row["right"] for row in rows if all(checked(row)))
 
 
 async def test_solutions_are_kept_with_their_steps_and_whether_they_are_right() -> None:

@@ -1,46 +1,28 @@
 """Step two: a process reward head on the small model, from what `collect` wrote.
 
 ``python -m examples.train_reward.train --model DIR --solutions solutions.jsonl --out reward`` needs
-torch and transformers, which come with SGLang. Every layer's state at the ends of steps is computed
-once; then a logistic regression for each layer shows where right and wrong steps differ, and the
-best one becomes the head of a model that ends there.
+torch and transformers, which come with SGLang. The states of the middle layers at the ends of steps
+are computed once; then a logistic regression for each layer shows where right and wrong steps
+differ, and the best one becomes the head of a model that ends there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
 from examples.train_reward.labels import Solution, checked, monte_carlo
+from examples.train_reward.made_up import made_up
+from examples.train_reward.steps import Step, concordance, distinct, interval, siblings
 from spex_agents.rewards.asking.profiles import SKYWORK
 
 BATCH = 8
-RESAMPLED = 1000
 PENALTY = 30.0
 """Of the squared weights, against the sum of all steps' losses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step in its path.
-
-    Attributes:
-        question: Of the path.
-        texts: The path's steps, this one last.
-        label: How good it is.
-        state: What each layer says at its end, (layers, width).
-    """
-
-    question: str
-    texts: tuple[str, ...]
-    label: float
-    state: Any
 
 
 def tokens_of(tokenizer: Any, row: Solution) -> tuple[list[int], list[int]]:
@@ -62,96 +44,42 @@ def padded(torch: Any, sequences: Sequence[list[int]], fill: int) -> Any:
 
 
 def states(
-    torch: Any, model: Any, tokenizer: Any, rows: Sequence[Solution], kept: Path
+    torch: Any,
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Solution],
+    *,
+    layers: Sequence[int],
+    kept: Path,
 ) -> list[Any]:
-    """For each row what every layer says at the ends of its steps, (steps, layers, width).
+    """For each row what some layers say at the ends of its steps, (steps, layers, width).
 
     Args:
         torch: The module.
-        model: Without a head.
+        model: Without a head, and without what comes after the last of the layers.
         tokenizer: Its own.
         rows: Solutions.
+        layers: After how many layers.
         kept: Takes what is done after each batch, and is gone on with if it is there.
     """
-    done: list[Any] = torch.load(kept) if kept.exists() else []
-    for first in range(len(done), len(rows), BATCH):
-        encoded = [tokens_of(tokenizer, row) for row in rows[first : first + BATCH]]
+    done: dict[tuple[str, ...], Any] = torch.load(kept) if kept.exists() else {}
+    left = [row for row in rows if _key(row) not in done]
+    for first in range(0, len(left), BATCH):
+        batch = left[first : first + BATCH]
+        encoded = [tokens_of(tokenizer, row) for row in batch]
         ids = padded(torch, [tokens for tokens, _ in encoded], tokenizer.eos_token_id)
         with torch.no_grad():
             said = model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
-        every = torch.stack(said[1:-1], 2)  # after the last layer it is normalised already
-        done += [every[row, ends].half() for row, (_, ends) in enumerate(encoded)]
+        every = torch.stack([said[layer] for layer in layers], 2)
+        for number, (row, (_, ends)) in enumerate(zip(batch, encoded, strict=True)):
+            done[_key(row)] = every[number, ends].half()
         torch.save(done, kept)
-        print(f"{len(done)} of {len(rows)} solutions", flush=True)
-    return done
+        print(f"{first + len(batch)} of {len(left)} solutions", flush=True)
+    return [done[_key(row)] for row in rows]
 
 
-def distinct(
-    rows: Sequence[Solution], labels: Sequence[Sequence[float]], said: Sequence[Any]
-) -> list[Step]:
-    """Each step once, of all solutions that begin alike."""
-    found: dict[tuple[str, ...], Step] = {}
-    for row, own, state in zip(rows, labels, said, strict=True):
-        for end, label in enumerate(own, 1):
-            texts = tuple(row["steps"][:end])
-            step = Step(question=row["question"], texts=texts, label=label, state=state[end - 1])
-            found.setdefault((row["question"], *texts), step)
-    return list(found.values())
-
-
-def compared(said: Iterable[tuple[float, float]]) -> tuple[float, int]:
-    """How many pairs of (score, label) with different labels are in the right order, of how many.
-
-    Equal scores are half in order.
-    """
-    told = list(said)
-    wins = [
-        (one > other) + (one == other) / 2
-        for one, label in told
-        for other, worse in told
-        if label > worse
-    ]
-    return sum(wins), len(wins)
-
-
-def concordance(scores: Sequence[float], labels: Sequence[float]) -> float | None:
-    """How often, of two steps with different labels, the better one scores higher.
-
-    With labels of 0 and 1 that is the area under the ROC curve. None where all labels are equal.
-    """
-    won, pairs = compared(zip(scores, labels, strict=True))
-    return won / pairs if pairs else None
-
-
-def siblings(steps: Sequence[Step], scores: Sequence[float]) -> dict[str, tuple[float, int]]:
-    """`compared` for each question, among steps that a search would choose between: of one depth.
-
-    That a first step is wrong more often than a later one helps nobody there.
-    """
-    groups: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
-    for step, score in zip(steps, scores, strict=True):
-        groups[step.question, len(step.texts)].append((score, step.label))
-    found: dict[str, tuple[float, int]] = {}
-    for (question, _), said in groups.items():
-        won, pairs = compared(said)
-        before = found.get(question, (0.0, 0))
-        found[question] = (before[0] + won, before[1] + pairs)
-    return found
-
-
-def interval(by_question: Sequence[tuple[float, int]]) -> tuple[float, float, float] | None:
-    """A share of pairs, and the middle 95 % of it over questions drawn again with replacement."""
-    rng = Random(0)
-
-    def share(drawn: Sequence[tuple[float, int]]) -> float | None:
-        pairs = sum(of for _, of in drawn)
-        return sum(won for won, _ in drawn) / pairs if pairs else None
-
-    if (whole := share(by_question)) is None:
-        return None
-    again = (share(rng.choices(by_question, k=len(by_question))) for _ in range(RESAMPLED))
-    shares = sorted(each for each in again if each is not None)
-    return whole, shares[len(shares) // 40], shares[-1 - len(shares) // 40]
+def _key(row: Solution) -> tuple[str, ...]:
+    return (row["question"], *row["steps"])
 
 
 class Head:
@@ -160,7 +88,7 @@ class Head:
     Args:
         torch: The module.
         norm: The model's last norm, its weights 1.
-        layer: Which layer, the first one being 0.
+        layer: Which of the layers that a step's state tells.
         steps: What is learnt from.
     """
 
@@ -202,20 +130,33 @@ def shares(head: Head, steps: Sequence[Step]) -> tuple[float | None, list[tuple[
 
 
 def best_layer(
-    fit: Callable[[int, Sequence[Step]], Head], layers: Iterable[int], steps: Sequence[Step]
+    fit: Callable[[int, Sequence[Step]], Head],
+    layers: Sequence[int],
+    steps: Sequence[Step],
+    others: Sequence[Step],
 ) -> int:
-    """The layer whose head is best on questions that it has not seen, by a fifth at a time."""
+    """The layer whose head is best on questions that it has not seen, by a fifth at a time.
+
+    Args:
+        fit: Makes a head for the layer of that place.
+        layers: After how many layers.
+        steps: What is learnt from, and looked at.
+        others: What is learnt from besides.
+
+    Returns:
+        Its place.
+    """
     questions = sorted({step.question for step in steps})
     Random(1).shuffle(questions)
     won: dict[int, float] = {}
-    for layer in layers:
+    for layer, after in enumerate(layers):
         counted: list[tuple[float, int]] = []
         for fold in range(5):
             out = set(questions[fold::5])
-            head = fit(layer, [step for step in steps if step.question not in out])
+            head = fit(layer, [*others, *(step for step in steps if step.question not in out)])
             counted += shares(head, [step for step in steps if step.question in out])[1]
         won[layer] = sum(won for won, _ in counted) / max(1, sum(of for _, of in counted))
-        print(f"after {layer + 1} layers: {won[layer]:.0%} of siblings in order", flush=True)
+        print(f"after {after} layers: {won[layer]:.0%} of siblings in order", flush=True)
     return max(won, key=lambda layer: won[layer])
 
 
@@ -234,6 +175,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
     parser.add_argument("--solutions", type=Path, default=Path("solutions.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("reward"))
+    parser.add_argument("--made-up", type=int, default=60, help="solutions with made-up mistakes")
     parser.add_argument("--labels", choices=("checked", "monte-carlo"), default="checked")
     parser.add_argument("--states", type=Path, default=Path("states.pt"), help="kept there")
     given = parser.parse_args()
@@ -242,30 +184,45 @@ def main() -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         given.model, num_labels=1, dtype=torch.float32
     )
-    torch.nn.init.ones_(model.model.norm.weight)
+    trunk = model.model
+    torch.nn.init.ones_(trunk.norm.weight)
+    depth = len(trunk.layers)
+    layers = range(max(1, depth // 3), max(2, 2 * depth // 3 + 1), 2)
+    trunk.layers = trunk.layers[: layers[-1] + 1]  # what the last one says is normalised already
     rows: list[Solution] = [json.loads(line) for line in given.solutions.open()]
     labels = monte_carlo(rows) if given.labels == "monte-carlo" else [checked(row) for row in rows]
-    once = {(row["question"], *row["steps"]): at for at, row in enumerate(rows)}.values()
-    rows, labels = [rows[at] for at in once], [labels[at] for at in once]
-    steps = distinct(rows, labels, states(torch, model.model, tokenizer, rows, given.states))
-    questions = sorted({step.question for step in steps})
-    held = set(Random(0).sample(questions, max(1, len(questions) // 3)))
-    train = [step for step in steps if step.question not in held]
+    once = {_key(row): at for at, row in enumerate(rows)}.values()
+    more = made_up(given.made_up if given.labels == "checked" else 0)
+    known = [*(rows[at] for at in once), *more]
+    labels = [*(labels[at] for at in once), *map(checked, more)]
+    own = {row["question"] for row in rows}
+    steps = distinct(
+        known, labels, states(torch, trunk, tokenizer, known, layers=layers, kept=given.states)
+    )
+    held = set(Random(0).sample(sorted(own), max(1, len(own) // 3)))
+    train = [step for step in steps if step.question in own - held]
     test = [step for step in steps if step.question in held]
+    others = [step for step in steps if step.question not in own]
 
     def fit(layer: int, steps: Sequence[Step]) -> Head:
-        return Head(torch, model.model.norm, layer, steps)
+        return Head(torch, trunk.norm, layer, steps)
 
-    layer = best_layer(fit, range(7, len(model.model.layers) - 1, 2), train)
-    head = fit(layer, train)
+    place = best_layer(fit, layers, train, others)
+    head = fit(place, [*train, *others])
     everywhere, by_question = shares(head, test)
-    print(f"{len(train)} steps to learn from, {len(test)} of {len(held)} unseen problems")
+    print(
+        f"{len(train)} steps of {len(own - held)} problems and {len(others)} made-up ones to learn "
+        f"from, {len(test)} of {len(held)} unseen problems"
+    )
     print(f"of two of these the better one scores higher {said(everywhere)} of the time")
     if (among := interval(by_question)) is not None:
         share, low, high = among
-        print(f"of two of one problem and depth {share:.0%} ({low:.0%} to {high:.0%})")
-    model.model.layers = model.model.layers[: layer + 1]
-    model.config.num_hidden_layers = layer + 1
+        pairs = sum(of for _, of in by_question)
+        print(
+            f"of two of one problem and depth {share:.0%} ({low:.0%} to {high:.0%}, {pairs} pairs)"
+        )
+    trunk.layers = trunk.layers[: layers[place]]
+    model.config.num_hidden_layers = layers[place]
     model.config.pad_token_id = tokenizer.eos_token_id
     with torch.no_grad():
         model.score.weight.copy_(head.weights[None])
