@@ -186,10 +186,15 @@ async def test_named_exceptions_are_tried_again_and_their_tokens_counted() -> No
     assert (thought.tokens, asked.tokens) == (2, 6)
 
 
-@pytest.mark.parametrize("failures", [[ValueError("no")], [ConnectionError("no")] * 3])
-async def test_other_or_lasting_failure_is_one_clear_error(failures: list[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("failures", "said"),
+    [([ValueError("No.")], "No; if"), ([ConnectionError("no")] * 3, "no; see whether .* reached")],
+)
+async def test_other_or_lasting_failure_is_one_clear_error(
+    failures: list[Exception], said: str
+) -> None:
     model = Scripted(failures=failures)
-    with pytest.raises(EngineError, match=r"chat-model/Scripted failed: .*retry_on="):
+    with pytest.raises(EngineError, match=rf"chat-model/Scripted failed: .*{said}.*retry_on="):
         await write(ChatModelEngine(model, retries=2, retry_wait=0))
     assert not model.failures
 

@@ -77,6 +77,10 @@ async def test_a_wrong_address_is_the_engine_s(
     [
         (("solve", "x", "--engine", "127.0.0.1:9"), "--engine 127.0.0.1:9: a server's address"),
         (("solve", "x", "--engine", "no:such"), "--engine no:such: cannot import 'no'"),
+        (
+            ("solve", "x", "--engine", "no:such-model"),
+            "(a chat model is named provider:model, such",
+        ),
         (("solve", "x", "--engine", "http://"), "--engine http://: must be a server's address"),
         (("solve", "x", "--policy", "bset"), "--policy bset: must be one of rebase"),
         (("compare", "--problems", "none"), "--problems none: must be one of weekday-sums"),
