@@ -79,7 +79,7 @@ async def test_a_wrong_address_is_the_engine_s(
         (("solve", "x", "--engine", "no:such"), "--engine no:such: cannot import 'no'"),
         (
             ("solve", "x", "--engine", "no:such-model"),
-            "(a chat model is named provider:model, such",
+            "a chat model is named provider:model",
         ),
         (("solve", "x", "--engine", "http://"), "--engine http://: must be a server's address"),
         (("solve", "x", "--policy", "bset"), "--policy bset: must be one of rebase"),
