@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Budget
+from spex_agents.speculation.slots.capacity import Headroom
 from spex_agents.speculation.solving import solve
 
 TOKENS = 50
@@ -186,3 +188,34 @@ def test_a_share_with_many_searches_leaves_room_for_that_of_one(slots: int) -> N
     assert after > 1.3 * before
     assert after > crowd
     assert crowd > 0.9 * alike  # which costs the many next to nothing
+
+
+def headroom(*learnt: tuple[float, float, int]) -> float:
+    """What is taken to be full after requests that waited, were decoded, and were so many."""
+    found = Headroom()
+    for wait, seconds, load in learnt:
+        found.learn(wait, seconds, load)
+    return found.full
+
+
+def test_waits_that_are_usual_for_one_alone_are_no_queue() -> None:
+    """Prompts differ in length, and the processor has other work at times."""
+    alone = [(wait, 1.0, 1) for wait in (0.2, 0.6, 0.4, 0.5)]
+    assert headroom(*alone, (0.6, 1.0, 8)) == math.inf
+    assert headroom(*alone, (3.0, 1.0, 8)) == 7
+    assert headroom(*alone, (3.0, 1.0, 1)) == 1  # others are served first
+
+
+def test_where_few_run_it_takes_longer_until_a_slot_is_free() -> None:
+    alone = (0.0, 2.0, 1)
+    assert headroom(alone, (0.2, 2.0, 2)) == math.inf
+    assert headroom(alone, (0.9, 2.0, 2)) == 1
+    assert headroom(alone, (0.2, 2.0, 17)) == 16
+
+
+def test_an_engine_that_seemed_full_is_tried_again_soon_but_not_at_once() -> None:
+    full = [(0.0, 2.0, 1), (2.0, 2.0, 3)]
+    assert headroom(*full) == 2
+    assert headroom(*full, *[(0.0, 2.0, 1)] * 5) < 3
+    assert headroom(*full, *[(0.0, 2.0, 2)] * 5) < 3
+    assert headroom(*full, *[(0.0, 2.0, 2)] * 10) == pytest.approx(3)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
-QUEUED = 0.05
+QUEUED, FREED = 0.05, 0.5
 """Share of its decoding time that a request may wait for a slot, beyond twice the usual wait for a
-first token (its prompt is read meanwhile); after that the engine is full."""
+first token of one that is alone (its prompt is read meanwhile); after that the engine is full.
+Where few run, it is long until one ends: then the second figure, divided by how many run."""
+
+GROWTH = 0.1
+"""What a full engine is taken to hold more for each request at its limit that had not to queue."""
 
 RESERVE = 0.25
 """Share of a minute's allowance that guesses leave to what will be demanded."""
@@ -27,18 +31,26 @@ class Headroom:
         self.requests = 16.0
         self.full = math.inf
         self._wait = math.inf
+        self._alone: float | None = None
 
     def limit(self, demanded: int) -> float:
         return max(demanded + 1.0, min(demanded + self.requests, self.full))
 
     def learn(self, wait: float, seconds: float, load: int) -> None:
         """A request was the `load`-th in flight, waited for its slot, and was then decoded."""
-        if wait > 2 * self._wait + QUEUED * seconds:
-            self.full = max(1.0, min(self.full, load - 1.0))
-        else:
-            self.requests += 1
-            self.full = max(self.full * 1.002, float(load))
+        usual = self._wait if self._alone is None else self._alone
+        queued = wait > 2 * usual + max(QUEUED, FREED / load) * seconds
         self._wait = min(wait, self._wait * 1.05)  # the shortest, slowly forgotten
+        if load == 1 and queued:
+            self._alone = 1.05 * usual
+        elif load == 1:
+            self._alone = wait if self._alone is None else 0.9 * self._alone + 0.1 * wait
+        if queued:
+            self.full = max(1.0, min(self.full, load - 1.0))
+            return
+        self.requests += 1
+        if load >= self.full - 1:
+            self.full = max(self.full + GROWTH, float(load))
 
 
 class Allowance:
