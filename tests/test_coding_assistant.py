@@ -383,7 +383,7 @@ def test_ctrl_c_ends_the_search_down_to_the_sandbox(served: tuple[int, str]) -> 
         ((DOUBLE, "--problem", "last"), 2, "goes without a request"),
         (("--problem", "none"), 2, "must be one of absolute, last"),
         (("double", "--tests", "nowhere.py"), 2, "cannot be read"),
-        ((DOUBLE, "--rollouts", "0"), 2, "rollouts=0"),
+        ((DOUBLE, "--rollouts", "0"), 2, "--rollouts 0"),
         ((DOUBLE, "--engine", "simulated"), 2, "writes no programs"),
         ((DOUBLE, "--gateway", "http://127.0.0.1:9/v1"), 3, "is the gateway up?"),
     ],

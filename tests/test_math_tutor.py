@@ -497,15 +497,15 @@ def test_done_problems_are_not_given_again(tell: Callable[..., tuple[int, str]])
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--number", "40"], "number=40"),
-        (["--number", "-1"], "number=-1"),
+        (["--number", "40"], "--number 40"),
+        (["--number", "-1"], "--number -1"),
         (["  "], "question='  '"),
         (["What is 1 + 1?", "--number", "1"], "leave it out with a QUESTION"),
-        (["--answer", "2"], "answer='2'"),
-        (["--problems", "no-set"], "problems='no-set'"),
-        (["--reward", "no-reward"], "reward='no-reward'"),
-        (["--policy", "no-policy"], "policy='no-policy'"),
-        (["--width", "0"], "width=0"),
+        (["--answer", "2"], "--answer 2"),
+        (["--problems", "no-set"], "--problems no-set"),
+        (["--reward", "no-reward"], "--reward no-reward"),
+        (["--policy", "no-policy"], "--policy no-policy"),
+        (["--width", "0"], "--width 0"),
         (["--database", __file__], "give another file"),
         (["--database", "/no/such/place"], "give another file"),
     ],
@@ -521,7 +521,7 @@ def test_a_thread_keeps_to_its_question(tell: Callable[..., tuple[int, str]]) ->
     assert tell("--number", "1", "--thread", "one")[0] == 0
     code, output = tell("--number", "2", "--thread", "one")
     assert code == 2
-    assert "thread='one': is about another question" in output
+    assert "--thread one: is about another question" in output
 
 
 def test_no_solution_is_an_exit_code(

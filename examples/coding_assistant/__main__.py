@@ -85,7 +85,7 @@ def main(
 
     The tests run in a sandbox: on this machine, or the gateway's.
     """
-    with exit_codes():
+    with exit_codes(app):
         at_least_one(rollouts=rollouts, width=width, rounds=rounds)
         turns = _turns(request, tests, problem)
         if gateway is not None:

@@ -107,7 +107,7 @@ def lesson(
     The reward is a calculator by default, and the model's confidence where nothing is calculated.
     The engine is that of SPEX_ENGINE by default, or else embedded.
     """
-    with exit_codes(), asyncio.Runner() as runner:
+    with exit_codes(app), asyncio.Runner() as runner:
         choice = Choice(question=question, answer=answer, problems=problems, number=number)
         if question is not None:
             check_question(question)

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what is known to go wrong into one line and an exit code."""
+def exit_codes(line: typer.Typer | None = None) -> Iterator[None]:
+    """Turn what is known to go wrong into one line and an exit code.
+
+    Args:
+        line: The command line whose options the error is told in; ``spex`` by default.
+    """
     try:
         yield
     except SpexError as error:
         from spex_agents.cli import app  # noqa: PLC0415 (which is made of commands that use this)
 
-        typer.echo(f"error: {as_typed(str(error), get_command(app))}", err=True)
+        typer.echo(f"error: {as_typed(str(error), get_command(line or app))}", err=True)
         if error.partial is not None and len(error.partial.tree):
             typer.echo(f"best so far: {_best(error.partial)}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 3) from error
