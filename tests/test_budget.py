@@ -93,7 +93,7 @@ def guesses_with(others: int) -> int:
 
 def test_a_search_that_is_alone_may_slow_itself_where_that_pays() -> None:
     alone, beside_another = guesses_with(0), guesses_with(1)
-    assert alone >= 8
+    assert alone >= 10
     # 5 % of a step of 0.04 + 0.002 * 2 seconds is one guess more.
     assert beside_another <= 1
 
@@ -186,7 +186,7 @@ def test_a_share_with_many_searches_leaves_room_for_that_of_one(slots: int) -> N
 
     (alike, before), (crowd, after) = run_virtual(launched(False)), run_virtual(launched(True))
     assert after > 1.3 * before
-    assert after > crowd
+    assert after > 1.1 * crowd
     assert crowd > 0.9 * alike  # which costs the many next to nothing
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import ClassVar
 
+from benchmarks.foresight import measure
 from spex_agents.search import Decision, Expand, Finish, Limits, Path, Policy, Tree
 from spex_agents.search.policy import State, children
 from spex_agents.search.tree import Thought, TreeView
@@ -100,3 +101,9 @@ def test_an_event_renews_all_replays_of_a_small_search() -> None:
     said = forecast(replace(known, tree=tree, rewards=judged))
     assert said.keys() == {(*FIRST[3], 0)}
     assert min(said.values()) > 0.9
+
+
+def test_who_knew_rewards_early_would_be_faster_for_less_waste() -> None:
+    faster, wasted = measure("rewards known", 1.5, seeds=1)
+    assert faster > 2.4
+    assert wasted < 0.3

@@ -65,8 +65,7 @@ class Ledger:
         estimated_tokens: Those of all tokens decoded that no server has counted.
         useful_seconds: From request to text of the thoughts that the search took, summed.
         saved_seconds: How much longer the search would have waited without guesses, in seconds,
-            estimated. Below 0 where guesses have cost more. Told low as
-            long as little is known of how the engine slows under load.
+            estimated. Below 0 where guesses have cost more.
         ahead_seconds: Work that hits had behind them when they were demanded, summed: much of it
             went on at the same time.
         aborts: Requests cancelled in flight.

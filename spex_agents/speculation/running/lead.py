@@ -21,6 +21,18 @@ class Writing:
     load: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """What a round was: what it wrote and judged, its seconds, and what others ran meanwhile."""
+
+    wrote: Mapping[Path, Writing]
+    judged: Mapping[Path, Writing]
+    took: float
+    line: Callable[[], Line | None]
+    slots: float
+    others: float
+
+
 class Lead:
     """Compares the rounds of a search with what they would have taken without guesses.
 
@@ -36,7 +48,10 @@ class Lead:
     Attributes:
         wrote: How each thought was written.
         judged: How each reward was judged; its seconds are without waiting for a judge.
-        seconds: The lead so far: below 0 where guesses have cost more than they have saved.
+        seconds: The lead so far: below 0 where guesses have cost more than they have saved. Each
+            round counts by what was known of the engine when it ended, which is too little rather
+            than too much.
+        told: The same by what is known now, for people; of the last few rounds as above.
     """
 
     def __init__(
@@ -44,17 +59,19 @@ class Lead:
     ) -> None:
         self.wrote: dict[Path, Writing] = {}
         self.judged: dict[Path, Writing] = {}
-        self.seconds = 0.0
+        self.seconds = self.told = 0.0
         self._elder = elder
         self._judges = judges
         self._calls = calls
+        self._rounds: list[_Round] = []
+        self._again = 1
 
     def round(
         self,
         paths: Sequence[Path],
         took: float,
         *,
-        line: Line | None,
+        line: Callable[[], Line | None],
         slots: float,
         demanded: float,
     ) -> None:
@@ -63,7 +80,7 @@ class Lead:
         Args:
             paths: What it was for.
             took: Its seconds.
-            line: Of the engine.
+            line: Tells that of the engine.
             slots: Requests that the engine runs at a time.
             demanded: Requests in flight that were waited for, of all searches, in the mean.
         """
@@ -74,15 +91,32 @@ class Lead:
         judged = {path: self.judged[path] for path in wrote if path in self.judged}
         busy += self._calls * sum(min(writing.seconds, took) for writing in judged.values())
         own = busy / took if took > 0 else demanded
-        base, slope = line or (1.0, 0.0)
-        others = max(0.0, demanded - own)
-        written = self._written(wrote, (base, slope), slots, others)
-        seconds = {path: writing.seconds for path, writing in judged.items()}
+        ended = _Round(
+            wrote=wrote,
+            judged=judged,
+            took=took,
+            line=line,
+            slots=slots,
+            others=max(0.0, demanded - own),
+        )
+        self._rounds.append(ended)
+        self.seconds += (gained := self._gained(ended))
+        self.told += gained
+        if len(self._rounds) >= self._again:  # all anew, but not so often that it costs
+            self._again = len(self._rounds) * 5 // 4 + 1
+            self.told = sum(map(self._gained, self._rounds))
+
+    def _gained(self, ended: _Round) -> float:
+        """How much longer a round would have taken, by what is known of the engine now."""
+        base, slope = ended.line() or (1.0, 0.0)
+        written = self._written(ended.wrote, (base, slope), ended.slots, ended.others)
+        seconds = {path: writing.seconds for path, writing in ended.judged.items()}
         if self._calls:  # they slow each other, and have been slowed by those of guesses
-            together = base + slope * min(slots, self._calls * len(judged) + others)
-            for path, writing in judged.items():
-                seconds[path] *= min(1.0, together / (base + slope * writing.load))
-        self.seconds += self._last_reward(written, seconds) - took
+            together = min(ended.slots, self._calls * len(ended.judged) + ended.others)
+            for path, writing in ended.judged.items():
+                alone = (base + slope * together) / (base + slope * writing.load)
+                seconds[path] *= min(1.0, alone)
+        return self._last_reward(written, seconds) - ended.took
 
     def _written(
         self, wrote: Mapping[Path, Writing], line: Line, slots: float, others: float

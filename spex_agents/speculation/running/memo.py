@@ -260,12 +260,12 @@ class Memo:
         self.lead.round(
             paths,
             now - begun.time - waited,
-            line=pace.times.line(),
+            line=pace.times.line,
             slots=pace.slots,
             demanded=pace.demanded_since(begun, now),
         )
         if self.config.speculation is not None:
-            self.ledger.saved_seconds = self.lead.seconds
+            self.ledger.saved_seconds = self.lead.told
         for budget in self.budgets.all:
             budget.tell(self, self.lead.seconds, len(paths))
         self.scores.tell(self.lead.seconds, len(paths))
