@@ -111,3 +111,22 @@ def test_an_agent_of_the_command_line_may_be_in_the_working_directory(
     )
     monkeypatch.chdir(tmp_path)
     assert _agents(["mine=mine_of_all:agent"])["mine"].create is create_tot_graph
+
+
+async def test_an_agent_that_fails_as_its_search_begins_leaves_nothing_running() -> None:
+    made = 0
+
+    def once(engine: Any, **search: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made > 1:  # the first time the request is checked
+            raise RuntimeError("it has changed meanwhile")
+        return create_tot_graph(engine, **search)
+
+    asked = {"model": "spex/once", "messages": QUESTION}
+    async with gateway(served=False, agents={"once": Agent(once, PLAIN.search)}) as running:
+        async with running.http() as http:
+            answer = await http.post("/v1/chat/completions", json=asked)
+            (search,) = (await http.get("/v1/searches")).json()["data"]
+        assert (answer.status_code, search["state"], made) == (500, "failed", 2)
+        assert await running.parts.searches.records.running() == []

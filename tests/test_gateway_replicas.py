@@ -156,6 +156,24 @@ async def test_a_job_that_was_taken_for_another_client_is_begun_once(server: Pos
                 await jobs.done(identity)
 
 
+async def test_a_gateway_about_to_stop_leaves_what_it_took_for_nobody_to_others_at_once(
+    server: Postgres,
+) -> None:
+    first, second = "a" * 32, "b" * 32
+    async with gateway(database=server.url) as running:
+        jobs: Any = running.parts.searches.database.jobs
+        others = Shared(jobs._pool, silence_seconds=3600)
+        running.parts.searches.runs.leaving = True
+        await jobs.offer([first])
+        assert await jobs.take(second)
+        async with asyncio.timeout(60):
+            while not (found := await others.next(9)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert found == [first]
+        await others.done(first)
+        await jobs.done(second)
+
+
 async def test_who_waits_for_another_gateways_search_is_told_that_this_one_stops(
     server: Postgres,
 ) -> None:

@@ -14,8 +14,10 @@ import httpx
 import pytest
 from gateways import ASKED, gateway, process
 
+from spex_agents.server.gateway.errors import storage_error
 from spex_agents.server.gateway.keys import Key, KeyStore
 from spex_agents.server.gateway.logs import JsonLines
+from spex_agents.server.gateway.records import Record, Records
 
 PATH = "/v1/chat/completions"
 LONG = {**ASKED, "spex": {"depth": 12, "step_tokens": 64}}
@@ -157,6 +159,28 @@ async def test_a_search_nobody_can_ask_for_is_not_gone_on_with(file: Path) -> No
                 await asyncio.sleep(0.02)
         assert (await http.get(f"/v1/searches/{identity}")).json()["state"] == "suspended"
         assert running.engine.decoded_tokens == 0
+
+
+async def test_a_search_that_could_not_be_gone_on_with_is_tried_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = await leave_running(file)
+    claim, tries = Records.claim, 0
+
+    async def locked_once(records: Records, record: Record, run: str) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise storage_error("storage_locked")
+        return await claim(records, record, run)
+
+    monkeypatch.setattr(Records, "claim", locked_once)
+    async with gateway(served=False, database=str(file)) as running, running.http() as http:
+        async with asyncio.timeout(20):
+            while (await http.get(f"/v1/searches/{identity}")).json()["state"] == "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await http.get(f"/v1/searches/{identity}")).json()["state"] == "done"
+    assert tries == 2
 
 
 async def test_what_was_left_is_gone_on_with_within_the_places_there_are(file: Path) -> None:

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 
 from spex_agents.server.gateway.access import Parts, errors
 from spex_agents.server.gateway.completions import failure
-from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
@@ -84,7 +83,7 @@ async def _begin(
         for index in range(body.n or 1):
             named = idempotency if idempotency is None or not index else f"{idempotency}#{index}"
             searches.append(await parts.searches.begin(key, body, idempotency=named, index=index))
-    except ApiError:
+    except Exception:
         with _attended(searches):  # nobody waits for those that have begun
             pass
         raise

@@ -14,7 +14,6 @@ from contextlib import (
     closing,
     contextmanager,
     nullcontext,
-    suppress,
 )
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +92,11 @@ class Database:
         with _named():
             saved = await self.saver.aget_tuple({"configurable": {"thread_id": identity}})
         return None if saved is None else saved.checkpoint["channel_values"]
+
+    async def keep_checkpoint(self, identity: str) -> None:
+        """Save what a run that has ended has come to."""
+        with _named():
+            await self.saver.finish(identity)
 
     async def forget_checkpoint(self, identity: str) -> None:
         with _named():
@@ -210,31 +214,19 @@ def _hold(path: Path) -> IO[bytes]:
 @asynccontextmanager
 async def _postgres(url: str) -> AsyncIterator[Database]:
     try:
-        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
         from psycopg import AsyncConnection as Psycopg  # noqa: PLC0415
         from psycopg import Error  # noqa: PLC0415
-        from psycopg.errors import DeadlockDetected, SerializationFailure  # noqa: PLC0415
         from psycopg.rows import DictRow, dict_row  # noqa: PLC0415
         from psycopg_pool import AsyncConnectionPool, PoolTimeout  # noqa: PLC0415
 
+        from spex_agents.server.gateway.postgres_checkpoints import (  # noqa: PLC0415
+            LatestInPostgres,
+        )
         from spex_agents.server.gateway.replicas import Shared  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             f"database={_shown(url)}: needs {error.name}; pip install 'spex-agents[postgres]'"
         ) from error
-
-    class LatestInPostgres(AsyncPostgresSaver):
-        """In PostgreSQL: the latest checkpoint only."""
-
-        latest_only = True
-
-        async def aput(self, config: Any, *rest: Any) -> Any:
-            """Save one, and forget those before it."""
-            saved = await super().aput(config, *rest)
-            # A gateway that has lost the search, and is not told yet, prunes it meanwhile, too.
-            with suppress(DeadlockDetected, SerializationFailure):
-                await self.aprune([config["configurable"]["thread_id"]], strategy="keep_latest")
-            return saved
 
     engine = create_async_engine(
         "postgresql+psycopg://",

@@ -33,6 +33,14 @@ class Jobs(Protocol):
         """Take jobs that nobody has, or whose gateway has died: those of these searches."""
         ...
 
+    async def give_back(self) -> None:
+        """Leave jobs that were taken, and that nobody here has asked for yet, to others."""
+        ...
+
+    def try_again(self, identity: str) -> None:
+        """Leave a job that could not be begun to whoever tries it next."""
+        ...
+
     async def leave(self, identity: str) -> None:
         """Leave a job to another gateway, or to the next process."""
         ...
@@ -70,6 +78,12 @@ class Alone:
         taken, self._offered = self._offered[:most], self._offered[most:]
         await asyncio.sleep(0)
         return taken
+
+    async def give_back(self) -> None:
+        """There are no others."""
+
+    def try_again(self, identity: str) -> None:
+        self._offered.append(identity)
 
     async def leave(self, identity: str) -> None:
         """The next process finds it among those that run."""

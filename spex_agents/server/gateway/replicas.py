@@ -87,6 +87,15 @@ class Shared:
                 found += await self._take(queries, most - len(found))
         return found
 
+    async def give_back(self) -> None:
+        """Leave jobs that were taken, and that nobody here has asked for yet, to others."""
+        while self._others:
+            await self.leave(self._others.pop())
+
+    def try_again(self, identity: str) -> None:
+        """Leave a job that could not be begun to whoever tries it next, after a silence."""
+        self.lose(identity)
+
     async def leave(self, identity: str) -> None:
         """Leave a job to another gateway."""
         if (job := self._mine.pop(identity, None)) is not None:

@@ -191,7 +191,7 @@ class Runs:
         """Charge a run, and save what has become of its search, unless another gateway has it."""
         jobs = self._database.jobs
         if search.lost:
-            jobs.lose(search.id)
+            self._lose(search)
             return
         record = search.record()
         if search.state == "suspended" and self.draining:
@@ -199,13 +199,20 @@ class Runs:
         try:
             if not await self._records.settle(record, charge):
                 search.lost = True
-                jobs.lose(search.id)
+                self._lose(search)
                 return
             if search.state == "done" or not await self._records.runs_of([search.id]):
                 await self._database.forget_checkpoint(search.id)
+            else:
+                await self._database.keep_checkpoint(search.id)
             await (jobs.leave if record.state == "running" else jobs.done)(search.id)
             if storage is not None:
                 await self._records.forget_beyond(search.owner, storage)
         except Exception:
             logger.exception("cannot save", extra={"search": search.id, "key": search.owner})
-            jobs.lose(search.id)  # whose record still says that it runs is gone on with
+            self._lose(search)  # whose record still says that it runs is gone on with
+
+    def _lose(self, search: Search) -> None:
+        """Let go of a search that another gateway has, or will have."""
+        self._database.jobs.lose(search.id)
+        self._database.saver.drop(search.id)

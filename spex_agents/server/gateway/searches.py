@@ -148,15 +148,16 @@ class Searches:
             search.announce()
             try:
                 own = grant is not None and await self._jobs.take(identity)
+                if grant is None or not own:
+                    self._known.follow(search)
+                    return search
+                share = key.name if grant.may_waste else None
+                graph = plan.graph(share=share, tokens=grant.tokens)
             except Exception as failed:
                 search.fail(explain(failed))
                 await self.records.settle(search.record(), Charge(time.time(), 0, 0))
+                await self._jobs.done(identity)
                 raise
-            if grant is None or not own:
-                self._known.follow(search)
-                return search
-            share = key.name if grant.may_waste else None
-            graph = plan.graph(share=share, tokens=grant.tokens)
             search.limit = plan.limit(grant.tokens)
             self.runs.start(search, graph, storage=key.storage)
             return search

@@ -79,6 +79,7 @@ class Upkeep:
         """What there is to do, how often, and what is said if it fails."""
         often = self._jobs.seconds
         yield self._go_on, often, "cannot look for searches to go on with"
+        yield self._database.saver.save_due, often, "cannot save what searches have come to"
         yield self._end_revoked, REVOKE_SECONDS, "cannot end the searches of revoked keys"
         yield self._forget_old, SWEEP_SECONDS, "cannot forget old searches"
         if self._jobs.shared:
@@ -91,16 +92,19 @@ class Upkeep:
 
     async def _go_on(self) -> None:
         """Go on with what the last process left, or a gateway that has died, as there is room."""
+        if self._runs.leaving or self._runs.draining:
+            await self._jobs.give_back()
+            return
         room = self._hosting.searches - len(self._runs.searches)
-        if room > 0 and not (self._runs.leaving or self._runs.draining):
+        if room > 0:
             left = await self._jobs.next(room)
             try:
                 while left:
                     await self._go_on_with(left[0])
                     del left[0]
-            finally:  # those that could not be gone on with are whoever's tries again
+            finally:
                 for identity in left:
-                    self._jobs.lose(identity)
+                    self._jobs.try_again(identity)
 
     async def _go_on_with(self, identity: str) -> None:
         """Go on with a search, if there is still who and what for."""
