@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from gateways import gateway
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.search import Thought
+from spex_agents.server.gateway.requests import ChatRequest
 
 DATA = Path(__file__).parent / "data" / "gateway_clients"
 SENT: dict[str, Any] = {
@@ -130,6 +131,44 @@ async def test_what_was_called_and_returned_reaches_the_prompt(name: str) -> Non
     assert "Add the numbers in sum.txt" in user.content
     assert '[calls read_file with {"filepath": "sum.txt"}]' in user.content
     assert user.content.endswith("read_file: 5 + 7")
+
+
+async def test_a_text_that_a_tool_was_called_with_reaches_the_prompt_and_chat_models() -> None:
+    """As items of a response, as a chat's tool call, and in the function that Cursor knows."""
+    items = SENT["cursor_patched"]["body"]["input"]
+    patch = items[-2]["input"]
+    engine = Saying()
+    await ask(engine, SENT["cursor_patched"])
+    (_, user) = engine.prompts[0].messages
+    assert f"[calls ApplyPatch with {patch}]" in user.content
+    assert user.content.endswith("ApplyPatch: Success. Updated sum.txt")
+    for called in (
+        {"type": "custom", "custom": {"name": "ApplyPatch", "input": patch}},
+        {"type": "function", "function": {"name": "ApplyPatch", "arguments": patch}},
+    ):
+        turns: Any = [
+            {"role": "user", "content": "Add the numbers in sum.txt"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "call_2", **called}]},
+            {"role": "tool", "tool_call_id": "call_2", "content": "Success. Updated sum.txt"},
+        ]
+        request = ChatRequest.model_validate({"model": "spex/rebase-4", "messages": turns})
+        again = ChatRequest.model_validate(request.saved)
+        assert again.fingerprint == request.fingerprint
+        for one in (request, again):
+            assert f"[calls ApplyPatch with {patch}]" in one.asked.question
+            (call,) = cast(Any, one.asked_with_tools.conversation).turns[1].source.tool_calls
+            assert call["args"] == {"input": patch}
+
+
+@pytest.mark.parametrize("name", ["cursor_agent", "cursor_patched"])
+async def test_a_tool_whose_text_has_a_grammar_is_strictly_refused(name: str) -> None:
+    sent = SENT[name]
+    async with gateway(served=False, strict=True) as running, running.http("none") as http:
+        refused = await http.post(sent["path"], json=sent["body"], headers=sent["headers"])
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+        tools = [tool for tool in sent["body"]["tools"] if tool["type"] == "function"]
+        answer = await http.post(sent["path"], json={**sent["body"], "tools": tools})
+        assert answer.status_code == 200
 
 
 async def test_the_list_of_models_has_what_clients_read() -> None:

@@ -25,17 +25,19 @@ class InputItem(BaseModel):
     name: Text | None = None
     call_id: Text = ""
     arguments: Text = "{}"
+    input: Text = ""
     output: Any = None
 
     def as_message(self) -> ChatMessage | None:
         if self.type == "message" and self.role is not None:
             return ChatMessage(role=self.role, content=self.content)
-        if self.type == "function_call":
-            called = CalledFunction(name=self.name or "a tool", arguments=self.arguments)
+        if self.type in ("function_call", "custom_tool_call"):
+            given = self.arguments if self.type == "function_call" else self.input
+            called = CalledFunction(name=self.name or "a tool", arguments=given)
             return ChatMessage(
                 role="assistant", tool_calls=[ToolCall(id=self.call_id, function=called)]
             )
-        if self.type == "function_call_output":
+        if self.type in ("function_call_output", "custom_tool_call_output"):
             return ChatMessage(role="tool", tool_call_id=self.call_id, content=self.output)
         return None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from json import dumps, loads
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from spex_agents.engines.prompts import Conversation, PromptTemplate, Role
@@ -97,9 +97,24 @@ class CalledFunction(BaseModel):
     arguments: Text = "{}"
 
 
+class CalledCustom(BaseModel):
+    """A tool that takes a text, of a grammar perhaps."""
+
+    name: Text
+    input: Text = ""
+
+
 class ToolCall(BaseModel):
     id: Text = ""
     function: CalledFunction | None = None
+    custom: CalledCustom | None = None
+
+    @model_validator(mode="after")
+    def _is_of_a_function(self) -> Self:
+        if self.function is None and self.custom is not None:
+            self.function = CalledFunction(name=self.custom.name, arguments=self.custom.input)
+        self.custom = None
+        return self
 
 
 class ChatMessage(BaseModel):
@@ -257,7 +272,7 @@ def _called(call: ToolCall) -> dict[str, Any]:
     function = call.function or CalledFunction(name="a tool")
     try:
         arguments = loads(function.arguments)
-    except ValueError:
-        arguments = {}
+    except ValueError:  # of a tool that takes a text
+        arguments = {"input": function.arguments}
     given = arguments if isinstance(arguments, dict) else {}
     return {"name": function.name, "args": given, "id": call.id, "type": "tool_call"}
