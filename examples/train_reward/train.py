@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
     parser.add_argument("--solutions", type=Path, default=Path("solutions.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("reward"))
-    parser.add_argument("--made-up", type=int, default=60, help="solutions with made-up mistakes")
+    parser.add_argument("--made-up", type=int, default=40, help="solutions with made-up mistakes")
     parser.add_argument("--labels", choices=("checked", "monte-carlo"), default="checked")
     parser.add_argument("--states", type=Path, default=Path("states.pt"), help="kept there")
     given = parser.parse_args()
