@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from gateways import ASKED, QUESTION, SIZE, SMALL, gateway
@@ -137,6 +138,7 @@ async def test_langchain_gets_the_same() -> None:
             api_key=SecretStr("none"),
             model="spex/rebase-4",
             max_retries=0,
+            http_async_client=httpx.AsyncClient(),
             extra_body={"spex": SMALL},
         )
         whole = await model.ainvoke("What is 5 + 7?")

@@ -269,6 +269,7 @@ async def test_langchains_tools_history_and_stream_do_not_break() -> None:
             api_key=SecretStr("none"),
             model="spex/rebase-4",
             max_retries=0,
+            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
         )
         bound = model.bind_tools([add])
         call = {"name": "add", "args": {"one": 5, "other": 7}, "id": "c1"}
@@ -339,6 +340,7 @@ async def test_langchains_structured_output_is_what_it_says(method: Any) -> None
             api_key=SecretStr("none"),
             model="spex/rebase-4",
             max_retries=0,
+            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
         )
         structured = model.with_structured_output(Sum, method=method)
         assert await structured.ainvoke("What is 5 + 7?") == Sum(total=12, unit="apples")

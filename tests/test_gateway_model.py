@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from gateways import Running, gateway
@@ -44,6 +45,7 @@ def chat(running: Running, body: dict[str, Any]) -> ChatOpenAI:
         api_key=SecretStr("none"),
         model=MODEL,
         max_retries=0,
+        http_async_client=httpx.AsyncClient(),
         stream_usage=True,
         extra_body=body,
     )

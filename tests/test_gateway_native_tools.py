@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from gateways import ADD, QUESTION, SUM, Running, gateway
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -56,7 +57,11 @@ async def chat(
 
     async with provider(says, heard=heard, reason=reason) as address:
         model = ChatOpenAI(
-            base_url=address, api_key=SecretStr("none"), model="gpt-5-mini", max_retries=0
+            base_url=address,
+            api_key=SecretStr("none"),
+            model="gpt-5-mini",
+            max_retries=0,
+            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
         )
         more = {"chat": ChatModelEngine(model)}
         async with gateway(more=more, **hosting) as running:

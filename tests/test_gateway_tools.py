@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from gateways import ADD, ASKED, FANNED_OUT, QUESTION, SUM, gateway
@@ -190,6 +191,7 @@ async def test_langchains_agent_calls_its_tool_and_answers() -> None:
             api_key=SecretStr("none"),
             model="spex/rebase-4",
             max_retries=0,
+            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
         )
         agent: Any = create_agent(model, [add])
         done = await agent.ainvoke({"messages": QUESTION})
