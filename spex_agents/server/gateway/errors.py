@@ -129,7 +129,7 @@ def storage_error(code: str) -> ApiError:
     )
 
 
-_GIVEN = re.compile(r"^(\w+)=")
+_GIVEN = re.compile(r"^(\w+)[= ]")
 _BRANCH = re.compile(r"str$|[A-Z]\w*$|[\w-]+\[")
 """What pydantic puts between a field and a part of it: which of several types it tried."""
 
