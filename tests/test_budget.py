@@ -186,7 +186,7 @@ def test_a_share_with_many_searches_leaves_room_for_that_of_one(slots: int) -> N
 
     (alike, before), (crowd, after) = run_virtual(launched(False)), run_virtual(launched(True))
     assert after > 1.3 * before
-    assert after > 1.1 * crowd
+    assert after > crowd
     assert crowd > 0.9 * alike  # which costs the many next to nothing
 
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from spex_agents.search.tree import Path, Thought
 from spex_agents.speculation.slots.budget import Budget
 
-PRIOR_WEIGHTS = (0.05, 0.9, 0.0, 0.0, 0.0)
+PRIOR_WEIGHTS = (0.15, 0.7, 0.0, 0.0, 0.0)
 PRIOR_PRECISION = (8.0, 8.0, 8.0, 8.0, 8.0)
 PRIOR_SPREAD = 0.15
 PRIOR_ENDS = 0.15
