@@ -254,7 +254,7 @@ async def test_models_are_listed_and_found() -> None:
         ({"spex": {"breadth": 4}}, 400, "spex.breadth", "not permitted"),
         ({"spex": {"rollouts": 4}}, 400, "spex.rollouts", "rebase has no rollouts"),
         ({"spex": {"aggregate": "max"}}, 400, "spex.aggregate", "'last', 'min', 'prod' or 'mean'"),
-        ({"spex": {"aggregate": "min", "reward": "group-vote"}}, 400, None, "group-vote"),
+        ({"spex": {"aggregate": "min", "reward": "group-vote"}}, 400, "spex.reward", "group-vote"),
         ({"spex": {"vote": "loudest"}}, 400, "spex.vote", "majority"),
         ({"spex": {"reward": "os:system"}}, 400, "spex.reward", "calculator"),
         ({"spex": {"depth": 65}}, 400, "spex.depth", "64"),

@@ -25,7 +25,7 @@ from node_runs import thread
 from pydantic import BaseModel
 from test_middleware import QUESTION, Scripted, look_up
 
-from spex_agents.errors import EngineError, SettingsError
+from spex_agents.errors import EngineError, EngineUnavailable, SettingsError
 from spex_agents.nodes.middleware import SpexMiddleware
 from spex_agents.search import BestOfN, Rebase
 
@@ -208,6 +208,17 @@ async def test_a_candidate_that_fails_is_dropped_and_all_of_them_are_an_error() 
     alone = make(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=1))])
     with pytest.raises(EngineError, match=r"none of 1 candidates .* ConnectionError: gone"):
         await alone.ainvoke(QUESTION)
+
+
+async def test_a_wrong_key_is_the_provider_s_to_say_and_told_with_what_to_do() -> None:
+    def says(messages: Sequence[BaseMessage], number: int) -> AIMessage:
+        error = RuntimeError("Error code: 401 - no such key.")
+        error.status_code = 401  # type: ignore[attr-defined]
+        raise error
+
+    agent = make(Scripted(says=says), middleware=[SpexMiddleware(policy=BestOfN(width=2))])
+    with pytest.raises(EngineUnavailable, match=r"401 - no such key; check the provider's key"):
+        await agent.ainvoke(QUESTION)
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,10 @@ def test_a_layer_keeps_one_in_four_or_as_near_as_divides(
 
 
 def test_what_is_not_there_is_named_with_what_is() -> None:
-    with pytest.raises(SettingsError, match=r"policy='greedy': must be one of rebase, .*best-of-n"):
-        make_policy("greedy")
+    with pytest.raises(
+        SettingsError, match=r"policy='no-such': must be one of rebase, .*best-of-n"
+    ):
+        make_policy("no-such")
     with pytest.raises(SettingsError, match=r"rollouts=8: rebase has no rollouts.*: rstar, .*rap"):
         make_policy("rebase", rollouts=8)
 
@@ -77,7 +79,7 @@ def test_fields_are_stated_with_a_name() -> None:
         ("rstar:create=", "stated once each"),
         ("rstar:width", "must be one of rebase"),
         (":width=3", "stated once each"),
-        ("greedy:width=3", "must be one of rebase"),
+        ("no-such:width=3", "must be one of rebase"),
     ],
 )
 def test_fields_that_are_none_are_refused(name: str, said: str) -> None:

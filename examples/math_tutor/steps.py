@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import zip_longest
 
 from spex_agents.answers import extract_answer
 from spex_agents.answers.equivalence import plain_form
@@ -183,6 +184,12 @@ def operands(text: str) -> list[str]:
     return [str(term) for term in found[-1]] if found else []
 
 
+def _carries(terms: Iterable[Fraction]) -> bool:
+    """Whether in the sum of `terms` something is carried from one place to the next."""
+    digits = [str(abs(term))[::-1] for term in terms if term.denominator == 1]
+    return any(sum(map(int, place)) >= 10 for place in zip_longest(*digits, fillvalue="0"))
+
+
 def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
     """What kind of slip led to `value` where `step` comes to `right`.
 
@@ -199,6 +206,8 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
     Example:
         >>> slip("15", "25", "19 + 6 = 25", ["19"]), slip("13", "25", "19 + 6 = 25", ["19"])
         ('carrying', 'operation')
+        >>> slip("43", "13", "10 + 3 = 13", ["10"])
+        'another value'
     """
     mine, known = number(value), number(right)
     if mine is None or known is None:
@@ -210,7 +219,9 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
         return "not carried out"
     if mine == -known:
         return "sign"
-    if re.fullmatch(r"[1-9]0+", str(abs(mine - known))):
+    wrong = str(abs(mine - known))
+    carried = "+" not in step or _carries(terms)
+    if re.fullmatch("10+", wrong) or (carried and re.fullmatch("[1-9]0+", wrong)):
         return "carrying"
     if abs(mine - known) == 1:
         return "off by one"

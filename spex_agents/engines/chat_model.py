@@ -21,7 +21,7 @@ from spex_agents.engines.chat_replies import (
     refused,
     remedy_of,
     spoken,
-    status_of,
+    unavailable,
     wait_of,
     written_tokens,
 )
@@ -38,7 +38,7 @@ from spex_agents.engines.chat_requests import (
 from spex_agents.engines.chat_thoughts import after_step, thought_of
 from spex_agents.engines.chat_tools import Offering, calls_something
 from spex_agents.engines.prompts import Offer, Prompt
-from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable, SettingsError
+from spex_agents.errors import EngineError, EngineUnavailable, SettingsError
 from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
@@ -228,8 +228,7 @@ class ChatModelEngine(Closing):
         except EngineError:
             raise
         except Exception as error:
-            away = isinstance(error, ConnectionError)
-            kind = EngineUnavailable if away or status_of(error) in UNAVAILABLE else EngineError
+            kind = EngineUnavailable if unavailable(error) else EngineError
             said = f"{type(error).__name__}: {error}".rstrip(".")
             raise kind(f"{self.name} failed: {said}; {remedy_of(error)}") from error
 

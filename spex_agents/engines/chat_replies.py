@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spex_agents.engines.calls.cut import estimated_tokens, tokens_of_step
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import retry_after
+from spex_agents.errors import UNAVAILABLE
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -162,6 +163,16 @@ def remedy_of(error: BaseException) -> str:
     if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
         return f"see whether the provider can be reached from here; {again}"
     return again
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether the provider would fail whatever it is asked.
+
+    Example:
+        >>> unavailable(ConnectionError("gone")), unavailable(ValueError("odd"))
+        (True, False)
+    """
+    return isinstance(error, ConnectionError) or status_of(error) in UNAVAILABLE
 
 
 def wait_of(error: BaseException) -> float | None:

@@ -113,7 +113,9 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
         remedy = {
             401: "pass the server's key as api_key=",
             403: "pass the server's key as api_key=",
-            404: "base_url= must end where the protocol begins, mostly in /v1; see model= too",
+            404: "see model="
+            if "model" in said.lower()
+            else "base_url= must end where the protocol begins, mostly in /v1; see model= too",
             429: f"refused {tries} times: lower max_concurrency= or raise retries=",
         }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
         if (moved := error.response.history) and error.request.method == "GET":
