@@ -65,9 +65,10 @@ async def test_a_head_is_trained_served_and_searched_by(tiny: Path, tmp_path: Pa
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = run(
         "-m", "examples.train_reward.train", "--model", str(tiny), "--solutions", str(file),
-        "--out", str(head), "--layers", "1", "--epochs", "2", "--rate", "0.01",
+        "--out", str(head), "--states", str(tmp_path / "states.pt"), "--made-up", "4",
     )  # fmt: skip
-    assert "98 steps" in told  # 8 problems, one of them held out: 14 solutions of 7 steps
+    assert "of 6 problems" in told  # 8, of which a third is held out
+    assert "of 2 unseen problems" in told
     said = json.loads(run("-c", HEAD, str(head), json.dumps(rows[1])))
     with launch(tmp_path, "--policy", str(tiny), "--reward", str(head)) as launched:
         ready = launched.ready()
