@@ -17,11 +17,11 @@ from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.chat_replies import (
     as_message,
     cached_tokens,
+    failure,
     label_chances,
     refused,
     remedy_of,
     spoken,
-    unavailable,
     wait_of,
     written_tokens,
 )
@@ -38,7 +38,7 @@ from spex_agents.engines.chat_requests import (
 from spex_agents.engines.chat_thoughts import after_step, thought_of
 from spex_agents.engines.chat_tools import Offering, calls_something
 from spex_agents.engines.prompts import Offer, Prompt
-from spex_agents.errors import EngineError, EngineUnavailable, SettingsError
+from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
 if TYPE_CHECKING:
@@ -228,9 +228,7 @@ class ChatModelEngine(Closing):
         except EngineError:
             raise
         except Exception as error:
-            kind = EngineUnavailable if unavailable(error) else EngineError
-            said = f"{type(error).__name__}: {error}".rstrip(".")
-            raise kind(f"{self.name} failed: {said}; {remedy_of(error)}") from error
+            raise failure(f"{self.name} failed", error, remedy_of(error)) from error
 
     def _is_transient(self, error: BaseException) -> bool:
         if (seconds := wait_of(error)) is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spex_agents.engines.calls.cut import estimated_tokens, tokens_of_step
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import retry_after
-from spex_agents.errors import UNAVAILABLE
+from spex_agents.errors import UNAVAILABLE, EngineError, EngineUnavailable
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -165,14 +165,16 @@ def remedy_of(error: BaseException) -> str:
     return again
 
 
-def unavailable(error: BaseException) -> bool:
-    """Whether the provider would fail whatever it is asked.
+def failure(what: str, error: BaseException, remedy: str = "") -> EngineError:
+    """The error to raise for a provider's: what failed, why, and what to do if that is known.
 
     Example:
-        >>> unavailable(ConnectionError("gone")), unavailable(ValueError("odd"))
-        (True, False)
+        >>> failure("fake failed", ConnectionError("gone."), "try again")
+        EngineUnavailable('fake failed: ConnectionError: gone; try again')
     """
-    return isinstance(error, ConnectionError) or status_of(error) in UNAVAILABLE
+    away = isinstance(error, ConnectionError) or status_of(error) in UNAVAILABLE
+    said = f"{what}: {type(error).__name__}: {error}".rstrip(".")
+    return (EngineUnavailable if away else EngineError)(f"{said}; {remedy}" if remedy else said)
 
 
 def wait_of(error: BaseException) -> float | None:

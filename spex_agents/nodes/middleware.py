@@ -15,9 +15,9 @@ from langchain_core.runnables import ensure_config
 from spex_agents._functions import check_async
 from spex_agents.answers.votes import Ballot, winner
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.chat_replies import remedy_of, status_of, unavailable
+from spex_agents.engines.chat_replies import failure, remedy_of, status_of
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import EngineError, EngineUnavailable, SettingsError, at_least_one
+from spex_agents.errors import EngineError, SettingsError, at_least_one
 from spex_agents.nodes.calls import Calls
 from spex_agents.nodes.drafts import Vote, check_drafting, drafting, whole
 from spex_agents.nodes.listening import beating, listener_of, named, tell_ledger
@@ -233,11 +233,9 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         standing = [leaf for leaf in leaves if tree.thought(leaf).text not in said.failures]
         if leaves and not standing:
             error = said.failures[tree.thought(leaves[0]).text]
-            kind = EngineUnavailable if unavailable(error) else EngineError
-            why = f"{type(error).__name__}: {error}".rstrip(".")
-            if status_of(error):
-                why += f"; {remedy_of(error)}"
-            raise kind(f"none of {len(leaves)} candidates came to anything: {why}") from error
+            remedy = remedy_of(error) if status_of(error) else ""
+            what = f"none of {len(leaves)} candidates came to anything"
+            raise failure(what, error, remedy) from error
         if not leaves:
             raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
         ballots = [
