@@ -15,9 +15,11 @@ import pytest
 from gateways import ASKED, process
 from postgres import Postgres, postgres
 from processes import SPEX, eventually
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from typer.testing import CliRunner
 
 from spex_agents.cli import app
+from spex_agents.server.gateway.metrics import TOGETHER, Metrics
 
 PATH = "/v1/chat/completions"
 PATIENCE_SECONDS = 240
@@ -60,8 +62,8 @@ def test_why_no_worker_could_begin_is_told_by_their_parent(
 
 
 def figures(address: str) -> dict[str, float]:
-    page = httpx.get(f"{address}/metrics", timeout=60).text
-    lines = [line.rsplit(" ", 1) for line in page.splitlines() if line[:1] != "#"]
+    page = httpx.get(f"{address}/metrics", timeout=60).raise_for_status()
+    lines = [line.rsplit(" ", 1) for line in page.text.splitlines() if line[:1] != "#"]
     return {name: float(value) for name, value in lines}
 
 
@@ -71,6 +73,18 @@ def workers(address: str) -> set[int]:
         re.match(r'process_start_time_seconds\{pid="(\d+)"\}', one) for one in figures(address)
     ]
     return {int(one[1]) for one in named if one is not None}
+
+
+def test_a_worker_that_has_only_just_begun_does_not_cost_the_others_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = MmapedDict(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
+    told.write_value(mmap_key("spex_asked", "spex_asked_total", [], [], "Asked."), 3.0, 0.0)  # type: ignore[no-untyped-call]
+    told.close()  # type: ignore[no-untyped-call]
+    (tmp_path / "counter_2.db").touch()  # as a killed one leaves it
+    (tmp_path / "gauge_livesum_3.db").symlink_to(tmp_path / "removed")
+    monkeypatch.setenv(TOGETHER, str(tmp_path))
+    assert "spex_asked_total 3.0" in Metrics().page().decode()
 
 
 async def ask(address: str, number: int) -> Any:
