@@ -111,6 +111,7 @@ def test_a_file_that_is_gone_costs_the_features_that_need_it(each: Any) -> None:
     [
         ("self, running_batch)", "self)", "takes self"),
         ("self, running_batch)", "self, running_batch, more)", "wants self, running_batch, more"),
+        ("running_batch)", "running_batch, *, more)", "wants self, running_batch, more"),
         ("-> NextBatchPlan", "-> int", "returns int"),
         ("get_new_batch_prefill", "new_batch", "has no Scheduler.get_new_batch_prefill"),
     ],

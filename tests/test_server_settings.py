@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from spex_agents.errors import SettingsError
 from spex_agents.server.cpu.device import STAND_IN, Memory, cpu_environment, has_cuda
-from spex_agents.server.launch import command_lines, memory
+from spex_agents.server.launch import command_lines, doctor, memory
 from spex_agents.server.launch.command_lines import (
     command,
     device_groups,
@@ -94,6 +95,37 @@ def test_the_plugin_is_switched_on_for_the_servers_alone(monkeypatch: pytest.Mon
 
 
 @on_cpu
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("SPEX_RIDGE", "eight"),
+        ("SPEX_RIDGE", "0"),
+        ("SPEX_SLOWDOWN", "-0.1"),
+        ("SPEX_SLOWDOWN", "nan"),
+        ("SPEX_PREFILL_TOKENS", "1.5"),
+    ],
+)
+def test_what_the_environment_says_to_the_plugin_is_checked_before_the_start(
+    name: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, given)
+    with pytest.raises(SettingsError, match=f"{name}='{given}': must be"):
+        environment(plugin=True)
+    assert environment(plugin=False)[name] == given  # nobody reads it
+
+
+def test_the_doctor_says_what_is_lost_with_a_version_that_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = EntryPoint("spex", "spex_agents.server.plugin.hooks:register", "sglang.srt.plugins")
+    monkeypatch.setattr(doctor, "entry_points", lambda group: [ours])
+    monkeypatch.setattr(doctor, "version", lambda _: "9.9.9")
+    check = doctor._plugin()
+    assert not check.ok
+    assert "not 9.9.9; lost: admission, abort, promotion, seeds, counters" in check.found
+    assert "pip install sglang==" in check.remedy
+
+
 def test_a_cpu_is_made_faster() -> None:
     assert "spex-cpu" in plugins(VARIABLE, plugin=False)
 

@@ -10,6 +10,7 @@ from examples.train_reward.collect import collect, kept, training_problems
 from examples.train_reward.labels import Solution, checked, monte_carlo
 from examples.train_reward.made_up import made_up
 from examples.train_reward.steps import Step, concordance, distinct, interval, siblings
+from examples.train_reward.unseen import unseen
 from spex_agents.engines import Proposer
 from spex_agents.problems import Stated
 from spex_agents.problems.weekday_sums import weekday_sums
@@ -20,6 +21,14 @@ def test_no_problem_of_the_accuracy_table_is_learnt_from() -> None:
     train = [problem.question for problem in training_problems()]
     assert len(train) == len(set(train)) == 71
     assert not asked & set(train)
+
+
+def test_problems_to_judge_a_head_by_are_all_that_no_solution_is_of() -> None:
+    learnt = {problem.question for problem in training_problems()[:21]}
+    left = [problem.question for problem in unseen(learnt)]
+    assert len(left) == len(set(left)) == 90
+    assert not learnt & set(left)
+    assert {problem.question for problem in weekday_sums()} < set(left)
 
 
 def test_a_step_is_as_good_as_the_share_of_right_answers_after_it() -> None:

@@ -14,4 +14,4 @@ VARIABLE = "SPEX_PLUGINS"
 
 def is_on(plugin: str) -> bool:
     """Whether this process is to use `plugin`."""
-    return plugin in os.environ.get(VARIABLE, "").split(",")
+    return plugin in map(str.strip, os.environ.get(VARIABLE, "").split(","))

@@ -74,6 +74,19 @@ def test_a_version_that_is_not_known_is_refused_in_one_line() -> None:
     assert "not 9.9.9; lost: admission, abort, promotion, seeds, counters" in line
 
 
+def test_a_build_of_a_version_that_is_known_is_read_like_any_other() -> None:
+    found, log = run("hooks.version = lambda name: '0.5.23+cu130'")
+    assert found == f"{list(FEATURES)} {len(TARGETS)}"
+    assert "SPEX" not in log
+
+
+def test_a_setting_that_cannot_be_is_told_in_one_line_and_hooks_nothing() -> None:
+    found, log = run("import os; os.environ['SPEX_RIDGE'] = 'eight'")
+    assert found == "[] 0"
+    (line,) = [line for line in log.splitlines() if "SPEX_" in line]
+    assert "SPEX_RIDGE='eight': must be a whole number of 1 or more" in line
+
+
 def test_a_feature_of_which_something_is_missing_is_not_hooked_at_all() -> None:
     change = "source = hooks._source; hooks._source = lambda file: "
     change += "None if 'sampler' in file else source(file)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +48,21 @@ def test_a_draw_does_not_depend_on_the_batch(settings: dict[str, Any]) -> None:
         draw(probs[i : i + 1], seeds[i : i + 1], positions[i : i + 1], **settings) for i in range(8)
     ]
     assert together.tolist() == torch.cat(alone).tolist()
+
+
+def test_draws_of_two_threads_at_once_are_those_of_one() -> None:
+    """SGLang draws in one thread, on one stream. Nothing here is shared, should that change."""
+    probs = distribution(8, VOCABULARY)
+    seeds = torch.arange(8)
+
+    def one(position: int) -> list[int]:
+        positions = torch.full((8,), position)
+        drawn: list[int] = draw(probs, seeds, positions, top_k=10, top_p=0.9).tolist()
+        return drawn
+
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(one, range(200)))
+    assert together == [one(position) for position in range(200)]
 
 
 def test_draws_follow_the_distribution() -> None:
@@ -169,6 +185,10 @@ def test_rows_that_ask_for_no_seed_draw_anew_and_leave_the_others_alone() -> Non
     seeds = seeds_of(requests, "cpu", pin=False)
     assert seeds is not None
     assert seeds.tolist() == [5, NO_SEED, 6, NO_SEED]
+    requests[0].sampling_params.sampling_seed = NO_SEED  # SGLang takes it for a seed
+    smallest = seeds_of(requests[:1], "cpu", pin=False)
+    assert smallest is not None
+    assert smallest.tolist() != [NO_SEED]
     probs, positions = distribution(4, VOCABULARY), torch.full((4,), 9)
     many = torch.stack([draw(probs, seeds, positions) for _ in range(60)])
     assert [len(set(column.tolist())) > 3 for column in many.T] == [False, True, False, True]

@@ -19,6 +19,7 @@ from spex_agents.server.cpu.device import (
 from spex_agents.server.launch.memory import static_fraction
 from spex_agents.server.launch.settings import choose_port
 from spex_agents.server.launch.worker import LAUNCHER
+from spex_agents.server.plugin.scheduling import admission_settings
 from spex_agents.server.switch import VARIABLE
 
 PLUGIN = "spex"
@@ -110,7 +111,13 @@ def _unless_given(defaults: Mapping[str, str | None], given: Set[str]) -> Iterat
 
 
 def environment(*, plugin: bool) -> dict[str, str]:
-    """Of the servers: this process's, and what the device and the plugin ask for."""
+    """Of the servers: this process's, and what the device and the plugin ask for.
+
+    Raises:
+        SettingsError: What this process's says to the plugin cannot be.
+    """
+    if plugin:
+        admission_settings(os.environ)
     found = dict(os.environ) if has_cuda() else cpu_environment(os.environ)
     ours = [PLUGIN] * plugin + [CPU_PLUGIN] * (not has_cuda())
     found[VARIABLE] = ",".join(ours)

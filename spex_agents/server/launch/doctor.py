@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from spex_agents.server.cpu.device import device_memory, has_cuda
 from spex_agents.server.launch.command_lines import PLUGIN, environment
 from spex_agents.server.launch.memory import MPS, shares, takes_turns, weight_bytes
 from spex_agents.server.launch.settings import INSTALL, Serving, check_model, choose_port
+from spex_agents.server.plugin.hooks import KNOWN_VERSIONS, losses
 
 GIB = 2**30
 LOADS_WITHIN = 180.0
@@ -102,6 +104,11 @@ def _plugin() -> Check:
     except Exception as error:
         remedy = "reinstall: pip install --force-reinstall --no-deps spex-agents"
         return Check(name="plugin", ok=False, found=repr(error), remedy=remedy)
+    with suppress(PackageNotFoundError):
+        _, line = losses(version("sglang"))
+        if line:
+            remedy = f"pip install sglang=={KNOWN_VERSIONS[-1]}, unless a setting is at fault"
+            return Check(name="plugin", ok=False, found=line, remedy=remedy)
     return Check(name="plugin", ok=True, found=points[0].value)
 
 

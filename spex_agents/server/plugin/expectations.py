@@ -196,8 +196,10 @@ def _fault(expected: Expected, text: str | None) -> str | None:
     if names[: len(expected.parameters)] != expected.parameters:
         return f"{expected.function} takes {', '.join(names)}"
     further = len(names) - len(expected.parameters)
-    if expected.parameters and further > len(function.args.defaults):
-        return f"{expected.function} wants {', '.join(names)}"
+    keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    wanted = [*names, *(keyword.arg for keyword, default in keywords if default is None)]
+    if expected.parameters and (further > len(function.args.defaults) or len(wanted) > len(names)):
+        return f"{expected.function} wants {', '.join(wanted)}"
     returns = ast.unparse(function.returns) if function.returns else ""
     if not returns.startswith(expected.returns):
         return f"{expected.function} returns {returns or 'something else'}"

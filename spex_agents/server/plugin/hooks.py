@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from spex_agents.errors import SettingsError
 from spex_agents.server.plugin import queue, sampling
 from spex_agents.server.plugin.expectations import (
     ABORT,
@@ -30,7 +31,7 @@ from spex_agents.server.plugin.expectations import (
 )
 from spex_agents.server.plugin.guard import Guard
 from spex_agents.server.plugin.ranks import connect
-from spex_agents.server.plugin.scheduling import scheduling_of
+from spex_agents.server.plugin.scheduling import admission_settings, scheduling_of
 from spex_agents.server.switch import is_on
 
 logger = logging.getLogger(__name__)
@@ -167,19 +168,35 @@ def _guarded(hook: Hook) -> Callable[..., Any]:
     return guard.around(hook.gives, hook.function, together=hook.together, without=hook.without)
 
 
+def losses(running: str) -> tuple[Set[str], str]:
+    """The features that cannot be hooked in the SGLang that is installed, and a line that says why.
+
+    Args:
+        running: Its version.
+
+    Returns:
+        Nothing and an empty line where all can.
+    """
+    every = ", ".join(FEATURES)
+    try:
+        admission_settings(os.environ)
+    except SettingsError as error:
+        return set(FEATURES), f"{error}; lost: {every}"
+    if running.partition("+")[0] not in KNOWN_VERSIONS:  # a build of one has its source, or faults
+        known = ", ".join(KNOWN_VERSIONS)
+        return set(FEATURES), f"SPEX knows SGLang {known}, not {running}; lost: {every}"
+    missing = faults(_source)
+    told = "; ".join(f"{feature} ({reason})" for feature, reason in missing.items())
+    line = f"SPEX cannot hook all of SGLang {running}; lost: {told}" if missing else ""
+    return missing.keys(), line
+
+
 def _whole(running: str) -> set[str]:
     """The features that can be hooked; what is lost is told in one line."""
-    if running not in KNOWN_VERSIONS:
-        known = ", ".join(KNOWN_VERSIONS)
-        logger.warning(
-            "SPEX knows SGLang %s, not %s; lost: %s", known, running, ", ".join(FEATURES)
-        )
-        return set()
-    missing = faults(_source)
-    if missing:
-        lost = "; ".join(f"{feature} ({reason})" for feature, reason in missing.items())
-        logger.warning("SPEX cannot hook all of SGLang %s; lost: %s", running, lost)
-    return set(FEATURES) - missing.keys()
+    lost, line = losses(running)
+    if line:
+        logger.warning("%s", line)
+    return set(FEATURES) - lost
 
 
 def _source(file: str) -> str | None:

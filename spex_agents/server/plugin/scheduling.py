@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from math import inf
 from typing import Any, cast
 
 from spex_agents.engines.sglang.protocol import (
@@ -19,10 +21,14 @@ from spex_agents.engines.sglang.protocol import (
     Message,
     is_below,
 )
+from spex_agents.errors import SettingsError
 from spex_agents.server.plugin.admission import Admission
 from spex_agents.server.plugin.counters import Counters
 from spex_agents.server.plugin.prefill import TOKENS
 from spex_agents.server.plugin.requests import is_speculative
+
+SLOWDOWN = 0.05
+"""By this share others' guesses may slow demanded work."""
 
 REMEMBERED = 4096
 """Messages kept for requests that have not arrived yet: a message may overtake its request."""
@@ -134,11 +140,32 @@ class Scheduling:
         }
 
 
-def scheduling_of(scheduler: Any) -> Scheduling:
-    """The scheduler's own, made at the first call.
+def admission_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What ``SPEX_RIDGE``, ``SPEX_SLOWDOWN`` and ``SPEX_PREFILL_TOKENS`` say of admission.
 
-    ``SPEX_RIDGE``, ``SPEX_SLOWDOWN`` and ``SPEX_PREFILL_TOKENS`` set its admission.
+    Raises:
+        SettingsError: One of them is no number, or none that it can be.
     """
+
+    def read(name: str, kind: type[int] | type[float], least: int, otherwise: Any) -> Any:
+        given = environment.get(name) or None
+        if given is None:
+            return otherwise
+        with suppress(ValueError):
+            if least <= (number := kind(given)) < inf:
+                return number
+        what = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{name}={given!r}: must be {what} of {least} or more; or unset it")
+
+    return {
+        "ridge": read("SPEX_RIDGE", int, 1, None),
+        "slowdown": read("SPEX_SLOWDOWN", float, 0, SLOWDOWN),
+        "tokens": read("SPEX_PREFILL_TOKENS", int, 1, TOKENS),
+    }
+
+
+def scheduling_of(scheduler: Any) -> Scheduling:
+    """The scheduler's own, made at the first call."""
     if (found := getattr(scheduler, "spex_scheduling", None)) is None:
         from sglang.srt.mem_cache.common import match_kv_cache  # noqa: PLC0415
         from sglang.srt.runtime_context import get_parallel  # noqa: PLC0415
@@ -151,19 +178,16 @@ def scheduling_of(scheduler: Any) -> Scheduling:
             match_kv_cache(request, scheduler.tree_cache)
             return length - int(request.num_matched_prefix_tokens)
 
-        ridge = os.environ.get("SPEX_RIDGE")
         ranks = get_parallel()
         first = ranks.attn_tp_rank == ranks.attn_cp_rank == ranks.pp_rank == 0
         reporter = getattr(scheduler, "metrics_reporter", None)
         found = scheduler.spex_scheduling = Scheduling(
             scheduler,
             export=first and bool(getattr(reporter, "enable_metrics", False)),
-            ridge=int(ridge) if ridge else None,
-            slowdown=float(os.environ.get("SPEX_SLOWDOWN", "0.05")),
-            tokens=int(os.environ.get("SPEX_PREFILL_TOKENS", TOKENS)),
             ranks=ranks.tp_size * ranks.pp_size,
             missing=missing,
             decodes=bool(scheduler.is_generation),
+            **admission_settings(os.environ),
         )
         scheduler.policy.spex_prefill = found.admission.prefill
     return cast(Scheduling, found)

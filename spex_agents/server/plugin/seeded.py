@@ -46,7 +46,7 @@ def seeds_of(requests: list[Any], device: Any, *, pin: bool) -> torch.Tensor | N
     seeds = [request.sampling_params.sampling_seed for request in requests]
     if all(seed is None for seed in seeds):
         return None
-    numbers = [NO_SEED if seed is None else seed for seed in seeds]
+    numbers = [NO_SEED if seed is None else max(seed, NO_SEED + 1) for seed in seeds]
     held = torch.tensor(numbers, dtype=torch.int64, pin_memory=pin)
     return held.to(device, non_blocking=True)
 
