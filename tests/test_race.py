@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from scripted_server import Answer, scripted_server
 
-from benchmarks.race.__main__ import run, serving
+from benchmarks.race.__main__ import Racer, race, serving
 from benchmarks.race.contests import CONTESTS, OURS, Contestant, contests
 from benchmarks.race.server import RaceServer
 from benchmarks.race.upstream import Upstream
@@ -51,11 +52,14 @@ def server() -> Iterator[str]:
 
 
 def test_running_ahead_gives_the_same_answers(server: str) -> None:
-    off, on, *_ = (
-        run("consistency", entry, sys.executable, server, count=2, seed=0, at_once=2)
-        for entry in CONTESTS["consistency"].entries
-        if entry.settings.get("policy") == "adaptive-consistency"
-    )
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(Racer(entry, sys.executable, server))
+            for entry in CONTESTS["consistency"].entries
+            if entry.settings.get("policy") == "adaptive-consistency"
+        ]
+        first, (off, on) = race("consistency", racers, count=2, at_once=1)
+    assert [line.problems for line in first] == [1, 1]
     assert (off.error, on.error) == ("", "")
     assert off.problems == on.problems == 2
     assert [row["right"] for row in on.rows] == [row["right"] for row in off.rows]
@@ -66,8 +70,10 @@ def test_running_ahead_gives_the_same_answers(server: str) -> None:
 @pytest.mark.slow
 def test_a_contestant_that_fails_says_why(server: str) -> None:
     entry = Contestant(name="broken", program="spex", environment=OURS, settings={"policy": "none"})
-    line = run("beam", entry, sys.executable, server, count=1, seed=0, at_once=1)
+    with Racer(entry, sys.executable, server) as racer:
+        *_, (line,) = race("beam", [racer], count=2, at_once=1)
     assert "none" in line.error
+    assert line.problems == 0
 
 
 async def test_a_model_behind_the_server_is_given_up_at_the_end_of_a_step() -> None:

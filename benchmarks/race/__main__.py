@@ -1,8 +1,8 @@
 """Races this library against others: ``python -m benchmarks.race --python treequest=PATH ...``.
 
-The scripted server is started, and each contestant is run as a program by the interpreter of its
-own environment, one after the other, on the same problems. Contestants whose environment is not
-given are left out. ``--json FILE`` keeps every row; see docs/race.md.
+The scripted server is started, and each contestant as a program by the interpreter of its own
+environment. They solve each problem in turn. Contestants whose environment is not given are left
+out. ``--json FILE`` keeps every row; see docs/race.md.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
@@ -59,11 +60,13 @@ class Line:
 
 
 @contextmanager
-def serving(count: int, seed: int, speed: float, upstream: str = "") -> Iterator[str]:
+def serving(
+    count: int, seed: int, speed: float, upstream: str = "", shots: int = 2
+) -> Iterator[str]:
     """The address of the race's server, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.race.server"]
     options = ["--count", str(count), "--seed", str(seed), "--speed", str(speed)]
-    options += ["--upstream", upstream] if upstream else []
+    options += ["--upstream", upstream, "--shots", str(shots)] if upstream else []
     with subprocess.Popen(  # noqa: S603
         [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as run:
@@ -80,46 +83,91 @@ def call(url: str, *, post: bool = False) -> Any:
         return json.load(reply)
 
 
-def run(
-    contest: str,
-    entry: Contestant,
-    python: str,
-    url: str,
-    *,
-    count: int,
-    seed: int,
-    at_once: int,
-    path: str = "",
-) -> Line:
-    """Let one contestant solve the problems, and read what that has cost at the server."""
-    call(f"{url}/reset", post=True)
-    program = HERE / "contestants" / f"{entry.program}.py"
-    options = ["--url", url, "--count", str(count), "--seed", str(seed), "--at-once", str(at_once)]
-    done = subprocess.run(  # noqa: S603
-        [python, str(program), *options, "--settings", json.dumps(entry.settings)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), path)))},
-    )
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    error = "" if done.returncode == 0 else done.stderr.strip().rpartition("\n")[2]
-    if not rows:
-        return Line(contest=contest, name=entry.name, error=error or "no answers")
-    spent = call(f"{url}/spent")
-    rows = [row | spent[str(row["problem"])] for row in rows]
-    return Line(
-        contest=contest,
-        name=entry.name,
-        seconds=round(median(row["seconds"] for row in rows), 3),
-        tokens=round(fmean(row["tokens"] for row in rows), 1),
-        at_answer=sum(row["at_answer"] for row in rows),
-        left=sum(row["left"] for row in rows),
-        right=sum(row["right"] for row in rows),
-        problems=len(rows),
-        error=error,
-        rows=rows,
-    )
+class Racer:
+    """A contestant as a program in its own environment, kept from problem to problem.
+
+    Args:
+        entry: Who.
+        python: The interpreter.
+        url: The race's server.
+        seed: Of the problems.
+        path: A folder more to import from.
+    """
+
+    def __init__(
+        self, entry: Contestant, python: str, url: str, *, seed: int = 0, path: str = ""
+    ) -> None:
+        self.entry = entry
+        self.rows: list[dict[str, Any]] = []
+        self.error = ""
+        self._url = url
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 (closed on the way out)
+        program = HERE / "contestants" / f"{entry.program}.py"
+        options = ["--url", url, "--seed", str(seed), "--settings", json.dumps(entry.settings)]
+        self._program = subprocess.Popen(  # noqa: S603
+            [python, str(program), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), path)))},
+        )
+
+    def __enter__(self) -> Racer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.kill()
+        self._program.communicate()
+        self._errors.close()
+
+    def solve(self, numbers: Sequence[int]) -> None:
+        """Solve some problems at the same time, and read what that has cost at the server."""
+        if self.error:
+            return
+        assert self._program.stdin is not None and self._program.stdout is not None  # noqa: S101, PT018 (narrowing)
+        call(f"{self._url}/reset", post=True)
+        with suppress(BrokenPipeError):  # it has failed as it began
+            self._program.stdin.write(f"{json.dumps(numbers)}\n")
+            self._program.stdin.flush()
+        rows: list[dict[str, Any]] = []
+        while len(rows) < len(numbers) and (line := self._program.stdout.readline()):
+            rows += [json.loads(line)] if line.startswith("{") else []  # libraries print, too
+        if len(rows) < len(numbers):
+            self._program.wait()
+            self._errors.seek(0)
+            self.error = self._errors.read().strip().rpartition("\n")[2] or "no answers"
+        spent = call(f"{self._url}/spent")
+        self.rows += [row | spent[str(row["problem"])] for row in rows]
+
+    def line(self, contest: str) -> Line:
+        """What it came to so far."""
+        if not self.rows:
+            return Line(contest=contest, name=self.entry.name, error=self.error or "no answers")
+        return Line(
+            contest=contest,
+            name=self.entry.name,
+            seconds=round(median(row["seconds"] for row in self.rows), 3),
+            tokens=round(fmean(row["tokens"] for row in self.rows), 1),
+            at_answer=sum(row["at_answer"] for row in self.rows),
+            left=sum(row["left"] for row in self.rows),
+            right=sum(row["right"] for row in self.rows),
+            problems=len(self.rows),
+            error=self.error,
+            rows=tuple(self.rows),
+        )
+
+
+def race(contest: str, racers: Sequence[Racer], count: int, at_once: int) -> Iterator[list[Line]]:
+    """The outcomes so far, after each turn: some problems, by one contestant after the other.
+
+    So all meet the same load of the machine.
+    """
+    for begun in range(0, count, at_once):
+        numbers = list(range(begun, min(count, begun + at_once)))
+        for racer in racers:
+            racer.solve(numbers)
+        yield [racer.line(contest) for racer in racers]
 
 
 def show(lines: Sequence[Line], title: str) -> None:
@@ -165,25 +213,30 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="of self-consistency, at most")
     parser.add_argument("--only", default="", help="contestants whose names begin so")
     parser.add_argument("--upstream", default="", help="address of a server whose model writes")
+    parser.add_argument("--shots", type=int, default=2, help="solved problems that model is shown")
     parser.add_argument("--json", type=Path, help="write all rows there")
     given = parser.parse_args()
     pythons = {OURS: sys.executable} | dict(each.split("=", 1) for each in given.python)
     known_contests = contests(answers=given.answers, samples=given.samples)
-    lines: list[Line] = []
-    with serving(given.count, given.seed, given.speed, given.upstream) as url:
+    done: list[Line] = []
+    with serving(given.count, given.seed, given.speed, given.upstream, given.shots) as url:
         for name in given.contest or CONTESTS:
             outcomes: list[Line] = []
-            for entry in known_contests[name].entries:
-                if entry.environment in pythons and entry.name.startswith(given.only):
-                    line = run(
-                        name, entry, pythons[entry.environment], url, count=given.count,
-                        seed=given.seed, at_once=given.at_once, path=given.sal,
-                    )  # fmt: skip
-                    outcomes.append(line)
-                    lines.append(line)
+            with ExitStack() as stack:
+                racers = [
+                    stack.enter_context(
+                        Racer(
+                            entry, pythons[entry.environment], url, seed=given.seed, path=given.sal
+                        )
+                    )
+                    for entry in known_contests[name].entries
+                    if entry.environment in pythons and entry.name.startswith(given.only)
+                ]
+                for outcomes in race(name, racers, given.count, given.at_once):
                     if given.json:  # hours on a real model: nothing is lost
-                        rows = json.dumps([asdict(each) for each in lines], indent=1)
+                        rows = json.dumps([asdict(each) for each in (*done, *outcomes)], indent=1)
                         given.json.write_text(rows + "\n")
+            done += outcomes
             show(outcomes, known_contests[name].title)
 
 

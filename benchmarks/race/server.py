@@ -238,10 +238,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as a real one")
     parser.add_argument("--upstream", help="address of a server whose model writes")
+    parser.add_argument("--shots", type=int, default=2, help="solved problems that model is shown")
     given = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    upstream = Upstream(given.upstream) if given.upstream else None
+    upstream = Upstream(given.upstream, given.shots) if given.upstream else None
     app = RaceServer(given.count, given.seed, given.speed, upstream).app
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 

@@ -16,13 +16,12 @@ from benchmarks.race.world import DELIMITER, calculated, problems, said
 
 MOST_TOKENS = 320
 """Of a reply: small models do not always end."""
-_SHOTS = 2
 
 
-def shots() -> str:
+def shots(count: int) -> str:
     """Solved problems, of another seed than any of the race's, that show how to write."""
     told = []
-    for problem in problems(_SHOTS, seed=-1):
+    for problem in problems(count, seed=-1):
         steps, value = [], problem.start
         for at, (sign, operand) in enumerate(problem.operations, 1):
             result = calculated(value, sign, operand)
@@ -37,13 +36,18 @@ def _turn(role: str, content: str) -> str:
     return f"<|im_start|>{role}\n{content}<|im_end|>\n"
 
 
-def prompt_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The conversation as the model reads it; a last turn of the assistant's is gone on with."""
+def prompt_of(messages: Sequence[Mapping[str, Any]], shown: int) -> str:
+    """The conversation as the model reads it; a last turn of the assistant's is gone on with.
+
+    Args:
+        messages: Its turns.
+        shown: Solved problems before them.
+    """
     *before, last = messages
     begun = str(last["content"]) if last["role"] == "assistant" else ""
     told = before if last["role"] == "assistant" else messages
     turns = "".join(_turn(str(turn["role"]), str(turn["content"])) for turn in told)
-    return f"{shots()}{turns}<|im_start|>assistant\n{begun}"
+    return f"{shots(shown)}{turns}<|im_start|>assistant\n{begun}"
 
 
 class Upstream:
@@ -51,10 +55,12 @@ class Upstream:
 
     Args:
         url: Its address, without a version.
+        shown: Solved problems in front of each prompt.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, shown: int = 2) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=3600)
+        self._shown = shown
 
     async def written(
         self, body: Mapping[str, Any], *, stop: bool, count: Callable[[], None]
@@ -70,7 +76,7 @@ class Upstream:
             count: Called for each token.
         """
         asked = {
-            "prompt": prompt_of(body["messages"]),
+            "prompt": prompt_of(body["messages"], self._shown),
             "stream": True,
             "max_tokens": min(MOST_TOKENS, int(body.get("max_tokens") or MOST_TOKENS)),
             "temperature": body.get("temperature", 0.8),

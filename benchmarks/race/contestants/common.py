@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,23 +60,22 @@ def at_once(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 def race(entry: Entry) -> None:
-    """Solve the problems, some at a time, and print a line of JSON for each."""
+    """Solve the problems that each line of the input names, at the same time; a row for each."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
-    parser.add_argument("--count", type=int, required=True, help="problems")
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
-    parser.add_argument("--at-once", type=int, default=1, help="problems solved at a time")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, of the search")
     given = parser.parse_args()
     server = Server(given.url)
 
-    def solve(problem: Problem) -> dict[str, Any]:
+    def solve(number: int) -> dict[str, Any]:
+        problem = problems(number + 1, given.seed)[number]
         begun = perf_counter()
         text = entry(server, problem, given.settings)
         seconds = perf_counter() - begun
-        server.post(f"/answered/{problem.number}", {})
-        return {"problem": problem.number, "right": problem.right(text), "seconds": seconds}
+        server.post(f"/answered/{number}", {})
+        return {"problem": number, "right": problem.right(text), "seconds": seconds}
 
-    with ThreadPoolExecutor(given.at_once) as pool:
-        for row in pool.map(solve, problems(given.count, given.seed)):
+    for line in sys.stdin:
+        for row in at_once(solve, json.loads(line)):
             print(json.dumps(row), flush=True)
