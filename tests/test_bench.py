@@ -87,6 +87,16 @@ def test_repeated_options_make_a_table() -> None:
     assert all(row["same_tree"] == 2 for row in rows)
 
 
+def test_a_policy_of_ones_own_is_measured_beside_a_named_one() -> None:
+    own = "spex_agents.search:Rstar:create=all"
+    rows = sim("--policy", own, *SMALL)["rows"]
+    assert [(row["policy"], row["rollouts"], row["same_tree"]) for row in rows] == [
+        (own, 4, 2),
+        ("rstar", 4, 2),
+    ]
+    assert all(row["speedup"] > 1.5 for row in rows)
+
+
 def test_the_first_search_is_recorded_off_and_on(tmp_path: Path) -> None:
     place = tmp_path / "runs"
     (row,) = sim(*SMALL, "--queries", "2", "--seeds", "1", "--record", str(place))["rows"]
@@ -156,6 +166,7 @@ def test_replicas_keep_the_speed_of_each_query() -> None:
         ("--policy", "nonsense"),
         ("--policy", "rebase", "--rollouts", "4"),
         ("--policy", "rebase", "--policy", "nonsense"),
+        ("--policy", "examples.own_policy:Nothing"),
         ("--preset", "nonsense"),
         ("--forecast", "nonsense"),
         ("--allocation", "nonsense"),

@@ -32,7 +32,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.problems import read_problems
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Rebase, Thought, Tree
-from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import run_to_end
 
@@ -139,6 +139,40 @@ def test_the_live_tree_shows_what_changed_last_and_no_more_than_fits(
     assert all("rewards pending" in frame and "…" in frame.splitlines()[0] for frame in shown)
     assert any("◌ 0." in frame and "... " in frame for frame in shown)
     assert any("... " in frame and re.search(r"● 0\.\d\d Step", frame) for frame in shown)
+
+
+def test_the_figures_below_the_live_tree_count_its_marks_and_the_end_shows_the_same_tree() -> None:
+    def drawn(session: Session, *, ended: bool = False) -> str:
+        screen = Console(width=100, file=io.StringIO(), record=True)
+        seconds = asyncio.get_running_loop().time()
+        screen.print(picture(session, seconds, rows=100, ended=ended))
+        return screen.export_text()
+
+    async def frames(speculation: Speculation | None) -> list[str]:
+        async with SimulatedEngine() as engine:
+            config = SearchConfig(
+                engine=engine,
+                policy=Rebase(width=4),
+                reward=SimulatedReward(latency=1),
+                speculation=speculation,
+            )
+            async with Session(config, Tree("What is 5 + 7?", seed=1), run="live") as session:
+                search = asyncio.create_task(run_to_end(session))
+                shown = []
+                while not search.done():
+                    shown.append(drawn(session))
+                    await asyncio.sleep(0.3)
+                return [*shown, drawn(session, ended=True)]
+
+    *live, ahead = run_virtual(frames(Speculation()))
+    for frame in live:
+        for mark, word in ("●", "accepted"), ("▸", "demanded"), ("◌", "speculative"):
+            assert f"{mark} {frame.count(mark) - 1} {word}" in frame
+    assert any("◌ 0 speculative" not in frame for frame in live)
+    plain = run_virtual(frames(None))[-1]
+    assert ahead.rpartition("● ")[0] == plain.rpartition("● ")[0]
+    assert "○ 0 wasted" in plain
+    assert "○ 0 wasted" not in ahead
 
 
 def test_no_answer_is_exit_code_1() -> None:

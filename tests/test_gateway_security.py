@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError
@@ -75,6 +76,50 @@ async def test_no_log_and_no_span_has_a_prompt_when_a_search_fails(
         "EngineError"
     ] * 2
     assert "grandmother" not in str([span.to_json() for span in spans])
+
+
+async def test_clients_read_neither_an_engines_address_nor_the_operators_settings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    away = OpenAIEngine("http://127.0.0.1:9/v1", retries=0)  # nobody listens there
+    caplog.set_level(logging.INFO)
+    async with gateway(served=False, more={"away": away}) as running, running.http() as http:
+        told = await http.post(PATH, json={**ASKED, "model": "away/rebase-4"})
+    error = told.json()["error"]
+    assert (told.status_code, error["code"]) == (502, "engine_failed")
+    assert error["message"].startswith("the engine cannot be reached")
+    assert [secret for secret in ("127.0.0.1", ":9", "=") if secret in error["message"]] == []
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    (start,) = [line for line in lines if line["event"] == "engine does not answer"]
+    (failed,) = [line for line in lines if line["event"] == "search failed"]
+    assert (start["engine"], lines.index(start) < lines.index(failed)) == ("away", True)
+    for said in (start["said"], failed["message"]):
+        assert "http://127.0.0.1:9/v1 cannot be reached" in said
+        assert "base_url=" in said
+
+
+async def test_the_log_tells_once_that_an_engine_does_not_answer_and_once_that_it_does_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Loading(SimulatedEngine):
+        loading = True
+
+        async def check(self) -> None:
+            if self.loading:
+                raise EngineError("it loads")
+
+    caplog.set_level(logging.INFO)
+    engine = Loading()
+    async with gateway(served=False, engine=engine) as running:
+        await running.parts.checks.ask_engines()
+        engine.loading = False
+        for _ in range(2):
+            await running.parts.checks.ask_engines()
+    told = [record for record in caplog.records if record.name.endswith("readiness")]
+    assert [(record.levelname, record.msg) for record in told] == [
+        ("WARNING", "engine does not answer"),
+        ("INFO", "engine answers again"),
+    ]
 
 
 async def test_what_nobody_foresaw_is_told_to_the_log_alone_and_without_its_words(

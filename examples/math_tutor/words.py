@@ -100,7 +100,9 @@ def no_solution(evidence: Evidence, known: str | None) -> str:
         f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)}.'
         for attempt in evidence.refuted()[:3]
     ]
-    return "\n".join([*lines, "A wider search or a larger model may find one."])
+    return "\n".join(
+        [*lines, "A wider search (--width) or a larger model (--engine, --model) may find one."]
+    )
 
 
 def hints(step: Step) -> tuple[str, ...]:

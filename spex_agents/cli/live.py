@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,20 +47,23 @@ async def _paint(session: Session, live: Live) -> None:
         await asyncio.sleep(FRAME_SECONDS)
 
 
-def picture(session: Session, seconds: float, rows: int) -> RenderableType:
-    """The session as it stands: at most `rows` thoughts, those that changed last."""
+def picture(session: Session, seconds: float, rows: int, *, ended: bool = False) -> RenderableType:
+    """The session as it stands: at most `rows` thoughts, those that changed last.
+
+    Once the search has ended, the thoughts of its tree alone.
+    """
     question = Text(_line(session.tree.question), "bold", no_wrap=True, overflow="ellipsis")
     branches = {ROOT: Branches(question, guide_style="dim")}
-    for path in sorted(_latest(session, rows)):
+    early = [] if ended else [*_in_flight(session), *_written_early(session)]
+    for path in sorted(_latest(session, early, rows)):
         branches[path] = branches[path[:-1]].add(_thought(session, path))
-    return Group(branches[ROOT], _figures(session, seconds))
+    return Group(branches[ROOT], _figures(session, seconds, ended))
 
 
-def _latest(session: Session, rows: int) -> set[Path]:
-    """Thoughts in flight, then those that run ahead, then the youngest: with their ancestors."""
-    ahead = [path for path in session.memo.thoughts if path not in session.tree]
+def _latest(session: Session, early: Iterable[Path], rows: int) -> set[Path]:
+    """Thoughts that are not in the tree yet, then its youngest: with their ancestors."""
     shown: set[Path] = set()
-    for path in (*_in_flight(session), *ahead, *reversed(list(session.tree.thoughts))):
+    for path in (*early, *reversed(list(session.tree.thoughts))):
         new = {path[: depth + 1] for depth in range(len(path))} - shown
         if len(shown) + len(new) <= rows:
             shown |= new
@@ -71,6 +74,10 @@ def _in_flight(session: Session) -> Iterable[Path]:
     return sorted(
         session.memo.writing, key=lambda path: not session.memo.writing[path].request.demanded
     )
+
+
+def _written_early(session: Session) -> Collection[Path]:
+    return [path for path in session.memo.thoughts if path not in session.tree]
 
 
 def _thought(session: Session, path: Path) -> Text:
@@ -96,17 +103,20 @@ def _thought(session: Session, path: Path) -> Text:
     return line.append(_line(thought.text), style)
 
 
-def _figures(session: Session, seconds: float) -> Columns:
+def _figures(session: Session, seconds: float, ended: bool) -> Columns:
     jobs: list[Job[Any]] = [*session.memo.writing.values(), *session.memo.scoring.values()]
     tokens = session.ledger.decoded_tokens + sum(job.request.tokens for job in jobs)
-    ended = sum(1 for _ in session.tree.leaves())
+    finished = sum(1 for _ in session.tree.leaves())
     left = session.config.policy.remaining(session.state, session.tree)
-    ahead = sum(not job.request.demanded for job in session.memo.writing.values())
+    begun = len(session.memo.writing) + len(_written_early(session))
+    ahead = len(session.memo.ahead)
     figures = [
         f"{mark('accepted')} {len(session.tree)} accepted",
-        f"{mark('demanded')} {len(session.memo.writing) - ahead} demanded",
-        f"{mark('speculative')} {ahead} speculative",
-        f"paths ended {ended}" + ("" if left is None else f"/{ended + left}"),
+        f"{mark('demanded')} {begun - ahead} demanded",
+        f"{mark('wasted')} {ahead} wasted"
+        if ended
+        else f"{mark('speculative')} {ahead} speculative",
+        f"paths ended {finished}" + ("" if left is None else f"/{finished + left}"),
         f"{tokens} tokens, {tokens / max(seconds, FRAME_SECONDS):.0f}/s",
         f"{seconds:.0f} s",
         f"{mark('retracted')} {session.ledger.retracted} retracted",

@@ -21,10 +21,14 @@ def sized_policies(names: Sequence[str], **common: int | None) -> list[Policy]:
 
     Raises:
         SettingsError: There is no such policy, the only one lacks a size, or a value is none.
+
+    Example:
+        >>> sized_policies(["rstar", "spex_agents.search:Rebase"], width=2, rollouts=3)
+        [Rstar(rollouts=3, width=2, ...), Rebase(width=2, temperature=0.2)]
     """
     if len(names) == 1:
-        return [make_policy(names[0], **common)]
-    return [make_policy(name, **_own(name, common)) for name in names]
+        return [policy_of(names[0], **common)]
+    return [policy_of(name, **_own(name, common)) for name in names]
 
 
 def policy_of(name: str, **given: int | None) -> Policy:

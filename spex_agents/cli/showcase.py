@@ -78,9 +78,9 @@ class Screen:
             self.show(place, session, loop.time() - begun)
             await asyncio.sleep(FRAME_SECONDS)
 
-    def show(self, place: int, session: Session, seconds: float) -> None:
+    def show(self, place: int, session: Session, seconds: float, *, ended: bool = False) -> None:
         """Draw a session as it stands."""
-        self._panels[place] = picture(session, seconds, ROWS)
+        self._panels[place] = picture(session, seconds, ROWS, ended=ended)
         self._clocks[place] = f"{seconds:.1f} s"
         self._live.update(self._picture(), refresh=True)
 
@@ -145,7 +145,7 @@ async def _run(
                 await asyncio.wait([watching])
         seconds = clock() - begun
         if screen is not None:
-            screen.show(place, session, seconds)
+            screen.show(place, session, seconds, ended=True)
     run = recording(config, "rebase", result, seconds, events)
     return Run(result=result, seconds=seconds, recording=run)
 

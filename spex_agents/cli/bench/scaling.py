@@ -23,7 +23,8 @@ def scaling(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(POLICIES)}; repeatable. rstar and rebase if not given.",
+            help=f"{', '.join(POLICIES)}, or module:class for one of yours; repeatable. rstar and "
+            "rebase if not given.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),

@@ -31,7 +31,9 @@ def sim(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(POLICIES)}; repeatable.", show_default=False, rich_help_panel=SEARCH
+            help=f"{', '.join(POLICIES)}, or module:class for one of yours; repeatable.",
+            show_default=False,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     width: options.Width = None,

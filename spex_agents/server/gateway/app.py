@@ -127,6 +127,7 @@ def create_gateway(
                 catalogue.engines, opened, lambda: searches.runs.leaving or searches.runs.draining
             )
             app.state.parts = Parts(searches=searches, keys=known, hosting=hosting, checks=checks)
+            await checks.ask_engines()  # one that is away is no reason not to start, but to be told
             yield
 
     app = _Application(

@@ -140,6 +140,9 @@ _ADDRESS = re.compile(
 )
 """Addresses of what is inside: engines, their workers, the database."""
 
+_REMEDY = re.compile(r"[:;,] [^:;]*\b[a-z]+(?:_[a-z]+)*=(?![=\d]).*", re.DOTALL)
+"""What to do about it with settings in Python, which are the operator's; a number is a limit."""
+
 
 def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiError:
     """What a client is told of an error.
@@ -155,31 +158,32 @@ def explain(error: Exception, *, names: Mapping[str, str] | None = None) -> ApiE
         param = None if found is None else (names or {}).get(found[1])
         return ApiError(400, str(error), param=param)
     if isinstance(error, PromptTooLong):
-        said = without_addresses(str(error))
+        said = for_clients(str(error))
         return ApiError(400, said, param="messages", code="context_length_exceeded")
     if isinstance(error, EngineError):
-        said = without_addresses(str(error))
+        said = for_clients(str(error))
         return ApiError(502, said, kind="server_error", code="engine_failed")
     if isinstance(error, TimeoutError):
         return ApiError(504, str(error), kind="server_error", code="search_timeout")
     if (fault := storage_fault(error)) is not None:
         return storage_error(fault)
     if isinstance(error, SpexError):
-        return ApiError(
-            500, without_addresses(str(error)), kind="server_error", code="search_failed"
-        )
+        return ApiError(500, for_clients(str(error)), kind="server_error", code="search_failed")
     # What is not foreseen may quote anything: the log has it, the client has not.
     return ApiError(500, "internal error", kind="server_error", code="internal_error")
 
 
-def without_addresses(text: str) -> str:
-    """What is said, without where anything is.
+def for_clients(text: str) -> str:
+    """What is said, without where anything is and which settings of the operator's would help.
 
     Example:
-        >>> without_addresses("http://key@10.0.0.5:30000/v1 failed: Cannot connect to gpu7:30000")
-        '... failed: Cannot connect to ...'
+        >>> for_clients("http://key@10.0.0.5:30000/v1 failed: Cannot connect to gpu7:30000")
+        'the engine failed: Cannot connect to ...'
+        >>> for_clients("http://gpu7/v1 cannot be reached: start the server, or correct base_url=")
+        'the engine cannot be reached'
     """
-    return _ADDRESS.sub("...", text)
+    said = _ADDRESS.sub("...", _REMEDY.sub("", text))
+    return f"the engine{said[3:]}" if said.startswith("... ") else said
 
 
 def install(app: FastAPI) -> None:

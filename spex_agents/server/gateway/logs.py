@@ -9,6 +9,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+from spex_agents.errors import EngineUnavailable
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -22,7 +24,8 @@ class JsonLines(logging.Formatter):
     """A line for each record: time, level, logger, event, and the fields of `extra`.
 
     What may quote a prompt is left out: of an exception all but its type and its places, and what
-    other packages fill into the first line of their messages, or say in further ones.
+    other packages fill into the first line of their messages, or say in further ones. Why an engine
+    is away is told: no prompt has to do with it.
 
     Args:
         prompts: Whether it has all that, and the field `question`, all the same.
@@ -55,7 +58,7 @@ class JsonLines(logging.Formatter):
                 f"{place.filename}:{place.lineno} {place.name}"
                 for place in traceback.extract_tb(error.__traceback__)[-8:]
             ]
-            if self.prompts:
+            if self.prompts or isinstance(error, EngineUnavailable):  # whatever the prompt
                 line["message"] = str(error)
         return json.dumps(line, default=str)
 

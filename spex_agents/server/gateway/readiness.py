@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
@@ -13,6 +14,8 @@ from sqlalchemy import text
 from spex_agents.engines.base import Engine
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError
+
+logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 3.0
 FRESH_SECONDS = 1.0
@@ -65,16 +68,23 @@ class Checks:
             storage=self._storage,
         )
 
-    async def _ask(self) -> None:
+    async def ask_engines(self) -> None:
+        """Ask each whether it answers; the log tells when one does no more, and when again."""
         checks: dict[str, Callable[[], Awaitable[object]]] = {
             name: getattr(engine, "check", engine.load) for name, engine in self._engines.items()
         }
-        *found, storage = await asyncio.gather(
-            *(_fault(check) for check in checks.values()),
-            _fault(self._write, late="storage_away"),
-        )
-        self._faults = {name: fault for name, fault in zip(checks, found, strict=True) if fault}
-        self._storage = storage or "ok"
+        found = await asyncio.gather(*(_error_of(check) for check in checks.values()))
+        faults = {name: error for name, error in zip(checks, found, strict=True) if error}
+        for name in faults.keys() - self._faults.keys():
+            said = str(faults[name]) or f"nothing within {ANSWER_SECONDS:g} s"
+            logger.warning("engine does not answer", extra={"engine": name, "said": said})
+        for name in self._faults.keys() - faults.keys():
+            logger.info("engine answers again", extra={"engine": name})
+        self._faults = {name: type(error).__name__ for name, error in faults.items()}
+
+    async def _ask(self) -> None:
+        _, storage = await asyncio.gather(self.ask_engines(), _error_of(self._write))
+        self._storage = _storage_word(storage)
         self._asked = time.monotonic()
 
     async def _write(self) -> None:
@@ -84,15 +94,23 @@ class Checks:
         )
 
 
-async def _fault(check: Callable[[], Awaitable[object]], late: str = "TimeoutError") -> str | None:
-    """The name of what is wrong, or `late`; a text may have addresses."""
+async def _error_of(check: Callable[[], Awaitable[object]]) -> Exception | None:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await check()
-    except ApiError as error:
-        return error.detail.code
-    except TimeoutError:
-        return late
     except Exception as error:
-        return type(error).__name__
+        return error
     return None
+
+
+def _storage_word(error: Exception | None) -> str:
+    """What is told of storage; a text may have addresses."""
+    match error:
+        case None:
+            return "ok"
+        case ApiError():
+            return error.detail.code or "storage_broken"
+        case TimeoutError():
+            return "storage_away"
+        case _:
+            return type(error).__name__
