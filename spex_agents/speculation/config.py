@@ -111,6 +111,9 @@ class Speculation:
     def paid(cls, **settings: Any) -> Self:
         """For engines that are paid by the token: begin early what is nearly certain.
 
+        Its waste is an aim, held in the mean of many searches: in a short one a wrong guess has
+        been sent before it is known.
+
         Args:
             settings: Others than these: a `threshold` of 0.8, and a `waste` of 0.1 in which a token
                 of a prompt counts a quarter (`prompts`).
