@@ -2,14 +2,16 @@
 
 ``python -m benchmarks.accuracy_table sums=sums-rows.jsonl`` prints the table in Markdown;
 ``--figure FILE`` draws it (needs matplotlib). Several files of one set, as several machines make
-them, are joined: ``sums=a.jsonl,b.jsonl``.
+them, are joined: ``sums=a.jsonl,b.jsonl``. With ``--together`` each name is a reward, and all are
+one table: ``calculator=a.jsonl trained=b.jsonl``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +19,7 @@ from typing import Any
 
 from benchmarks.accuracy import Share
 from spex_agents.bench.figures import sign_test, wilson
+from spex_agents.bench.tally import GREEDY, MAJORITY
 
 BLUE, GREY = "#0072B2", "#999999"
 
@@ -52,6 +55,40 @@ def read_rows(files: str) -> list[dict[str, Any]]:
     if len(settings) > 1:
         raise SystemExit(f"{files}: have different settings")
     return rows
+
+
+def of_problems(rows: Sequence[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """The rows of the problems that a file has, whatever else was asked."""
+    asked = {
+        hashlib.sha256(json.loads(line)["question"].encode()).hexdigest()[:16]
+        for line in file.read_text(encoding="utf-8").splitlines()
+    }
+    return [row for row in rows if row["question"] in asked]
+
+
+def together(
+    sets: Mapping[str, Sequence[dict[str, Any]]], unjudged: Set[str] = frozenset({GREEDY, MAJORITY})
+) -> list[dict[str, Any]]:
+    """One set of rows from those of several rewards, whose methods get its name behind theirs.
+
+    Args:
+        sets: The rows by the reward's name, all of the same problems.
+        unjudged: Methods that no reward has a part in; those of the first set are kept.
+
+    Raises:
+        SystemExit: A number stands for one problem here and for another there.
+    """
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    questions: dict[int, str] = {}
+    for name, of_reward in sets.items():
+        for row in of_reward:
+            number, method = row["problem"], row["method"]
+            if questions.setdefault(number, row["question"]) != row["question"]:
+                raise SystemExit(f"{name}: problem {number} is another one than in the other files")
+            told = method if method in unjudged else f"{method}, {name}"
+            if row["error"] is None:
+                rows.setdefault((told, number), {**row, "method": told})
+    return list(rows.values())
 
 
 def lines(rows: Sequence[Mapping[str, Any]], reference: str) -> list[Line]:
@@ -141,12 +178,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", metavar="NAME=ROWS", help="a set's rows")
     parser.add_argument("--reference", default="best-of-n:width=4", help="what others are held to")
+    parser.add_argument("--together", action="store_true", help="one table: names are of rewards")
+    parser.add_argument("--only", type=Path, help="JSONL of the problems to count, if not all")
     parser.add_argument("--figure", type=Path, help="draw it there: .svg, .png or .pdf")
     given = parser.parse_args()
-    found = {}
+    sets = {}
     for one in given.sets:
         name, _, files = one.partition("=")
-        found[name] = lines(read_rows(files), given.reference)
+        sets[name] = read_rows(files)
+        if given.only is not None:
+            sets[name] = of_problems(sets[name], given.only)
+    if given.together:
+        sets = {", ".join(sets): together(sets)}
+    found = {}
+    for name, rows in sets.items():
+        found[name] = lines(rows, given.reference)
         print(f"{name}\n\n{table(found[name], given.reference)}\n")
     if given.figure is not None:
         draw(found, given.figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks.accuracy_table import Line, draw, lines, read_rows, table
+from benchmarks.accuracy_table import (
+    Line,
+    draw,
+    lines,
+    of_problems,
+    read_rows,
+    table,
+    together,
+)
 
 RIGHT = {"best": (True, True, False, False), "beam": (True, False, True, False)}
 
@@ -62,6 +71,30 @@ def test_parts_of_a_set_are_joined_if_they_have_the_same_settings(tmp_path: Path
         read_rows(f"{files[0]},{files[2]}")
     with pytest.raises(SystemExit, match="must be one of best"):
         lines(read_rows(str(files[0])), "beam")
+
+
+def test_rewards_are_one_table_and_what_needs_none_is_there_once() -> None:
+    def rows(*methods: str, right: bool, question: str = "q") -> list[dict[str, Any]]:
+        return [row(method, 3, right, question=question) for method in methods]
+
+    sets = {
+        "calculator": rows("greedy", "majority", "rebase", right=True),
+        "trained": rows("greedy", "majority", "rebase", right=False),
+    }
+    told = {row["method"]: row["right"] for row in together(sets)}
+    assert told == {
+        "greedy": True, "majority": True, "rebase, calculator": True, "rebase, trained": False
+    }  # fmt: skip
+    with pytest.raises(SystemExit, match="confidence: problem 3 is another one"):
+        together(sets | {"confidence": rows("rebase", right=True, question="else")})
+
+
+def test_only_the_problems_of_a_file_count(tmp_path: Path) -> None:
+    asked = tmp_path / "unseen.jsonl"
+    asked.write_text(json.dumps({"question": "1 + 1", "answer": "2"}) + "\n")
+    mark = hashlib.sha256(b"1 + 1").hexdigest()[:16]
+    rows = [row("best", 0, True, question=mark), row("best", 1, True, question="another")]
+    assert of_problems(rows, asked) == rows[:1]
 
 
 def test_two_drawings_are_the_same(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from spex_agents.bench.report import gpu_table
 from spex_agents.cli import app
 from spex_agents.engines import SimulatedEngine
 from spex_agents.engines.simulated.clock import run_virtual
-from spex_agents.errors import SettingsError
+from spex_agents.errors import EngineError, SettingsError
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits
 from spex_agents.search.registry import make_policy
@@ -90,14 +91,16 @@ async def test_results_are_kept_as_they_come_and_what_takes_too_long_is_left_out
     monkeypatch.setattr(gpu, "_served", served)
     monkeypatch.setattr(gpu, "side_by_side", row)
     monkeypatch.setattr(gpu, "wake", awake)
-    monkeypatch.setattr(gpu, "sampler_cost", lambda vocabulary: [])
+    monkeypatch.setattr(gpu, "sampler_cost", lambda vocabulary: ([], "out of memory"))
     monkeypatch.setattr(gpu, "perf_counter", lambda: next(clock))
     report = await measure(run, told.append, lambda report: kept.append(deepcopy(report)))
     assert [(row["search"], row["queries"]) for row in report["rows"]] == [
         ("RSTAR-4", 1),
         ("REBASE-4", 1),
     ]
-    assert report["left_out"] == ["RSTAR-4, 3 at a time", "REBASE-4, 3 at a time"]
+    assert report["left_out"] == [
+        "the sampler: out of memory", "RSTAR-4, 3 at a time", "REBASE-4, 3 at a time"
+    ]  # fmt: skip
     assert [len(each["rows"]) for each in kept] == [0, 1, 2]
 
 
@@ -111,9 +114,35 @@ def test_a_run_that_cannot_be_is_refused(settings: dict[str, object]) -> None:
         GpuRun(**settings)  # type: ignore[arg-type]
 
 
+def test_what_was_measured_before_a_server_failed_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    report = {
+        "machine": {"gpus": ["a card"], "processor": "x", "sglang": "1"},
+        "models": {"policy": "a/b"}, "rows": [], "sampler": [], "left_out": [],
+    }  # fmt: skip
+    row = GpuRow(
+        search="RSTAR-10", gpus=1, queries=8, off_s=2, on_s=1, speedup=2, lowest=2, agreement=1,
+        waste=0,
+    )  # fmt: skip
+
+    async def fails(_: GpuRun, __: object, keep: Callable[[dict[str, Any]], None]) -> None:
+        keep(report | {"rows": [row.report()]})
+        raise EngineError("SGLang died")
+
+    monkeypatch.setattr(gpu, "measure", fails)
+    out = tmp_path / "gpu.json"
+    shown = CliRunner().invoke(app, ["bench", "gpu", "--policy", "a/b", "--out", str(out)])
+    assert shown.exit_code == 3
+    assert "SGLang died" in shown.stderr
+    assert "RSTAR-10" in shown.stdout
+    assert len(json.loads(out.read_text())["rows"]) == 1
+
+
 def test_the_command_line_says_what_it_would_do() -> None:
     shown = CliRunner().invoke(app, ["bench", "gpu", "--policy", "a/b", "--plan", "--json"])
     assert shown.exit_code == 0
     assert json.loads(shown.stdout)[1] == "serve a/b"
-    wrong = CliRunner().invoke(app, ["bench", "gpu", "--policy", "a/b", "--profile", "no"])
-    assert wrong.exit_code == 2
+    for wrong in (("--profile", "no"), ("--out", "/no/such/place/gpu.json")):
+        refused = CliRunner().invoke(app, ["bench", "gpu", "--policy", "a/b", *wrong])
+        assert refused.exit_code == 2

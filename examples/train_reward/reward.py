@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, cast
+from copy import deepcopy
+from functools import cache, lru_cache
+from typing import Any
 
 from examples.train_reward.labels import Solution
 from examples.train_reward.train import padded, tokens_of
@@ -34,20 +35,36 @@ def _loaded() -> tuple[Any, Any, Any]:
     return torch, model.eval(), AutoTokenizer.from_pretrained(PLACE)
 
 
-def _worst(candidates: Sequence[Candidate]) -> list[float]:
-    """The score of each path's worst step: one pass of the model scores them all."""
+@lru_cache(maxsize=64)
+def _read(question: str) -> tuple[int, Any]:
+    """How many tokens a question has, and what the model keeps of them for all of its paths."""
     torch, model, tokenizer = _loaded()
-    rows = [
-        Solution(question=question, steps=[step.strip() for step in steps], right=False)
-        for question, steps in candidates
-    ]
-    encoded = [tokens_of(tokenizer, row) for row in rows]
-    ids = padded(torch, [tokens for tokens, _ in encoded], tokenizer.eos_token_id)
+    ids, _ = tokens_of(tokenizer, Solution(question=question, steps=[], right=False))
     with torch.no_grad():
-        said = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        scores = model.score(said).squeeze(-1).sigmoid()
-        worst = [scores[number, ends].min() for number, (_, ends) in enumerate(encoded)]
-    return cast(list[float], torch.stack(worst).tolist())
+        return len(ids), model.model(torch.tensor([ids]), use_cache=True).past_key_values
+
+
+def _worst(candidates: Sequence[Candidate]) -> list[float]:
+    """The score of each path's worst step: one pass of the model for the paths of a question."""
+    torch, model, tokenizer = _loaded()
+    scores: dict[int, float] = {}
+    for question in {question for question, _ in candidates}:
+        known, kept = _read(question)
+        kept = deepcopy(kept)
+        paths = {n: steps for n, (asked, steps) in enumerate(candidates) if asked == question}
+        rows = [
+            Solution(question=question, steps=[step.strip() for step in steps], right=False)
+            for steps in paths.values()
+        ]
+        encoded = [tokens_of(tokenizer, row) for row in rows]
+        ids = padded(torch, [tokens[known:] for tokens, _ in encoded], tokenizer.eos_token_id)
+        kept.batch_repeat_interleave(len(rows))
+        with torch.no_grad():
+            said = model.model(ids, past_key_values=kept).last_hidden_state
+            told = model.score(said).squeeze(-1).sigmoid()
+        for row, number, (_, ends) in zip(told, paths, encoded, strict=True):
+            scores[number] = float(row[[end - known for end in ends]].min())
+    return [scores[number] for number in range(len(candidates))]
 
 
 async def _scored(candidates: Sequence[Candidate]) -> list[float]:

@@ -149,11 +149,16 @@ async def measure(
         "machine": machine(),
         "models": {"policy": run.policy or run.engine, "reward": run.reward or run.reward_engine},
         "plan": run.plan(),
-        "sampler": await asyncio.to_thread(sampler_cost, run.vocabulary),
+        "sampler": [],
         "rows": [],
         "left_out": [],
     }
-    progress(f"the sampler: {len(report['sampler'])} timings")
+    report["sampler"], fault = await asyncio.to_thread(sampler_cost, run.vocabulary)
+    if fault:
+        report["left_out"].append(f"the sampler: {fault}")
+        progress(f"left out: {report['left_out'][-1]}")
+    else:
+        progress(f"the sampler: {len(report['sampler'])} timings")
     keep(report)
     spent = 0.0
     for gpus in (1, 2)[: 1 + run.two]:
@@ -228,10 +233,11 @@ async def side_by_side(
     )
 
 
-def sampler_cost(vocabulary: int) -> list[dict[str, Any]]:
+def sampler_cost(vocabulary: int) -> tuple[list[dict[str, Any]], str]:
     """What seeds cost on this device, timed in a process that gives its memory back.
 
-    Empty where torch is not installed.
+    Returns:
+        The rows, and why there are none: torch is not installed, or memory did not suffice.
     """
     done = subprocess.run(
         [sys.executable, "-m", "spex_agents.bench.sampler"],
@@ -241,9 +247,8 @@ def sampler_cost(vocabulary: int) -> list[dict[str, Any]]:
         check=False,
     )
     if done.returncode:
-        return []
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return rows
+        return [], (done.stderr.strip().splitlines() or [f"ended by {done.returncode}"])[-1]
+    return json.loads(done.stdout), ""
 
 
 def _policies(run: GpuRun) -> tuple[tuple[str, Policy], ...]:

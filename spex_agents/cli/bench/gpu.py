@@ -96,6 +96,8 @@ def gpu(
         from spex_agents.rewards.asking.profiles import PROFILES  # noqa: PLC0415 (as above)
         from spex_agents.search import Limits  # noqa: PLC0415 (as above)
 
+        if out is not None and not out.parent.is_dir():
+            raise SettingsError(f"out={str(out)!r}: there is no directory {out.parent}")
         if profile not in PROFILES:
             raise SettingsError(f"profile={profile!r}: must be one of {', '.join(PROFILES)}")
         run = GpuRun(
@@ -117,12 +119,17 @@ def gpu(
             typer.echo(dumps(run.plan()) if json else "\n".join(run.plan()))
             return
 
+        so_far: dict[str, Any] = {}
+
         def keep(report: dict[str, Any]) -> None:
+            so_far.update(report)
             if out is not None:
                 out.write_text(dumps(report, indent=1) + "\n")
 
-        report = asyncio.run(measure(run, lambda line: typer.echo(line, err=True), keep))
-        if json:
-            typer.echo(dumps(report))
-        else:
-            show(gpu_table(report))
+        try:
+            keep(asyncio.run(measure(run, lambda line: typer.echo(line, err=True), keep)))
+        finally:  # a server that fails under the largest load costs that load alone
+            if so_far and json:
+                typer.echo(dumps(so_far))
+            elif so_far:
+                show(gpu_table(so_far))
