@@ -14,7 +14,7 @@ import httpx
 import openai
 from fastapi import FastAPI
 from node_runs import idle
-from processes import SPEX
+from processes import PATIENCE, SPEX
 
 from spex_agents.engines.base import Engine
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -71,19 +71,19 @@ class Running:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         transport = None if self.app is None else httpx.ASGITransport(self.app)
         return httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=30, transport=transport
+            base_url=self.url, headers=headers, timeout=PATIENCE, transport=transport
         )
 
     async def decoded(self, tokens: int) -> None:
         """Wait until the engine has decoded so many tokens."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while self.engine.decoded_tokens < tokens:
                 await asyncio.sleep(0.01)
                 await self.engine.load()
 
     async def idle(self) -> None:
         """Wait until nothing runs any more, at the engine least of all."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while self.parts.searches.runs.searches or not idle(self.engine):  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
 

@@ -11,6 +11,9 @@ from pathlib import Path
 SPEX = (sys.executable, "-c", "from spex_agents.cli import main; main()")
 """To be followed by the arguments of ``spex``."""
 
+PATIENCE = 240.0
+"""Seconds after which what should have come never will, however slow the machine."""
+
 
 def writing_to(place: Path) -> list[int]:
     """Ids of the processes whose standard output or error is that file, or one in there."""
@@ -32,7 +35,7 @@ def name_of(process: int) -> str:
     return ""
 
 
-def eventually(holds: Callable[[], bool], seconds: float) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether it holds within `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import SPEX
+from processes import PATIENCE, SPEX
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -434,14 +434,9 @@ def test_the_embedded_model_gives_the_same_tree_with_and_without_speculation() -
 @pytest.mark.model
 def test_ctrl_c_ends_a_live_search_cleanly() -> None:
     screen, terminal = pty.openpty()
-    # What starts the tests may ignore the signal, which its children inherit.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    python, option, code = SPEX
     search = subprocess.Popen(
         [
-            python,
-            option,
-            heeding + code,
+            *SPEX,
             "solve",
             "Count.",
             "--json",
@@ -466,7 +461,7 @@ def test_ctrl_c_ends_a_live_search_cleanly() -> None:
         except OSError:  # how a terminal says that nobody writes to it any more
             break
         seen += more
-    stdout, _ = search.communicate(timeout=20)
+    stdout, _ = search.communicate(timeout=PATIENCE)
     os.close(screen)
     assert search.returncode == 130
     assert stdout == b""

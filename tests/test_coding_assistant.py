@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from gateways import gateway, process
-from processes import eventually
+from processes import PATIENCE, eventually
 
 from examples.coding_assistant import agent
 from examples.coding_assistant.__main__ import app
@@ -288,7 +288,7 @@ async def test_a_client_that_comes_back_finds_the_search_where_it_was() -> None:
         running.http() as http,
     ):
         first = asyncio.create_task(http.post("/v1/chat/completions", json=body, headers=returning))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await waiting.wait()
             first.cancel()
             while (search := await latest(http))["state"] == "running":  # noqa: ASYNC110
@@ -367,11 +367,11 @@ def test_ctrl_c_ends_the_search_down_to_the_sandbox(served: tuple[int, str]) -> 
     endless = f"{DOUBLE}\n\n```python\nimport time\ntime.sleep(1000)\nassert True\n```"
     command = [*COMMAND, endless, "--gateway", f"{url}/v1", "--model", "mine/coder"]
     with subprocess.Popen(command, cwd=ROOT, stdout=-3, stderr=-1, text=True) as run:
-        assert eventually(lambda: sandboxed(serving) != [], 30)
+        assert eventually(lambda: sandboxed(serving) != [])
         run.send_signal(signal.SIGINT)
         _, errors = run.communicate()
     assert (run.returncode, errors.splitlines()[-1:]) == (130, ["interrupted"])
-    assert eventually(lambda: sandboxed(serving) == [], 10)
+    assert eventually(lambda: sandboxed(serving) == [])
     (latest,) = httpx.get(f"{url}/v1/searches", params={"limit": 1}).json()["data"]
     assert latest["state"] == "suspended"
 

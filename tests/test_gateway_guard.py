@@ -14,6 +14,7 @@ import pytest
 from gateways import ASKED, gateway
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import PATIENCE
 
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.server.gateway import offences
@@ -63,16 +64,16 @@ async def test_connections_that_ask_for_nothing_are_closed(sent: bytes) -> None:
     async with gateway(head_seconds=0.1) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", _port(running.url))
         writer.write(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 
 
 async def test_a_head_without_an_end_is_not_kept() -> None:
-    async with gateway(head_seconds=30) as running:
+    async with gateway(head_seconds=3600) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", _port(running.url))
         writer.write(b"GET /healthz HTTP/1.1\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             try:
                 for number in range(200):
                     writer.write(f"X-{number}: {'x' * 1000}\r\n".encode())

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from processes import PATIENCE
 from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
@@ -65,7 +66,7 @@ async def test_a_key_is_needed_and_can_be_taken_away(keys: KeyStore) -> None:
                 model="spex/rebase-4", messages=QUESTION, extra_body={"spex": SMALL}
             )
             await to_thread(keys.revoke, "tutors")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while await answers(client):
                     pass
             with pytest.raises(openai.AuthenticationError):
@@ -122,7 +123,7 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
             await to_thread(keys.revoke, "tutors")
             rest = [line async for line in lines if line.startswith("data: ")]
         assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "key_revoked"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(running.parts.searches.runs.searches) > 1:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
         assert (await http.get(path)).status_code == 401
@@ -230,7 +231,7 @@ async def test_keys_that_have_expired_are_refused_and_their_use_is_kept(keys: Ke
         for secret, status in ((old, 401), (new, 200)):
             async with running.http(secret) as http:
                 assert (await http.get("/v1/models")).status_code == status
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not any(stored.used for stored in await to_thread(keys.all)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert [stored.key.name for stored in keys.all() if stored.used] == ["new"]
@@ -241,7 +242,7 @@ async def test_a_gateway_without_keys_is_open_until_there_is_one(tmp_path: Path)
     async with gateway(served=False, database=keys.database) as running, running.http() as http:
         assert (await http.get("/v1/models")).status_code == 200
         await to_thread(keys.create, Key(name="tutors"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (await http.get("/v1/models")).status_code != 401:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.05)
         await to_thread(keys.revoke, "tutors")  # the last key that is taken away opens nothing

@@ -13,6 +13,7 @@ import pytest
 from gateways import Running, gateway
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
+from processes import PATIENCE
 from pydantic import SecretStr
 
 from spex_agents.engines.base import Request, Sampling
@@ -53,7 +54,7 @@ def chat(running: Running, body: dict[str, Any]) -> ChatOpenAI:
 
 async def stopped(running: Running, engine: EmbeddedEngine) -> str:
     """Wait until the engine has nothing to do; return what has become of the search."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while running.parts.searches.runs.searches:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.01)
     load = await engine.load()
@@ -144,7 +145,7 @@ async def test_a_call_that_langchain_gives_up_leaves_the_engine_idle(
                 pass
 
     asking = asyncio.create_task(ask())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (await engine.load()).running < 3:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.01)
     asking.cancel()

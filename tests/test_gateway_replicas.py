@@ -19,15 +19,17 @@ import psycopg
 import pytest
 from gateways import ASKED, Running, gateway
 from postgres import Postgres, postgres
-from processes import SPEX
+from processes import PATIENCE, SPEX
 
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Limits, Rebase
+from spex_agents.server.gateway import replicas
+from spex_agents.server.gateway.database import open_database
 from spex_agents.server.gateway.keyring import ANYONE
 from spex_agents.server.gateway.keys import Key, KeyStore
-from spex_agents.server.gateway.records import Charge
+from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.replicas import Shared
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
@@ -37,7 +39,6 @@ from spex_agents.speculation.solving import solve
 pytestmark = pytest.mark.slow
 
 PATH = "/v1/chat/completions"
-PATIENCE_SECONDS = 240
 LEFT = """SELECT (SELECT count(*) FROM checkpoints), (SELECT count(*) FROM checkpoint_blobs),
 (SELECT count(*) FROM checkpoint_writes), (SELECT count(*) FROM pgqueuer)"""
 LONG = {**ASKED, "spex": {"depth": 4, "step_tokens": 64}}
@@ -49,8 +50,21 @@ def server() -> Iterator[Postgres]:
         yield running
 
 
+class Patient(Shared):
+    """Takes no gateway for dead, however long the machine keeps it from saying that it is there."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool, silence_seconds=3600)
+        self.seconds = 0.2
+
+
 @pytest.fixture
-async def pair(server: Postgres) -> AsyncIterator[tuple[Running, Running]]:
+def nobody_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "Shared", Patient)
+
+
+@pytest.fixture
+async def pair(server: Postgres, nobody_dies: None) -> AsyncIterator[tuple[Running, Running]]:
     async with (
         gateway(database=server.url, speed=5) as one,
         gateway(database=server.url, speed=5) as other,
@@ -107,13 +121,14 @@ async def test_a_search_whose_gateway_died_before_it_was_a_job_is_gone_on_with(
     )
     quotas = one.parts.searches.quotas
     assert await quotas.admit(ANYONE, search.record(), estimate=100, ahead=100) is not None
-    async with other.http() as http, asyncio.timeout(PATIENCE_SECONDS):
+    async with other.http() as http, asyncio.timeout(PATIENCE):
         while (await http.get(f"/v1/searches/{search.id}")).json()["state"] != "done":  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.2)
     await one.idle()
     assert (one.engine.decoded_tokens == 0) is not (other.engine.decoded_tokens == 0)
 
 
+@pytest.mark.usefixtures("nobody_dies")
 async def test_a_gateway_that_lost_a_search_runs_it_no_further_and_saves_nothing(
     server: Postgres,
 ) -> None:
@@ -129,7 +144,7 @@ async def test_a_gateway_that_lost_a_search_runs_it_no_further_and_saves_nothing
         assert (await http.get(path)).json()["state"] == "running"
         winner = Search.from_record(replace(found, run="of another gateway", state="suspended"))
         assert await records.settle(winner.record(), Charge(time.time(), 0, 0))
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while (await http.get(path)).json()["state"] != "suspended":  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.1)
         assert (await http.delete(path)).status_code == 204
@@ -140,9 +155,9 @@ async def test_a_gateway_that_lost_a_search_runs_it_no_further_and_saves_nothing
 
 async def test_a_job_that_was_taken_for_another_client_is_begun_once(server: Postgres) -> None:
     first, second = "a" * 32, "b" * 32
-    async with gateway(database=server.url) as running:
-        shared: Any = running.parts.searches.database.jobs
-        jobs = Shared(shared._pool)
+    async with open_database(server.url) as database:  # no gateway's, which would look for jobs
+        shared: Any = database.jobs
+        jobs = Shared(shared._pool, silence_seconds=3600)
         for client_is_sooner in (True, False):
             await jobs.offer([first])  # as its client does, who is sooner at the queue alone
             assert await jobs.take(second)
@@ -164,9 +179,17 @@ async def test_a_gateway_about_to_stop_leaves_what_it_took_for_nobody_to_others_
         jobs: Any = running.parts.searches.database.jobs
         others = Shared(jobs._pool, silence_seconds=3600)
         running.parts.searches.runs.leaving = True
+        given, give_back = asyncio.Event(), jobs.give_back
+
+        async def giving() -> None:
+            given.set()
+            await give_back()
+
+        jobs.give_back = giving
+        await given.wait()  # so that no look for jobs is under way, of before it was to stop
         await jobs.offer([first])
         assert await jobs.take(second)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not (found := await others.next(9)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert found == [first]
@@ -174,6 +197,28 @@ async def test_a_gateway_about_to_stop_leaves_what_it_took_for_nobody_to_others_
         await jobs.done(second)
 
 
+@pytest.mark.usefixtures("nobody_dies")
+async def test_a_gateway_that_waits_for_its_records_still_says_that_it_is_there(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never, beaten, beats = asyncio.Event(), asyncio.Event(), 0
+
+    async def waiting(*_: object) -> Any:
+        await never.wait()
+
+    async def beat(_: Shared) -> None:
+        nonlocal beats
+        beats += 1
+        if beats > 3:
+            beaten.set()
+
+    monkeypatch.setattr(Records, "runs_of", waiting)
+    monkeypatch.setattr(Shared, "beat", beat)
+    async with gateway(database=server.url), asyncio.timeout(PATIENCE):
+        await beaten.wait()
+
+
+@pytest.mark.usefixtures("nobody_dies")
 async def test_who_waits_for_another_gateways_search_is_told_that_this_one_stops(
     server: Postgres,
 ) -> None:
@@ -195,6 +240,7 @@ async def test_who_waits_for_another_gateways_search_is_told_that_this_one_stops
         assert (await here.delete(path)).status_code == 204
 
 
+@pytest.mark.usefixtures("nobody_dies")
 async def test_keys_and_quotas_are_shared(server: Postgres) -> None:
     keys = KeyStore(server.url)
     secret = keys.create(Key(name="tutors", concurrency=2))
@@ -221,7 +267,7 @@ async def test_a_restart_of_the_database_is_outlived(server: Postgres) -> None:
         assert (await http.get("/healthz")).status_code == 200
         assert (await http.get("/readyz")).json()["storage"] == "storage_away"
         await asyncio.to_thread(server.start)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while (await http.post(PATH, json=ASKED)).status_code != 200:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.2)
 
@@ -247,38 +293,44 @@ class Fleet:
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory, self.url = directory, url
-        self.processes: list[subprocess.Popen[str]] = []
-        self.addresses: list[str] = []
+        self.started: list[subprocess.Popen[str]] = []
+        self.serving: list[tuple[subprocess.Popen[str], str]] = []
 
     async def start(self) -> None:
         def begin() -> None:
             command = [*SPEX, "gateway", "--port", "0", "--engine", "simulated", "--unready", "1"]
             with (self.directory / "log").open("a") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        [*command, "--speed", "20", "--drain", "1"],
-                        cwd=self.directory,
-                        env={**os.environ, "SPEX_DATABASE": self.url},
-                        stdout=subprocess.PIPE,
-                        stderr=log,
-                        text=True,
-                    )
+                process = subprocess.Popen(
+                    [*command, "--speed", "20", "--drain", "1"],
+                    cwd=self.directory,
+                    env={**os.environ, "SPEX_DATABASE": self.url},
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
                 )
-            stdout = self.processes[-1].stdout
-            assert stdout is not None
-            address = stdout.readline().strip().removesuffix("/v1")
+            self.started.append(process)
+            assert process.stdout is not None
+            address = process.stdout.readline().strip().removesuffix("/v1")
             assert address, (self.directory / "log").read_text()
-            self.addresses.append(address)
+            self.serving.append((process, address))
 
         await asyncio.to_thread(begin)
 
-    async def end(self, index: int, how: signal.Signals) -> None:
-        process = self.processes.pop(index)
-        self.addresses.pop(index)
-        process.send_signal(how)
-        await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
-        assert process.stdout is not None
-        process.stdout.close()
+    async def end_oldest(self, how: signal.Signals) -> None:
+        process, _ = self.serving.pop(0)
+        self.started.remove(process)
+        await _end(process, how)
+
+    async def end_all(self, how: signal.Signals) -> None:
+        while self.started:
+            await _end(self.started.pop(), how)
+
+
+async def _end(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    process.send_signal(how)
+    await asyncio.to_thread(process.wait, PATIENCE)
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 async def _ask(fleet: Fleet, number: int) -> str:
@@ -287,7 +339,7 @@ async def _ask(fleet: Fleet, number: int) -> str:
     async with httpx.AsyncClient(timeout=60) as http:
         while True:
             try:
-                address = fleet.addresses[number % len(fleet.addresses)]
+                _, address = fleet.serving[number % len(fleet.serving)]
                 answer = await http.post(
                     f"{address}{PATH}", json={**LONG, "seed": number % 5}, headers=headers
                 )
@@ -307,14 +359,14 @@ async def test_three_gateways_are_ended_in_turn_under_fifty_clients(
     fleet = Fleet(tmp_path, server.url)
     try:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(_end_all, fleet, how)
+            stack.push_async_callback(fleet.end_all, how)
             await asyncio.gather(*(fleet.start() for _ in range(3)))
             clients = [asyncio.create_task(_ask(fleet, number)) for number in range(50)]
             for _ in range(3):
                 await asyncio.sleep(1)
-                await fleet.end(0, how)
+                await fleet.end_oldest(how)
                 await fleet.start()
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 trees = await asyncio.gather(*clients)
                 await _no_job_left(server.url)
             assert trees == [expected[number % 5] for number in range(50)]
@@ -335,8 +387,3 @@ async def _no_job_left(url: str) -> None:
         left = "SELECT count(*) FROM pgqueuer"
         while await (await connection.execute(left)).fetchone() != (0,):  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.2)
-
-
-async def _end_all(fleet: Fleet, how: signal.Signals) -> None:
-    while fleet.processes:
-        await fleet.end(0, how)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from gateways import ASKED, process
 from postgres import Postgres, postgres
-from processes import SPEX, eventually
+from processes import PATIENCE, SPEX, eventually
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from typer.testing import CliRunner
 
@@ -22,7 +22,6 @@ from spex_agents.cli import app
 from spex_agents.server.gateway.metrics import TOGETHER, Metrics
 
 PATH = "/v1/chat/completions"
-PATIENCE_SECONDS = 240
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_worker_that_has_only_just_begun_does_not_cost_the_others_figures(
 
 async def ask(address: str, number: int) -> Any:
     """Ask until there is an answer, as a client would whose connection breaks."""
-    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         while True:
             try:
                 answer = await http.post(
@@ -114,7 +113,7 @@ async def test_workers_share_an_address_and_figures_and_one_that_is_killed_is_re
         assert first[:3] == first[3:]
         answered = f'spex_gateway_requests_total{{route="{PATH}",status="200"}}'
         assert await asyncio.to_thread(
-            eventually, lambda: figures(address).get(answered) == 6, PATIENCE_SECONDS
+            eventually, lambda: figures(address).get(answered) == 6, PATIENCE
         )
         before = workers(address)
         assert len(before) == 2
@@ -122,28 +121,28 @@ async def test_workers_share_an_address_and_figures_and_one_that_is_killed_is_re
         await asyncio.sleep(0.5)  # some will run in it, and whichever do not are no loss
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*asked) == [first[number % 3] for number in range(6, 18)]
 
         def replaced() -> bool:
             now = workers(address)
             return len(now) == 2 and killed not in now
 
-        assert await asyncio.to_thread(eventually, replaced, PATIENCE_SECONDS)
+        assert await asyncio.to_thread(eventually, replaced, PATIENCE)
         assert figures(address)[answered] >= 6  # those of the dead are not forgotten
 
 
 @pytest.mark.slow
 async def test_all_workers_drain_before_they_stop(tmp_path: Path, server: Postgres) -> None:
     with process(tmp_path, *two_at(server), "--speed", "10") as (parent, address):
-        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_SECONDS) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as http:
             async with http.stream("POST", PATH, json={**ASKED, "stream": True}) as answer:
                 lines = answer.aiter_lines()
                 assert "assistant" in await anext(lines)
                 parent.send_signal(signal.SIGTERM)
                 rest = [line async for line in lines]
             assert "data: [DONE]" in rest
-            assert await asyncio.to_thread(parent.wait, PATIENCE_SECONDS) == 0
+            assert await asyncio.to_thread(parent.wait, PATIENCE) == 0
             with pytest.raises(httpx.ConnectError):
                 await http.get("/healthz")
 
@@ -154,9 +153,7 @@ def test_workers_whose_parent_is_killed_stop(tmp_path: Path, server: Postgres) -
         left = workers(address)
         parent.kill()
         parent.wait()
-        assert eventually(
-            lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), PATIENCE_SECONDS
-        )
+        assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), PATIENCE)
 
 
 IMPATIENT = (
@@ -172,7 +169,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, server
         hanging = max(before)
         os.kill(hanging, signal.SIGSTOP)
         assert await asyncio.to_thread(
-            eventually, lambda: not Path(f"/proc/{hanging}").exists(), PATIENCE_SECONDS
+            eventually, lambda: not Path(f"/proc/{hanging}").exists(), PATIENCE
         )
         assert '"a worker hangs"' in (tmp_path / "log").read_text()
 
@@ -183,8 +180,8 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, server
                 return False
             return len(now) == 2 and hanging not in now
 
-        assert await asyncio.to_thread(eventually, replaced, PATIENCE_SECONDS)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await asyncio.to_thread(eventually, replaced, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
             assert await ask(address, 0)
         assert parent.poll() is None
 
@@ -196,4 +193,4 @@ def test_a_worker_that_hangs_does_not_keep_the_others_from_stopping(
     with process(tmp_path, *two_at(server), command=IMPATIENT) as (parent, address):
         os.kill(max(workers(address)), signal.SIGSTOP)
         parent.send_signal(signal.SIGTERM)
-        assert parent.wait(PATIENCE_SECONDS) == 0
+        assert parent.wait(PATIENCE) == 0

@@ -231,8 +231,8 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
     engine = create_async_engine(
         "postgresql+psycopg://",
         async_creator=lambda: Psycopg.connect(url),
-        pool_size=5,
-        max_overflow=5,
+        pool_size=10,
+        max_overflow=0,  # each of more would be opened anew whenever there is much to do
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
     )

@@ -117,8 +117,9 @@ class Server(uvicorn.Server):
         parts: Parts | None = getattr(self._app.state, "parts", None)
         if parts is not None and sig == signal.SIGTERM and not parts.searches.runs.leaving:
             parts.searches.runs.leaving = True
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._hosting.unready_seconds, self._leave, sig, frame)
+            loop = asyncio.get_running_loop()  # which may be anywhere when a signal comes
+            seconds = self._hosting.unready_seconds
+            loop.call_soon_threadsafe(loop.call_later, seconds, self._leave, sig, frame)
             return
         self._leave(sig, frame)
 

@@ -83,7 +83,8 @@ class Upkeep:
         yield self._end_revoked, REVOKE_SECONDS, "cannot end the searches of revoked keys"
         yield self._forget_old, SWEEP_SECONDS, "cannot forget old searches"
         if self._jobs.shared:
-            yield self._be_there, often, "cannot say that this gateway is there"
+            yield self._jobs.beat, often, "cannot say that this gateway is there"
+            yield self._end_lost, often, "cannot ask whose the searches are"
             yield self._offer_left, 5 * often, "cannot look for searches that are nobody's"
 
     async def _offer_left(self) -> None:
@@ -145,10 +146,9 @@ class Upkeep:
         search.limit = plan.limit(granted)
         self._runs.start(search, graph, storage=STORAGE)
 
-    async def _be_there(self) -> None:
-        """Say that this gateway is there, and end what another has forgotten, or taken over."""
+    async def _end_lost(self) -> None:
+        """End what another gateway has forgotten, or taken over."""
         running = [(search, search.run) for search in self._runs.searches]
-        await self._jobs.beat()
         runs = await self._records.runs_of([search.id for search, _ in running])
         for search, run in running:
             if search.id not in runs:
