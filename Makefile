@@ -13,11 +13,19 @@ LLAMACPP_READY := .venv-llamacpp/.ready
 
 .PHONY: test test-sglang test-servers test-quick-servers test-studio test-oldest demo docs lint clean
 
+# Hundreds of processes begin in the tests, which compile everything each time without it.
+export PYTHONDONTWRITEBYTECODE :=
+
+# Two at a time, file by file in the order of tests/conftest.py; of slow tests, only files that have
+# such are read. What a mark stands in has it in its text.
 HERE := not sglang and not servers
+BOTH := -n 2 --dist loadfile --no-loadscope-reorder
+MARKED = $$(grep --files-with-matches 'mark\.$(1)\b' tests/test_*.py)
 test: lint
-	$(BIN)/python -m pytest -m "not slow and $(HERE)" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "slow and not model and not alone and $(HERE)" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "slow and (model or alone) and $(HERE)"
+	$(BIN)/python -m pytest -m "not slow and $(HERE)" $(BOTH)
+	$(BIN)/python -m pytest -m "slow and not model and not alone and $(HERE)" $(BOTH) $(call MARKED,slow)
+	$(BIN)/python -m pytest -m "slow and model and not alone and $(HERE)" $(BOTH) $(call MARKED,model)
+	$(BIN)/python -m pytest -m "alone and $(HERE)" $(call MARKED,alone)
 
 # 11 GB, with no need of a GPU; SGLang pins packages that the rest would not.
 test-sglang: $(SGLANG_READY)

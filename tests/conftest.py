@@ -19,6 +19,20 @@ settings.load_profile("same_examples_every_time")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = (
+    "test_never_slower",
+    "test_bench",
+    "test_gateway_workers",
+    "test_gateway_replicas",
+    "test_quickstarts",
+    "test_sandbox_hostile",
+    "test_exact_stop",
+    "test_speculation",
+    "test_nodes_stream",
+    "test_math_tutor",
+)
+"""Begun first, so that of several processes none is left with a long file at the end."""
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -37,3 +51,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse names that differ from process to process: several run the tests together."""
     if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"give it ids without addresses: {addresses[0]}")
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
