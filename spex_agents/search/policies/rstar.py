@@ -75,18 +75,20 @@ class Rstar(Policy):
         return _State((), ROOT)
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
-        leaves, chain = state
-        path = chain
-        if chain and tree.lost(chain):
-            path = chain[:-1]  # on from there, as if there had never been such a child
+        leaves, path = state
+        explored = not path
+        if path and tree.lost(path):
+            path, explored = path[:-1], True  # on from there, as if there was no such child
         while len(leaves) < self.rollouts:
-            path, child = self._walk(path, leaves, tree)
+            # No rollout has ended below a thought that none had walked to.
+            ended = self._ended(path, leaves, tree) if explored else []
+            path, child = self._walk(path, ended, tree)
             if child is None and not path:
                 break  # nothing is left below the question
             if child is None:
-                leaves, path = (*leaves, path), ROOT
+                leaves, path, explored = (*leaves, path), ROOT, True
             elif child in tree:
-                path = child
+                path, explored = child, False
             else:
                 return _State(leaves, child), Expand(self.created(path, child, tree))
         return _State(leaves, ROOT), Finish()
@@ -118,37 +120,39 @@ class Rstar(Policy):
         """What a rollout that ends there brings."""
         return tree.reward(leaf) if tree.thought(leaf).ends else 0.0
 
-    def _walk(
+    def _ended(
         self, path: Path, leaves: tuple[Path, ...], tree: TreeView
+    ) -> list[tuple[Path, float]]:
+        """The rollouts that have ended below `path`, or there, with what each has brought."""
+        depth, outcome = len(path), self.outcome
+        return [(leaf, outcome(leaf, tree)) for leaf in leaves if leaf[:depth] == path]
+
+    def _walk(
+        self, path: Path, ended: list[tuple[Path, float]], tree: TreeView
     ) -> tuple[Path, Path | None]:
         """Walk on by UCT to the first thought that has an unexplored child, and that child.
 
         Without a child it is where a rollout ends: a leaf, or a thought whose children are lost.
         """
-        below = [
-            (leaf, self.outcome(leaf, tree))
-            for leaf in leaves
-            if not path or leaf[: len(path)] == path
-        ]
         while True:
             if path and self.terminal(path, tree):
                 return path, None
             depth = len(path)
             there = children(path, self.branches(path))
-            there = tuple(child for child in there if child not in tree or not tree.lost(child))
-            returns: dict[int, list[tuple[Path, float]]] = {child[depth]: [] for child in there}
-            for ended in below:
-                if len(ended[0]) > depth:
-                    returns[ended[0][depth]].append(ended)
-            if left := [child for child in there if not returns[child[depth]]]:
+            there = tuple([child for child in there if child not in tree or not tree.lost(child)])
+            below: dict[int, list[tuple[Path, float]]] = {child[depth]: [] for child in there}
+            for each in ended:
+                if len(each[0]) > depth:
+                    below[each[0][depth]].append(each)
+            if left := [child for child in there if not below[child[depth]]]:
                 return path, self.chosen(path, left, tree)
             if not there:
                 return path, None
-            log_visits = math.log(len(below))
+            log_visits = math.log(len(ended))
             scores = [
-                sum([reward for _, reward in ended]) / len(ended)
-                + self.exploration * math.sqrt(log_visits / len(ended))
-                for ended in returns.values()
+                sum([reward for _, reward in each]) / len(each)
+                + self.exploration * math.sqrt(log_visits / len(each))
+                for each in below.values()
             ]
             path = there[scores.index(max(scores))]
-            below = returns[path[depth]]
+            ended = below[path[depth]]
