@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+from processes import PATIENCE
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Message, Prompt
@@ -55,9 +56,9 @@ async def spex(server: SGLangEngine | SGLangClient) -> dict[str, Any]:
     return state
 
 
-async def becomes_idle(engine: SGLangEngine, seconds: float = 1.0) -> bool:
-    """Whether nothing runs or waits at the server after `seconds`, or before."""
-    with anyio.move_on_after(seconds):
+async def becomes_idle(engine: SGLangEngine) -> bool:
+    """Whether there comes a time when nothing runs or waits at the server."""
+    with anyio.move_on_after(PATIENCE):
         while True:
             load = await engine.load()
             if load.running == load.waiting == 0:
@@ -65,15 +66,15 @@ async def becomes_idle(engine: SGLangEngine, seconds: float = 1.0) -> bool:
     return False
 
 
-async def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    with anyio.fail_after(seconds):
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(PATIENCE):
         while not holds():  # noqa: ASYNC110 (nobody tells)
             await anyio.sleep(0.02)
 
 
 async def until_load(engine: SGLangEngine, *, running: int = 0, waiting: int = 0) -> None:
     """Return once at least so many run and wait at the server."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(PATIENCE):
         while True:
             load = await engine.load()
             if load.running >= running and load.waiting >= waiting:

@@ -22,6 +22,9 @@ from spex_agents.sandbox.cgroups import Group
 MEMORY = 128 << 20
 LIMITS = SandboxLimits(seconds=20.0, cpu_seconds=3, memory=MEMORY, processes=16, files=64 << 20)
 
+LINGER = 15
+"""Seconds until processes end that nobody kills."""
+
 SEVEN = "import os\nfor _ in range(6):\n    if os.fork() == 0:\n        break\n"
 HOLD = "import time; time.sleep(3); print('had all')"
 
@@ -31,25 +34,25 @@ import os, time
 for _ in range(300):
     try:
         if os.fork() == 0:
-            time.sleep(5); os._exit(0)
+            time.sleep({linger}); os._exit(0)
     except OSError:
         time.sleep(0.001)
-time.sleep(5)
+time.sleep({linger})
 """,
     "fork bomb": """
 import os, time
-end = time.monotonic() + 5; forks = 0
+end = time.monotonic() + {linger}; forks = 0
 while forks < 8 and time.monotonic() < end:
     try:
         os.fork(); forks += 1
     except OSError:
         pass
-time.sleep(5)
+time.sleep({linger})
 """,
     "threads": """
 import threading, time
 for _ in range(200):
-    threading.Thread(target=time.sleep, args=(5,)).start()
+    threading.Thread(target=time.sleep, args=({linger},)).start()
 """,
     "orphans": """
 import os, time
@@ -58,11 +61,11 @@ for _ in range(200):
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                time.sleep(5)
+                time.sleep({linger})
             os._exit(0)
     except OSError:
         time.sleep(0.001)
-time.sleep(5)
+time.sleep({linger})
 """,
     "memory of many": f"{SEVEN}x = b'x' * (60 << 20)\n{HOLD}",
     "files in memory": f"""
@@ -137,10 +140,10 @@ for _ in range(28 if {{few}} else 110):
         pass
 {HOLD}""",
     "big files": f"""
-for place in ("/tmp", "/sandbox"):
+for place in ("/tmp", "/sandbox", "/dev/shm"):
     for number in range(40):
         try:
-            open(f"{{{{place}}}}/{{{{number}}}}", "wb").write(b"x" * (4 << 20))
+            open(f"{{{{place}}}}/{{mark}}{{{{number}}}}", "wb").write(b"x" * (4 << 20))
         except OSError:
             pass
 {HOLD}""",
@@ -170,9 +173,15 @@ EXPECTED: dict[str, tuple[str, ...]] = {
 """How each ends under a control group; the others are held by caps that let them go on."""
 
 
+MARK = f"hostile-{os.getpid()}-"
+"""Begins the names of files that a program makes where other processes make theirs, too."""
+
+
 def program(name: str, *, few: bool) -> str:
     """One of the table; `few` where a process may open few files."""
-    return PROGRAMS[name].replace("{few}", str(few)).replace("{{", "{").replace("}}", "}")
+    text = PROGRAMS[name].replace("{few}", str(few)).replace("{mark}", MARK)
+    text = text.replace("{linger}", str(LINGER))
+    return text.replace("{{", "{").replace("}}", "}")
 
 
 @dataclass(kw_only=True)
@@ -236,9 +245,7 @@ def _watched(own: Path) -> Iterator[Seen]:
 
 def _files(own: Path) -> set[str]:
     """Names of what the runs could leave: below their directory, and in shared memory."""
-    # Databases and locks of other tests come and go meanwhile.
-    others = ("PostgreSQL", "sem.", "pym-")
-    shared = [path for path in Path("/dev/shm").iterdir() if not path.name.startswith(others)]  # noqa: S108
+    shared = Path("/dev/shm").glob(f"{MARK}*")  # noqa: S108
     return {str(path) for path in (*own.iterdir(), *shared)}
 
 
@@ -258,7 +265,9 @@ def remaining() -> list[int]:
 
 def groups() -> list[Path]:
     """Control groups of this process's runs."""
-    return list(Path("/sys/fs/cgroup").glob(f"**/spex-{os.getpid()}-*"))
+    # Those of other processes come and go meanwhile, which `os.walk` does not mind.
+    below = (Path(place) / name for place, names, _ in os.walk("/sys/fs/cgroup") for name in names)
+    return [place for place in below if place.name.startswith(f"spex-{os.getpid()}-")]
 
 
 async def tried(name: str, isolation: Isolation) -> dict[str, Any]:

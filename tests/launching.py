@@ -31,8 +31,8 @@ class Launched:
         found: dict[str, dict[str, str]] = json.loads(line)
         return found
 
-    def nothing_left(self, seconds: float = 10) -> bool:
-        return eventually(lambda: not writing_to(self.logs), seconds)
+    def nothing_left(self) -> bool:
+        return eventually(lambda: not writing_to(self.logs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,7 @@ class Shell:
 
         with process:
             try:
-                assert eventually(answers, 300), f"$ {command} &\n{log.read_text()}"
+                assert eventually(answers), f"$ {command} &\n{log.read_text()}"
                 yield
             finally:
                 process.terminate()
@@ -187,7 +187,7 @@ class Shell:
 
 def _is_well(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 

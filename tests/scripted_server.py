@@ -15,6 +15,7 @@ import anyio
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from processes import PATIENCE
 
 Then: TypeAlias = Literal[
     "finish",
@@ -81,7 +82,7 @@ class ScriptedServer:
 
     async def until_live(self, live: int) -> None:
         """Return once exactly `live` requests are being answered."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             async with self._changed:
                 await self._changed.wait_for(lambda: self.live == live)
 

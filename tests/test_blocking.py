@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
+from processes import PATIENCE
 from searching import QUESTION, config, make_engine, search
 
 from spex_agents.engines.simulated.hardware import Hardware
@@ -54,13 +55,13 @@ class Recorded:
         self.most = max(self.most, self.running)
         self.known.append(known)
         self.begun.release()
-        assert self.go.acquire(timeout=30)
+        assert self.go.acquire(timeout=PATIENCE)
         self.running -= 1
         return self.chances
 
 
 async def acquired(semaphore: threading.Semaphore) -> None:
-    assert await asyncio.to_thread(semaphore.acquire, timeout=30)
+    assert await asyncio.to_thread(semaphore.acquire, timeout=PATIENCE)
 
 
 def session(policy: Policy, forecast: Recorded | None = None) -> Session:
@@ -189,7 +190,7 @@ async def test_a_search_can_be_cancelled_while_its_policy_decides() -> None:
 
         def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
             Slow.begun.set()
-            assert Slow.go.wait(30)
+            assert Slow.go.wait(PATIENCE)
             return Rebase.decide(self, state, tree)
 
     tasks = asyncio.all_tasks()

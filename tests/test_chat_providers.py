@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
+from processes import PATIENCE
 from pydantic import SecretStr
 from scripted_server import Answer, scripted_server, serve
 
@@ -112,7 +113,7 @@ async def test_a_reasoning_model_of_anthropic_is_searched_by_default_and_prompts
             api_key=SecretStr("none"),
             base_url=server.url,
             max_retries=0,
-            timeout=30,
+            timeout=PATIENCE,
             stop=None,
         )
         result = await search(model)

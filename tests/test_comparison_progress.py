@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from processes import SPEX
+from processes import PATIENCE, SPEX
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -112,7 +112,7 @@ def test_on_a_terminal_it_is_drawn_there_and_the_table_goes_to_standard_output()
     ) as running:
         os.close(terminal)
         reading.start()
-        stdout, _ = running.communicate(timeout=120)
+        stdout, _ = running.communicate(timeout=PATIENCE)
     reading.join()
     os.close(screen)
     drawn = b"".join(seen)

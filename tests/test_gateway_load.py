@@ -13,6 +13,7 @@ import pytest
 import schemathesis
 from gateways import ASKED, gateway, process
 from hypothesis import HealthCheck, given, settings
+from processes import PATIENCE
 from schemathesis.checks import CHECKS
 
 from spex_agents.server.gateway.keys import Key, KeyStore
@@ -60,8 +61,8 @@ async def test_of_a_hundred_clients_some_go_away_and_a_crowd_takes_nothing_from_
     async with gateway(keys=keys, database=database, speed=100) as running:
         limits = httpx.Limits(max_connections=None)
         async with (
-            httpx.AsyncClient(base_url=running.url, timeout=120, limits=limits) as http,
-            asyncio.timeout(240),
+            httpx.AsyncClient(base_url=running.url, timeout=PATIENCE, limits=limits) as http,
+            asyncio.timeout(PATIENCE),
         ):
             async with asyncio.TaskGroup() as tasks:
                 for number in range(100):
@@ -131,7 +132,7 @@ def test_the_schema_holds_whatever_is_sent(tmp_path: Path) -> None:
                     case.body["model"] = "spex/rebase-2"  # else it would be a 404 for ever
                 case.call_and_validate(
                     checks=[check for check in CHECKS.get_all() if check.__name__ in HOLD],
-                    timeout=60,
+                    timeout=PATIENCE,
                 )
 
             holds()

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gateways import ASKED, gateway, process
+from processes import PATIENCE
 
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -37,7 +38,10 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_answer(tmp_path: Path) -> N
     expected = undisturbed()
     seen: list[dict[str, str]] = []
     last = ""
-    with process(tmp_path, "--speed", "20") as (run, address), httpx.Client(timeout=60) as http:
+    with (
+        process(tmp_path, "--speed", "20") as (run, address),
+        httpx.Client(timeout=PATIENCE) as http,
+    ):
         stream = {**LONG, "stream": True}
         with http.stream(
             "POST", f"{address}/v1/chat/completions", json=stream, headers=SAME
@@ -55,7 +59,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_answer(tmp_path: Path) -> N
     committed = [event for event in seen if event.get("status") in ("accepted", "scored")]
     assert 0 < len(committed) < len(expected.tree) + len(expected.tree.rewards)
 
-    with process(tmp_path, "--speed", "20") as (_, address), httpx.Client(timeout=60) as http:
+    with process(tmp_path, "--speed", "20") as (_, address), httpx.Client(timeout=PATIENCE) as http:
         rest = http.get(f"{address}{path}/events", headers={"Last-Event-ID": last})
         later = [
             json.loads(line.removeprefix("data: "))
@@ -73,9 +77,9 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_answer(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_told_to_stop_it_lets_searches_end_and_takes_no_more(tmp_path: Path) -> None:
-    with process(tmp_path, "--speed", "20", "--drain", "60") as (run, address):
+    with process(tmp_path, "--speed", "20", "--drain", "240") as (run, address):
         with (
-            httpx.Client(timeout=60) as http,
+            httpx.Client(timeout=PATIENCE) as http,
             http.stream(
                 "POST", f"{address}/v1/chat/completions", json={**LONG, "stream": True}
             ) as answer,
@@ -84,7 +88,7 @@ def test_told_to_stop_it_lets_searches_end_and_takes_no_more(tmp_path: Path) -> 
             assert "assistant" in next(lines)
             run.send_signal(signal.SIGTERM)
             assert "data: [DONE]" in list(lines)
-        assert run.wait(240) in (0, -signal.SIGTERM)
+        assert run.wait(PATIENCE) in (0, -signal.SIGTERM)
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{address}/healthz")
 
@@ -94,7 +98,7 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
     expected = undisturbed()
     with process(tmp_path, "--speed", "1", "--drain", "0.5") as (run, address):
         with (
-            httpx.Client(timeout=60) as http,
+            httpx.Client(timeout=PATIENCE) as http,
             http.stream(
                 "POST",
                 f"{address}/v1/chat/completions",
@@ -110,9 +114,9 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
             rest = "".join(lines)
             assert '"stopping"' in rest
             assert "[DONE]" not in rest
-        assert run.wait(240) in (0, -signal.SIGTERM)
+        assert run.wait(PATIENCE) in (0, -signal.SIGTERM)
     with process(tmp_path, "--speed", "100") as (_, address):
-        end = httpx.get(f"{address}{path}/events", timeout=60).text
+        end = httpx.get(f"{address}{path}/events", timeout=PATIENCE).text
         assert expected.tree.sha256() in end
 
 
@@ -140,6 +144,6 @@ async def test_old_searches_are_forgotten(tmp_path: Path) -> None:
         gateway(served=False, database=database, keep_seconds=0.01) as running,
         running.http() as http,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (await http.get(path)).status_code != 404:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.05)

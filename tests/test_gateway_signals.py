@@ -90,7 +90,8 @@ async def test_an_openai_compatible_server_that_is_away_is_noticed(
         assert (await http.get("/readyz")).json()["engines"]["far"] == "unready"
 
 
-async def test_who_asks_often_costs_the_engines_nothing() -> None:
+async def test_who_asks_often_costs_the_engines_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 3600)
     asked = 0
 
     class Counting(SimulatedEngine):

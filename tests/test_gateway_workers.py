@@ -61,7 +61,7 @@ def test_why_no_worker_could_begin_is_told_by_their_parent(
 
 
 def figures(address: str) -> dict[str, float]:
-    page = httpx.get(f"{address}/metrics", timeout=60).raise_for_status()
+    page = httpx.get(f"{address}/metrics", timeout=PATIENCE).raise_for_status()
     lines = [line.rsplit(" ", 1) for line in page.text.splitlines() if line[:1] != "#"]
     return {name: float(value) for name, value in lines}
 
@@ -134,7 +134,7 @@ async def test_workers_share_an_address_and_figures_and_one_that_is_killed_is_re
 
 @pytest.mark.slow
 async def test_all_workers_drain_before_they_stop(tmp_path: Path, server: Postgres) -> None:
-    with process(tmp_path, *two_at(server), "--speed", "10") as (parent, address):
+    with process(tmp_path, *two_at(server), "--speed", "10", "--drain", "240") as (parent, address):
         async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as http:
             async with http.stream("POST", PATH, json={**ASKED, "stream": True}) as answer:
                 lines = answer.aiter_lines()

@@ -21,6 +21,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from node_runs import thread
+from processes import PATIENCE
 from tutoring import ANSWER, IN_ORDER, QUESTION, Adder, lesson, tutor
 from typer.testing import CliRunner
 
@@ -434,7 +435,7 @@ async def test_a_killed_search_goes_on(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     whole, engine = Adder(), Adder()

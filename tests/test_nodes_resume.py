@@ -25,6 +25,7 @@ from node_runs import (
     thread,
     tree_hash,
 )
+from processes import PATIENCE
 
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -171,7 +172,7 @@ def run_python(code: str, args: Sequence[str]) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

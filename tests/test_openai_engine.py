@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from processes import PATIENCE
 from scripted_server import Answer, ScriptedServer, scripted_server
 from writing import PROMPT, request, write
 
@@ -335,7 +336,7 @@ async def test_address_without_its_version_is_named_with_a_remedy(server: Script
 
 async def test_silent_server_times_out(server: ScriptedServer) -> None:
     server.default = Answer(then="hang")
-    async with OpenAIEngine(server.url, timeout=0.1, retries=1, retry_wait=0) as engine:
+    async with OpenAIEngine(server.url, timeout=0.5, retries=1, retry_wait=0) as engine:
         with pytest.raises(EngineError, match="2 times"):
             await write(engine)
         await server.until_live(0)
@@ -464,7 +465,7 @@ async def test_llama_cpps_server_continues_scores_and_is_cancelled(
             Prompt(question), asked, sampling=Sampling(stop=()), max_tokens=900
         )
         task = asyncio.create_task(endless)
-        with anyio.fail_after(60):
+        with anyio.fail_after(PATIENCE):
             while not asked.tokens:
                 await asyncio.wait([task], timeout=0.01)
         task.cancel()

@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 
 import pytest
+from processes import PATIENCE
 
 from spex_agents.errors import SettingsError
 from spex_agents.sandbox import Isolation, Outcome, SandboxLimits, run
@@ -24,6 +24,8 @@ from spex_agents.sandbox.run import _STANDING, why_not
 WALLS: tuple[Isolation, ...] = ("bubblewrap", "namespaces")
 SMALL = SandboxLimits(seconds=20.0, memory=256 << 20, processes=16, files=1 << 20, output=1 << 16)
 HURRIED = SandboxLimits(seconds=0.5, memory=256 << 20)
+LONG = SandboxLimits(seconds=2 * PATIENCE)
+SLEEP = f"import time; time.sleep({PATIENCE})"
 
 
 @pytest.fixture(params=WALLS)
@@ -199,13 +201,11 @@ async def test_it_cannot_kill_what_started_it(wall: Isolation) -> None:
 
 
 async def test_an_endless_loop_ends(wall: Isolation) -> None:
-    begun = monotonic()
     outcome = await tried("while True: pass", wall, HURRIED)
     assert outcome.status == "time"
-    assert monotonic() - begun < 15
-    burnt = SandboxLimits(seconds=60.0, cpu_seconds=1)
+    burnt = SandboxLimits(seconds=PATIENCE, cpu_seconds=1)
     outcome = await tried("while True: pass", wall, burnt)
-    assert (outcome.status, outcome.seconds < 50) == ("time", True)
+    assert (outcome.status, outcome.seconds < PATIENCE) == ("time", True)
 
 
 async def test_what_ignores_signals_and_leaves_its_group_ends_too(
@@ -271,7 +271,7 @@ async def test_output_is_capped(wall: Isolation) -> None:
 
 
 async def test_cancelling_kills_the_program(wall: Isolation, left: Callable[[], list[str]]) -> None:
-    task = asyncio.create_task(run("import time; time.sleep(1000)", isolation=wall))
+    task = asyncio.create_task(run(SLEEP, limits=LONG, isolation=wall))
     while not left():  # noqa: ASYNC110 (another process tells nobody)
         await asyncio.sleep(0.01)
     task.cancel()
@@ -351,9 +351,9 @@ async def test_how_it_ended_is_told_as_it_is(
 async def test_it_is_another_user_than_root_outside(
     wall: Isolation, left: Callable[[], list[str]]
 ) -> None:
-    task = asyncio.create_task(run("import time; time.sleep(1000)", isolation=wall))
+    task = asyncio.create_task(run(SLEEP, limits=LONG, isolation=wall))
     owners: set[int] = {0}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not owners or 0 in owners:
             await asyncio.sleep(0.01)
             with suppress(OSError):
@@ -381,20 +381,16 @@ async def test_its_input_is_a_pipe_that_leads_nowhere(wall: Isolation) -> None:
 
 
 async def test_runs_wait_in_threads_of_their_own() -> None:
-    many = [asyncio.create_task(run("import time; time.sleep(1000)")) for _ in range(40)]
+    many = [asyncio.create_task(run(SLEEP, limits=LONG)) for _ in range(40)]
     await asyncio.sleep(0.5)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await asyncio.to_thread(int)
-    waited, began = loop.time() - began, loop.time()
-    many[-1].cancel()  # has no thread yet
-    await asyncio.wait([many[-1]])
-    queued = loop.time() - began
+    async with asyncio.timeout(PATIENCE / 2):  # long before any of them ends
+        await asyncio.to_thread(int)
+        many[-1].cancel()  # has no thread yet
+        await asyncio.wait([many[-1]])
+    assert not any(task.done() for task in many[:-1])
     for task in many:
         task.cancel()
     await asyncio.wait(many)
-    assert waited < 2
-    assert queued < 0.3
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def judge(name: str, seen: dict[str, Any]) -> None:
     else:
         assert seen["status"] != "ok" or name not in hostile.EXPECTED or "sock" in name, seen
     if seen["status"] == "processes":
-        assert seen["seconds"] < 5
+        assert seen["seconds"] < hostile.LINGER
 
 
 @pytest.mark.parametrize("name", hostile.PROGRAMS)

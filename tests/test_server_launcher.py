@@ -71,7 +71,7 @@ async def test_both_are_ready_in_the_block_and_gone_after_it(tmp_path: Path) -> 
                 assert (await client.get(f"{worker.url}/health")).is_success
         assert len(writing_to(tmp_path)) == 2
     assert [worker.status for worker in servers.all] == [Status.STOPPED, Status.STOPPED]
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 async def test_a_server_that_died_is_restarted_until_it_died_too_often(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_server_that_died_is_restarted_until_it_died_too_often(tmp_path:
         *(Status.STARTING, Status.READY, Status.WAITING) * 2,
         *(Status.STARTING, Status.READY, Status.STOPPED),
     ]
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 async def test_a_server_that_never_becomes_ready_is_not_restarted(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_an_error_in_the_block_stops_all_and_comes_out_as_it_is(tmp_path: 
     with pytest.raises(ZeroDivisionError):
         async with serve(serving(tmp_path)):
             raise ZeroDivisionError
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 async def test_several_workers_are_behind_a_router_that_starts_last(tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ async def test_several_workers_are_behind_a_router_that_starts_last(tmp_path: Pa
         for name in ("policy-1", "policy-2"):
             assert seen.index((name, Status.READY)) < router_starts
         assert len(writing_to(tmp_path)) == 3
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 async def test_a_router_alone_is_enough_for_workers_elsewhere(tmp_path: Path) -> None:
     settings = Serving(worker_urls=("http://box:1", "http://box:2"), port=0, logs=tmp_path)
     async with serve(settings) as servers:
         assert [worker.name for worker in servers.all] == ["router"]
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))

@@ -47,10 +47,10 @@ async def test_a_stubborn_server_and_its_children_are_killed(tmp_path: Path) -> 
     async with running(
         [sys.executable, "-c", STUBBORN], env=os.environ, log=log, stop_timeout=0.1
     ) as process:
-        assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
+        assert eventually(lambda: last_lines(log, 1) == ["up"])
         assert len(writing_to(tmp_path)) == 2
     assert process.returncode == -signal.SIGKILL
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 async def test_children_of_a_server_that_died_are_killed(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ async def test_children_of_a_server_that_died_are_killed(tmp_path: Path) -> None
     async with running(
         [sys.executable, "-c", STUBBORN], env=os.environ, log=log, stop_timeout=5
     ) as process:
-        assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
+        assert eventually(lambda: last_lines(log, 1) == ["up"])
         process.kill()
         await process.wait()
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 def test_a_worker_dies_with_a_killed_launcher(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_worker_dies_with_a_killed_launcher(tmp_path: Path) -> None:
         log.open("w") as output,
         subprocess.Popen([sys.executable, "-c", LAUNCHER], stdout=output) as launcher,
     ):
-        assert eventually(lambda: last_lines(log, 1) == ["up"], 20)
+        assert eventually(lambda: last_lines(log, 1) == ["up"])
         launcher.kill()
-    assert eventually(lambda: not writing_to(tmp_path), 5)
+    assert eventually(lambda: not writing_to(tmp_path))
 
 
 @pytest.mark.parametrize("launcher", ["launcher=1", ""])

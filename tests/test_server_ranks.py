@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import PATIENCE
 
 from spex_agents.engines.sglang.protocol import DEMANDED, SPECULATIVE
 from spex_agents.server.plugin import queue
@@ -20,7 +21,6 @@ from spex_agents.server.plugin.scheduling import Scheduling
 
 RANKS = 2
 GIVES = ("admission",)
-PATIENCE = 60  # seconds; a rank that waits in vain fails the test
 
 
 def exchanges() -> list[Exchange]:

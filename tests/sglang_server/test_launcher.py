@@ -15,7 +15,7 @@ import httpx
 import pytest
 from asking import QUESTION, TAG, becomes_idle, config, digest, until
 from launching import Launched, Served, launch
-from processes import SPEX, eventually, name_of, writing_to
+from processes import PATIENCE, SPEX, eventually, name_of, writing_to
 
 from spex_agents.engines.sglang.engine import SGLangEngine
 from spex_agents.search import Rebase, Tree
@@ -114,9 +114,9 @@ def test_nothing_is_left_of_a_start_that_is_interrupted(
 ) -> None:
     with launch(tmp_path, "--policy", str(tiny)) as launched:
         # launcher, server, resource tracker and one of the server's children, still importing
-        assert eventually(lambda: len(writing_to(launched.logs)) >= 4, 120)
+        assert eventually(lambda: len(writing_to(launched.logs)) >= 4)
         launched.process.send_signal(number)
-        assert launched.process.wait(30) == (-9 if number == signal.SIGKILL else 0)
+        assert launched.process.wait(PATIENCE) == (-9 if number == signal.SIGKILL else 0)
         assert launched.nothing_left()
 
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from asking import ask_for, until, until_load, write
 from launching import launch
+from processes import PATIENCE
 
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
@@ -76,7 +77,7 @@ async def test_cancelled_calls_are_aborted_and_counted(engine: SGLangEngine) -> 
     async with anyio.create_task_group() as tasks:
         for request in requests:
             tasks.start_soon(write, request)
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             while min(request.tokens for request in requests) < 5:  # noqa: ASYNC110 (nobody tells)
                 await anyio.sleep(0.02)
         tasks.cancel_scope.cancel()

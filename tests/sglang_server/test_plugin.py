@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -42,18 +41,21 @@ async def test_a_seed_gives_the_same_thought_alone_and_in_a_batch(engine: SGLang
 
 
 async def test_guesses_run_up_to_the_ridge_and_demanded_work_beyond(engine: SGLangEngine) -> None:
+    before = (await spex(engine))["counters"]
     async with anyio.create_task_group() as tasks:
         for index in range(10):
             guess = ask_for(f"ridge/{index}/thought-1", seed=index, demanded=False)
             tasks.start_soon(partial(write, engine, guess, tokens=2000))
-        await until_load(engine, running=RIDGE)
+        await until_load(engine, running=RIDGE, waiting=10 - RIDGE)
         state = await spex(engine)
         assert (state["running"], state["waiting"]) == (RIDGE, 10 - RIDGE)
         asked = await write(engine, ask_for("ridge/10/thought-1"), tokens=4)
         assert isinstance(asked, Thought)
-        assert (await engine.load()).running == RIDGE
+        await until_load(engine, running=RIDGE, waiting=10 - RIDGE)
         tasks.cancel_scope.cancel()
     assert await becomes_idle(engine)
+    after = (await spex(engine))["counters"]
+    assert after["aborted"] - before["aborted"] == 10  # none of them was written to its end
 
 
 async def test_a_promoted_request_overtakes(engine: SGLangEngine) -> None:
@@ -99,12 +101,9 @@ async def test_aborted_work_is_accounted_for(engine: SGLangEngine) -> None:
             tasks.start_soon(partial(write, engine, request, tokens=2000))
         await until_load(engine, running=6)
         await until(lambda: min(request.tokens for request in requests) >= 10)
-        begun = time.monotonic()
         tasks.cancel_scope.cancel()
-    took = time.monotonic() - begun
-    after = (await spex(engine))["counters"]
     assert await becomes_idle(engine)
-    assert took < 1
+    after = (await spex(engine))["counters"]
     assert after["aborted"] - before["aborted"] == 6
     wasted = after["wasted_tokens"] - before["wasted_tokens"]
     # Each request may have had one step under way.

@@ -106,10 +106,10 @@ class Searches:
         if idempotency is not None:
             identity = sha256_of(f"{len(key.name)}/{key.name}/{idempotency}")[:32]
         plan = self._plans.of(request)
-        known = self._known.alive.get(identity)
-        if known is not None and known.task is not None and known.task.cancelling():
-            await asyncio.wait([known.task])  # it is being suspended just now
         async with self._turns.setdefault(identity, asyncio.Lock()):
+            known = self._known.alive.get(identity)
+            if known is not None and known.task is not None and known.task.cancelling():
+                await asyncio.wait([known.task])  # it is being suspended just now
             search = await self._known.find(identity) if idempotency is not None else None
             if search is not None and search.request.fingerprint != request.fingerprint:
                 raise ApiError(
