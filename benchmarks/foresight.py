@@ -49,7 +49,7 @@ class Informed(ReplayForecast):
     def ends(self, path: Path, draw: int) -> bool:
         if len(path) >= CASE.depth:
             return True
-        return len(path) >= LAW.ends_from and self._quantiles.level(path, draw) < LAW.ends
+        return len(path) >= LAW.ends_from and self._quantiles.levels[path][draw] < LAW.ends
 
     def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
         quality = quality_in(thought.text) if thought is not None and self._rewards_known else None
@@ -57,7 +57,7 @@ class Informed(ReplayForecast):
             mean, spread = LAW.root_mean, math.hypot(LAW.root_spread, LAW.step_spread)
             if parent is not None:
                 mean, spread = _quality(parent), LAW.step_spread
-            quality = mean + spread * self._quantiles.normal(path, draw)
+            quality = mean + spread * self._quantiles.normals[path][draw]
         return goodness(quality)
 
 

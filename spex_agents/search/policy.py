@@ -246,12 +246,13 @@ def check_state(state: object) -> State:
 
 def children(path: Path, count: int, first: int = 0) -> tuple[Path, ...]:
     """`count` child paths of `path`, from index `first` on."""
-    return tuple((*path, index) for index in range(first, first + count))
+    return tuple([(*path, index) for index in range(first, first + count)])
 
 
 def present(paths: Iterable[Path], tree: TreeView) -> tuple[Path, ...]:
     """`paths` without those that are lost: what a search goes on with."""
-    return tuple(path for path in paths if not tree.lost(path))
+    lost = tree.lost
+    return tuple([path for path in paths if not lost(path)])
 
 
 def best_of(paths: Iterable[Path], tree: TreeView) -> Path | None:

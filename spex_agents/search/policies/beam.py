@@ -91,7 +91,8 @@ class Beam(BeamSizes):
         if due := tuple(tip for tip in tips.values() if tip not in tree):
             return state, Expand(due)
         best = sorted(live, key=lambda path: (-tree.reward(tips[path]), path))
-        kept = [path for path in live if path in best[: self.beams // self.width]]
+        chosen = set(best[: self.beams // self.width])
+        kept = [path for path in live if path in chosen]
         layer = tuple((*kept[index % len(kept)], index // len(kept)) for index in range(self.beams))
         return _State(finished, layer), Expand(layer)
 

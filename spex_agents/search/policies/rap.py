@@ -135,9 +135,10 @@ class Rap(Policy):
         for leaf in leaves:
             total = 0.0
             for depth in range(len(leaf), 0, -1):
-                total += tree.reward(leaf[:depth])
+                path = leaf[:depth]
+                total += tree.reward(path)
                 count = len(leaf) - depth + 1 if self.back_up == "mean" else 1
-                visits.setdefault(leaf[:depth], []).append(total / count)
+                visits.setdefault(path, []).append(total / count)
 
         path, parent_visits = ROOT, len(leaves)
         while (*path, 0) in tree and not self._ends(path, tree):

@@ -64,8 +64,9 @@ class Rebase(Policy):
         if not layer:
             first = children(ROOT, width)
             return _State(width, first), Expand(first)
-        live = ranked(layer, tree)
-        width -= len(present(layer, tree)) - len(live)
+        there = present(layer, tree)
+        live = _falling(there, tree)
+        width -= len(there) - len(live)
         if not live or width < 1:
             return _State(0, ()), Finish()
         layer = below(live, self.allocate(width, [tree.reward(path) for path in live]))
@@ -80,10 +81,8 @@ class Rebase(Policy):
 
     def allocate(self, width: int, rewards: list[float]) -> tuple[int, ...]:
         """Share `width` over `rewards` in falling order; the shares add up to `width`."""
-        weights = [
-            max(1, round(math.exp((reward - rewards[0]) / self.temperature) * _UNIT))
-            for reward in rewards
-        ]
+        first, temperature, exp = rewards[0], self.temperature, math.exp
+        weights = [round(exp((reward - first) / temperature) * _UNIT) or 1 for reward in rewards]
         tail = sum(weights)
         shares = []
         for weight in weights:
@@ -96,8 +95,14 @@ class Rebase(Policy):
 
 def ranked(layer: Sequence[Path], tree: TreeView) -> list[Path]:
     """The thoughts of `layer` that live, by falling reward, then by path."""
-    live = [path for path in present(layer, tree) if not tree.thought(path).ends]
-    return sorted(live, key=lambda path: (-tree.reward(path), path))
+    return _falling(present(layer, tree), tree)
+
+
+def _falling(there: Sequence[Path], tree: TreeView) -> list[Path]:
+    thought, reward = tree.thought, tree.reward
+    order = [(-reward(path), path) for path in there if not thought(path).ends]
+    order.sort()
+    return [path for _, path in order]
 
 
 def below(paths: Sequence[Path], shares: Sequence[int]) -> tuple[Path, ...]:

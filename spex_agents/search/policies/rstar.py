@@ -116,16 +116,16 @@ class Rstar(Policy):
         """Whether a rollout ends there."""
         return tree.thought(path).ends
 
-    def outcome(self, leaf: Path, tree: TreeView) -> float:
-        """What a rollout that ends there brings."""
-        return tree.reward(leaf) if tree.thought(leaf).ends else 0.0
-
     def _ended(
         self, path: Path, leaves: tuple[Path, ...], tree: TreeView
     ) -> list[tuple[Path, float]]:
         """The rollouts that have ended below `path`, or there, with what each has brought."""
-        depth, outcome = len(path), self.outcome
-        return [(leaf, outcome(leaf, tree)) for leaf in leaves if leaf[:depth] == path]
+        depth, thought, reward = len(path), tree.thought, tree.reward
+        return [
+            (leaf, reward(leaf) if thought(leaf).ends else 0.0)
+            for leaf in leaves
+            if leaf[:depth] == path
+        ]
 
     def _walk(
         self, path: Path, ended: list[tuple[Path, float]], tree: TreeView

@@ -108,7 +108,3 @@ class RstarActions(Rstar):
 
     def terminal(self, path: Path, tree: TreeView) -> bool:
         return len(path) >= self.depth or tree.thought(path).ends
-
-    def outcome(self, leaf: Path, tree: TreeView) -> float:
-        thought = tree.thought(leaf)
-        return tree.reward(leaf) if thought.ends and not tree.lost(leaf) else 0.0

@@ -88,8 +88,9 @@ class Drawn:
         return thought
 
     def lost(self, path: Path) -> bool:
-        thought = self._thoughts.get(path)
-        return thought is not None and thought.failed is not None and path not in self._rewards
+        if (thought := self._thoughts.get(path)) is None or thought.failed is None:
+            return False
+        return path not in self._rewards
 
     def reward(self, path: Path) -> float:
         self.work += 1

@@ -89,6 +89,7 @@ class ReplayForecast:
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque()
         self._counts: Counter[Path] = Counter()
+        self._certain: Counter[Path] = Counter()
         effort = getattr(policy, "effort", 0)
         self._effort = BLOCKING if policy.blocking else effort
         self._cautious = policy.cautious
@@ -98,7 +99,8 @@ class ReplayForecast:
         self._debt = 0
         self._made = 0
         self._decision: Decision | None = None
-        self._means: dict[tuple[Path, bool], tuple[float, float]] = {}
+        self._means: dict[Path, tuple[float, float]] = {}
+        self._slopes: dict[Path, tuple[float, float]] = {}
         self._ending: dict[int, float] = {}
 
     def __call__(self, known: Known) -> dict[Path, float]:
@@ -109,7 +111,9 @@ class ReplayForecast:
             self._decision = known.decision
             self._replays.clear()
             self._counts.clear()
+            self._certain.clear()
         self._means.clear()
+        self._slopes.clear()
         self._ending.clear()
         work = self._debt if self._replays else -self._work * (FRESH - 1)
         seen = self.seen(known)
@@ -133,30 +137,23 @@ class ReplayForecast:
     def _keep(self, replay: _Replay) -> None:
         """Count a replay in the place of the oldest, once there are as many as draws."""
         if len(self._replays) == self.draws:
-            counts = self._counts
-            for path in self._replays.popleft().demanded:
-                if counts[path] == 1:
-                    del counts[path]
-                else:
-                    counts[path] -= 1
+            oldest = self._replays.popleft()
+            _uncount(self._counts, oldest.demanded)
+            _uncount(self._certain, oldest.demanded[: oldest.certain])
         self._replays.append(replay)
         self._counts.update(replay.demanded)
+        self._certain.update(replay.demanded[: replay.certain])
 
     def _probable(self, known: Known) -> dict[Path, float]:
-        certain: set[Path] = set()
-        for replay in self._replays:
-            certain.update(replay.demanded[: replay.certain])
-        committed = known.tree.thoughts
-        beginnable: dict[Path, bool] = {}
-        counts: dict[Path, int] = {}
-        for path, count in self._counts.items():
-            if path in committed:
-                continue
-            parent = path[:-1]
-            if (can := beginnable.get(parent)) is None:
-                can = beginnable[parent] = self._beginnable(path, known)
-            if can:
-                counts[path] = count
+        committed, certain = known.tree.thoughts, self._certain
+        thoughts, beginnable = known.thoughts, self._beginnable
+        counts = {
+            path: count
+            for path, count in self._counts.items()
+            if (not (parent := path[:-1]) or parent in thoughts)
+            and beginnable(parent, known)
+            and path not in committed
+        }
         made = len(self._replays)
         self._compare(counts.values(), made)
         replays = made + DOUBT + (self.draws - made) * self._contrary()
@@ -200,22 +197,22 @@ class ReplayForecast:
             certain = certain if drawn.guessed and not self._cautious else len(demanded)
             if drawn.work > self._longest or known.outdated():
                 break  # one replay must not take long either
-            if len(decision.paths) > 1 and not any(
-                self._beginnable(path, known) for path in decision.paths
-            ):
+            if len(decision.paths) == 1:
+                continue
+            parents = {path[:-1] for path in decision.paths}
+            if any(self._beginnable(parent, known) for parent in parents):
+                blind = 0
+            else:
                 # Below a layer there is nothing else. Siblings are of one rollout: when it has
                 # come to its end, the next one may go where something can begin.
                 blind += 1
-                layer = len({path[:-1] for path in decision.paths}) > 1
-                if layer or blind > self.limits.depth:
+                if len(parents) > 1 or blind > self.limits.depth:
                     break
-            elif len(decision.paths) > 1:
-                blind = 0
         return _Replay(demanded, certain)
 
-    def _beginnable(self, path: Path, known: Known) -> bool:
-        parent = path[:-1]
-        if len(path) > self.limits.depth:
+    def _beginnable(self, parent: Path, known: Known) -> bool:
+        """Whether what is below `parent` can be begun."""
+        if len(parent) >= self.limits.depth:
             return False
         return not parent or ((above := known.thoughts.get(parent)) is not None and not above.ends)
 
@@ -235,18 +232,27 @@ class ReplayForecast:
             return not action.refines
         if (ending := self._ending.get(depth := len(path))) is None:
             ending = self._ending[depth] = self.prediction.ends.probability(depth)
-        return self._quantiles.level(path, draw) < ending
+        return self._quantiles.levels[path][draw] < ending
 
     def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
         """The reward of `path` in this draw, given its parent's in the same draw."""
-        among = path[:-1], parent is None
-        if (line := self._means.get(among)) is None:
-            line = self._means[among] = self.prediction.line(path, parent)
+        above = path[:-1]
+        means = self._means if parent is None else self._slopes
+        if (line := means.get(above)) is None:
+            line = means[above] = self.prediction.line(path, parent)
         mean = line[0] if parent is None else line[0] + line[1] * parent
         if thought is not None and thought.logprobs:
             mean += self.prediction.confident(thought)
-        spread = self.prediction.rewards.spread
-        return min(1.0, max(0.0, mean + spread * self._quantiles.normal(path, draw)))
+        reward = mean + self.prediction.rewards.spread * self._quantiles.normals[path][draw]
+        return 1.0 if reward > 1.0 else reward if reward > 0.0 else 0.0
+
+
+def _uncount(counts: Counter[Path], paths: Sequence[Path]) -> None:
+    for path in paths:
+        if (count := counts[path]) == 1:
+            del counts[path]
+        else:
+            counts[path] = count - 1
 
 
 class PaperForecast(ReplayForecast):
@@ -258,9 +264,9 @@ class PaperForecast(ReplayForecast):
     begun before its parent's reward is known, where its parent has one.
     """
 
-    def _beginnable(self, path: Path, known: Known) -> bool:
-        scored = self.policy.leaves_only or not path[:-1] or path[:-1] in known.rewards
-        return scored and super()._beginnable(path, known)
+    def _beginnable(self, parent: Path, known: Known) -> bool:
+        scored = self.policy.leaves_only or not parent or parent in known.rewards
+        return scored and super()._beginnable(parent, known)
 
     def seen(self, known: Known) -> Callable[[Path], Thought | None]:
         if self.policy.leaves_only:

@@ -162,36 +162,34 @@ class Quantiles:
     """Stratified draws: over `draws` draws each path meets every quantile once, in its own order.
 
     A few draws then cover a distribution well, and an event that changes nothing changes no draw.
+
+    Attributes:
+        levels: By path and draw, the quantile that decides whether the path ends.
+        normals: Likewise, by how many spreads its reward differs from its mean.
     """
 
     def __init__(self, draws: int) -> None:
-        self.draws = draws
-        self.levels = [(index + 0.5) / draws for index in range(draws)]
-        self.normals = [NormalDist().inv_cdf(level) for level in self.levels]
-        self._strides = [step for step in range(1, draws + 1) if _coprime(step, draws)]
-        self._levels: dict[Path, list[float]] = {}
-        self._normals: dict[Path, list[float]] = {}
+        levels = [(index + 0.5) / draws for index in range(draws)]
+        self.levels = _Ordered(levels, purpose=1)
+        self.normals = _Ordered([NormalDist().inv_cdf(level) for level in levels], purpose=2)
 
-    def level(self, path: Path, draw: int) -> float:
-        """The quantile that decides in `draw` whether `path` ends."""
-        if (drawn := self._levels.get(path)) is None:
-            drawn = self._levels[path] = self._ordered(self.levels, path, 1)
-        return drawn[draw]
 
-    def normal(self, path: Path, draw: int) -> float:
-        """By how many spreads the reward of `path` differs from its mean in `draw`."""
-        if (drawn := self._normals.get(path)) is None:
-            drawn = self._normals[path] = self._ordered(self.normals, path, 2)
-        return drawn[draw]
+class _Ordered(dict[Path, list[float]]):
+    """Some values in an order of each path's own, made when a path is first asked for."""
 
-    def _ordered(self, values: Sequence[float], path: Path, purpose: int) -> list[float]:
-        return [values[self.index(path, draw, purpose)] for draw in range(self.draws)]
+    def __init__(self, values: Sequence[float], *, purpose: int) -> None:
+        super().__init__()
+        self._values = values
+        self._purpose = purpose
+        self._strides = [step for step in range(1, len(values) + 1) if _coprime(step, len(values))]
 
-    def index(self, path: Path, draw: int, purpose: int) -> int:
-        """Which quantile `path` meets in `draw`."""
-        mixed = hash((purpose, path))  # of integers: the same in every process
+    def __missing__(self, path: Path) -> list[float]:
+        values, count = self._values, len(self._values)
+        mixed = hash((self._purpose, path))  # of integers: the same in every process
         stride = self._strides[(mixed >> 20) % len(self._strides)]
-        return (draw * stride + (mixed >> 8)) % self.draws
+        ordered = [values[(draw * stride + (mixed >> 8)) % count] for draw in range(count)]
+        self[path] = ordered
+        return ordered
 
 
 def _coprime(one: int, other: int) -> bool:
