@@ -235,7 +235,8 @@ def check_state(state: object) -> State:
     """
     if isinstance(state, tuple):
         for item in state:
-            check_state(item)
+            if type(item) is not int:  # most are, in paths
+                check_state(item)
     elif state is not None and not isinstance(state, bool | int | float | str):
         raise PolicyError(
             f"policy state holds {state!r} of type {type(state).__name__}: "
@@ -257,5 +258,5 @@ def present(paths: Iterable[Path], tree: TreeView) -> tuple[Path, ...]:
 
 def best_of(paths: Iterable[Path], tree: TreeView) -> Path | None:
     """The path of the highest reward, the smallest of equal ones, that is not lost."""
-    left = present(paths, tree)
-    return min(left, key=lambda path: (-tree.reward(path), path), default=None)
+    order = [(-tree.reward(path), path) for path in present(paths, tree)]
+    return min(order)[1] if order else None

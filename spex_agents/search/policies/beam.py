@@ -90,8 +90,8 @@ class Beam(BeamSizes):
         tips = {path: self._tip(path, tree) for path in live}
         if due := tuple(tip for tip in tips.values() if tip not in tree):
             return state, Expand(due)
-        best = sorted(live, key=lambda path: (-tree.reward(tips[path]), path))
-        chosen = set(best[: self.beams // self.width])
+        best = sorted([(-tree.reward(tips[path]), path) for path in live])
+        chosen = {path for _, path in best[: self.beams // self.width]}
         kept = [path for path in live if path in chosen]
         layer = tuple((*kept[index % len(kept)], index // len(kept)) for index in range(self.beams))
         return _State(finished, layer), Expand(layer)

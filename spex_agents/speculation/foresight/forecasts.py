@@ -93,6 +93,7 @@ class ReplayForecast:
         effort = getattr(policy, "effort", 0)
         self._effort = BLOCKING if policy.blocking else effort
         self._cautious = policy.cautious
+        self._leaves_only = policy.leaves_only
         self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
         self._longest = self._work * (FRESH if self._effort else FAR)
         self._agreed = AGREED
@@ -123,7 +124,7 @@ class ReplayForecast:
             drawn = Drawn(
                 known,
                 self._made % self.draws,
-                leaves_only=self.policy.leaves_only,
+                leaves_only=self._leaves_only,
                 seen=seen,
                 ends=self.ends,
                 guess=self.reward,
@@ -151,8 +152,8 @@ class ReplayForecast:
             path: count
             for path, count in self._counts.items()
             if (not (parent := path[:-1]) or parent in thoughts)
-            and beginnable(parent, known)
             and path not in committed
+            and beginnable(parent, known)
         }
         made = len(self._replays)
         self._compare(counts.values(), made)
@@ -225,7 +226,7 @@ class ReplayForecast:
 
         Where only leaves have rewards, it is taken for one: its outcome is what matters ahead.
         """
-        if self.policy.leaves_only or len(path) >= self.limits.depth:
+        if self._leaves_only or len(path) >= self.limits.depth:
             return True
         action = self.policy.action(path)
         if action.to_end:

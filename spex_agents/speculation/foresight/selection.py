@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from time import perf_counter
 
-from spex_agents.search.tree import Path
+from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import Known, Speculation
 from spex_agents.speculation.running.memo import Memo
 from spex_agents.speculation.slots.budget import Budget
@@ -26,6 +26,9 @@ class Selection:
     def __init__(self, memo: Memo, settings: Speculation) -> None:
         self._memo = memo
         self._settings = settings
+        self._tree: Tree | None = None
+        self._mean = 1.0
+        """Tokens of a thought of that tree."""
 
     @property
     def guesses(self) -> Collection[Path]:
@@ -86,10 +89,12 @@ class Selection:
         """The waste ratio to expect of what has been begun so far."""
         memo, prompts = self._memo, self._settings.prompts
         useful, wasted = memo.ledger.waste(prompts)
-        committed = known.tree.thoughts.values()
-        mean = sum(thought.tokens for thought in committed) / len(committed) if committed else 1.0
+        if known.tree is not self._tree:
+            self._tree, committed = known.tree, known.tree.thoughts.values()
+            decoded = sum(thought.tokens for thought in committed)
+            self._mean = decoded / len(committed) if committed else 1.0
         sent = prompts * memo.ledger.sent_tokens / max(1, memo.ledger.thought_calls)
-        mean += sent
+        mean = self._mean + sent
         for path in memo.ahead:
             if (thought := memo.thoughts.get(path)) is not None:
                 wasted -= thought.tokens + sent  # counted as waste until it is taken
