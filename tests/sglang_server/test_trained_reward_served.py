@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -21,19 +22,24 @@ from spex_agents.rewards.asking.profiles import SKYWORK
 from spex_agents.search import Limits, Thought
 
 HEAD = """
-import json, sys
-import torch
-from examples.train_reward.train import tokens_of
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import json, os, sys
 
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], dtype=torch.float32)
+os.environ["SPEX_REWARD"] = sys.argv[1]
+from examples.train_reward import reward
+from examples.train_reward.train import tokens_of
+
+torch, model, tokenizer = reward._loaded()
 row = json.loads(sys.argv[2])
 ids, ends = tokens_of(tokenizer, row)
 with torch.no_grad():
     hidden = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0, ends]
-    print(json.dumps(torch.sigmoid(model.score(hidden)).squeeze(-1).tolist()))
+    steps = torch.sigmoid(model.score(hidden)).squeeze(-1).tolist()
+paths = [(row["question"], row["steps"][:end]) for end in range(1, len(ends) + 1)]
+paths.insert(3, ("Another question", row["steps"][:2]))
+worst = reward._worst(paths)
+print(json.dumps([steps, worst[:3] + worst[4:]]))
 """
+"""What each step scores in this process, and each path by the example's reward."""
 
 
 def solutions(problems: int) -> list[Solution]:
@@ -69,7 +75,7 @@ async def test_a_head_is_trained_served_and_searched_by(tiny: Path, tmp_path: Pa
     )  # fmt: skip
     assert "of 6 problems" in told  # 8, of which a third is held out
     assert "of 2 unseen problems" in told
-    said = json.loads(run("-c", HEAD, str(head), json.dumps(rows[1])))
+    said, worst = json.loads(run("-c", HEAD, str(head), json.dumps(rows[1])))
     with launch(tmp_path, "--policy", str(tiny), "--reward", str(head)) as launched:
         ready = launched.ready()
         async with SGLangEngine(
@@ -84,6 +90,7 @@ async def test_a_head_is_trained_served_and_searched_by(tiny: Path, tmp_path: Pa
                 for end in range(1, len(thoughts) + 1)
             ]
             assert served == pytest.approx(said, abs=1e-4)
+            assert worst == pytest.approx(list(accumulate(served, min)), abs=1e-4)
             config = SearchConfig(
                 engine=engine, policy=Rebase(width=3), reward=reward, template=TEMPLATE,
                 limits=Limits(depth=2, step_tokens=8), termination=None,
