@@ -58,8 +58,7 @@ ENGINES: Mapping[str, Callable[[str | None, int, Thinking], Engine]] = MappingPr
         "simulated": _simulated_engine,
     }
 )
-"""Engines by name, made for a model, so many tokens drafted ahead, and what becomes of reasoning;
-further ones are at an address, a chat model, or one's own."""
+"""Engines by name; further ones are at an address, a chat model, or one's own."""
 
 _INSTEAD = (
     "leave it out, set it at a chat model itself, or take the address of a server (http://...)"
@@ -91,8 +90,7 @@ REWARDS: Mapping[str, Maker] = MappingProxyType(
         "simulated": _simulated,
     }
 )
-"""Rewards by name, made for a search's engine, sampling and limits; ``module:function`` is one's
-own."""
+"""Rewards by name; ``module:function`` is one's own."""
 
 
 def make_engine(
@@ -111,11 +109,14 @@ def make_engine(
         model: As `spex solve --model`: a GGUF file, a hardware preset, or a server's model.
         api_key: Bearer token for a server.
         draft_tokens: Of the embedded engine.
-        server: How a server is spoken to. What it says of reasoning holds for the embedded engine
-            too.
+        server: How a server is spoken to; what it says of reasoning holds for the embedded one too.
 
     Raises:
         SettingsError: There is no such engine or model, or it does not take what is set.
+
+    Example:
+        >>> make_engine("simulated", "h100-8b").name
+        'simulated/h100-8b'
     """
     if is_address(name):
         from spex_agents.engines.sglang.engine import engine_at  # noqa: PLC0415 (half a second)

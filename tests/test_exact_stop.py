@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_policies import LIMITS, POLICIES, Step, grow
 
 from spex_agents.answers.equivalence import equivalent, form, written
-from spex_agents.answers.termination import ExactStop, Standing
+from spex_agents.answers.standing import Standing
+from spex_agents.answers.termination import ExactStop
 from spex_agents.answers.votes import Ballot, Vote, elect
 from spex_agents.search import (
     Beam,

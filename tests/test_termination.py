@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
+from spex_agents.answers.standing import Standing
 from spex_agents.answers.termination import (
     Deadline,
     ExactStop,
     MarginStop,
     MaxSeconds,
     MaxTokens,
-    Standing,
     TerminationRule,
 )
 from spex_agents.answers.votes import Ballot, Vote, elect

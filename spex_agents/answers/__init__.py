@@ -20,13 +20,13 @@ from spex_agents.answers.ready import (
     whole_text,
 )
 from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
+from spex_agents.answers.standing import Standing
 from spex_agents.answers.termination import (
     Deadline,
     ExactStop,
     MarginStop,
     MaxSeconds,
     MaxTokens,
-    Standing,
     TerminationRule,
 )
 from spex_agents.answers.votes import Ballot, Vote, agreement, elect, tally, winner

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spex_agents.answers.termination import Standing, TerminationRule
+from spex_agents.answers.standing import Standing
+from spex_agents.answers.termination import TerminationRule
 from spex_agents.answers.votes import tally
 from spex_agents.errors import SettingsError, at_least_one
 
@@ -69,6 +70,11 @@ class WindowStop(TerminationRule):
 
     Raises:
         SettingsError: `size` is below 1.
+
+    Example:
+        >>> rule = WindowStop(5)
+        >>> rule.size, rule.lossy, rule.eager
+        (5, True, False)
     """
 
     size: int = 5

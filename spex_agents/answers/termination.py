@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from spex_agents.answers.votes import Ballot, Vote, elect, sure_lead, tally
+from spex_agents.answers.standing import Standing
+from spex_agents.answers.votes import elect, sure_lead
 from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How a search stands: committed leaves only, whatever runs ahead.
-
-    Between two decisions, or within one: then some of what it demanded is not there yet.
-
-    Attributes:
-        ballots: The votes of the leaves so far, in the order of their places.
-        vote: How they are counted.
-        remaining: At most how many more leaves will vote, or None where the policy cannot say.
-        tokens: Tokens of the committed thoughts.
-        decoded: Tokens decoded for the search so far: thoughts, rewards, and what was wasted.
-        seconds: Since the search began, on the clock of the running loop.
-        time: Now, in seconds since the epoch.
-        within: Whether a decision is being carried out.
-        fixed: How many of the ballots, from the first on, no vote to come will be placed before;
-            None for all.
-    """
-
-    ballots: Sequence[Ballot]
-    vote: Vote
-    remaining: int | None
-    tokens: int
-    decoded: int = 0
-    seconds: float = 0.0
-    time: float = 0.0
-    within: bool = False
-    fixed: int | None = None
-
-    def leaders(self) -> tuple[tuple[str, float], tuple[str, float]] | None:
-        """The two leading answers and their scores (the second may be nobody, with 0)."""
-        scores = [*tally(self.ballots, self.vote).items()]
-        return (scores[0], scores[1] if len(scores) > 1 else ("", 0.0)) if scores else None
 
 
 class TerminationRule:
@@ -146,6 +111,13 @@ class ExactStop(TerminationRule):
         eager: End within a decision too: with 9 of 16 equal answers there, the other 7 are
             cancelled. The answer is the same, but the tree then depends on timing, and the result
             says so.
+
+    Example:
+        >>> from spex_agents.answers import Ballot
+        >>> votes = [Ballot("5", 0.9)] * 3
+        >>> rule, standing = ExactStop(), {"ballots": votes, "vote": "majority", "tokens": 120}
+        >>> rule(Standing(**standing, remaining=4)), rule(Standing(**standing, remaining=2))
+        (False, True)
     """
 
     eager: bool = False
@@ -177,6 +149,12 @@ class MarginStop(TerminationRule):
 
     Raises:
         SettingsError: `alpha` is negative or `min_answers` is below 1.
+
+    Example:
+        >>> from spex_agents.answers import Ballot
+        >>> votes = [Ballot("5", 0.9)] * 4
+        >>> MarginStop()(Standing(ballots=votes, vote="majority", remaining=6, tokens=120))
+        True
     """
 
     alpha: float = 0.5
@@ -216,6 +194,11 @@ class MaxTokens(TerminationRule):
 
     Raises:
         SettingsError: `limit` is below 1.
+
+    Example:
+        >>> standing = Standing(ballots=[], vote="best", remaining=None, tokens=90, decoded=120)
+        >>> MaxTokens(100)(standing), MaxTokens(100, waste=False)(standing)
+        (True, False)
     """
 
     limit: int
@@ -245,6 +228,10 @@ class MaxSeconds(TerminationRule):
 
     Raises:
         SettingsError: `limit` is not above 0.
+
+    Example:
+        >>> MaxSeconds(60)(Standing(ballots=[], vote="best", remaining=None, tokens=0, seconds=61))
+        True
     """
 
     limit: float

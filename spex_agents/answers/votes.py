@@ -25,6 +25,11 @@ class Ballot:
         place: Among the votes: of equal answers the one that was given first wins.
         form: What the leaf's own answer comes to, where that is what decides with which others it
             is counted; else None.
+
+    Example:
+        >>> ballots = [Ballot("4", 0.9), Ballot("5", 0.4), Ballot("5", 0.3)]
+        >>> elect(ballots, "weighted"), elect(ballots, "majority")
+        ('4', '5')
     """
 
     answer: str
@@ -123,6 +128,11 @@ def winner(ballots: Iterable[Ballot], method: Vote) -> Ballot | None:
     """Return the ballot that the answer is taken from, or None without one.
 
     Of those for the winning answer it is the one of the highest reward, the first on a tie.
+
+    Example:
+        >>> ballots = [Ballot("5", 0.4, (0,)), Ballot("5", 0.7, (1,)), Ballot("4", 0.9, (2,))]
+        >>> winner(ballots, "majority").path
+        (1,)
     """
     ballots = tuple(ballots)
     answer = elect(ballots, method)

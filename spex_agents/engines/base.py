@@ -71,6 +71,11 @@ class Request:
         cached_tokens: Those of them that were not read anew, as far as the engine tells.
         started: When its decoding began, on the clock of the running loop, if the engine tells:
             without it, waiting for a slot is taken for slow decoding.
+
+    Example:
+        >>> request = Request(id="run-1/0.2/thought-1", seed=7, demanded=False)
+        >>> request.demanded, request.tokens
+        (False, 0)
     """
 
     id: str
@@ -106,6 +111,10 @@ class Features:
             Without it a search begins nothing early.
         messages: Takes messages as they are: `Message.source`.
         tools: Offers its model tools: `Prompt.offer`.
+
+    Example:
+        >>> Features(exactness="seeded", labels=True).logprobs
+        False
     """
 
     exactness: Exactness
@@ -123,7 +132,12 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """An engine's own count of its requests."""
+    """An engine's own count of its requests.
+
+    Example:
+        >>> Load(running=3, waiting=1).running
+        3
+    """
 
     running: int
     waiting: int
@@ -135,6 +149,12 @@ class Engine(Protocol):
     Cancelling the task that awaits `generate` or `score` aborts the request at the server,
     explicitly and with a bounded wait, before the cancellation is passed on. An engine is opened
     lazily and closed by `aclose` (every engine is also an async context manager).
+
+    Example:
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
+        >>> engine: Engine = SimulatedEngine()
+        >>> engine.name, engine.features.exactness
+        ('simulated/paper-7b', 'exact')
     """
 
     @property
@@ -175,7 +195,20 @@ class Engine(Protocol):
 
 
 class Closing:
-    """An async context manager that calls `aclose` on the way out; engines build on it."""
+    """An async context manager that calls `aclose` on the way out; engines build on it.
+
+    Example:
+        >>> import asyncio
+        >>> class Line(Closing):
+        ...     async def aclose(self):
+        ...         print("closed")
+        >>> async def use():
+        ...     async with Line():
+        ...         print("open")
+        >>> asyncio.run(use())
+        open
+        closed
+    """
 
     async def aclose(self) -> None:
         """Let go of everything."""

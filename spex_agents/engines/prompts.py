@@ -70,6 +70,11 @@ class Offer:
         tools: Functions, as OpenAI has them: `name`, `description`, `parameters`.
         choice: "auto"; "any", if it must call one; or the name of the one that it must call.
         several: Whether a reply may call more than one.
+
+    Example:
+        >>> offer = Offer(tools=({"name": "now", "parameters": {"type": "object"}},), choice="now")
+        >>> offer.forces
+        True
     """
 
     tools: tuple[Mapping[str, Any], ...]
@@ -96,6 +101,10 @@ class Prompt:
         offer: Tools that the reply may call; engines that cannot offer any take no notice.
         plain: The root's question and the thoughts of the path as the template alone would tell
             them, where a policy asks with a prompt of its own.
+
+    Example:
+        >>> Prompt(messages=(Message(role="user", content="2 + 3?"),), reply="2 + 3 is").reply
+        '2 + 3 is'
     """
 
     messages: tuple[Message, ...]

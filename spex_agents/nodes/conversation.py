@@ -53,6 +53,10 @@ def question_in(messages: MessagesLike) -> str:
 
     Raises:
         SettingsError: There is no human message.
+
+    Example:
+        >>> question_in([("user", "What is 5 + 7?")])
+        'What is 5 + 7?'
     """
     said = as_messages(messages)
     last = _last_human(said)

@@ -23,7 +23,12 @@ BEAT_SECONDS: Final = 0.25
 
 
 def listener_of(config: RunnableConfig) -> Listener | None:
-    """What passes the events of a node's session on to the stream of its run."""
+    """What passes the events of a node's session on to the stream of its run.
+
+    Example:
+        >>> listener_of({}) is None  # called by hand, nobody listens
+        True
+    """
     if (listener := config.get("configurable", {}).get(LISTENER)) is not None:
         return listener  # type: ignore[no-any-return]
     try:

@@ -158,6 +158,10 @@ def inner_config(
         answers: Whether the search's answer is the node's.
         name: Of the message that is streamed.
         listener: Told the search's events, in place of who listens to the node (`listener_of`).
+
+    Example:
+        >>> inner_config({"configurable": {"thread_id": "1"}, "tags": ["mine"]})["tags"]
+        ['mine']
     """
     own = {LISTENER: listener or listener_of(config), VOICE: Voice(config, answers, name)}
     return {**patched(config, own), "recursion_limit": STEPS}

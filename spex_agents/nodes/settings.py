@@ -75,6 +75,12 @@ class SearchSettings(TypedDict, total=False):
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all. The result is the same.
+
+    Example:
+        >>> settings: SearchSettings = {"policy": "rebase", "vote": "best"}
+        >>> from spex_agents import create_tot_graph
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> graph = create_tot_graph(SimulatedEngine(speed=1000), **settings).compile()
     """
 
     policy: Policy | str

@@ -17,7 +17,16 @@ T = TypeVar("T")
 
 
 class ThoughtRow(TypedDict):
-    """A committed thought; see [`Thought`][spex_agents.search.tree.Thought]."""
+    """A committed thought; see [`Thought`][spex_agents.search.tree.Thought].
+
+    Example:
+        >>> from spex_agents import create_tot_graph
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> graph = create_tot_graph(SimulatedEngine(speed=1000), policy="best-of-n").compile()
+        >>> row: ThoughtRow = graph.invoke({"question": "What is 5 + 7?"})["thoughts"][0]
+        >>> row["path"], row["tokens"] > 0
+        ([0], True)
+    """
 
     path: list[int]
     text: str
@@ -31,7 +40,11 @@ class ThoughtRow(TypedDict):
 
 
 class RewardRow(TypedDict):
-    """The reward of the committed thought at `path`, and what it says besides, if anything."""
+    """The reward of the committed thought at `path`, and what it says besides, if anything.
+
+    Example:
+        >>> row: RewardRow = {"path": [0, 2], "reward": 0.7, "words": "The sum holds."}
+    """
 
     path: list[int]
     reward: float
@@ -54,7 +67,11 @@ class BallotRow(TypedDict):
 
 
 class Subject(TypedDict):
-    """What the rows in the state are about, and what its run had chosen (`SearchContext`)."""
+    """What the rows in the state are about, and what its run had chosen (`SearchContext`).
+
+    Example:
+        >>> subject: Subject = {"question": "What is 5 + 7?", "seed": 1}
+    """
 
     question: str
     seed: int
@@ -79,7 +96,12 @@ class Told(TypedDict):
 
 
 def append(rows: list[Any], new: list[Any] | None) -> list[Any]:
-    """The reducer of rows: they are only ever added to; None begins anew, for another question."""
+    """The reducer of rows: they are only ever added to; None begins anew, for another question.
+
+    Example:
+        >>> append([1], [2, 3]), append([1], None)
+        ([1, 2, 3], [])
+    """
     return [] if new is None else [*rows, *new]
 
 
@@ -106,6 +128,14 @@ class SearchState(TypedDict, total=False):
         answer_path: Of the leaf that the answer is taken from; None without an answer.
         told: The message that is streamed: its id, and the path up to which its thoughts have been.
             That is the answer's path once the search has ended.
+
+    Example:
+        >>> state: SearchState = {"seed": 8, "thoughts": [], "rewards": []}
+        >>> from spex_agents import create_tot_graph
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> graph = create_tot_graph(SimulatedEngine(speed=1000), policy="best-of-n").compile()
+        >>> graph.invoke({"question": "What is 5 + 7?", **state})["answer"]
+        '12'
     """
 
     seed: int

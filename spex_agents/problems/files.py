@@ -27,6 +27,15 @@ def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem
 
     Raises:
         SettingsError: The file cannot be read or holds no problem, or a line is none.
+
+    Example:
+        >>> from tempfile import NamedTemporaryFile
+        >>> with NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"question": "What is 5 + 7?", "answer": "12"}')
+        ...     file.flush()
+        ...     (problem,) = read_problems(Path(file.name))
+        >>> problem.answer
+        '12'
     """
     rows = [(number, row) for number, row in json_lines(file) if row is not None]
     problems = []

@@ -17,6 +17,12 @@ class Problem(Protocol):
         template: How it is put to a model, unless a set has a template of its own.
         extract: Finds an answer in a path's text.
         canonical: Brings it to the form in which answers are counted.
+
+    Example:
+        >>> import asyncio
+        >>> problem: Problem = Stated(question="What is 5 + 7?", answer="12")
+        >>> asyncio.run(problem.right("24/2"))
+        True
     """
 
     template: ClassVar[PromptTemplate]

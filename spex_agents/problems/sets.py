@@ -44,6 +44,12 @@ class ProblemSet:
         template: How they are put to a model.
         reward: What a search for their answers is led by, if the set has something better than the
             engine's usual reward.
+
+    Example:
+        >>> from spex_agents.problems import load
+        >>> found = load("weekday-sums", limit=2)
+        >>> found.name, len(found.problems)
+        ('weekday-sums', 2)
     """
 
     name: str

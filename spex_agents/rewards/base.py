@@ -30,6 +30,12 @@ class Reward(Protocol):
             words later tries of a path can read; else only the number counts.
         max_concurrency: Optional: paths that it scores at a time, if there is a limit: the others
             wait, the demanded ones first.
+
+    Example:
+        >>> from spex_agents.rewards import Calculator
+        >>> reward: Reward = Calculator()
+        >>> reward.name, reward.pure, reward.needs_logprobs
+        ('calculator', True, False)
     """
 
     @property
@@ -59,6 +65,13 @@ class GroupReward(Reward, Protocol):
     Those are the layer of a breadth-first policy, and the siblings of a depth-first one. A group is
     scored when the last of its thoughts is written, and never for thoughts begun early, whose
     group is not known before it is demanded.
+
+    Example:
+        >>> from spex_agents.engines.simulated.engine import SimulatedEngine
+        >>> from spex_agents.rewards import GroupVote
+        >>> reward: GroupReward = GroupVote(SimulatedEngine())
+        >>> reward.name
+        'group-vote'
     """
 
     async def score_group(
@@ -188,6 +201,10 @@ def check_reward(value: object, name: str) -> float:
 
     Raises:
         RewardError: It is not.
+
+    Example:
+        >>> check_reward(1, "mine")
+        1.0
     """
     if isinstance(value, bool | int | float) and math.isfinite(value) and 0 <= value <= 1:
         return value if isinstance(value, Critique) else float(value)

@@ -34,6 +34,10 @@ class SandboxLimits:
 
     Raises:
         SettingsError: A cap is not above 0, or there are fewer than 4 processes.
+
+    Example:
+        >>> SandboxLimits(seconds=5, memory=256 * 2**20).processes >= 4
+        True
     """
 
     seconds: float = 10.0
@@ -55,7 +59,7 @@ class SandboxLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a program.
+    r"""What became of a program.
 
     Attributes:
         status: How it ended.
@@ -65,6 +69,13 @@ class Outcome:
         seconds: From start to end.
         isolation: What kept it apart.
         caps: Who held its caps on all processes together.
+
+    Example:
+        >>> from asyncio import run
+        >>> from spex_agents import sandbox
+        >>> outcome = run(sandbox.run("print(6 * 7)", isolation="none"))
+        >>> outcome.ok, outcome.stdout
+        (True, '42\n')
     """
 
     status: Status

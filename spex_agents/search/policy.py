@@ -22,14 +22,24 @@ A checkpoint may hand a named tuple back as a plain one, so unpack it rather tha
 
 @dataclass(frozen=True, slots=True)
 class Expand:
-    """The policy demands these thoughts, each a child of one it has already seen."""
+    """The policy demands these thoughts, each a child of one it has already seen.
+
+    Example:
+        >>> Expand(((0,), (1,))).paths  # two children of the question
+        ((0,), (1,))
+    """
 
     paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The policy demands nothing more: vote over the leaves."""
+    """The policy demands nothing more: vote over the leaves.
+
+    Example:
+        >>> isinstance(Finish(), Decision)
+        True
+    """
 
 
 Decision: TypeAlias = Expand | Finish

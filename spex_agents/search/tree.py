@@ -38,6 +38,10 @@ class Thought:
         failed: Why the path failed here, or None: such a path has ended, and has no answer.
         same_as: The thought of the same decision that says the same, or None. A path that had ended
             votes, with that one's reward; another is left out, as if it had failed.
+
+    Example:
+        >>> Thought(text="5 + 7 = 12", tokens=6).ends
+        False
     """
 
     text: str
@@ -87,7 +91,13 @@ def shared(one: Path, other: Path) -> Path:
 
 
 class TreeView(Protocol):
-    """What a policy may read: the committed tree, or a predicted one that looks the same."""
+    """What a policy may read: the committed tree, or a predicted one that looks the same.
+
+    Example:
+        >>> tree: TreeView = Tree("What is 5 + 7?", 1)
+        >>> (0,) in tree
+        False
+    """
 
     @property
     def question(self) -> str: ...
@@ -224,13 +234,23 @@ def chain_of(thoughts: Mapping[Path, Thought], path: Path) -> tuple[Thought, ...
 
 
 def derive_seed(seed: int, path: Path, purpose: str = "thought") -> int:
-    """A 31-bit seed for one purpose at one path of one run (31 bits: what every server accepts)."""
+    """A 31-bit seed for one purpose at one path of one run (31 bits: what every server accepts).
+
+    Example:
+        >>> derive_seed(1, (0, 2)) == derive_seed(1, (0, 2)) != derive_seed(1, (0, 3))
+        True
+    """
     label = f"{seed}/{purpose}/{'.'.join(map(str, path))}"
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big") >> 1
 
 
 def draw(seed: int, path: Path, purpose: str) -> Random:
-    """A random generator of its own for one purpose at one path: the only chance in a search."""
+    """A random generator of its own for one purpose at one path: the only chance in a search.
+
+    Example:
+        >>> draw(1, (0,), "which child").random() == draw(1, (0,), "which child").random()
+        True
+    """
     return Random(derive_seed(seed, path, purpose))
 
 

@@ -171,8 +171,7 @@ class SearchConfig:
         engine: What writes thoughts.
         policy: Decides which thoughts to ask for.
         reward: How good a thought is.
-        engines: Further engines, by the names that the policy's actions use. Each has a budget of
-            its own, and a row of the result's `engines`; all share `sampling`.
+        engines: Further engines, by the names that the policy's actions use, each with a budget.
         limits: Caps on thoughts and paths.
         sampling: How tokens are drawn; log-probabilities are switched on if the reward needs them.
         template: How the question becomes a conversation.
@@ -184,18 +183,24 @@ class SearchConfig:
             is the answer; texts that agree but for case and white space are one answer.
         weight: How a vote's weight follows from the rewards on its path: the "last" one, which the
             search itself goes by, the "min", their product ("prod") or their "mean".
-        merge: Which candidates of one decision are one, before any of them is scored: those of the
-            same "text" (but for white space), those that have ended with the same "answer", or
-            those to whose texts a pure function of your own gives equal labels. The first of them
-            is gone on with; what had ended votes all the same, with that one's reward. Rewards then
-            begin once all the candidates are written. None for no merging.
+        merge: Which candidates of one decision are one: those of the same "text" (but for white
+            space), those that have ended with the same "answer", or those to whose texts a pure
+            function of yours gives equal labels; None for none. The first is gone on with; what has
+            ended votes, with that one's reward. Rewards begin once all candidates are written.
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
-        speculation: How far to run ahead; None for not at all, as with an engine that is not
-            `pure`.
+        speculation: How far to run ahead; None for not at all, as with engines that are not `pure`.
 
     Raises:
         SettingsError: The parts do not fit together.
+
+    Example:
+        >>> from spex_agents import Rebase
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> parts = {"engine": SimulatedEngine(), "reward": SimulatedReward()}
+        >>> SearchConfig(policy=Rebase(width=4), **parts).vote
+        'weighted'
     """
 
     engine: Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from spex_agents.answers.termination import Standing
+from spex_agents.answers.standing import Standing
 from spex_agents.search.policy import Decision, Expand, State
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig

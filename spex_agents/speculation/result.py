@@ -29,6 +29,17 @@ class Result:
         recorded: The run as `run_page` shows it; None where it was not kept.
         engines: What of the ledger was for thoughts, by the name of the engine that wrote them; ""
             is the search's own.
+
+    Example:
+        >>> import asyncio
+        >>> from spex_agents import BestOfN, SearchConfig, solve
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> engine = SimulatedEngine(speed=1000)
+        >>> config = SearchConfig(engine=engine, policy=BestOfN(width=8), reward=SimulatedReward())
+        >>> result = asyncio.run(solve(config, "What is 5 + 7?", seed=8))
+        >>> result.answer, result.ended, len(result.ballots)
+        ('12', 'policy', 8)
     """
 
     answer: str | None

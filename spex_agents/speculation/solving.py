@@ -74,7 +74,20 @@ async def solve(
 
 
 async def run_to_end(session: Session) -> Result:
-    """The loop of `solve`, on an open session that its caller closes."""
+    """The loop of `solve`, on an open session that its caller closes.
+
+    Example:
+        >>> from spex_agents.engines import SimulatedEngine, run_virtual
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> from spex_agents.search import BestOfN
+        >>> async def searched():
+        ...     parts = {"engine": SimulatedEngine(), "reward": SimulatedReward()}
+        ...     config = SearchConfig(policy=BestOfN(width=8), **parts)
+        ...     async with Session(config, Tree("What is 5 + 7?", 8), run="mine") as session:
+        ...         return (await run_to_end(session)).answer
+        >>> run_virtual(searched())
+        '12'
+    """
     try:
         while isinstance(decision := await session.decide(), Expand):
             await session.expand(decision.paths)

@@ -23,6 +23,10 @@ class Page:
     """A page, and the Content-Security-Policy that allows its own script and style alone.
 
     In a notebook it shows itself.
+
+    Example:
+        >>> Page(html="<p>tree</p>", policy="default-src 'none'").html
+        '<p>tree</p>'
     """
 
     html: str = field(repr=False)
@@ -41,6 +45,17 @@ def run_page(runs: Sequence[Mapping[str, Any]]) -> Page:
 
     Args:
         runs: One or two of `recording`.
+
+    Example:
+        >>> import asyncio
+        >>> from spex_agents import BestOfN, SearchConfig, solve
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> engine = SimulatedEngine(speed=1000)
+        >>> config = SearchConfig(engine=engine, policy=BestOfN(width=2), reward=SimulatedReward())
+        >>> result = asyncio.run(solve(config, "What is 5 + 7?"))
+        >>> run_page([result.recorded]).html[:15]
+        '<!doctype html>'
     """
     question = str(runs[0]["question"])
     return _page({"runs": runs}, title=" ".join(question.split())[:80], connect="'none'")

@@ -75,6 +75,20 @@ def read_recording(file: Path) -> Mapping[str, Any]:
 
     Raises:
         SettingsError: It cannot be read, or is no recording.
+
+    Example:
+        >>> import asyncio
+        >>> from tempfile import NamedTemporaryFile
+        >>> from spex_agents import BestOfN, SearchConfig, solve
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> parts = {"engine": SimulatedEngine(speed=1000), "reward": SimulatedReward()}
+        >>> result = asyncio.run(solve(SearchConfig(policy=BestOfN(width=2), **parts), "5 + 7?"))
+        >>> with NamedTemporaryFile("w", suffix=".json") as file:
+        ...     json.dump(result.recorded, file)
+        ...     file.flush()
+        ...     read_recording(Path(file.name))["question"]
+        '5 + 7?'
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

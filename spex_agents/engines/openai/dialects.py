@@ -58,6 +58,10 @@ class Dialect:
         choices: Whether it takes `n`, and bills the prompt of `n` replies once.
         marks_caches: How models are named whose prompts are remembered up to marks alone.
         exactness: What a seed is worth, unless the server itself tells.
+
+    Example:
+        >>> Dialect(name="mine", fields={"repetition_penalty": 1.0}).thinks("auto")
+        'keep'
     """
 
     name: str

@@ -238,6 +238,10 @@ def engine_at(
 
     Raises:
         SettingsError: SGLang's engine does not take one of `settings`.
+
+    Example:
+        >>> type(engine_at("http://127.0.0.1:9/v1")).__name__  # nobody is there
+        'OpenAIEngine'
     """
     settings = settings or ServerSettings()
     named: dict[str, Any] = {"model": model, "api_key": api_key}

@@ -36,6 +36,11 @@ class SimulatedApi(SimulatedEngine):
 
     Raises:
         SettingsError: A limit is not above 0.
+
+    Example:
+        >>> api = SimulatedApi(None, requests=60, tokens=40_000)
+        >>> api.features.requests_per_minute
+        60
     """
 
     def __init__(

@@ -57,6 +57,12 @@ class SimulatedFleet(Closing):
 
     Raises:
         SettingsError: A value is outside its range.
+
+    Example:
+        >>> from spex_agents.engines.simulated.hardware import HARDWARE
+        >>> fleet = SimulatedFleet(None, HARDWARE["paper-7b"], servers=4, routing="prefix")
+        >>> fleet.read_tokens
+        0
     """
 
     def __init__(

@@ -117,6 +117,12 @@ def roofline(
         own: Tokens of it that no other request shares.
         overhead: Seconds.
         most: Cap on the slots.
+
+    Example:
+        >>> kv_bytes = 2 * 32 * 8 * 128 * 2
+        >>> card = {"bandwidth": 3.35e12, "flops": 989e12, "memory": 80e9}
+        >>> roofline(name="h100-8b", parameters=8.03e9, kv_bytes=kv_bytes, **card).slots
+        256
     """
     weight_bytes = 2 * parameters
     fit = (0.9 * memory - weight_bytes) / (kv_bytes * own)

@@ -67,6 +67,11 @@ class TraceWorld:
 
     Raises:
         SettingsError: It is empty.
+
+    Example:
+        >>> from spex_agents.bench.trace import shipped_trace
+        >>> len(shipped_trace().questions)
+        8
     """
 
     def __init__(self, recorded: Iterable[Recorded]) -> None:

@@ -19,7 +19,15 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 
 
 class World(Protocol):
-    """The source of a simulated engine's thoughts; recorded ones of a real model serve too."""
+    """The source of a simulated engine's thoughts; recorded ones of a real model serve too.
+
+    Example:
+        >>> from spex_agents.engines.prompts import Message, Prompt
+        >>> prompt = Prompt(messages=(Message(role="user", content="What is 5 + 7?"),))
+        >>> world: World = SyntheticWorld()
+        >>> world.thought(prompt, 7, 100) == world.thought(prompt, 7, 100)
+        True
+    """
 
     def thought(self, prompt: Prompt, seed: int, max_tokens: int) -> Thought:
         """The next thought after `prompt.reply`: a pure function of its arguments."""

@@ -24,6 +24,11 @@ class Candidate(NamedTuple):
     Attributes:
         question: At the root.
         steps: The texts of its thoughts.
+
+    Example:
+        >>> candidate = Candidate("What is 5 + 7?", ("5 + 7 = 12",))
+        >>> candidate.steps[-1]
+        '5 + 7 = 12'
     """
 
     question: str

@@ -27,7 +27,12 @@ from spex_agents.search.tree import Thought, Tree, derive_seed
 
 
 class Outcome(NamedTuple):
-    """The rewards of one path, and whether its answer is right."""
+    """The rewards of one path, and whether its answer is right.
+
+    Example:
+        >>> Outcome((0.9, 1.0), right=True).right
+        True
+    """
 
     rewards: tuple[float, ...]
     right: bool

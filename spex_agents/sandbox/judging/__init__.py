@@ -29,7 +29,13 @@ _OWN = re.compile(r"^from spex_agents\..*$\n", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What tests say of a program: how many of them it passed, and the first that it did not."""
+    """What tests say of a program: how many of them it passed, and the first that it did not.
+
+    Example:
+        >>> verdict = Verdict(passed=3, total=4, failures=("assert median([]) is None",))
+        >>> verdict.share, verdict.ok, str(verdict)
+        (0.75, False, '3 of 4 tests passed')
+    """
 
     passed: int
     total: int

@@ -16,7 +16,8 @@ from spex_agents.answers.equivalence import Canonical, canonical, form, written
 from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.answers.forms import Form
 from spex_agents.answers.self_consistency import AdaptiveStop
-from spex_agents.answers.termination import Standing, TerminationRule
+from spex_agents.answers.standing import Standing
+from spex_agents.answers.termination import TerminationRule
 from spex_agents.answers.votes import Ballot
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.action import WHOLE, Action

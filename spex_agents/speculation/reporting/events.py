@@ -45,6 +45,18 @@ class ThoughtEvent(TypedDict):
         origin: Where in a graph that search runs, by LangGraph's namespace (``think:`` and an id);
             empty if it is no part of another graph.
         tool_call: The id of the tool call that it answers, if it does.
+
+    Example:
+        >>> import asyncio
+        >>> from spex_agents import BestOfN, SearchConfig, solve
+        >>> from spex_agents.engines import SimulatedEngine
+        >>> from spex_agents.rewards import SimulatedReward
+        >>> events: list[ThoughtEvent] = []
+        >>> engine = SimulatedEngine(speed=1000)
+        >>> config = SearchConfig(engine=engine, policy=BestOfN(width=1), reward=SimulatedReward())
+        >>> _ = asyncio.run(solve(config, "What is 5 + 7?", listener=events.append))
+        >>> events[0]["status"], events[0]["id"]
+        ('begun', '0')
     """
 
     type: Literal["thought"]

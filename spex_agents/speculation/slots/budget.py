@@ -33,16 +33,11 @@ Allocation: TypeAlias = Literal["benefit", "paper"]
 class Budget:
     """Shares what demanded work leaves free: of an engine's slots, or of those who judge rewards.
 
-    Slots go to the offers with the largest benefit per cost. Thoughts of one engine cost about the
-    same (their prefixes are shared), and save about their own time if they are demanded, so that
-    ratio is the probability of being demanded, divided by how much the search has running already,
-    or all searches of its share, if it has one.
+    Slots go to the most probable offers, for how much their search or share has running already.
 
-    A step takes a + b n seconds, n the requests in flight; that line is taken to be steep as long
-    as it is not known. An offer is refused that would slow others by more than it is expected to
-    contribute, or its own search by more than it saves, and given up by the same rule (`Pace`). And
-    it is refused if it could cost its search too much: more than a small share of its time so far,
-    and a part of the seconds that guesses have saved it or will (`Credit`).
+    A step takes a + b n seconds, n the requests in flight; b is taken to be large until it is
+    known. An offer must not slow others by more than it is expected to bring, nor its search by
+    more than it saves (`Pace`), nor cost that too large a share of its time (`Credit`).
 
     Attributes:
         capacity: Requests in flight at which the engine is full (the roofline ridge); None to find
@@ -59,6 +54,11 @@ class Budget:
 
     Raises:
         SettingsError: A value is outside its range.
+
+    Example:
+        >>> budget = Budget(96)
+        >>> budget.capacity, budget.in_flight
+        (96, 0)
     """
 
     def __init__(
