@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,7 +66,8 @@ async def test_connections_that_ask_for_nothing_are_closed(sent: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", _port(running.url))
         writer.write(sent)
         async with asyncio.timeout(PATIENCE):
-            assert await reader.read() == b""
+            with suppress(ConnectionResetError):  # it was closed before it had read that
+                assert await reader.read() == b""
         writer.close()
 
 

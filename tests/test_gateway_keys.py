@@ -32,6 +32,7 @@ from spex_agents.server.gateway.keys import Key, KeyStore, sha256_of
 from spex_agents.server.gateway.logs import JsonLines
 
 PATH = "/v1/chat/completions"
+LONG = {**ASKED, "spex": {"depth": 12, "step_tokens": 64}}
 
 
 @pytest.fixture
@@ -113,9 +114,9 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
         running.http(secret) as http,
         running.http(other) as more,
     ):
-        stays = (await more.post("/v1/searches", json=ASKED)).headers["Location"]
+        stays = (await more.post("/v1/searches", json=LONG)).headers["Location"]
         http.headers["Idempotency-Key"] = "1"
-        async with http.stream("POST", PATH, json={**ASKED, "stream": True}) as answer:
+        async with http.stream("POST", PATH, json={**LONG, "stream": True}) as answer:
             path = f"/v1/searches/{answer.headers['X-Spex-Search-Id']}"
             lines = answer.aiter_lines()
             while "reasoning_content" not in await anext(lines):
@@ -134,7 +135,7 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
         ended = (await http.get(path)).json()
         assert (ended["state"], ended["error"]["code"]) == ("failed", "key_revoked")
         assert ended["ledger"]["useful_tokens"] > 0 < ended["ledger"]["aborts"]
-        again = await http.post("/v1/searches", json=ASKED)
+        again = await http.post("/v1/searches", json=LONG)
         assert path == again.headers["Location"]
         assert again.json()["state"] == "running"
         for left, client in ((path, http), (stays, more)):
