@@ -273,3 +273,26 @@ def test_guesses_that_make_room_wait_again(full: bool) -> None:
     rids = [request.rid for request in one.waiting_queue]
     assert rids == (["a", "run/1/thought-1;"] if full else ["a"])
     assert batch.batch_is_full is False
+
+
+def test_what_fails_while_guesses_make_room_leaves_none_in_the_batch_without_its_memory() -> None:
+    one = scheduler(["a"], ridge=8, slowdown=0)
+    guesses = [queued(f"run/{child}/thought-1;") for child in range(3)]
+    one._add_request_to_queue = one.waiting_queue.append
+    batch = SimpleNamespace(reqs=list(guesses), batch_is_full=False)
+
+    def release(index: int, _: int) -> None:
+        if index == 1:
+            raise KeyError("moved")
+
+    def keep(keep_indices: list[int]) -> None:
+        batch.reqs = [batch.reqs[index] for index in keep_indices]
+
+    batch.release_req, batch.filter_batch = release, keep
+    guard = Guard({"admission"})
+    admit = guard.around(GIVES, queue.admit, together=True)
+    plan = SimpleNamespace(batch_to_run=None)
+    assert admit(lambda one, batch: plan, one, batch) is plan
+    assert guard.features == set()
+    assert batch.reqs == guesses[1:]
+    assert sorted(request.rid for request in one.waiting_queue) == ["a", "run/0/thought-1;"]

@@ -124,14 +124,22 @@ def _put_back(scheduler: Any, running_batch: Any, requests: list[Any]) -> list[A
     if not requests:
         return []
     leaving = {id(request) for request in requests}
-    size = len(running_batch.reqs)
-    kept = [i for i, request in enumerate(running_batch.reqs) if id(request) not in leaving]
-    for number, index in enumerate(sorted(set(range(size)) - set(kept)), 1):
-        running_batch.release_req(index, size - number)
-    running_batch.filter_batch(keep_indices=kept)
-    running_batch.batch_is_full = False
-    for request in requests:
-        scheduler._add_request_to_queue(request)
+    batch = list(running_batch.reqs)
+    released: list[int] = []
+    try:
+        for index, request in enumerate(batch):
+            if id(request) in leaving:
+                running_batch.release_req(index, len(batch) - len(released) - 1)
+                released.append(index)
+    finally:  # whatever fails, what has lost its memory is no longer in the batch
+        if released:
+            kept = [index for index in range(len(batch)) if index not in released]
+            running_batch.filter_batch(keep_indices=kept)
+            running_batch.batch_is_full = False
+            gone = {id(batch[index]) for index in released}
+            for request in requests:
+                if id(request) in gone:
+                    scheduler._add_request_to_queue(request)
     back = [request for request in scheduler.waiting_queue if id(request) in leaving]
     scheduler.waiting_queue = [
         request for request in scheduler.waiting_queue if id(request) not in leaving
