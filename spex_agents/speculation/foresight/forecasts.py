@@ -226,12 +226,13 @@ class ReplayForecast:
 
         Where only leaves have rewards, it is taken for one: its outcome is what matters ahead.
         """
-        if self._leaves_only or len(path) >= self.limits.depth:
+        depth = len(path)
+        if self._leaves_only or depth >= self.limits.depth:
             return True
         action = self.policy.action(path)
         if action.to_end:
             return not action.refines
-        if (ending := self._ending.get(depth := len(path))) is None:
+        if (ending := self._ending.get(depth)) is None:
             ending = self._ending[depth] = self.prediction.ends.probability(depth)
         return self._quantiles.levels[path][draw] < ending
 

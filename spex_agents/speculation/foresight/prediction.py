@@ -175,19 +175,22 @@ class Quantiles:
 
 
 class _Ordered(dict[Path, list[float]]):
-    """Some values in an order of each path's own, made when a path is first asked for."""
+    """Some values in an order of each path's own, found when a path is first asked for."""
 
     def __init__(self, values: Sequence[float], *, purpose: int) -> None:
         super().__init__()
         self._values = values
         self._purpose = purpose
         self._strides = [step for step in range(1, len(values) + 1) if _coprime(step, len(values))]
+        self._orders: dict[tuple[int, int], list[float]] = {}
 
     def __missing__(self, path: Path) -> list[float]:
-        values, count = self._values, len(self._values)
         mixed = hash((self._purpose, path))  # of integers: the same in every process
-        stride = self._strides[(mixed >> 20) % len(self._strides)]
-        ordered = [values[(draw * stride + (mixed >> 8)) % count] for draw in range(count)]
+        values, count = self._values, len(self._values)
+        first, stride = (mixed >> 8) % count, self._strides[(mixed >> 20) % len(self._strides)]
+        if (ordered := self._orders.get((first, stride))) is None:
+            ordered = [values[(draw * stride + first) % count] for draw in range(count)]
+            self._orders[first, stride] = ordered
         self[path] = ordered
         return ordered
 
