@@ -306,6 +306,22 @@ async def test_a_form_is_asked_for_beside_the_system_message_of_a_conversation()
     assert model.asked[0][0][0].text.startswith("You are a pirate.\n\nEnd with a JSON object")
 
 
+async def test_that_no_reply_has_the_form_is_told_with_a_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = create_tot_node(Says(replies=["It is Paris."]), reward=half, answer_schema=City)
+    graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think").compile()
+    last = (await graph.ainvoke({"messages": [HumanMessage("Where?")]}))["messages"][-1]
+    assert last.response_metadata["spex"]["answer"] is None
+    assert "answer_schema=" in caplog.text
+
+
+async def test_the_calls_of_a_chat_model_are_few_where_nobody_says_how_many() -> None:
+    model = Says(replies=["It is Paris."])
+    await create_tot_graph(model, reward=half).compile().ainvoke({"question": "Where?"})
+    assert len(model.asked) == 4
+
+
 @pytest.mark.parametrize("schema", [int, "City", {"type": "array"}, {"type": "nothing"}])
 def test_a_form_that_is_none_is_refused(schema: Any) -> None:
     with pytest.raises(SettingsError, match="answer_schema="):

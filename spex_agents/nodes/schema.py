@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from spex_agents.errors import SettingsError
 from spex_agents.nodes.json_schema import fits_schema
 from spex_agents.nodes.settings import SearchSettings
 from spex_agents.search.tree import Path
+
+logger = logging.getLogger(__name__)
 
 
 class AnswerSchema:
@@ -56,6 +59,10 @@ class AnswerSchema:
         """
         objects = [json.loads(ballot.answer) for ballot in ballots]
         if not objects:
+            logger.warning(
+                "no answer: no path ends with an object that fits answer_schema=; say in the "
+                "template or the question how the model shall end, or let paths be longer"
+            )
             return None
         merged: dict[str, Any] = {}
         for name in dict.fromkeys(name for value in objects for name in value):

@@ -41,15 +41,18 @@ CHAT: Final[dict[str, Any]] = {
     ),
     "sampling": Sampling(stop=("\n\n",)),
     "limits": Limits(step_tokens=4096, path_tokens=16384, depth=12),
+    "policy": Rebase(width=4),
 }
-"""How chat models are asked: a step is a paragraph, and there is room for a model that reasons."""
+"""How chat models are asked: a step is a paragraph, and there is room for a model that reasons.
+Their calls are paid one by one, so the search is a narrow one."""
 
 
 class SearchSettings(TypedDict, total=False):
     """Keywords of a search; what is left out is as in `SearchConfig`, but for what is told here.
 
     Attributes:
-        policy: What to expand: a policy or the name of one (``"rebase"``); `Rebase()` by default.
+        policy: What to expand: a policy or the name of one (``"rebase"``); by default
+            `Rebase(width=4)` for a chat model, and `Rebase()`, of width 16, for other engines.
         engines: Others who write, by the names that the policy's actions ask for.
         reward: How good a thought is: a `Reward`, or an async function of the question and the
             texts of the steps that returns a number in [0, 1]; None for the engine's own
