@@ -58,8 +58,8 @@ def test_running_ahead_gives_the_same_answers(server: str) -> None:
             for entry in CONTESTS["consistency"].entries
             if entry.settings.get("policy") == "adaptive-consistency"
         ]
-        first, (off, on) = race("consistency", racers, count=2, at_once=1)
-    assert [line.problems for line in first] == [1, 1]
+        *turns, (off, on) = race("consistency", racers, count=2, at_once=1)
+    assert [[line.problems for line in turn] for turn in turns] == [[1, 0], [1, 1], [2, 1]]
     assert (off.error, on.error) == ("", "")
     assert off.problems == on.problems == 2
     assert [row["right"] for row in on.rows] == [row["right"] for row in off.rows]
@@ -119,9 +119,14 @@ async def test_a_model_behind_the_server_writes_to_its_end() -> None:
             assert events[-1]["usage"]["completion_tokens"] == 3
 
 
-def test_the_sizes_of_two_contests_may_be_smaller() -> None:
-    small = contests(answers=4, samples=6)
+def test_the_sizes_of_contests_and_problems_may_be_smaller() -> None:
+    small = contests(answers=4, samples=6, wide=4, rollouts=4)
     assert "4 answers" in small["ab-mcts"].title
     assert {entry.settings.get("budget", 4) for entry in small["ab-mcts"].entries} == {4}
     assert "at most 6 answers" in small["consistency"].title
+    assert "4 candidates" in small["beam"].title
+    assert small["beam"].entries[-1].settings["fields"] == {"beams": 4, "width": 2}
+    assert "4 rollouts, 2 children" in small["mcts"].title
     assert CONTESTS.keys() == small.keys()
+    assert {len(problem.operations) for problem in problems(20, small=True)} == {2, 3}
+    assert {len(problem.operations) for problem in problems(20)} == {5, 6, 7}

@@ -61,12 +61,13 @@ class Line:
 
 @contextmanager
 def serving(
-    count: int, seed: int, speed: float, upstream: str = "", shots: int = 2
+    count: int, seed: int, speed: float, upstream: str = "", shots: int = 2, *, small: bool = False
 ) -> Iterator[str]:
     """The address of the race's server, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.race.server"]
     options = ["--count", str(count), "--seed", str(seed), "--speed", str(speed)]
     options += ["--upstream", upstream, "--shots", str(shots)] if upstream else []
+    options += ["--small"] if small else []
     with subprocess.Popen(  # noqa: S603
         [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as run:
@@ -92,10 +93,18 @@ class Racer:
         url: The race's server.
         seed: Of the problems.
         path: A folder more to import from.
+        small: Short problems.
     """
 
     def __init__(
-        self, entry: Contestant, python: str, url: str, *, seed: int = 0, path: str = ""
+        self,
+        entry: Contestant,
+        python: str,
+        url: str,
+        *,
+        seed: int = 0,
+        path: str = "",
+        small: bool = False,
     ) -> None:
         self.entry = entry
         self.rows: list[dict[str, Any]] = []
@@ -104,6 +113,7 @@ class Racer:
         self._errors = TemporaryFile("w+")  # noqa: SIM115 (closed on the way out)
         program = HERE / "contestants" / f"{entry.program}.py"
         options = ["--url", url, "--seed", str(seed), "--settings", json.dumps(entry.settings)]
+        options += ["--small"] if small else []
         self._program = subprocess.Popen(  # noqa: S603
             [python, str(program), *options],
             stdin=subprocess.PIPE,
@@ -159,7 +169,7 @@ class Racer:
 
 
 def race(contest: str, racers: Sequence[Racer], count: int, at_once: int) -> Iterator[list[Line]]:
-    """The outcomes so far, after each turn: some problems, by one contestant after the other.
+    """The outcomes so far, after each turn: some problems, by one contestant.
 
     So all meet the same load of the machine.
     """
@@ -167,7 +177,7 @@ def race(contest: str, racers: Sequence[Racer], count: int, at_once: int) -> Ite
         numbers = list(range(begun, min(count, begun + at_once)))
         for racer in racers:
             racer.solve(numbers)
-        yield [racer.line(contest) for racer in racers]
+            yield [racer.line(contest) for racer in racers]
 
 
 def show(lines: Sequence[Line], title: str) -> None:
@@ -213,20 +223,34 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="of self-consistency, at most")
     parser.add_argument("--only", default="", help="contestants whose names begin so")
     parser.add_argument("--upstream", default="", help="address of a server whose model writes")
+    parser.add_argument(
+        "--small", action="store_true", help="short problems, half the candidates and rollouts"
+    )
     parser.add_argument("--shots", type=int, default=2, help="solved problems that model is shown")
     parser.add_argument("--json", type=Path, help="write all rows there")
     given = parser.parse_args()
     pythons = {OURS: sys.executable} | dict(each.split("=", 1) for each in given.python)
-    known_contests = contests(answers=given.answers, samples=given.samples)
+    known_contests = contests(
+        answers=given.answers,
+        samples=given.samples,
+        **({"wide": 4, "rollouts": 4} if given.small else {}),
+    )
     done: list[Line] = []
-    with serving(given.count, given.seed, given.speed, given.upstream, given.shots) as url:
+    with serving(
+        given.count, given.seed, given.speed, given.upstream, given.shots, small=given.small
+    ) as url:
         for name in given.contest or CONTESTS:
             outcomes: list[Line] = []
             with ExitStack() as stack:
                 racers = [
                     stack.enter_context(
                         Racer(
-                            entry, pythons[entry.environment], url, seed=given.seed, path=given.sal
+                            entry,
+                            pythons[entry.environment],
+                            url,
+                            seed=given.seed,
+                            path=given.sal,
+                            small=given.small,
                         )
                     )
                     for entry in known_contests[name].entries

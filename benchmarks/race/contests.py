@@ -55,36 +55,44 @@ def rival(name: str, program: str, environment: str, **settings: object) -> Cont
 
 
 _TITLES = {
-    "beam": "beam search: 8 candidates a layer, 2 kept",
+    "beam": "beam search: {wide} candidates a layer, 2 kept",
     "ab-mcts": "AB-MCTS-A: {answers} answers",
-    "mcts": "MCTS (RAP): 6 rollouts, 3 children",
-    "particles": "particle filtering: 8 particles",
+    "mcts": "MCTS (RAP): {rollouts} rollouts, {children} children",
+    "particles": "particle filtering: {wide} particles",
     "consistency": "adaptive self-consistency: at most {samples} answers, 0.95",
 }
 
 
-def contests(*, answers: int = 12, samples: int = 16) -> dict[str, Contest]:
+def contests(
+    *, answers: int = 12, samples: int = 16, wide: int = 8, rollouts: int = 6
+) -> dict[str, Contest]:
     """All contests.
 
     Args:
         answers: Of AB-MCTS.
         samples: Of self-consistency, at most.
+        wide: Candidates in a layer of a beam, and particles; even.
+        rollouts: Of MCTS; half as many children.
     """
+    children = rollouts // 2
     return {
         "beam": Contest(
-            title=_TITLES["beam"],
+            title=_TITLES["beam"].format(wide=wide),
             entries=(
-                rival("search-and-learn beam_search", "sal_beam", "sal", n=8, width=4),
+                rival("search-and-learn beam_search", "sal_beam", "sal", n=wide, width=wide // 2),
                 rival(
                     "its_hub BeamSearch", "its_hub_search", "its_hub",
-                    algorithm="beam", width=2, budget=8,
+                    algorithm="beam", width=2, budget=wide,
                 ),
                 rival(
                     "llm-reasoners BeamSearch", "reasoners_search", "reasoners",
-                    algorithm="beam", width=4, keep=2, depth=12,
+                    algorithm="beam", width=wide // 2, keep=2, depth=12,
                 ),
-                rival("a LangGraph ToT graph", "langgraph_tot", OURS, width=4, keep=2, depth=12),
-                *ours("beam", {"beams": 8, "width": 4}, "best"),
+                rival(
+                    "a LangGraph ToT graph", "langgraph_tot", OURS,
+                    width=wide // 2, keep=2, depth=12,
+                ),
+                *ours("beam", {"beams": wide, "width": wide // 2}, "best"),
             ),
         ),
         "ab-mcts": Contest(
@@ -102,23 +110,23 @@ def contests(*, answers: int = 12, samples: int = 16) -> dict[str, Contest]:
             ),
         ),
         "mcts": Contest(
-            title=_TITLES["mcts"],
+            title=_TITLES["mcts"].format(rollouts=rollouts, children=children),
             entries=(
                 rival(
                     "llm-reasoners MCTS", "reasoners_search", "reasoners",
-                    algorithm="mcts", width=3, rollouts=6, depth=12,
+                    algorithm="mcts", width=children, rollouts=rollouts, depth=12,
                 ),
-                *ours("rap", {"rollouts": 6, "width": 3}, "weighted"),
+                *ours("rap", {"rollouts": rollouts, "width": children}, "weighted"),
             ),
         ),
         "particles": Contest(
-            title=_TITLES["particles"],
+            title=_TITLES["particles"].format(wide=wide),
             entries=(
                 rival(
                     "its_hub ParticleFiltering", "its_hub_search", "its_hub",
-                    algorithm="particles", budget=8,
+                    algorithm="particles", budget=wide,
                 ),
-                *ours("particles", {"width": 8}, "best"),
+                *ours("particles", {"width": wide}, "best"),
             ),
         ),
         "consistency": Contest(

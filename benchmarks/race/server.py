@@ -83,13 +83,20 @@ class RaceServer:
         count: Problems.
         seed: Of the problems.
         speed: How many times as fast as the latencies say.
+        small: Short problems.
         upstream: Who writes in place of the script.
     """
 
     def __init__(
-        self, count: int, seed: int, speed: float, upstream: Upstream | None = None
+        self,
+        count: int,
+        seed: int,
+        speed: float,
+        upstream: Upstream | None = None,
+        *,
+        small: bool = False,
     ) -> None:
-        self.problems = problems(count, seed)
+        self.problems = problems(count, seed, small=small)
         self.speed = speed
         self.upstream = upstream
         self.spent: defaultdict[int, Spent] = defaultdict(Spent)
@@ -239,11 +246,14 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as a real one")
     parser.add_argument("--upstream", help="address of a server whose model writes")
     parser.add_argument("--shots", type=int, default=2, help="solved problems that model is shown")
+    parser.add_argument("--small", action="store_true", help="short problems")
     given = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    upstream = Upstream(given.upstream, given.shots) if given.upstream else None
-    app = RaceServer(given.count, given.seed, given.speed, upstream).app
+    upstream = None
+    if given.upstream:
+        upstream = Upstream(given.upstream, given.shots, small=given.small)
+    app = RaceServer(given.count, given.seed, given.speed, upstream, small=given.small).app
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 

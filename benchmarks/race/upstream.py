@@ -14,14 +14,14 @@ import httpx
 
 from benchmarks.race.world import DELIMITER, calculated, problems, said
 
-MOST_TOKENS = 320
-"""Of a reply: small models do not always end."""
+MOST_TOKENS, MOST_STEP = 320, 80
+"""Of a reply, and of one that ends after a step: small models do not always end."""
 
 
-def shots(count: int) -> str:
+def shots(count: int, *, small: bool = False) -> str:
     """Solved problems, of another seed than any of the race's, that show how to write."""
     told = []
-    for problem in problems(count, seed=-1):
+    for problem in problems(count, seed=-1, small=small):
         steps, value = [], problem.start
         for at, (sign, operand) in enumerate(problem.operations, 1):
             result = calculated(value, sign, operand)
@@ -36,18 +36,13 @@ def _turn(role: str, content: str) -> str:
     return f"<|im_start|>{role}\n{content}<|im_end|>\n"
 
 
-def prompt_of(messages: Sequence[Mapping[str, Any]], shown: int) -> str:
-    """The conversation as the model reads it; a last turn of the assistant's is gone on with.
-
-    Args:
-        messages: Its turns.
-        shown: Solved problems before them.
-    """
+def prompt_of(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The conversation as the model reads it; a last turn of the assistant's is gone on with."""
     *before, last = messages
     begun = str(last["content"]) if last["role"] == "assistant" else ""
     told = before if last["role"] == "assistant" else messages
     turns = "".join(_turn(str(turn["role"]), str(turn["content"])) for turn in told)
-    return f"{shots(shown)}{turns}<|im_start|>assistant\n{begun}"
+    return f"{turns}<|im_start|>assistant\n{begun}"
 
 
 class Upstream:
@@ -56,11 +51,12 @@ class Upstream:
     Args:
         url: Its address, without a version.
         shown: Solved problems in front of each prompt.
+        small: Short ones.
     """
 
-    def __init__(self, url: str, shown: int = 2) -> None:
+    def __init__(self, url: str, shown: int = 2, *, small: bool = False) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=3600)
-        self._shown = shown
+        self._shots = shots(shown, small=small)
 
     async def written(
         self, body: Mapping[str, Any], *, stop: bool, count: Callable[[], None]
@@ -75,10 +71,11 @@ class Upstream:
             stop: End at the delimiter.
             count: Called for each token.
         """
+        most = MOST_STEP if stop else MOST_TOKENS
         asked = {
-            "prompt": prompt_of(body["messages"], self._shown),
+            "prompt": self._shots + prompt_of(body["messages"]),
             "stream": True,
-            "max_tokens": min(MOST_TOKENS, int(body.get("max_tokens") or MOST_TOKENS)),
+            "max_tokens": min(most, int(body.get("max_tokens") or most)),
             "temperature": body.get("temperature", 0.8),
             "stop": ["<|im_end|>"],
             **({"seed": body["seed"] % 2**31} if "seed" in body else {}),

@@ -56,14 +56,14 @@ def calculated(value: int, sign: str, operand: int) -> int:
     return value + operand if sign == "+" else value - operand
 
 
-def problems(count: int, seed: int = 0) -> list[Problem]:
-    """So many problems of five to seven steps."""
+def problems(count: int, seed: int = 0, *, small: bool = False) -> list[Problem]:
+    """So many problems of five to seven steps, or of two to three."""
     made = []
     for number in range(count):
         rng = Random(f"{seed}/{number}")
         operations = tuple(
             (sign := rng.choice("+-*"), rng.randint(2, 4) if sign == "*" else rng.randint(3, 40))
-            for _ in range(rng.randint(5, 7))
+            for _ in range(rng.randint(*((2, 3) if small else (5, 7))))
         )
         made.append(Problem(number, rng.randint(5, 60), operations))
     return made

@@ -65,11 +65,12 @@ def race(entry: Entry) -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, of the search")
+    parser.add_argument("--small", action="store_true", help="short problems")
     given = parser.parse_args()
     server = Server(given.url)
 
     def solve(number: int) -> dict[str, Any]:
-        problem = problems(number + 1, given.seed)[number]
+        problem = problems(number + 1, given.seed, small=given.small)[number]
         begun = perf_counter()
         text = entry(server, problem, given.settings)
         seconds = perf_counter() - begun
