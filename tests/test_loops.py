@@ -137,6 +137,7 @@ def test_a_simulated_engine_serves_one_loop_at_a_time_and_says_so() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 async def test_an_embedded_model_writes_for_several_loops() -> None:
     async with EmbeddedEngine(slots=4, context=512) as engine:
         graph = graph_of(engine)
@@ -145,6 +146,7 @@ async def test_an_embedded_model_writes_for_several_loops() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 async def test_two_engines_of_one_model_in_one_process_write_the_same() -> None:
     async with (
         EmbeddedEngine(slots=4, context=512) as one,
