@@ -242,15 +242,18 @@ async def test_five_thousand_thoughts_do_not_stutter(tmp_path: Path) -> None:
     large = await run(900, ahead=False, depth=10)
     assert len(large["tree"]) >= 5000
     async with tab() as page:
-        await page.add_init_script("""
-            window.tasks = [];
-            new PerformanceObserver((list) => tasks.push(...list.getEntries().map(e => e.duration)))
-                .observe({ type: "longtask", buffered: true });
-        """)
+        computing = await page.context.new_cdp_session(page)
+        await computing.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        async def computed() -> float:
+            """Seconds of the page's thread on a processor, however busy the machine."""
+            told = (await computing.send("Performance.getMetrics"))["metrics"]
+            return next(float(one["value"]) for one in told if one["name"] == "TaskDuration")
+
         await page.goto(written([large], tmp_path))
         await expect(page.locator("#standings")).to_contain_text(f"{len(large['tree']):,}")
         assert await page.locator(".row").count() < 60
-        loading = await page.evaluate("tasks.splice(0)")
+        loading = await computed()
         await page.locator("#tree").focus()
         for key in ("ArrowDown", "PageDown", "ArrowLeft", "ArrowRight", "End", "Home") * 5:
             await page.keyboard.press(key)
@@ -263,11 +266,10 @@ async def test_five_thousand_thoughts_do_not_stutter(tmp_path: Path) -> None:
         await page.locator("#collapse").click()
         await page.locator("#expand").click()
         await page.wait_for_timeout(200)
-        acting = await page.evaluate("tasks")
-        print(f"loading: {loading} ms, {len(acting)} long tasks in 85 steps: {acting} ms")
-        assert sum(loading) < 5000
-        assert len(acting) <= 20
-        assert max(acting, default=0) < 1000
+        acting = await computed() - loading
+        print(f"loading: {loading:.2f} s, 85 steps: {acting:.2f} s")
+        assert loading < 5
+        assert acting / 85 < 0.05
 
 
 @pytest.mark.model

@@ -77,7 +77,7 @@ async def test_a_closed_session_leaves_nothing_at_the_server(engine: SGLangEngin
     await session.close()
     assert await becomes_idle(engine)
     before = (await spex(engine))["counters"]
-    assert before["aborted"] - first["aborted"] >= 3  # not written to their ends
+    assert before["aborted"] > first["aborted"]  # not written to their ends
     for _ in range(100):
         load = await engine.load()
         assert load.running == load.waiting == 0
