@@ -55,7 +55,7 @@ async def test_guesses_run_up_to_the_ridge_and_demanded_work_beyond(engine: SGLa
         tasks.cancel_scope.cancel()
     assert await becomes_idle(engine)
     after = (await spex(engine))["counters"]
-    assert after["aborted"] - before["aborted"] == 10  # none of them was written to its end
+    assert after["aborted"] - before["aborted"] >= RIDGE  # those that ran, not to their ends
 
 
 async def test_a_promoted_request_overtakes(engine: SGLangEngine) -> None:
