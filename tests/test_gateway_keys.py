@@ -179,7 +179,9 @@ def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
         assert file.stat().st_mode & 0o077 == 0
     second = run("create", "tutors", "--days", "30").stdout.strip()  # to change them in turn
     lines = run("list").stdout.splitlines()
-    assert lines[0].startswith(f"{secret[:14]} tutors: 16 searches, 5000 tokens in 3600 s; made ")
+    assert lines[0].startswith(
+        f"{secret[:14]} tutors: 16 searches at a time, 5000 tokens in 3600 s; made "
+    )
     assert lines[0].endswith(", never used")
     assert re.search(r", until \d{4}-\d\d-\d\d ", lines[1])
     assert run("revoke", secret[:14]).exit_code == 0

@@ -127,6 +127,7 @@ async def test_searches_that_have_ended_are_found_after_a_restart(tmp_path: Path
         path = f"/v1/searches/{done.headers['X-Spex-Search-Id']}"
         before = (await http.get(path)).json()
     assert os.stat(database).st_mode & 0o077 == 0
+    assert os.stat(f"{database}.lock").st_mode & 0o077 == 0  # else others could hold it
     async with gateway(served=False, database=database) as running, running.http() as http:
         assert (await http.get(path)).json() == before
         again = await http.post("/v1/chat/completions", json=ASKED, headers=SAME)

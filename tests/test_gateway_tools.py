@@ -148,6 +148,25 @@ async def test_a_tool_whose_schema_cannot_be_checked_breaks_no_request(schema: A
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "parameter"),
+    [
+        ({"tools": [ADD, ADD]}, "tools"),
+        (
+            {"tools": [ADD], "tool_choice": {"type": "function", "function": {"name": "no"}}},
+            "tool_choice",
+        ),
+        ({"tools": [ADD], "tool_choice": {"type": "function", "name": "no"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+    ],
+)
+async def test_tools_that_cannot_be_called_are_refused(wrong: Any, parameter: str) -> None:
+    async with gateway(served=False, engine=Caller()) as running, running.http() as http:
+        answer = await http.post(PATH, json={**ASKED, **wrong})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["param"] == parameter
+
+
 @pytest.mark.parametrize("path", [PATH, "/v1/responses"])
 async def test_half_a_character_in_a_tool_or_a_schema_is_refused(path: str) -> None:
     half = "\ud800"

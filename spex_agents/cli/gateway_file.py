@@ -74,7 +74,7 @@ def read_settings(path: Path | None, command: Callable[..., None]) -> dict[str, 
         name = ".".join(map(str, first["loc"]))
         why = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise SettingsError(
-            f"{name}={first['input']!r}: {why}; gateway.example.toml has all settings"
+            f"{name}={first['input']!r}: {why}; spex gateway --help has all settings, with _ for -"
         ) from error
 
 

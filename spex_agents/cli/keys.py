@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spex_agents.cli.exits import exit_codes
+from spex_agents.errors import SettingsError
 
 if TYPE_CHECKING:
     from spex_agents.server.gateway.keys import Stored
@@ -59,6 +60,8 @@ def create(
     A name may have several, to be changed one after the other; what is used is the name's.
     """
     with exit_codes():
+        if days is not None and not days > 0:
+            raise SettingsError(f"days={days!r}: must be above 0")
         from spex_agents.server.gateway.keys import Key, KeyStore  # noqa: PLC0415 (only here)
 
         made = Key(
@@ -114,12 +117,11 @@ def take_in(
 
 def _line(one: Stored) -> str:
     key = one.key
-    said = [f"{key.concurrency} searches"]
+    limits = f"{key.concurrency} searches at a time"
     if key.tokens is not None:
-        said.append(f"{key.tokens} tokens")
+        limits += f", {key.tokens} tokens in {key.window_seconds:g} s"
     if key.waste is not None:
-        said.append(f"{key.waste} wasted")
-    limits = f"{', '.join(said)} in {key.window_seconds:g} s"
+        limits += f", {key.waste} wasted in {key.window_seconds:g} s"
     moments = [f"made {_day(one.created)}"]
     if key.expires is not None:
         moments.append(f"{'expired' if key.expires < time.time() else 'until'} {_day(key.expires)}")

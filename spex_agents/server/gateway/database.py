@@ -199,8 +199,10 @@ def _make(path: Path) -> None:
 
 def _hold(path: Path) -> IO[bytes]:
     """Make the file, and lock one beside it."""
-    _make(path)
-    held = path.with_name(f"{path.name}.lock").open("ab")
+    lock = path.with_name(f"{path.name}.lock")
+    for file in (path, lock):  # who can open the lock can keep a gateway from starting
+        _make(file)
+    held = lock.open("ab")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -139,8 +139,7 @@ class Plans:
         Raises:
             ApiError: The request is not valid.
         """
-        if self._hosting.strict:
-            request.check_strictly()
+        request.check(strict=self._hosting.strict)
         model = self._catalogue.find(request.model)
         if model.agent is not None or _asked(request, model).conversation is not None:
             # An agent's graph is made by a function that may do what it likes.

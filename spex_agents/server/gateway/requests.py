@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -240,12 +241,34 @@ class ChatRequest(BaseModel):
             return next((tool for tool in named if tool["name"] == name), None)
         return None
 
-    def check_strictly(self) -> None:
-        """Refuse what would be passed over.
+    def check(self, *, strict: bool) -> None:
+        """Refuse tools that cannot be told apart, and a choice of one that is not offered.
+
+        Args:
+            strict: Whether what would be passed over is refused, too.
 
         Raises:
-            ApiError: Something is given that is not done here.
+            ApiError: Two have the same name, `tool_choice` wants a call of none, or something is
+                given that is not done here.
         """
+        if strict:
+            self._check_strictly()
+        named = [tool["name"] for tool in functions_in(self.tools or ())]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ApiError(400, f"tools: two are called {twice[0]!r}", param="tools")
+        choice = self.tool_choice
+        if isinstance(choice, dict) and choice.get("type") == "function" and not self._forced():
+            raise ApiError(
+                400,
+                f"tool_choice={json.dumps(choice)}: no function of that name is among the tools",
+                param="tool_choice",
+            )
+        if choice in ("required", "any") and not self.tools:
+            raise ApiError(
+                400, f"tool_choice={choice!r}: there are no tools to call", param="tool_choice"
+            )
+
+    def _check_strictly(self) -> None:
         functions = len(functions_in(self.tools or ()))
         taken = ("tools", "tool_choice") if functions == len(self.tools or ()) else ()
         for name in _PASSED_OVER:
