@@ -14,6 +14,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.rewards import SimulatedReward
+from spex_agents.rewards.parts import in_parts
 from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Budget
@@ -27,6 +28,7 @@ class Running:
     """A search that begins whatever it is allowed to; nothing it began ever ends by itself."""
 
     calls = 1
+    follows = 0
 
     def __init__(self, budget: Budget, name: str) -> None:
         self.budget = budget
@@ -115,6 +117,48 @@ def test_a_guess_of_another_goes_when_a_search_demands() -> None:
     run_virtual(main())
 
 
+def test_a_slot_is_free_as_soon_as_one_of_several_calls_has_ended() -> None:
+    async def main() -> tuple[list[int], int]:
+        budget = Budget(16)
+        search = Running(budget, "run")
+        search.calls = 4
+        request = Request(id="run/votes", seed=0)
+        budget.begin(search, (0,), request, calls=search.calls)
+        loads = []
+
+        async def ask(index: int, part: Request) -> None:
+            await asyncio.sleep(1 + index + 10 * part.seed)
+            loads.append(budget.in_flight)
+
+        async def ask_each(index: int, part: Request) -> None:
+            await in_parts(part, [index] * 3, ask)
+
+        await in_parts(request, [0] * 2, ask_each)
+        budget.end(request)
+        return loads, budget.in_flight
+
+    assert run_virtual(main()) == ([6, 5, 4, 3, 2, 1], 0)
+
+
+def test_guesses_leave_room_for_the_rewards_of_what_is_demanded() -> None:
+    async def main() -> list[int]:
+        budget = Budget(8)
+        search = Running(budget, "run")
+        search.follows = 4
+        demanded = Request(id="run/demanded", seed=0)
+        budget.begin(search, (0,), demanded)
+        budget.offer(search, {(index,): 1.0 for index in range(1, 9)})
+        begun = [len(search.guesses)]
+        budget.end(demanded)
+        begun.append(len(search.guesses))
+        budget.leave(search)
+        for path in list(search.guesses):
+            search.retract(path)
+        return begun
+
+    assert run_virtual(main()) == [4, 8]
+
+
 def room_after(waits: Callable[[int], float]) -> float:
     async def main() -> float:
         budget = Budget()
@@ -180,7 +224,7 @@ def test_a_share_with_many_searches_leaves_room_for_that_of_one(slots: int) -> N
             return (await solve(config, "What is 5 + 7?", seed=seed)).ledger.launched
 
         *many, single = await asyncio.gather(
-            *(run("many", seed) for seed in range(1, 13)), run("single", 0)
+            *(run("many", seed) for seed in range(41, 53)), run("single", 40)
         )
         return sum(many) / len(many), single
 

@@ -314,6 +314,7 @@ class FakeSearch:
     """Begins and cancels what it is told to; what is cancelled lingers until it is ended."""
 
     calls = 1
+    follows = 0
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world

@@ -14,10 +14,11 @@ T = TypeVar("T")
 class Part(Request):
     """A request for work that others wait for: as urgent as the most urgent of them is by then."""
 
-    __slots__ = ("owners",)
+    __slots__ = ("owners", "parted")
 
     def __init__(self, owners: list[Request], *, id: str, seed: int) -> None:  # noqa: A002
         self.owners = owners
+        self.parted = False
         super().__init__(id=id, seed=seed)
 
     @property
@@ -27,6 +28,11 @@ class Part(Request):
     @demanded.setter
     def demanded(self, value: bool) -> None:
         """Not its own to say."""
+
+    def split(self, more: int, ended: Request | None = None) -> None:
+        self.parted = True
+        for owner in self.owners:
+            owner.split(more, ended)
 
 
 async def in_parts(
@@ -51,14 +57,20 @@ async def in_parts(
     Raises:
         Exception: What the first part to fail raised, as it is; the others are cancelled.
     """
+    left = len(seeds)
 
     async def one(index: int, seed: int) -> T:
+        nonlocal left
         part = Part([request], id=f"{request.id}/{first + index}", seed=seed)
         try:
             return await ask(index, part)
         finally:
             request.add(part)
+            left -= 1
+            # with the last part the request itself ends, or goes on as one call
+            request.split(-1 if left else 0, None if part.parted else part)
 
+    request.split(max(0, left - 1))
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(index, seed)) for index, seed in enumerate(seeds)]

@@ -13,6 +13,13 @@ PRIOR_WEIGHTS = (0.15, 0.7, 0.0, 0.0, 0.0)
 PRIOR_PRECISION = (8.0, 8.0, 8.0, 8.0, 8.0)
 PRIOR_SPREAD = 0.15
 PRIOR_ENDS = 0.15
+PRIOR_PERFECT = (1.0, 15.0)
+"""Rewards of 1 among how many, before any: at one a search may end that would go on below it.
+
+They are looked for where rewards take few values, votes for instance: where one of the first MANY
+has come again or one of 1 has been seen, and as long as fewer than FEW values have been."""
+
+FEW, MANY = 5, 16
 
 
 class RewardModel:
@@ -21,11 +28,18 @@ class RewardModel:
     Features: a constant, the parent's reward (or the mean reward below it), the mean of the
     siblings, the mean log-probability of the thought, and the depth. Recursive least squares: an
     observation costs a few dozen multiplications, a prediction five.
+
+    Attributes:
+        weights: Of the features.
+        spread: How far a reward is from its prediction.
     """
 
     def __init__(self) -> None:
         self.weights = list(PRIOR_WEIGHTS)
         self.spread = PRIOR_SPREAD
+        self._perfect = PRIOR_PERFECT
+        self._values: set[float] = set()
+        self._again = False
         size = len(PRIOR_WEIGHTS)
         self._covariance = [
             [1 / PRIOR_PRECISION[row] if row == column else 0.0 for column in range(size)]
@@ -39,9 +53,18 @@ class RewardModel:
         model = RewardModel()
         model.weights = list(self.weights)
         model.spread = self.spread
+        perfect, of = self._perfect
+        model._perfect = perfect * min(1.0, 32.0 / of), min(of, 32.0)
+        model._values, model._again = set(self._values), self._again
         model._covariance = [list(row) for row in self._covariance]
         model._seen, model._squares = min(self._seen, 32.0), min(self._seen, 32.0) * self.spread**2
         return model
+
+    @property
+    def perfect(self) -> float:
+        """The share of rewards that are 1, about."""
+        few = self._again or len(self._values) < FEW
+        return self._perfect[0] / self._perfect[1] if few else 0.0
 
     def mean(self, features: Sequence[float]) -> float:
         return sum(map(float.__mul__, self.weights, features))
@@ -49,6 +72,10 @@ class RewardModel:
     def learn(self, features: Sequence[float], reward: float) -> None:
         error = reward - self.mean(features)
         self._seen += 1
+        self._perfect = self._perfect[0] + (reward >= 1), self._perfect[1] + 1
+        self._again = self._again or reward >= 1 or reward in self._values
+        if len(self._values) < MANY:
+            self._values.add(reward)
         self._squares += error * error
         self.spread = (self._squares / self._seen) ** 0.5
         noise = max(self.spread**2, 1e-4) * 16  # rewards in [0, 1]: the prior counts for some
@@ -171,7 +198,19 @@ class Quantiles:
     def __init__(self, draws: int) -> None:
         levels = [(index + 0.5) / draws for index in range(draws)]
         self.levels = _Ordered(levels, purpose=1)
-        self.normals = _Ordered([NormalDist().inv_cdf(level) for level in levels], purpose=2)
+        self._values = [NormalDist().inv_cdf(level) for level in levels]
+        self.normals = _Ordered(self._values, purpose=2)
+
+    def highest(self, path: Path, draw: int, share: float) -> bool:
+        """Whether `path` meets one of its highest rewards in `draw`: in that share of all draws.
+
+        A share that is no whole number of draws is rounded up for some paths, down for others.
+        """
+        if not share:
+            return False
+        part = (hash((3, path)) & 0xFFFF) / 0x10000
+        count = min(len(self._values), int(share * len(self._values) + part))
+        return count > 0 and self.normals[path][draw] >= self._values[-count]
 
 
 class _Ordered(dict[Path, list[float]]):

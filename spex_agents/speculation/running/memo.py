@@ -48,6 +48,7 @@ class Memo:
         forms: What the answers come to.
         lead: How far ahead of itself without guesses the search is.
         calls: Requests that a thought makes of the engine at a time.
+        follows: Those that its reward makes of the same engine.
     """
 
     calls = 1
@@ -69,6 +70,7 @@ class Memo:
         own = config.speculation.budget if config.speculation is not None else None
         self.budgets = Budgets(config.engine, config.engines, self._engine_name, own)
         asked = calls(config.reward) if asks(config.reward) is config.engine else 0
+        self.follows = asked
         self.lead = Lead(partial(last_elder, config.policy), places(config.reward), asked)
         self.scores = Scores(
             config.reward,

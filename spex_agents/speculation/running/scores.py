@@ -34,7 +34,10 @@ class Scores:
         known: All rewards known by now.
         flying: Those being asked for.
         calls: Requests that each of them makes of an engine at a time.
+        follows: None follow.
     """
+
+    follows = 0
 
     def __init__(
         self,

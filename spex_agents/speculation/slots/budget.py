@@ -124,9 +124,10 @@ class Budget:
             path: The thought that is made, or judged.
             request: Whether it is demanded, and what it comes to.
             probability: That it will be demanded.
-            calls: Requests that it makes of the engine at a time.
+            calls: Requests that it makes of the engine at a time, as long as it tells no other.
         """
         now = asyncio.get_running_loop().time()
+        request.on_split = partial(self._split, request)
         search = self._flights.search(searcher, now)
         self._flights.begin(search, path, request, now, probability=probability, calls=calls)
         self.allowance.begin(now, demanded=request.demanded)
@@ -137,6 +138,10 @@ class Budget:
         else:
             self._turns.count(search, 1)
             search.credit.begun(path, probability)
+
+    def _split(self, request: Request, more: int, ended: Request | None) -> None:
+        self._flights.split(request, more, asyncio.get_running_loop().time(), ended)
+        self._allocate()
 
     def restart(self, request: Request) -> None:
         """Work has waited for other work of its search until now, which was no sign of a queue."""
@@ -249,12 +254,8 @@ class Budget:
         self._flights.reconsider()
         for guess in self._flights.below(search, self.pace.pays(search.shortens) * KEPT):
             search.searcher.retract(guess.path)
-        for guess in (free := self._flights.free(search) if self.pace.demanded else []):
-            guess.free = False
-            search.credit.settled(guess.path)
-        for guess in reversed(free):
-            done = (self.pace.mark(now).steps - guess.begun.steps) / sum(self.pace.line())
-            probability = 1 - search.credit.left(done) * (1 - guess.probability)
+        for guess in self._flights.free_no_more(search) if self.pace.demanded else ():
+            probability = 1 - self._flights.left(guess, now) * (1 - guess.probability)
             if self._affords(search, probability, now):
                 search.credit.begun(guess.path, probability)
             else:
@@ -262,8 +263,7 @@ class Budget:
 
     def _affords(self, search: Search, probability: float, now: float) -> bool:
         """Whether `search` can bear that a guess of this probability is in vain."""
-        spare = not self.allowance.limited or self.allowance.spare(now)
-        if not spare or probability <= self.pace.pays(search.shortens):
+        if not self.allowance.spare(now) or probability <= self.pace.pays(search.shortens):
             return False
         return probability == 1 or search.credit.affords(
             1 - probability,
@@ -281,7 +281,7 @@ class Budget:
         quotas = self._quotas() if self.allocation == "paper" else None
         spent: list[tuple[Search, Offers]] = []
         while (search := self._turns.next(self._flights.least())) is not None:
-            if self.limit(search.searcher) - self.pace.load < search.searcher.calls:
+            if self.limit(search.searcher) - self._flights.coming < search.searcher.calls:
                 break  # all searches have the same limit here: one that is alone has no rival
             full = quotas is not None and search.guesses >= quotas[search]
             if full or not self._affords(search, search.offers[-1][0], now):

@@ -96,6 +96,8 @@ class Allowance:
         There is not where demanded work alone uses it up faster than it fills: then whatever is
         begun early is waited for later.
         """
+        if not self.limited:
+            return True
         self._fill(now)
         costs = (1.0, self._mean)
         return all(

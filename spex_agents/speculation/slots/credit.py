@@ -31,15 +31,17 @@ class Credit:
 
     Attributes:
         opened: When the search began.
+        at_a_time: Calls that a piece of its work makes at a time.
         lead: Seconds by which running ahead has made it sooner so far, about.
         stakes: How likely each of its guesses is in vain, as far as it may still be.
         wasted: Tokens of guesses in vain that were decoded while somebody waited, since `lead` was
             measured.
         calls: Guesses in vain.
-        tokens: Seen and decoded by its pieces of work, with forgetting.
+        tokens: Seen and decoded by the calls of its pieces of work, with forgetting.
     """
 
     opened: float
+    at_a_time: int = 1
     lead: float = 0.0
     stakes: dict[Path, float] = field(default_factory=dict)
     wasted: float = 0.0
@@ -68,12 +70,12 @@ class Credit:
         self.calls += 1
 
     def done(self, tokens: int) -> None:
-        """A piece of work has come to so many tokens."""
+        """A piece of work has come to so many tokens, of all its calls."""
         seen, total = self.tokens
-        self.tokens = seen * _KEEP + 1, total * _KEEP + tokens
+        self.tokens = seen * _KEEP + 1, total * _KEEP + tokens / self.at_a_time
 
     def left(self, tokens: float) -> float:
-        """The share that is still to come of a piece of work that has come to so many tokens."""
+        """The share that is still to come of work whose calls have come to so many tokens each."""
         seen, total = self.tokens
         return max(0.0, 1 - tokens * seen / total) if total else 1.0
 
@@ -100,15 +102,16 @@ class Credit:
             shortens: Steps by which a token of a guess that comes true makes the search shorter.
         """
         base, slope = line
+        calls = self.at_a_time
         seen, total = self.tokens
         tokens = total / seen if seen else 1.0
         stakes = (*self.stakes.values(), doubt)
         doubts = sum(min(1.0, stake + MARGIN) for stake in stakes if stake)
-        hoped = (len(stakes) - doubts) * tokens * shortens * base
+        hoped = (len(stakes) - doubts) * calls * tokens * shortens * base
         lead, age, alone = max(0.0, self.lead), now - self.opened, tokens * (base + slope)
-        cost = slope * (self.wasted + (doubts * tokens if awaited else 0.0))
+        cost = slope * (self.wasted + (doubts * calls * tokens if awaited else 0.0))
         grant = GRANT if known else GRANT_CALLS
         return cost <= CREDIT * age + grant * alone + LENT * (lead + hoped) and (
-            call * (sum(stakes) + self.calls)
+            call * calls * (sum(stakes) + self.calls)
             <= CREDIT_CALLS * age + GRANT_CALLS * alone + LENT_CALLS * lead
         )

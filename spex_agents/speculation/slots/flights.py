@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path
+from spex_agents.speculation.slots.capacity import QUEUED
 from spex_agents.speculation.slots.credit import Credit
 from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import UNIT, Flight, Search, Searcher, Share, units
@@ -32,8 +33,15 @@ class Flights:
         self._guesses: dict[str, Flight] = {}
         self._leaving = 0
         self._useful = 0
+        self._following = 0
+        """Requests by which more follow what is demanded than end with it."""
         self._groups = 0
-        """Work in flight whose requests come and go unseen: loads beside it are not known."""
+        """Work that tells of none of its calls so far: loads beside it are not known."""
+
+    @property
+    def coming(self) -> int:
+        """Requests in flight once what is demanded has been followed by what it is followed by."""
+        return self._pace.load + self._following
 
     @property
     def staying(self) -> int:
@@ -46,7 +54,8 @@ class Flights:
     def search(self, searcher: Searcher, now: float) -> Search:
         """What is known of `searcher`, from now on if it is new."""
         if (search := self._searches.get(searcher)) is None:
-            search = self._searches[searcher] = Search(searcher, Share(), Credit(now))
+            credit = Credit(now, searcher.calls)
+            search = self._searches[searcher] = Search(searcher, Share(), credit)
         return search
 
     def find(self, searcher: Searcher) -> Search | None:
@@ -72,20 +81,47 @@ class Flights:
         probability: float,
         calls: int,
     ) -> None:
-        """Work begins that makes so many calls at a time."""
+        """Work begins that makes so many calls at a time, as far as is known before."""
         begun = self._pace.mark(now)
         self._pace.change(now, calls, calls if request.demanded else 0)
-        self._groups += calls > 1
         flight = Flight(search, path, request, begun, self._pace.load, probability, calls)
+        flight.untold = calls > 1
+        self._groups += flight.untold
         flight.paced = not self._groups
         self._flights[request.id] = search.flights[request.id] = flight
         if request.demanded:
+            self._following += _followers(flight)
             self._useful += calls * UNIT
         else:
             self._useful += calls * units(probability)
             self._guesses[request.id] = flight
             flight.guess = True
             flight.free = not self._pace.demanded
+
+    def split(self, request: Request, more: int, now: float, ended: Request | None) -> None:
+        """It makes so many more calls at a time, or fewer; the first time, than one.
+
+        Where one of them has `ended` that had not to queue, that tells how fast the engine is.
+        """
+        if (flight := self._flights.get(request.id)) is None:
+            return
+        if ended and ended.tokens and ended.started is not None and not flight.leaving:
+            seconds = now - ended.started
+            if flight.paced and ended.started - flight.begun.time <= QUEUED * seconds:
+                load = self._pace.load_since(flight.begun, now)
+                self._pace.times.learn(load, seconds / ended.tokens)
+        if flight.untold:
+            flight.untold = False
+            self._groups -= 1
+            flight.paced = not self._groups
+            more += 1 - flight.calls
+        more = max(more, 1 - flight.calls)
+        flight.calls += more
+        self._pace.change(now, more, 0 if flight.guess else more)
+        if flight.leaving:
+            self._leaving += more
+        else:
+            self._useful += more * (units(flight.probability) if flight.guess else UNIT)
 
     def restart(self, request: Request, now: float) -> None:
         """Its time counts from now on."""
@@ -95,6 +131,7 @@ class Flights:
         """It is a guess no longer."""
         flight = self._guesses.pop(request.id)
         flight.guess = False
+        self._following += _followers(flight)
         self._useful += flight.calls * (UNIT - units(flight.probability))
         self._pace.change(now, 0, flight.calls)
         return flight
@@ -118,7 +155,8 @@ class Flights:
         self._pace.change(now, -calls, 0 if flight.guess else -calls)
         if not flight.leaving:
             self._useful -= calls * (units(flight.probability) if flight.guess else UNIT)
-        self._groups -= calls > 1
+        self._groups -= flight.untold
+        self._following -= 0 if flight.guess else _followers(flight)
         flight.paced = flight.paced and not self._groups
         return flight, load
 
@@ -126,14 +164,26 @@ class Flights:
         """The guesses of `search` are as probable as that now; one that is left out is certain."""
         self._useful += search.weigh(probabilities)
 
+    def left(self, flight: Flight, now: float) -> float:
+        """The share of its work that is still to come, about."""
+        steps = self._pace.mark(now).steps - flight.begun.steps
+        return flight.search.credit.left(steps / sum(self._pace.line()))
+
     def fading(self) -> list[Flight]:
         """The guesses that stay, the least probable first."""
         guesses = [guess for guess in self._guesses.values() if not guess.leaving]
         return sorted(guesses, key=_least_probable)
 
-    def free(self, search: Search) -> list[Flight]:
-        """Those of `search` that were begun while nobody waited, likewise."""
-        return sorted((guess for guess in _staying(search) if guess.free), key=_least_probable)
+    def free_no_more(self, search: Search) -> list[Flight]:
+        """Those of `search` that were begun while nobody waited, as somebody does now.
+
+        The most probable first; none of them is at its search's stake so far.
+        """
+        guesses = sorted((one for one in _staying(search) if one.free), key=_least_probable)
+        for guess in guesses:
+            guess.free = False
+            search.credit.settled(guess.path)
+        return guesses[::-1]
 
     def below(self, search: Search, probability: float) -> list[Flight]:
         """Guesses of `search` that stay and are less probable."""
@@ -152,6 +202,12 @@ class Flights:
             if guess.probability >= self._pace.least(rest, self.staying - guess.calls) * KEPT:
                 return
             guess.search.searcher.retract(guess.path)
+
+
+def _followers(flight: Flight) -> int:
+    """By how many more requests it is followed than it makes."""
+    searcher = flight.search.searcher
+    return max(0, searcher.follows - searcher.calls)
 
 
 def _staying(search: Search) -> Iterator[Flight]:

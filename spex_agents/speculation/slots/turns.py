@@ -34,9 +34,11 @@ class Searcher(Protocol):
 
     Attributes:
         calls: Requests that each piece of its work makes at a time.
+        follows: Requests that each piece that was demanded is followed by.
     """
 
     calls: int
+    follows: int
 
     def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
@@ -54,6 +56,7 @@ class Flight:
         begun: Where the work of all stood when it was.
         load: Requests in flight then, its own included.
         calls: Requests that it makes at a time.
+        untold: They may be others: it has not told of them so far.
         guess: It is not demanded so far.
         free: It is one that was begun while nobody waited, and somebody has not waited since.
         paced: Its time tells how fast the engine is.
@@ -67,6 +70,7 @@ class Flight:
     load: int
     probability: float
     calls: int = 1
+    untold: bool = False
     guess: bool = False
     free: bool = False
     paced: bool = True
@@ -98,10 +102,10 @@ class Search:
     def shortens(self) -> float:
         """Steps by which a token of a guess that comes true makes it shorter.
 
-        The longest of the thoughts that are demanded together decides: with all of them guessed,
-        each token saves its share of a step.
+        The longest of the thoughts that are demanded together decides, and of the calls of one:
+        with all of them guessed, each token saves its share of a step.
         """
-        return 1 / self.wide
+        return 1 / (self.wide * self.searcher.calls)
 
     def demands(self) -> None:
         """One more of its thoughts is demanded."""
