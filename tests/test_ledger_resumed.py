@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from node_runs import ASKED, nothing_left, settings, thread
 
@@ -17,7 +20,9 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.nodes import create_tot_graph
 from spex_agents.search import Dvts, Policy, Rebase, Rstar, Thought
-from spex_agents.speculation import Speculation
+from spex_agents.speculation import Ledger, Speculation
+
+counts = st.integers(0, 1000)
 
 SEARCHES: list[Policy] = [
     Rebase(width=6),
@@ -124,3 +129,19 @@ def test_what_a_checkpoint_tells_of_the_ledger_is_plain() -> None:
         assert state["ledger"]["useful_tokens"] == tokens > 0
 
     run_virtual(main())
+
+
+@given(first=counts, waste=counts, more=counts, saved=counts)
+def test_what_a_run_has_spent_is_never_less_than_nothing_and_is_paid_once(
+    first: int, waste: int, more: int, saved: int
+) -> None:
+    before = Ledger(useful_tokens=first, wasted_tokens=waste, hits=first)
+    after = replace(before)
+    after.go_on(Ledger(useful_tokens=more))
+    after.keep(Ledger(useful_tokens=min(saved, first + more)))
+    after.hits = 0  # a process that was killed took that with it
+    spent = after.since(before)
+    assert spent.useful_tokens >= 0
+    assert spent.wasted_tokens >= 0
+    assert spent.decoded_tokens == more
+    assert spent.hits == 0

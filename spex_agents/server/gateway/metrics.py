@@ -118,18 +118,15 @@ class Metrics:
         self._first_seconds.labels(_engine(search), policy).observe(seconds)
 
     def ended(self, search: Search, policy: str, state: str, spent: Ledger) -> None:
-        """A run of `search` has ended like that, and has cost `spent`.
-
-        One that took over what another gateway knows may know of less than it did before.
-        """
+        """A run of `search` has ended like that, and has cost `spent`."""
         engine = _engine(search)
         self._searches.labels(engine, policy, state).inc()
         if state == "done":
             self._search_seconds.labels(engine, policy).observe(search.seconds)
-        self._tokens.labels(search.owner, "useful").inc(max(0, spent.useful_tokens))
-        self._tokens.labels(search.owner, "wasted").inc(max(0, spent.wasted_tokens))
+        self._tokens.labels(search.owner, "useful").inc(spent.useful_tokens)
+        self._tokens.labels(search.owner, "wasted").inc(spent.wasted_tokens)
         for name in _OUTCOMES:
-            self._thoughts.labels(name).inc(max(0, getattr(spent, name)))
+            self._thoughts.labels(name).inc(getattr(spent, name))
 
     def running(self, searches: int) -> None:
         """So many searches run in this process."""

@@ -136,7 +136,7 @@ class Runs:
             logger.exception("search failed", extra=told)
             search.fail(explain(error))
         spent = search.spent.since(before)
-        charge = Charge(time.time(), max(0, spent.useful_tokens), max(0, spent.wasted_tokens))
+        charge = Charge(time.time(), spent.useful_tokens, spent.wasted_tokens)
         await self._settle(search, charge, storage)
         state = "lost" if search.lost else search.state
         self.metrics.ended(search, self._catalogue.find(search.request.model).label, state, spent)

@@ -167,11 +167,20 @@ class Ledger:
     def since(self, before: Ledger) -> Ledger:
         """What has been spent since it stood at `before`; `slowest_abort` is that of all.
 
+        Tokens that were useful then and are wasted now (`keep`) were spent before. A figure of
+        which less is known now, as after a run that was killed, is 0.
+
         Example:
             >>> Ledger(hits=5, useful_tokens=100).since(Ledger(hits=2, useful_tokens=40)).hits
             3
         """
-        spent = {name: value - getattr(before, name) for name, value in self.figures().items()}
+        spent: Any = {
+            name: max(0, value - getattr(before, name)) for name, value in self.figures().items()
+        }
+        decoded = max(0, self.decoded_tokens - before.decoded_tokens)
+        spent["useful_tokens"] = min(spent["useful_tokens"], decoded)
+        spent["wasted_tokens"] = decoded - spent["useful_tokens"]
+        spent["saved_seconds"] = self.saved_seconds - before.saved_seconds  # may be below 0
         return Ledger(**{**spent, "slowest_abort": self.slowest_abort})
 
     def go_on(self, other: Ledger) -> None:
