@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -22,7 +21,6 @@ from spex_agents.engines.simulated.hardware import HARDWARE
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search import Limits, Policy
-from spex_agents.search.registry import POLICIES, over_several
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 T = TypeVar("T")
@@ -170,28 +168,6 @@ def make_engines(words: Iterable[str], engine: str) -> dict[str, AnyEngine]:
             )
         made[name] = make_engine(other, model or None)
     return made
-
-
-def over_models(policy: Policy, names: Iterable[str]) -> Policy:
-    """`policy`, with the search's own engine and those of that name as its models.
-
-    Raises:
-        SettingsError: It asks one model alone.
-
-    Example:
-        >>> from spex_agents.search import AbMcts
-        >>> over_models(AbMcts(), ["large"]).models
-        ('', 'large')
-    """
-    if not (names := tuple(names)):
-        return policy
-    if not hasattr(policy, "models"):
-        several = ", ".join(filter(over_several, POLICIES))
-        raise SettingsError(
-            f"policy {type(policy).__name__} asks one model, not {', '.join(names)} as well; "
-            f"take a policy over several: {several}"
-        )
-    return replace(policy, models=("", *names))  # type: ignore[type-var]
 
 
 def _function_or_chat_model(name: str) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -103,7 +104,18 @@ def test_a_guess_under_way_is_promoted_when_it_is_demanded() -> None:
     on_session(body, make_engine(one_slot))
 
 
-def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too() -> None:
+@dataclass(frozen=True)
+class Judged(SimulatedReward):
+    """A reward that asks an engine, as the session sees it."""
+
+    engine: WatchedEngine | None = None
+
+
+@pytest.mark.parametrize("judge", ["own", "other", None])
+def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too(judge: str | None) -> None:
+    watched = make_engine()
+    asked = {"own": watched, "other": make_engine()}.get(str(judge))
+
     async def body(session: Session, engine: WatchedEngine) -> None:
         session.memo.launch((0,))
         await asyncio.sleep(3)  # written after 1 to 2 s
@@ -114,9 +126,13 @@ def test_the_reward_under_way_of_a_demanded_thought_is_hurried_too() -> None:
         await session.expand([(0,)])
         assert request.demanded
         await session.evaluate([(0,)])
-        assert engine.promoted == [request.id]
+        if asked is not None:
+            assert asked.promoted == [request.id]
+        if asked is not engine:  # who writes has nothing to do with it
+            assert engine.promoted == []
 
-    on_session(body, reward=SimulatedReward(latency=5.0))
+    reward = Judged(latency=5.0, engine=asked)
+    on_session(body, watched, reward=reward)
 
 
 def test_a_retracted_guess_is_cancelled_at_the_engine() -> None:

@@ -14,8 +14,9 @@ from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
-from spex_agents.named import make_engine, make_engines, make_reward, over_models
+from spex_agents.named import make_engine, make_engines, make_reward
 from spex_agents.search.limits import Limits
+from spex_agents.search.registry import over_models
 from spex_agents.speculation.config import (
     Failures,
     SearchConfig,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType
 
@@ -137,6 +138,28 @@ def over_several(name: str) -> bool:
         (True, False)
     """
     return "models" in inspect.signature(_maker(name)).parameters
+
+
+def over_models(policy: Policy, names: Iterable[str]) -> Policy:
+    """`policy`, with the search's own engine and those of that name as its models.
+
+    Raises:
+        SettingsError: It asks one model alone.
+
+    Example:
+        >>> from spex_agents.search import AbMcts
+        >>> over_models(AbMcts(), ["large"]).models
+        ('', 'large')
+    """
+    if not (names := tuple(names)):
+        return policy
+    if not hasattr(policy, "models"):
+        several = ", ".join(filter(over_several, POLICIES))
+        raise SettingsError(
+            f"policy {type(policy).__name__} asks one model, not {', '.join(names)} as well; "
+            f"take a policy over several: {several}"
+        )
+    return replace(policy, models=("", *names))  # type: ignore[type-var]
 
 
 def make_policy(name: str, **given: int | None) -> Policy:

@@ -16,11 +16,11 @@ from spex_agents.answers.termination import ExactStop, MaxTokens
 from spex_agents.engines.base import Features
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError
-from spex_agents.named import REWARDS, make_reward, over_models
+from spex_agents.named import REWARDS, make_reward
 from spex_agents.nodes.graph import create_tot_graph
 from spex_agents.nodes.settings import CHAT, SearchSettings
 from spex_agents.search.limits import Limits
-from spex_agents.search.registry import make_policy
+from spex_agents.search.registry import make_policy, over_models
 from spex_agents.search.registry import sizes as policy_sizes
 from spex_agents.server.gateway.catalogue import Catalogue, Model
 from spex_agents.server.gateway.errors import ApiError, explain

@@ -168,9 +168,9 @@ class Memo:
 
     def judge(self, path: Path) -> None:
         """Begin the reward of the thought at `path`, or take over the guess that began it."""
-        self.scores.demand(path)
-        if (scoring := self.scoring.get(path)) is not None and scoring.guess:
-            self._promote(scoring.request, self.config.engine)
+        guess, engine = self.scores.demand(path), asks(self.config.reward)
+        if guess is not None and engine is not None:
+            self._promote(guess.request, engine)
 
     def lose(self, path: Path, thought: Thought) -> None:
         """Know a path as failed, which is begun no more."""

@@ -99,15 +99,22 @@ class Scores:
                     return {}, dict.fromkeys(paths, error)
         return rewards, errors
 
-    def demand(self, path: Path) -> None:
-        """The thought at `path`, which is written, is demanded: so is its reward, from now on."""
+    def demand(self, path: Path) -> Job[float] | None:
+        """The thought at `path`, which is written, is demanded: so is its reward, from now on.
+
+        Returns:
+            The guess that has become demanded by that, if there is one.
+        """
         if in_groups(self._reward) or path in self.known:
-            return
+            return None
         if (job := self.flying.get(path)) is None:
             self.begin(path)
-        elif not job.request.demanded:
-            job.request.demanded = True
-            self._budget.promote(job.request)
+            return None
+        if job.request.demanded:
+            return None
+        job.request.demanded = True
+        self._budget.promote(job.request)
+        return job
 
     def taken(self, path: Path) -> None:
         """The reward of `path` was not begun in vain."""
