@@ -21,6 +21,7 @@ from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.engines.sglang.engine import SGLangEngine, engine_at
 from spex_agents.engines.sglang.info import ServerInfo
 from spex_agents.errors import EngineError, SettingsError
+from spex_agents.rewards.parts import Part
 
 PROMPT = Prompt((Message("user", "2 + 2?"),))
 ALL = ["admission", "abort", "promotion", "seeds", "counters"]
@@ -258,6 +259,23 @@ async def test_only_what_has_been_sent_is_promoted_by_message() -> None:
             tasks.cancel_scope.cancel()
     assert server.aborted[0] == "spex:promote:run/0.1/thought-1;"
     assert [rid for rid in server.aborted if ":promote:" in rid] == server.aborted[:1]
+
+
+async def test_the_calls_of_a_reward_are_promoted_with_it() -> None:
+    async with native(WITH_PLUGIN) as server, engine(server) as sglang:
+        reward = Request(id="run/0.1/reward-1", seed=1, demanded=False)
+        other = Request(id="run/0.1/reward-12", seed=1, demanded=False)
+        server.server.script += [Answer(then="go_on")] * 3
+        async with anyio.create_task_group() as tasks:
+            for owner, index in ((reward, 0), (reward, 1), (other, 0)):
+                part = Part([owner], id=f"{owner.id}/{index}", seed=index)
+                tasks.start_soon(generate, sglang, part)
+            await server.server.until_live(3)
+            reward.demanded = True
+            await sglang.promote(reward)
+            told = sorted(server.aborted)
+            tasks.cancel_scope.cancel()
+    assert told == [f"spex:promote:run/0.1/reward-1/{index};" for index in (0, 1)]
 
 
 async def test_a_plain_server_is_not_bothered_with_promotions() -> None:

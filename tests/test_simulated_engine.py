@@ -352,6 +352,19 @@ def test_promotion_moves_a_waiting_request_behind_the_demanded_ones() -> None:
     assert run_virtual(main()) == [1, 5, 8, 10]
 
 
+def test_the_calls_of_a_reward_are_promoted_with_it() -> None:
+    async def main() -> list[float]:
+        engine = SimulatedEngine(Lengths(), flat(slots=1))
+        _, first = ask(engine, 1, "first")
+        _, passed = ask(engine, 2, "passed", demanded=False)
+        calls = [ask(engine, 3, f"reward/{index}", demanded=False)[1] for index in range(2)]
+        await asyncio.sleep(0.5)
+        await engine.promote(Request(id="reward", seed=1))
+        return [await call for call in (first, *calls, passed)]
+
+    assert run_virtual(main()) == [1, 4, 7, 9]
+
+
 def test_a_closed_engine_fails_what_is_in_flight() -> None:
     async def main() -> None:
         async with SimulatedEngine(Lengths(), flat(slots=1)) as engine:

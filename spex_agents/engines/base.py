@@ -92,6 +92,16 @@ class Request:
         default=None, repr=False, compare=False
     )
 
+    def covers(self, other: str) -> bool:
+        """Whether `other` is its id, or that of a part of it.
+
+        Example:
+            >>> reward = Request(id="run-1/0.2/reward-1", seed=7)
+            >>> reward.covers("run-1/0.2/reward-1/3"), reward.covers("run-1/0.2/reward-12")
+            (True, False)
+        """
+        return other == self.id or other.startswith(f"{self.id}/")
+
     def split(self, more: int, ended: Request | None = None) -> None:
         """It makes so many more calls at a time from now on, or fewer: a part has ended."""
         if self.on_split is not None:

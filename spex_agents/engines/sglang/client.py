@@ -41,6 +41,7 @@ T = TypeVar("T")
 class _Flight:
     """A try that the server has been sent; `hurried`: it was aborted to be sent again."""
 
+    request: Request
     rid: str
     hurried: bool = False
 
@@ -133,7 +134,7 @@ class SGLangClient:
         Raises:
             TryAgain: `promote` had it aborted: it has to be sent anew.
         """
-        flight = self._flying[request.id] = _Flight(rid)
+        flight = self._flying[request.id] = _Flight(request, rid)
         request.started = None
         abort = partial(self.send, "abort", rid)
         try:
@@ -150,18 +151,21 @@ class SGLangClient:
             del self._flying[request.id]
 
     async def promote(self, request: Request) -> None:
-        """Hurry a request that has been sent; one that has not will be sent as it is by then.
+        """Hurry a request that has been sent, and the parts of it that have been.
+
+        What has not will be sent as it is by then.
 
         A server that schedules by priority but takes no message is sent the request anew if it
         still waits there. One that runs is left alone: its tokens would be lost.
         """
-        if (flight := self._flying.get(request.id)) is None or self.known is None:
+        if (known := self.known) is None:
             return
-        if "promotion" in self.known.features:
-            await self.send("promote", flight.rid)
-        elif self.known.priorities and request.started is None and not flight.hurried:
-            flight.hurried = True
-            await self.send("abort", flight.rid)
+        for flight in [one for name, one in self._flying.items() if request.covers(name)]:
+            if "promotion" in known.features:
+                await self.send("promote", flight.rid)
+            elif known.priorities and flight.request.started is None and not flight.hurried:
+                flight.hurried = True
+                await self.send("abort", flight.rid)
 
     async def send(self, verb: Verb, target: str) -> None:
         """Tell the plugin something; a plain server understands the abort of one request only.

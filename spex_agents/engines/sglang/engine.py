@@ -174,8 +174,9 @@ class SGLangEngine(OpenAIEngine):
             return await self._reader.next_token(tokens, labels, request)
 
     async def promote(self, request: Request) -> None:
-        """Hurry `request`, whether it waits here, waits at the server or runs there."""
-        await self.server.promote(request)
+        """Hurry `request`, whether it waits here, waits at a server or runs there."""
+        for server in dict.fromkeys((self.server, self.reward_server)):
+            await server.promote(request)
 
     async def prune(self, prefix: str) -> None:
         """Abort every request below a path with one message: ``run/0.3`` spares ``run/0.31``.

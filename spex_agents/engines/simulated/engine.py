@@ -158,9 +158,10 @@ class SimulatedEngine(Closing):
         return {label: others if index else first for index, label in enumerate(labels)}
 
     async def promote(self, request: Request) -> None:
-        """Move a waiting request behind the demanded ones."""
-        if job := self._queues[False].pop(request.id, None):
-            self._queues[True][request.id] = job
+        """Move a waiting request, or the waiting parts of it, behind the demanded ones."""
+        guesses, demanded = self._queues
+        for name in [name for name in guesses if request.covers(name)]:
+            demanded[name] = guesses.pop(name)
 
     async def load(self) -> Load:
         self._advance()

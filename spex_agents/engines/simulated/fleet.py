@@ -119,8 +119,9 @@ class SimulatedFleet(Closing):
             del self._at[request.id]
 
     async def promote(self, request: Request) -> None:
-        """Hurry `request` at its server."""
-        if server := self._at.get(request.id):
+        """Hurry `request`, or its parts, where they are."""
+        at = (server for name, server in self._at.items() if request.covers(name))
+        for server in dict.fromkeys(at):
             await server.promote(request)
 
     async def load(self) -> Load:
