@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spex_agents.cli.exits import exit_codes
-from spex_agents.errors import SettingsError
+from spex_agents.errors import above_zero
 
 if TYPE_CHECKING:
     from spex_agents.server.gateway.keys import Stored
@@ -60,8 +60,8 @@ def create(
     A name may have several, to be changed one after the other; what is used is the name's.
     """
     with exit_codes():
-        if days is not None and not days > 0:
-            raise SettingsError(f"days={days!r}: must be above 0")
+        if days is not None:
+            above_zero(days=days)
         from spex_agents.server.gateway.keys import Key, KeyStore  # noqa: PLC0415 (only here)
 
         made = Key(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, insert, select, update
 
-from spex_agents.errors import SettingsError, at_least_one
+from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 from spex_agents.server.gateway.database import sync_engine
 from spex_agents.server.gateway.schema import keys as table
 
@@ -65,10 +65,9 @@ class Key:
         for limit in ("tokens", "storage"):
             if (value := getattr(self, limit)) is not None:
                 at_least_one(**{limit: value})
-        if self.waste is not None and self.waste < 0:
-            raise SettingsError(f"waste={self.waste!r}: must be at least 0")
-        if not self.window_seconds > 0:
-            raise SettingsError(f"window_seconds={self.window_seconds!r}: must be above 0")
+        if self.waste is not None:
+            at_least_zero(waste=self.waste)
+        above_zero(window_seconds=self.window_seconds)
         if not self.name or not self.name.isprintable() or len(self.name) > 100:
             raise SettingsError(f"name={self.name!r}: must be 1 to 100 printable characters")
 
