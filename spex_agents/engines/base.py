@@ -71,8 +71,8 @@ class Request:
         cached_tokens: Those of them that were not read anew, as far as the engine tells.
         started: When its decoding began, on the clock of the running loop, if the engine tells:
             without it, waiting for a slot is taken for slow decoding.
-        on_split: Called when it makes more calls at a time or fewer: by how many, and with the part
-            that has ended, if one has and made one call.
+        on_split: Called with it when it makes more calls at a time or fewer: by how many, and with
+            the part that has ended, if one has and made one call.
 
     Example:
         >>> request = Request(id="run-1/0.2/thought-1", seed=7, demanded=False)
@@ -88,7 +88,7 @@ class Request:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     started: float | None = None
-    on_split: Callable[[int, Request | None], None] | None = field(
+    on_split: Callable[[Request, int, Request | None], None] | None = field(
         default=None, repr=False, compare=False
     )
 
@@ -105,7 +105,7 @@ class Request:
     def split(self, more: int, ended: Request | None = None) -> None:
         """It makes so many more calls at a time from now on, or fewer: a part has ended."""
         if self.on_split is not None:
-            self.on_split(more, ended)
+            self.on_split(self, more, ended)
 
     def add(self, part: Request, paid: Request | None = None) -> None:
         """Count what a part of it has cost, but for what was `paid` before."""

@@ -245,7 +245,7 @@ class ReplayForecast:
         mean = line[0] if parent is None else line[0] + line[1] * parent
         if thought is not None and thought.logprobs:
             mean += self.prediction.confident(thought)
-        if self._quantiles.highest(path, draw, self.prediction.rewards.perfect):
+        if (ones := self.prediction.rewards.perfect) and self._quantiles.highest(path, draw, ones):
             return 1.0
         reward = mean + self.prediction.rewards.spread * self._quantiles.normals[path][draw]
         return 1.0 if reward > 1.0 else reward if reward > 0.0 else 0.0

@@ -32,6 +32,7 @@ class RewardModel:
     Attributes:
         weights: Of the features.
         spread: How far a reward is from its prediction.
+        perfect: The share of rewards that are 1, about. Each drawn reward asks for it.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class RewardModel:
         self._perfect = PRIOR_PERFECT
         self._values: set[float] = set()
         self._again = False
+        self.perfect = self._share_of_perfect()
         size = len(PRIOR_WEIGHTS)
         self._covariance = [
             [1 / PRIOR_PRECISION[row] if row == column else 0.0 for column in range(size)]
@@ -56,13 +58,12 @@ class RewardModel:
         perfect, of = self._perfect
         model._perfect = perfect * min(1.0, 32.0 / of), min(of, 32.0)
         model._values, model._again = set(self._values), self._again
+        model.perfect = model._share_of_perfect()
         model._covariance = [list(row) for row in self._covariance]
         model._seen, model._squares = min(self._seen, 32.0), min(self._seen, 32.0) * self.spread**2
         return model
 
-    @property
-    def perfect(self) -> float:
-        """The share of rewards that are 1, about."""
+    def _share_of_perfect(self) -> float:
         few = self._again or len(self._values) < FEW
         return self._perfect[0] / self._perfect[1] if few else 0.0
 
@@ -76,6 +77,7 @@ class RewardModel:
         self._again = self._again or reward >= 1 or reward in self._values
         if len(self._values) < MANY:
             self._values.add(reward)
+        self.perfect = self._share_of_perfect()
         self._squares += error * error
         self.spread = (self._squares / self._seen) ** 0.5
         noise = max(self.spread**2, 1e-4) * 16  # rewards in [0, 1]: the prior counts for some
@@ -206,8 +208,6 @@ class Quantiles:
 
         A share that is no whole number of draws is rounded up for some paths, down for others.
         """
-        if not share:
-            return False
         part = (hash((3, path)) & 0xFFFF) / 0x10000
         count = min(len(self._values), int(share * len(self._values) + part))
         return count > 0 and self.normals[path][draw] >= self._values[-count]

@@ -69,9 +69,8 @@ class Memo:
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budgets = Budgets(config.engine, config.engines, self._engine_name, own)
-        asked = calls(config.reward) if asks(config.reward) is config.engine else 0
-        self.follows = asked
-        self.lead = Lead(partial(last_elder, config.policy), places(config.reward), asked)
+        self.follows = calls(config.reward) if asks(config.reward) is config.engine else 0
+        self.lead = Lead(partial(last_elder, config.policy), places(config.reward), self.follows)
         self.scores = Scores(
             config.reward,
             tree.question,

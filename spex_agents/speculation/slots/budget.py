@@ -127,7 +127,7 @@ class Budget:
             calls: Requests that it makes of the engine at a time, as long as it tells no other.
         """
         now = asyncio.get_running_loop().time()
-        request.on_split = partial(self._split, request)
+        request.on_split = self._split
         search = self._flights.search(searcher, now)
         self._flights.begin(search, path, request, now, probability=probability, calls=calls)
         self.allowance.begin(now, demanded=request.demanded)
