@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_agents.answers import canonical, counted, equivalent, extract_answer, same_as, symbolic
-from spex_agents.answers.equivalence import begun, form, plain_form, same, written
+from spex_agents.answers.classes import same
+from spex_agents.answers.equivalence import form, forming, plain_form, written
 
 DATA = Path(__file__).parent / "data"
 
@@ -49,7 +50,16 @@ def test_every_kind_of_answer(row: dict[str, Any]) -> None:
     assert equivalent(row["b"], row["a"]) is row["same"]
 
 
+VALUES = st.sampled_from(["2", "3", "1/2", "2 cm", "20 mm", "3 m", "150 cents", "90°", r"\pi/2"])
+NAMED = st.builds(lambda name, value: f"{name}{value}", st.sampled_from(["x=", "y=", ""]), VALUES)
+SEVERAL = st.builds(
+    lambda parts, joint, ends: ends[0] + joint.join(parts) + ends[1],
+    st.lists(NAMED, min_size=1, max_size=3),
+    st.sampled_from([", ", "; ", " and ", " or "]),
+    st.sampled_from(["  ", "()", "[]", "{}", "(]"]),
+)
 ANSWERS = st.one_of(
+    SEVERAL,
     st.sampled_from([row[side] for row in rows("equivalent_kinds.jsonl") for side in "ab"]),
     st.text(alphabet="0123456789.,/+-%$ :()[]{}=<>xabcm\\", max_size=12),
     st.text(max_size=20),
@@ -106,6 +116,20 @@ def test_a_number_is_the_same_in_every_notation(value: object) -> None:
     assert not any(
         equivalent(f"{text} + 1" if not bottom else f"-{text}5", one) for one in notations
     )
+
+
+@given(st.lists(st.integers(-99, 99), min_size=2, max_size=3, unique=True))
+def test_a_point_is_the_same_in_its_order_only(values: list[int]) -> None:
+    point, *others = permutations(values)
+    names = [f"{name} = {value}" for name, value in zip("xyz", point, strict=False)]
+    named, bare = ", ".join(names), ", ".join(map(str, point))
+    notations = [named, bare, f"({bare})", " and ".join(reversed(names))]
+    assert all(equivalent(one, other) for one, other in combinations(notations, 2))
+    for other in others:
+        turned = ", ".join(map(str, other))
+        assert equivalent(bare, turned)
+        assert not equivalent(named, turned)
+        assert not equivalent(f"({bare})", turned)
 
 
 async def test_several_are_compared_at_once() -> None:
@@ -177,7 +201,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_whatever_a_model_writes_has_a_form_in_time(answer: str, short: None) -> None:
-    begun.cache_clear()
+    forming.cache_clear()
     began = time.process_time()
     assert len(form(answer).value) <= 310
     assert time.process_time() - began < 1
@@ -185,7 +209,7 @@ def test_whatever_a_model_writes_has_a_form_in_time(answer: str, short: None) ->
 
 
 def test_what_cannot_be_told_is_the_same_only_as_itself(short: None) -> None:
-    begun.cache_clear()
+    forming.cache_clear()
     assert equivalent("9^{9^{9^9}}", "9^{9^{9^9}}")
     assert not equivalent("9^{9^{9^9}}", "9^{9^{9^8}}")
     assert not equivalent("1/0", "2/0")
@@ -193,23 +217,23 @@ def test_what_cannot_be_told_is_the_same_only_as_itself(short: None) -> None:
 
 
 async def test_an_easy_answer_does_not_wait_for_nasty_ones() -> None:
-    begun.cache_clear()
-    nasty = [begun(SLOW.replace("1", str(number))) for number in range(6)]
+    forming.cache_clear()
+    nasty = [forming(SLOW.replace("1", str(number))) for number in range(6)]
     assert await same_as("1 + x^2", ["x^2 + 1"]) == (True,)
     assert not any(one.done() for one in nasty[4:])
     symbolic._server.close()
     assert all(one.done() for one in nasty)
-    begun.cache_clear()
+    forming.cache_clear()
 
 
 async def test_forms_are_remembered_and_asked_for_once() -> None:
-    begun.cache_clear()
-    assert begun("a^2 - b^2") is begun("a^2 - b^2")
+    forming.cache_clear()
+    assert forming("a^2 - b^2") is forming("a^2 - b^2")
     await asyncio.gather(same_as("a^2 - b^2", ["(a-b)(a+b)"]), same_as("a^2 - b^2", ["0"]))
 
 
 async def test_who_is_cancelled_while_waiting_spoils_nothing() -> None:
-    begun.cache_clear()
+    forming.cache_clear()
     waiting = asyncio.create_task(same_as("a + b", ["b + a"]))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -222,7 +246,7 @@ def test_it_goes_on_when_its_process_was_killed() -> None:
     running = symbolic._server._process
     assert running is not None
     os.kill(running.pid, signal.SIGKILL)
-    begun.cache_clear()
+    forming.cache_clear()
     assert same(form("x + 3x"), form("4x"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ from spex_agents.search import (
 )
 from spex_agents.search.policy import State, voters
 
-VOTES: tuple[Vote, ...] = ("majority", "weighted", "best")
+VOTES: tuple[Vote, ...] = get_args(Vote)
 
 
 def ballots(policy: Policy, state: State, tree: Tree, answers: str) -> list[Ballot]:
@@ -56,7 +57,7 @@ def standing(policy: Policy, step: Step, vote: Vote, answers: str) -> Standing:
     )
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [300, pytest.param(2500, marks=pytest.mark.slow)])
 def test_the_answer_is_that_of_the_whole_search_for_every_policy_and_vote(examples: int) -> None:
     @settings(max_examples=examples)
     @given(
@@ -78,7 +79,7 @@ def test_the_answer_is_that_of_the_whole_search_for_every_policy_and_vote(exampl
     holds()
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [300, pytest.param(2500, marks=pytest.mark.slow)])
 def test_the_answer_is_the_same_though_a_part_of_a_decision_is_missing(examples: int) -> None:
     @settings(max_examples=examples)
     @given(
@@ -141,7 +142,7 @@ def count(given: list[tuple[str, float]]) -> list[Ballot]:
     ]
 
 
-@pytest.mark.parametrize("examples", [1000, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [1000, pytest.param(2500, marks=pytest.mark.slow)])
 def test_no_later_vote_changes_the_answer_by_parting_it_from_those_with_a_unit(
     examples: int,
 ) -> None:
@@ -172,7 +173,7 @@ def test_no_later_vote_changes_the_answer_by_parting_it_from_those_with_a_unit(
     holds()
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [200, pytest.param(1500, marks=pytest.mark.slow)])
 def test_the_answer_is_that_of_the_whole_search_where_some_leave_their_unit_unsaid(
     examples: int,
 ) -> None:

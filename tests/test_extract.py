@@ -35,7 +35,7 @@ from spex_agents.rewards import Verifier
 from spex_agents.search import Limits, TotBfs
 from spex_agents.search.tree import Thought
 from spex_agents.speculation import Result, SearchConfig, solve
-from spex_agents.speculation.config import check_question
+from spex_agents.speculation.questions import check_question
 
 DATA = Path(__file__).parent / "data"
 

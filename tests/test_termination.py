@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spex_agents.answers.limits import Deadline, MaxDollars, MaxSeconds, MaxTokens
 from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
 from spex_agents.answers.standing import Standing
-from spex_agents.answers.termination import (
-    Deadline,
-    ExactStop,
-    MarginStop,
-    MaxSeconds,
-    MaxTokens,
-    TerminationRule,
-)
+from spex_agents.answers.termination import ExactStop, MarginStop, TerminationRule
 from spex_agents.answers.votes import Ballot, Vote, elect
 from spex_agents.errors import SettingsError
 
-VOTES: Sequence[Vote] = ("majority", "weighted", "best")
+VOTES: Sequence[Vote] = get_args(Vote)
 REWARDS = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1)
 BALLOTS = st.builds(Ballot, st.sampled_from("abc"), REWARDS)
 
@@ -99,6 +94,11 @@ def test_exact_stop_by_hand(
     votes: list[tuple[str, float]], vote: Vote, remaining: int, *, stops: bool
 ) -> None:
     assert ExactStop()(standing(*votes, vote=vote, remaining=remaining)) is stops
+
+
+def test_the_exact_stop_never_fires_under_a_vote_it_does_not_know() -> None:
+    votes = [("a", 1.0)] * 3
+    assert not ExactStop()(standing(*votes, vote=cast("Vote", "median"), remaining=0))
 
 
 def test_no_rule_on_votes_fires_without_a_vote() -> None:
@@ -183,6 +183,9 @@ def test_a_composed_rule_names_its_parts() -> None:
         (lambda: MarginStop(alpha=-1), "alpha=-1: must be at least 0"),
         (lambda: MarginStop(min_answers=0), "min_answers=0: must be a whole number of at least 1"),
         (lambda: MaxTokens(0), "limit=0: must be a whole number of at least 1"),
+        (lambda: MaxDollars(0, sent=1, written=1), "limit=0: must be above 0"),
+        (lambda: MaxDollars(1, sent=1, written=0), "written=0: must be above 0"),
+        (lambda: MaxDollars(1, sent=-1, written=1), "sent=-1: must be at least 0"),
     ],
 )
 def test_settings_outside_their_range_are_refused(
@@ -190,6 +193,13 @@ def test_settings_outside_their_range_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         make()
+
+
+@pytest.mark.parametrize("given", [0.01, None, MaxTokens])
+def test_a_rule_is_composed_with_rules_alone(given: Any) -> None:
+    for compose in (ExactStop().__or__, ExactStop().__and__):
+        with pytest.raises(SettingsError, match="termination="):
+            compose(given)
 
 
 # Adaptive self-consistency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import cast, get_args
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ def test_votes(method: Vote, scores: dict[str, float], elected: str) -> None:
     assert elect(votes, method) == elected
 
 
-@pytest.mark.parametrize("method", ["majority", "weighted", "best"])
+@pytest.mark.parametrize("method", get_args(Vote))
 def test_on_a_tie_the_first_given_wins(method: Vote) -> None:
     assert elect(ballots(("b", 0.5), ("a", 0.5)), method) == "b"
 
@@ -42,7 +43,7 @@ def test_the_best_leaf_is_the_first_of_the_highest_reward() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0]))),
     st.booleans(),
-    st.sampled_from(["majority", "weighted", "best"]),
+    st.sampled_from(get_args(Vote)),
     st.randoms(use_true_random=False),
 )
 def test_a_vote_does_not_depend_on_the_order_of_its_ballots(
@@ -54,7 +55,7 @@ def test_a_vote_does_not_depend_on_the_order_of_its_ballots(
     assert winner(shuffled, method) == winner(cast, method)
 
 
-@pytest.mark.parametrize("method", ["majority", "weighted", "best"])
+@pytest.mark.parametrize("method", get_args(Vote))
 def test_nobody_is_elected_without_a_ballot(method: Vote) -> None:
     assert elect([], method) is None
 
@@ -62,6 +63,11 @@ def test_nobody_is_elected_without_a_ballot(method: Vote) -> None:
 def test_a_vote_of_no_reward_still_counts_for_something() -> None:
     assert elect(ballots(("a", 0.0)), "weighted") == "a"
     assert elect(ballots(("a", 0.0)), "best") == "a"
+
+
+def test_a_vote_that_nobody_has_said_how_to_count_is_an_error() -> None:
+    with pytest.raises(NotImplementedError, match="'median': say in tally how it is counted"):
+        tally(ballots(("a", 0.5)), cast("Vote", "median"))
 
 
 def test_an_unknown_vote_is_refused_with_the_known_ones() -> None:

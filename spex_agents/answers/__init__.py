@@ -8,6 +8,7 @@ from spex_agents.answers.equivalence import (
     same_as,
 )
 from spex_agents.answers.extract import Extract, extract_answer, found_in
+from spex_agents.answers.limits import Deadline, MaxDollars, MaxSeconds, MaxTokens
 from spex_agents.answers.ready import (
     at_end,
     boxed,
@@ -21,14 +22,7 @@ from spex_agents.answers.ready import (
 )
 from spex_agents.answers.self_consistency import AdaptiveStop, WindowStop
 from spex_agents.answers.standing import Standing
-from spex_agents.answers.termination import (
-    Deadline,
-    ExactStop,
-    MarginStop,
-    MaxSeconds,
-    MaxTokens,
-    TerminationRule,
-)
+from spex_agents.answers.termination import ExactStop, MarginStop, TerminationRule
 from spex_agents.answers.votes import Ballot, Vote, agreement, elect, tally, winner
 
 __all__ = [
@@ -39,6 +33,7 @@ __all__ = [
     "ExactStop",
     "Extract",
     "MarginStop",
+    "MaxDollars",
     "MaxSeconds",
     "MaxTokens",
     "Standing",

@@ -1,6 +1,6 @@
 """What a formula comes to, by sympy: for a process that can be killed.
 
-Two formulas are the same if they have the same values, to 25 digits, at fixed points of their
+Two formulas are the same if they have the same values, to 40 digits, at fixed points of their
 variables; exact numbers are compared exactly. Nothing that is too large is computed.
 """
 
@@ -17,12 +17,14 @@ import sympy
 from math_verify import LatexExtractionConfig, parse
 
 from spex_agents.answers.formula import formula
+from spex_agents.answers.solving import solved
 from spex_agents.answers.vocabulary import NotRead
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
 
 _MOST = 8000.0  # digits of a number that is computed
-_DIGITS = 25
+_DIGITS = 40
+_WORKED = 60  # digits that are computed
 _LONGEST = 120  # characters of a value; a longer one is told by its hash
 _ANALYSIS = re.compile(r"\\(?:sum|prod|int|lim)(?![A-Za-z])")
 
@@ -31,7 +33,8 @@ def algebra(kind: str, text: str) -> str | None:
     r"""A text that is the same for formulas that are the same; None for what is none.
 
     Args:
-        kind: "value", "equation" (what is 0, up to a factor) or "order" (up to a positive one).
+        kind: "value", "equation" (what is 0, up to a factor), "order" (up to a positive one), or
+            "= 0", "> 0" and ">= 0" for its only letter, and the numbers for which that holds.
         text: LaTeX, or as on a calculator.
 
     Example:
@@ -48,6 +51,9 @@ def algebra(kind: str, text: str) -> str | None:
     expression = _evaluated(expression)
     if expression.has(sympy.zoo, sympy.nan):
         return None  # 1/0 is not 2/0
+    if kind.endswith(" 0"):
+        return solved(expression, kind.removesuffix(" 0"), _number)
+    expression = _with_constant(expression)
     names = sorted(expression.free_symbols, key=str)
     if kind == "value" and not names:
         return _short(_number(expression))
@@ -70,10 +76,29 @@ def algebra(kind: str, text: str) -> str | None:
     scale = next((value for value in values if value), None)
     if scale is None:
         return "0"
-    scale = abs(scale) if kind == "order" else scale
-    return _short(
-        f"{kind} {' '.join(_told(value / scale) for value in values if value is not None)}"
-    )
+    with mpmath.workdps(_WORKED):
+        scale = abs(scale) if kind == "order" else scale
+        told = [_told(value / scale) for value in values if value is not None]
+    return _short(f"{kind} {' '.join(told)}")
+
+
+def _with_constant(expression: sympy.Expr) -> sympy.Expr:
+    """With a constant of integration by one name: x^2 + c is x^2 + C, and c e^x is C e^x."""
+    constants = {one for one in expression.free_symbols if _CONSTANT.match(str(one))}
+    others = expression.free_symbols - constants
+    if len(constants) != 1 or len(others) != 1 or str(*others) not in _VARIABLES:
+        return expression
+    (constant,) = constants
+    rest = expression - constant
+    if constant in rest.free_symbols:
+        rest = expression / constant
+        if constant in rest.free_symbols or not rest.has(sympy.exp):
+            return expression
+    return expression.subs(constant, sympy.Symbol("C"))
+
+
+_CONSTANT = re.compile(r"[Cc](?:_[01])?$")
+_VARIABLES = frozenset((*"xyztuvwrs", "theta", "phi"))
 
 
 def _parsed(text: str) -> sympy.Expr | None:
@@ -137,8 +162,10 @@ def _at(expression: sympy.Expr, names: Sequence[sympy.Symbol], point: int) -> mp
         value = sympy.Rational(int.from_bytes(drawn[:6], "big"), 1 << 48) + 1
         chosen[name] = -value if point < 0 else value
     try:
-        found = expression.evalf(60, subs={name: value.evalf(80) for name, value in chosen.items()})
-        with mpmath.workdps(60):
+        found = expression.evalf(
+            _WORKED, subs={name: value.evalf(80) for name, value in chosen.items()}
+        )
+        with mpmath.workdps(_WORKED):
             real, imaginary = found.as_real_imag()
             value = mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
             return value if mpmath.isfinite(value) else None
@@ -147,12 +174,12 @@ def _at(expression: sympy.Expr, names: Sequence[sympy.Symbol], point: int) -> mp
 
 
 def _told(value: mpmath.mpc | None) -> str:
-    value = mpmath.mpc(value or 0)
-    with mpmath.workdps(60):
+    with mpmath.workdps(_WORKED):
+        value = mpmath.mpc(value or 0)
         size = abs(value)
         parts = []
         for part in (value.real, value.imag):
-            small = abs(part) <= size * mpmath.mpf(10) ** -40 or abs(part) < mpmath.mpf(10) ** -3000
+            small = abs(part) <= size * mpmath.mpf(10) ** -50 or abs(part) < mpmath.mpf(10) ** -3000
             parts.append("0" if small else mpmath.nstr(part, _DIGITS, min_fixed=0, max_fixed=0))
     return parts[0] if parts[1] == "0" else f"{parts[0]}+{parts[1]}i"
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from spex_agents.answers.numbers import WORDS, leading, number
-from spex_agents.answers.units import Unit, measure, singular
+from spex_agents.answers.units import OF_CENTS, Unit, measure, singular
 
 Quantity: TypeAlias = tuple[str, str, str]
 """The value, the unit, and the value in base units ("" for none)."""
@@ -33,6 +33,7 @@ _FILLING = re.compile(
 _HOW = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away|in\s+\w+)$", re.IGNORECASE)
 _ALONE = frozenset("mglsLhVJW$")  # signs of units that follow a number at once
 _APART = frozenset("NACFKTM")  # those that need a blank before them: 5N may be a formula
+_POWERED = re.compile(r"(?!m)[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?$")
 _PERCENT = re.compile(
     r"(.+?)\s*(?:(%|percent|per cent|pct\.?|percentage points?)|‰)$", re.IGNORECASE
 )
@@ -166,6 +167,8 @@ def _unit(words: str) -> Unit | None:
         and not (bare in _ALONE or (bare in _APART and words[0] == " "))
     ):
         return None
+    if _POWERED.match(bare):
+        return None  # 3t^2 is no mass
     letters = bare.split()
     if len(letters) > 1 and all(len(one) == 1 for one in letters) and letters != ["N", "m"]:
         return None
@@ -183,6 +186,7 @@ def _added(text: str) -> Quantity | None:
     parts: list[tuple[Fraction, Unit]] = []
     position = 0
     names: list[str] = []
+    apart = False
     while position < len(text):
         found = leading(text[position:])
         if found is None or (parts and found[0] < 0):
@@ -200,6 +204,11 @@ def _added(text: str) -> Quantity | None:
         one = measure(names[-1])
         if one is None or not one.base:
             return None
+        if one.base == "cent" and parts and parts[0][1].base in OF_CENTS:
+            one = Unit(one.name, Fraction(1, 100), parts[0][1].base)
+        if apart and abs(found[0]) * one.worth >= parts[-1][1].worth:
+            return None  # 3 cm, 50 mm are two
+        apart = piece[0].strip().endswith(",")
         parts.append((found[0], one))
     first = parts[0][1]
     falling = all(a[1].worth > b[1].worth for a, b in pairwise(parts))

@@ -53,12 +53,12 @@ def chosen(text: str) -> tuple[str, str] | None:
     return next(one for one in letters if one).casefold(), rest
 
 
-def said(text: str) -> str | None:
-    """The word with which a text answers, whatever it goes on to explain.
+def said(text: str) -> tuple[str, str] | None:
+    """The word with which a text answers, and what it goes on to say.
 
     Example:
         >>> said("Yes, it is."), said("No."), said("yes, no")
-        ('yes', None, None)
+        (('yes', 'it is.'), None, None)
     """
     found = _SAID.match(text)
-    return found[1].casefold() if found and not _OPPOSED.search(found[2]) else None
+    return (found[1].casefold(), found[2]) if found and not _OPPOSED.search(found[2]) else None

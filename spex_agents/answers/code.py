@@ -43,6 +43,15 @@ def _code(fence: re.Match[str]) -> bool:
     return bool(language) and language not in _TEXTS and not language.startswith("{")
 
 
+_ANGLED = re.compile(  # Answer: <C>, as a prompt has it that writes <letter>
+    r"(?P<before>(?:[:：=]|\bis)[ \t]*[*_]*[ \t]*)<[ \t]*"
+    r"(?P<value>[A-J]|[-+−]?[$€£]?\d[\d.]*(?:[ ]?[%°a-zA-Z]{1,12})?|[Yy]es|[Nn]o|[Tt]rue|[Ff]alse"
+    r"|(?!(?:\w+ )*(?:Answer|Option|Choice|Value|Letter|Number|Result|Solution|Response|Text|Your"
+    r"|Here|Output|End|Start|Think|Thinking|Reasoning|Final|Insert)\b)"
+    r"[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,3})"
+    r"[ \t]*>(?=[ \t.*_]*$)",
+    re.MULTILINE,
+)
 _MARKUP = re.compile(
     r"</?(?P<bold>b|strong|em|i|u|span|code|mark)(?:\s[^<>]{0,80})?>|</?(?P<line>p|br|div|h[1-6])(?:\s[^<>]{0,80})?\s?/?>"
     r"|~~[^~\n]{1,80}~~"
@@ -60,7 +69,7 @@ def in_markdown(text: str) -> str:
     """
     if not any(mark in text for mark in "<\\~"):
         return text
-    return _MARKUP.sub(_marked, text)
+    return _MARKUP.sub(_marked, _ANGLED.sub(r"\g<before>\g<value>", text))
 
 
 def _marked(mark: re.Match[str]) -> str:

@@ -19,7 +19,8 @@ STEMS = ("answer", "ans", "option", "choice", "correct", "right", "####")
 """What a line must have one of, in lower case, for the rest to be looked for."""
 
 _LABEL = re.compile(
-    r"(?:^|(?<=[.!?;,:\n。])|(?<=\*\*)|(?<=\b(?:so|us)\b)|(?<=\bthen\b)|(?=\bfinal\b))"
+    r"(?:^(?:[ \t]*(?:q(?:uestion)?[ \t]*)?[(\[]?(?:\d{1,3}|[a-z]|[ivx]{1,4})[).\]](?=[ \t*_]))?"
+    r"|(?<=[.!?;,:\n。])|(?<=\*\*)|(?<=\b(?:so|us)\b)|(?<=\bthen\b)|(?=\bfinal\b))"
     r"[^\w\n\"'“‘{\\$]{0,12}"
     r"(?:(?:so|thus|hence|therefore|here is|and|my|the|our)[,:]?[ \t]{1,4}){0,3}"
     r"[*_`]{0,4}(?:(?:final|correct|right|short|full|numerical|numeric|verified|exact|direct"

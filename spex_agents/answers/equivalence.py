@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from spex_agents.answers import symbolic
+from spex_agents.answers.classes import classes, same
 from spex_agents.answers.forms import Form, NeedsAlgebra
 from spex_agents.answers.reader import read
 
@@ -47,23 +48,14 @@ async def same_as(given: str, known: Sequence[str]) -> tuple[bool, ...]:
     return tuple(same(mine, other) for other in others)
 
 
-def same(one: Form, other: Form) -> bool:
-    """Whether two forms are of the same answer."""
-    if one.base and one.base == other.base:
-        return True
-    if one.value != other.value:
-        return False
-    return one.note == other.note or not one.note or not other.note
-
-
 def form(answer: str) -> Form:
     """What an answer comes to; blocks."""
-    return begun(answer).result()
+    return forming(answer).result()
 
 
 async def formed(answer: str) -> Form:
     """What an answer comes to; blocks nobody."""
-    future = begun(answer)
+    future = forming(answer)
     if future.done():
         return future.result()
     loop = asyncio.get_running_loop()
@@ -81,7 +73,7 @@ class _Waiting(Executor):
 
 
 @lru_cache(maxsize=8192)
-def begun(answer: str) -> Future[Form]:
+def forming(answer: str) -> Future[Form]:
     """Begin to find out what an answer comes to: of numbers and words it is known at once."""
     found: Future[Form] = Future()
     found.set_running_or_notify_cancel()  # whoever waits may be cancelled: nobody else's form is
@@ -101,7 +93,7 @@ def begun(answer: str) -> Future[Form]:
 
 
 # In a forked child nobody would end what is under way.
-os.register_at_fork(after_in_child=begun.cache_clear)
+os.register_at_fork(after_in_child=forming.cache_clear)
 
 
 def _no_algebra(kind: str, formula: str) -> None:
@@ -124,7 +116,7 @@ def canonical(answer: str) -> str:
         ('1/2', '5 cm')
     """
     found = form(answer)
-    return f"{found.value} {found.note}".strip()
+    return " ".join(filter(None, (found.value, found.note, found.label)))
 
 
 def written(answers: Sequence[str], forms: Sequence[Form]) -> list[str]:
@@ -144,12 +136,12 @@ def written(answers: Sequence[str], forms: Sequence[Form]) -> list[str]:
         >>> written(answers, [form(answer) for answer in answers])
         ['0.5', '0.5', '2 cm', '2 cm']
     """
-    classes = _classes(forms)
+    names = classes(forms)
     plainest: dict[Hashable, str] = {}
-    found = zip(answers, forms, classes, strict=True)
+    found = zip(answers, forms, names, strict=True)
     for answer, _, name in sorted(found, key=_plainness):
         plainest.setdefault(name, answer)
-    return [plainest[name] for name in classes]
+    return [plainest[name] for name in names]
 
 
 def _plainness(found: tuple[str, Form, Hashable]) -> tuple[bool, int, str]:
@@ -173,26 +165,3 @@ async def counted(answers: Sequence[str], by: Canonical | None = None) -> list[s
         return written(answers, await asyncio.gather(*map(formed, answers)))
     forms = await asyncio.to_thread(lambda: [Form(by(answer)) for answer in answers])
     return written(answers, forms)
-
-
-def _classes(forms: Iterable[Form]) -> list[Hashable]:
-    """A name for each form's class: within a class all are the same, pair by pair."""
-    forms = list(forms)
-    full: dict[Hashable, set[str]] = {}
-    for one in forms:
-        if not one.bare:
-            full.setdefault(one.name, set()).add(one.value)
-    homes: dict[str, list[tuple[Hashable, set[str]]]] = {}
-    for name, values in full.items():
-        for value in values:
-            homes.setdefault(value, []).append((name, values))
-
-    def home(one: Form) -> Hashable:
-        if not one.bare:
-            return one.name
-        found = homes.get(one.value, [])
-        if len(found) == 1 and found[0][1] == {one.value}:
-            return found[0][0]
-        return one.name
-
-    return [home(one) for one in forms]

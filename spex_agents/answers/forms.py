@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeAlias
 
 Algebra: TypeAlias = Callable[[str, str], str | None]
@@ -25,27 +25,34 @@ class Form(NamedTuple):
 
     Attributes:
         value: Equal answers have equal values.
-        note: What may be left unsaid: a unit, am or pm, a variable's name, the text of a choice.
+        note: What may be left unsaid: a unit, am or pm, the text of a choice.
         base: The same in another way of saying it, such as base units; "" for none.
+        label: The name of the variable whose value it is, or "and", "or" between several; may be
+            left unsaid, too.
+        also: Bases that it may be meant as: a bare list a point, cents those of several currencies.
     """
 
     value: str
     note: str = ""
     base: str = ""
+    label: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def bare(self) -> bool:  # it leaves unsaid what others of its value may say
-        return not self.note and not self.base
+        return not self.note and not self.base and not self.label
 
     @property
-    def name(self) -> tuple[str, str]:
-        """What all have in common that are the same in every company."""
-        return ("base", self.base) if self.base else (self.value, self.note)
+    def name(self) -> Hashable:
+        """What only those have in common that are the same in every company."""
+        said = ("base", self.base) if self.base else (self.value, self.note)
+        return (*said, self.label, self.also)
 
 
 def joined(form: Form) -> str:
-    """A form as a part of another one, where nothing may be left unsaid but the note of a set."""
-    return f"{form.value} {form.note}" if form.note and form.note != "set" else form.value
+    """A form as a part of another one, where nothing may be left unsaid."""
+    said = form.base or f"{form.value} {form.note}".strip()
+    return f"{said} {form.label}" if form.label else said
 
 
 _INITIALS = re.compile(r"\b(?:(?:[A-Z]\.\s?)+[A-Z]\b\.?|(?:[a-z]\.){2,}(?:[a-z]\b)?)")

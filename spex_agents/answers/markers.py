@@ -31,7 +31,7 @@ _JSON_TAIL = re.compile(r"\s*[,}\]]")
 _SINGLE = re.compile(r"'((?:[^'\\\n]|\\.){0,2000})'")
 _PLACEHOLDER = re.compile(
     r"(?:\\text\w*\s*\{|\\boxed\{?)*(?:[\s.…?_]|\\l?dots|\\cdots|\\ldots"
-    r"|(?:your |the |final )*(?:answer|result|number)(?: here)?|\\?quad"
+    r"|(?:your |the |final )*(?:answer|result|number|letter)(?: here)?|\\?quad"
     r"|n/a|null|unknown|tbd|todo|pending|(?:to be|not(?: yet)?|un) ?(?:determined|decided|"
     r"available|applicable|known|found)|(?:i|we) (?:do not|don['’]t|can(?:no|['’])t) (?:know|tell"
     r"|say|answer)[\w ]*|i['’]m not sure|unsure|(?:i am )?not sure|no answer|none given"

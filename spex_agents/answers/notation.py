@@ -34,7 +34,7 @@ _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOW = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _WRAPPED = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathbf|mathrm|mathit|mathsf|mathcal|bold|"
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathtt|mathbf|mathrm|mathit|mathsf|mathcal|bold|"
     r"boldsymbol|bf|rm|ce|mbox|hbox|emph|boxed|fbox|operatorname\*?|overset\{\}|underline|bm|ensuremath)"
     r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
@@ -66,6 +66,14 @@ _QUOTED = re.compile(r"'([^'\"]*)'")
 _WORD_LENGTH = 60
 _CALLED = re.compile(r"(?:^|\s)(?:no|[^\W\d_]{3,})!+$", re.IGNORECASE)
 _INLINE = re.compile(r"(?<![\w$\\])\$([^$\s](?:[^$]{0,200}[^$\s\\])?)\$(?![\w$])")
+_MIXED = re.compile(r"(?<=\d)\{\s*(\\frac\s*\{\d+\}\s*\{\d+\})\s*\}")  # 1{\frac{1}{2}}
+_SYSTEM = re.compile(
+    r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|split|array)\}(?:\{[lcr| ]*\})?(.*)"
+    r"\\end\{\1\}\s*\.?$",
+    re.DOTALL,
+)
+_ROW = re.compile(r"\s*,?\s*\\\\(?![A-Za-z])\s*")
+_SPAN = re.compile(r"(?<=\d)\s*–\s*(?=\d)")  # from one to another, however far apart
 _EDGES = "*`_ \n"
 
 
@@ -76,7 +84,7 @@ def plain(answer: str) -> str:
         >>> plain(r"**$\dfrac{1}{2}$**."), plain("５²"), plain(r"\text{(B)}")
         ('\\frac{1}{2}', '5^{2}', '(B)')
     """
-    text = "".join(map(_digit, answer))
+    text = _SPAN.sub("-", "".join(map(_digit, answer)))
     text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
     text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
     text = _NUMBERS.sub(r"\\\1 ", text.translate(_SIGNS))
@@ -84,6 +92,7 @@ def plain(answer: str) -> str:
     for old, new in _SAME:
         text = text.replace(old, new)
     text = _NOTHING.sub(" ", _THIN.sub(" ", text))
+    text = _MIXED.sub(r"\1", text)
     text = _VECTOR.sub(r"\\vec{\1}", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     for _ in range(8):  # as deep as anybody nests bold text; without end in a hostile one
@@ -94,7 +103,16 @@ def plain(answer: str) -> str:
     text = _INLINE.sub(r"\1", text).replace("\\(", "").replace("\\)", "").replace("\\$", "$")
     if text[:1] in ("{", "["):  # Python's quotes, and JSON's
         text = _QUOTED.sub(r'"\1"', text)
-    return _VECTOR_OF.sub(r"(\1)", text)
+    return _VECTOR_OF.sub(r"(\1)", _system(text))
+
+
+def _system(text: str) -> str:
+    """Equations one below the other as a sentence; a matrix as it is."""
+    found = _SYSTEM.match(text)
+    rows = [row for row in _ROW.split(found[2] if found else text) if row.strip()]
+    if (found is None and text.startswith("\\begin")) or not all("=" in row for row in rows):
+        return text
+    return " and ".join(row.replace("&", "").strip() for row in rows) if rows else text
 
 
 def _stripped(text: str) -> str:
@@ -110,6 +128,7 @@ def _stripped(text: str) -> str:
                 text = text[:-1]
         if text[-1:] == "}" and text.count("}") > text.count("{"):  # of a box that was cut
             text = text[:-1]
+        text = text.rstrip("\\ ")  # of a line
         if text[-1:] == "!" and _CALLED.search(text[-_WORD_LENGTH:]):
             text = text.rstrip("!")
         if len(text) > 1 and text[-1] in ".,;:" and text[-3:] != "...":
@@ -153,6 +172,8 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
             continue
         letter = text[position]
         if letter == "\\" and position + 1 < len(text) and text[position + 1] not in "{}":
+            depth += text.startswith("\\begin{", position)
+            depth = max(depth - text.startswith("\\end{", position), 0)
             position += 2
             continue
         depth += (letter in "([{") - (letter in ")]}")

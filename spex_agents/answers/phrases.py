@@ -46,6 +46,14 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _HEDGED = re.compile(r"\s*(?:approximately|approx\.?|exactly|roughly|or\s+so|only)$", re.IGNORECASE)
+_ASIDE = re.compile(r"(.*\S)\s*\(([^()]{1,60})\)$")
+_ROUNDED = frozenset(
+    """approximately approx about roughly exact exactly estimate estimated est rounded correct
+    accurate nearest decimal decimals dp sf significant sig total""".split()
+)
+_ROUNDED_TO = frozenset("to the up down off in place places figure figures fig figs digits".split())
+"""Words of which a remark may be, how a number is rounded, and those that go with them."""
+
 
 _SETS = (
     (
@@ -125,7 +133,20 @@ def unhedged(text: str) -> str | None:
         ('5 cm', None, None)
     """
     bare = _HEDGED.sub("", _HEDGE.sub("", text, count=1) if _HEDGE.match(text) else text)
+    if (aside := _ASIDE.match(bare)) and _rounds(aside[2]):
+        bare = aside[1]
     return bare if bare != text and leading(bare.lstrip("$€£ ")) else None
+
+
+def _rounds(remark: str) -> bool:
+    """Whether a remark only tells how a number is rounded: approx., to 2 decimal places."""
+    words = remark.casefold().replace(".", "").split("nearest ")[0].split()
+    known = [word in _ROUNDED for word in words]
+    told = any(known) or "nearest" in remark.casefold()
+    return told and all(
+        one or word in _ROUNDED_TO or leading(word) is not None
+        for word, one in zip(words, known, strict=True)
+    )
 
 
 def spelled(text: str) -> str | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from spex_agents.answers import choices
 from spex_agents.answers.amounts import FUNCTIONS, unit_after, with_signs
+from spex_agents.answers.classes import same
 from spex_agents.answers.forms import LONGEST, Algebra, Form, NeedsAlgebra, joined, text_form
 from spex_agents.answers.groups import bracketed, listed, turned, without
+from spex_agents.answers.matrices import determinant
 from spex_agents.answers.notation import plain
 from spex_agents.answers.numbers import number
 from spex_agents.answers.phrases import bounded, excepted, meant, spelled, unhedged
@@ -16,15 +18,18 @@ from spex_agents.answers.quantities import quantity
 from spex_agents.answers.relations import ray, related
 from spex_agents.answers.substances import reaction, substance
 from spex_agents.answers.times import time_or_date
+from spex_agents.answers.units import of_cents
 
 _DEEPEST = 6
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _NUMERIC = re.compile(r"\\(?:pi|sqrt|frac|cdot|times|pm)(?![A-Za-z])")
+_ANGULAR = re.compile(r"\\pi(?![A-Za-z])|arc|\^\{?-1")
 _TWO_NUMBERS = re.compile(r"(?<![_\d])\d+\s+\d")
 _TOO_LONG = re.compile(r"[-+]?[\d.,]+[eE][-+]?\d+$")  # a number, and its value is not written
-_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*(?:[:=]|is\b)\s*(?=\S)", re.IGNORECASE)
 _TITLE = re.compile(r"([A-Za-z]{3,}(?: [A-Za-z]+){0,3}):\s+(\S.*)$")
+_CONSTANT = re.compile(r"\+\s*(?:an?\s+)?(?:arbitrary\s+)?const(?:ant)?\.?$", re.IGNORECASE)
 _ONLY = re.compile(r"(?:only\s+([IVX]+|[A-H])|([IVX]+|[A-H])\s+only)")
 _REMARK = re.compile(r"(.*\S)\s+\((.+)\)$")
 
@@ -43,7 +48,7 @@ def read(answer: str, algebra: Algebra | None = None) -> Form:
         >>> read("1,000 m").value, read("1,000 m").note, read("1, 2") == read("12")
         ('1000', 'm', False)
     """
-    text = _LABEL.sub("", plain(answer))
+    text = _CONSTANT.sub("+ C", _LABEL.sub("", plain(answer)))
     if not text or len(text) > LONGEST:
         return text_form(text or answer)
     return _Reader(algebra, 0).form(text)
@@ -67,12 +72,16 @@ class _Reader:
 
     def _simple(self, text: str) -> Form | None:
         """What is read as a whole, without a formula."""
-        if word := choices.letter(text) or choices.said(text):
+        if word := choices.letter(text):
             return Form(word)
+        if said := choices.said(text):
+            word, rest = said
+            plain_value = number(rest) is not None or quantity(rest) is not None
+            return Form(word, note=joined(self.form(rest)) if plain_value else "")
         if only := _ONLY.fullmatch(text):
             return self.form(only[1] or only[2])
         if (moment := time_or_date(text)) is not None:
-            return Form(*moment)
+            return moment
         if chosen := choices.chosen(text):
             return Form(chosen[0], note=joined(self.form(chosen[1])))
         if meaning := meant(text):
@@ -88,7 +97,7 @@ class _Reader:
         if (exact := unhedged(text)) is not None:
             return self.form(exact)
         if (measured := quantity(text)) is not None:
-            return Form(*measured)
+            return Form(*measured, also=of_cents(measured[2]))
         if (atoms := substance(text) or reaction(text)) is not None:
             return Form(atoms)
         if (label := _TITLE.match(text)) and (number(label[2]) is not None or quantity(label[2])):
@@ -114,10 +123,13 @@ class _Reader:
         if number(said) is None and quantity(said) is None:
             return None
         one, other = self.form(remark[1]), self.form(said)
-        return one if one.value == other.value else None
+        return one if same(one, other) else None
 
     def _composed(self, text: str) -> Form | None:
-        text = turned(text)
+        text = determinant(text)
+        if (usual := turned(text)) != text:
+            found = self.form(usual)
+            return found._replace(value=f"in {found.value}", also=())  # no point
         return (
             listed(text, self.form, _is_text)
             or bracketed(text, self.form)
@@ -134,7 +146,19 @@ class _Reader:
             ends = [text_form(end).value for end in (left, right)]
             return Form(f"{ends[0]} {sign} {ends[1]}")
         value = f"{found} {sign} 0"
-        return Form(value, base=value)
+        return self._solved(f"({left})-({right})", sign, value)
+
+    def _solved(self, difference: str, sign: str, value: str) -> Form:
+        """With what the only unknown comes to: 2x = 4 is x = 2 as well."""
+        solved = self.algebra(f"{sign} 0", difference) if self.algebra and sign != "!=" else None
+        if solved is None:
+            return Form(value, base=value)
+        name, found = solved.split(" ", 1)
+        if sign != "=":
+            return Form(value, base=found, label=name)
+        if found[0] == "{":
+            return Form(found, base=f"set {found}", label=name)
+        return Form(found, base=value, label=name)
 
     def _formula(self, text: str) -> Form:
         if (told := spelled(text)) is not None:
@@ -152,7 +176,16 @@ class _Reader:
         if self.algebra is None:
             raise NeedsAlgebra
         found = self.algebra("value", text)
-        return Form(found) if found is not None else text_form(text)
+        if found is None:
+            return text_form(text)
+        return Form(found, base=self._angle(text) if _ANGULAR.search(text) else "")
+
+    def _angle(self, text: str) -> str:
+        r"""A multiple of \pi, which may be an angle in radians, as a base unit."""
+        if self.algebra is None:
+            raise NeedsAlgebra
+        halves = self.algebra("value", f"({text})/\\pi")
+        return f"{halves} πrad" if halves and number(halves) else ""
 
     def _with_unit(self, text: str) -> Form | None:
         r"""A formula without variables and its unit: 36\pi cm^2."""
@@ -162,7 +195,12 @@ class _Reader:
                 return None
             if re.search(r"\\|\d", left) and (unit := unit_after(with_signs(right))) is not None:
                 inner = self.form(left)
-                return Form(inner.value, note=unit.name)
+                if unit.base == "rad":
+                    return Form(inner.value, unit.name, inner.base)
+                if self.algebra is None:
+                    raise NeedsAlgebra
+                worth = self.algebra("value", f"({left})*({unit.worth})") if unit.base else None
+                return Form(inner.value, unit.name, f"{worth} {unit.base}" if worth else "")
         return None
 
 

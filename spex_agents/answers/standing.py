@@ -20,6 +20,8 @@ class Standing:
         remaining: At most how many more leaves will vote, or None where the policy cannot say.
         tokens: Tokens of the committed thoughts.
         decoded: Tokens decoded for the search so far: thoughts, rewards, and what was wasted.
+        sent: Tokens of the prompts of all its calls so far, likewise; as far as the engine tells. A
+            search that goes on from a checkpoint begins to count anew.
         seconds: Since the search began, on the clock of the running loop.
         time: Now, in seconds since the epoch.
         within: Whether a decision is being carried out.
@@ -38,6 +40,7 @@ class Standing:
     remaining: int | None
     tokens: int
     decoded: int = 0
+    sent: int = 0
     seconds: float = 0.0
     time: float = 0.0
     within: bool = False

@@ -100,7 +100,7 @@ class _Server:
             number, ended, form = json.loads(line)
             with self._lock:
                 if (asked := self._flying.pop(number, None)) is not None:
-                    self._ended(asked, ended, None if form is None else Form(*form))
+                    self._ended(asked, ended, None if form is None else _form(*form))
                     self._send()
         process.wait()
         process.stdout.close()
@@ -136,6 +136,10 @@ class _Server:
         if process is not None:
             process.kill()
             process.wait()
+
+
+def _form(value: str, note: str, base: str, label: str, also: list[str]) -> Form:
+    return Form(value, note, base, label, tuple(also))
 
 
 _server = _Server()

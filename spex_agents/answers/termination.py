@@ -1,13 +1,15 @@
-"""When a search may end before its policy does: rules over one standing, composed with | and &."""
+"""When a search may end before its policy does: rules over one standing, composed with | and &.
+
+Limits on what a search takes are in `limits`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from spex_agents.answers.standing import Standing
 from spex_agents.answers.votes import elect, sure_lead
-from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
+from spex_agents.errors import at_least_one, at_least_zero, instance_of
 
 
 class TerminationRule:
@@ -18,16 +20,19 @@ class TerminationRule:
         eager: Whether it is asked within a decision too, whenever a thought or a reward arrives.
             What that decision still waits for is then cancelled: the tree depends on timing.
         timed: Whether what it goes by depends on timing, even between two decisions.
+        cost: Whether it goes by `tokens`, `decoded` and `sent` alone: no guess is begun then that
+            might reach it.
 
     Example:
-        >>> rule = MarginStop(alpha=0.5, min_answers=4) | MaxTokens(2000)
+        >>> rule = ExactStop() | MarginStop(alpha=0.5, min_answers=4)
         >>> rule.lossy, str(rule)
-        (True, 'MarginStop(alpha=0.5, min_answers=4) | MaxTokens(limit=2000)')
+        (True, 'ExactStop() | MarginStop(alpha=0.5, min_answers=4)')
     """
 
     lossy: bool = True
     eager: bool = False
     timed: bool = False
+    cost: bool = False
 
     def __call__(self, standing: Standing) -> bool:
         raise NotImplementedError
@@ -40,6 +45,10 @@ class TerminationRule:
         """The part of this rule that ends the search now, if one does."""
         return self if (self.eager or not standing.within) and self(standing) else None
 
+    def reached(self, standing: Standing) -> bool:
+        """Whether what has been spent would end the search by itself."""
+        return self.cost and self(standing)
+
     def __or__(self, other: TerminationRule) -> TerminationRule:
         return _Any(self, other)
 
@@ -51,6 +60,9 @@ class TerminationRule:
 class _Both(TerminationRule):
     one: TerminationRule
     other: TerminationRule
+
+    def __post_init__(self) -> None:
+        instance_of(TerminationRule, termination=self.other)
 
     @property
     def eager(self) -> bool:  # type: ignore[override]
@@ -77,6 +89,9 @@ class _Any(_Both):
     def fired(self, standing: Standing) -> TerminationRule | None:
         return self.one.fired(standing) or self.other.fired(standing)
 
+    def reached(self, standing: Standing) -> bool:
+        return self.one.reached(standing) or self.other.reached(standing)
+
     def __str__(self) -> str:
         return f"{self.one} | {self.other}"
 
@@ -89,6 +104,9 @@ class _All(_Both):
 
     def fired(self, standing: Standing) -> TerminationRule | None:
         return self if self.one.fired(standing) and self.other.fired(standing) else None
+
+    def reached(self, standing: Standing) -> bool:
+        return self.one.reached(standing) and self.other.reached(standing)
 
     def __str__(self) -> str:
         return f"({self.one} & {self.other})"
@@ -104,8 +122,9 @@ class ExactStop(TerminationRule):
 
     A remaining leaf adds at most 1 to an answer: one vote, or a reward of at most 1. Under
     ``vote="best"`` only a leader with the reward 1 is out of reach, for an equal one that comes
-    later does not displace it. An answer that leaves its unit unsaid may yet be parted from one
-    that says it, and is counted so (`sure_lead`).
+    later does not displace it. Under a vote that is neither that nor a sum (`SUMS`) it never fires.
+    An answer that leaves its unit unsaid may yet be parted from one that says it, and is counted so
+    (`sure_lead`).
 
     Attributes:
         eager: End within a decision too: with 9 of 16 equal answers there, the other 7 are
@@ -176,107 +195,3 @@ class MarginStop(TerminationRule):
         rewards = [ballot.reward for ballot in standing.ballots if ballot.answer == runner_up]
         weight = sum(rewards) / len(rewards) if rewards else 1.0
         return first - second > self.alpha * standing.remaining * weight
-
-
-@dataclass(frozen=True)
-class MaxTokens(TerminationRule):
-    """End once `limit` tokens or more have been decoded. Lossy.
-
-    Everything counts that was decoded for the search: thoughts, rewards, and what ran ahead and was
-    not used. That is what is paid for, but how much is wasted depends on timing, and so do the
-    decision after which the search ends and its tree; the result says so. With ``waste=False`` the
-    tokens of the committed thoughts count, and nothing else: the tree then depends on the seed
-    alone, as ever. Asked between two decisions, so a decision may exceed it.
-
-    Attributes:
-        limit: Tokens.
-        waste: Whether all counts, or the committed thoughts alone.
-
-    Raises:
-        SettingsError: `limit` is below 1.
-
-    Example:
-        >>> standing = Standing(ballots=[], vote="best", remaining=None, tokens=90, decoded=120)
-        >>> MaxTokens(100)(standing), MaxTokens(100, waste=False)(standing)
-        (True, False)
-    """
-
-    limit: int
-    waste: bool = True
-
-    def __post_init__(self) -> None:
-        at_least_one(limit=self.limit)
-
-    @property
-    def timed(self) -> bool:  # type: ignore[override]
-        return bool(self.waste)
-
-    def __call__(self, standing: Standing) -> bool:
-        spent = max(standing.tokens, standing.decoded) if self.waste else standing.tokens
-        return spent >= self.limit
-
-    def __repr__(self) -> str:
-        return f"MaxTokens(limit={self.limit}{'' if self.waste else ', waste=False'})"
-
-
-@dataclass(frozen=True)
-class MaxSeconds(TerminationRule):
-    """End `limit` seconds after the search began, whatever is under way then. Lossy.
-
-    The tree depends on timing, and the result says so. A search that goes on from a checkpoint
-    begins to count anew.
-
-    Raises:
-        SettingsError: `limit` is not above 0.
-
-    Example:
-        >>> MaxSeconds(60)(Standing(ballots=[], vote="best", remaining=None, tokens=0, seconds=61))
-        True
-    """
-
-    limit: float
-    eager = True
-    timed = True
-
-    def __post_init__(self) -> None:
-        above_zero(limit=self.limit)
-
-    def __call__(self, standing: Standing) -> bool:
-        return standing.seconds >= self.limit
-
-    def due(self, standing: Standing) -> float:
-        return max(0.0, self.limit - standing.seconds)
-
-
-@dataclass(frozen=True)
-class Deadline(TerminationRule):
-    """End at a moment, whatever is under way then. Lossy.
-
-    The tree depends on timing, and the result says so.
-
-    Attributes:
-        at: With its time zone.
-
-    Raises:
-        SettingsError: `at` has no time zone.
-
-    Example:
-        >>> from datetime import UTC
-        >>> rule = Deadline(datetime(2030, 1, 1, tzinfo=UTC))
-        >>> rule(Standing(ballots=[], vote="best", remaining=None, tokens=0, time=2e9))
-        True
-    """
-
-    at: datetime
-    eager = True
-    timed = True
-
-    def __post_init__(self) -> None:
-        if self.at.tzinfo is None:
-            raise SettingsError(f"at={self.at!r}: must have a time zone, as datetime.now(UTC) has")
-
-    def __call__(self, standing: Standing) -> bool:
-        return standing.time >= self.at.timestamp()
-
-    def due(self, standing: Standing) -> float:
-        return max(0.0, self.at.timestamp() - standing.time)

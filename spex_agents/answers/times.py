@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
+from spex_agents.answers.forms import Form
 from spex_agents.answers.numbers import number
 
 _CLOCK = re.compile(
-    r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)?\s*(?:(a|p)\.?\s?m\.?|(o'clock)|h)?"
+    r"(\d{1,2})(?:(?::|\.(?=\d\d\s*[ap]\.?m\b))(\d\d)(?::(\d\d))?)?\s*(?:(a|p)\.?\s?m\.?|(o'clock)|h)?"
     r"(?:\s+(?:in\s+the\s+(morning|afternoon|evening)|at\s+(night)))?$",
     re.IGNORECASE,
 )
@@ -27,13 +29,22 @@ _MONTHS = {
 _NAMED = re.compile(r"(?:12(?::00)?\s+)?(noon|midnight)$", re.IGNORECASE)
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _WEEKDAYS = {
-    "mon": "monday",
-    "tue": "tuesday",
-    "tues": "tuesday",
-    "thu": "thursday",
-    "thurs": "thursday",
-    "fri": "friday",
+    short: names.split()[0]
+    for names in (
+        "monday mon",
+        "tuesday tue tues",
+        "wednesday wed weds",
+        "thursday thu thur thurs",
+        "friday fri",
+        "saturday sat",
+    )
+    for short in names.split()
 }
+_WHEN = re.compile(r"(?:(on|in)\s+)?([a-z]+)\.?$", re.IGNORECASE)
+_LASTING = re.compile(
+    r"(\d{1,3}):(\d\d)(?::(\d\d))?\s*(?:(hours?|hrs?\.?)|(min(?:ute)?s?\.?)|(h))$|(\d{1,3})\s?h\s?(\d\d)$",
+    re.IGNORECASE,
+)
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _DATES = (
     re.compile(rf"(?P<month>{_MONTH})\.?\s+{_DAY}(?:\s*,?\s+(?P<year>\d{{4}}))?$", re.IGNORECASE),
@@ -47,22 +58,24 @@ _DATES = (
 )
 
 
-def time_or_date(text: str) -> tuple[str, str] | None:
+def time_or_date(text: str) -> Form | None:
     """A time of day with am or pm, or a date with its year, where they are said.
 
-    Of 3/4/2024 the month is first, as in the data sets, unless it can be none.
+    What has 12 hours may be of either half of a day; 22:30 is of one. Of 3/4/2024 the month is
+    first, as in the data sets, unless it can be none.
 
     Example:
-        >>> time_or_date("2:30 p.m."), time_or_date("14:30"), time_or_date("4 July 1776")
-        (('time 2:30', 'pm'), ('time 2:30', 'pm'), ('date 7-4', '1776'))
+        >>> time_or_date("2:30 p.m.") == Form("time 2:30", "pm", "clock 14:30")
+        True
+        >>> time_or_date("14:30").base, time_or_date("2:30 hours").base
+        ('clock 14:30', '9000 s')
     """
     if named := _NAMED.match(text):
-        return "time 12:00", "pm" if named[1].casefold() == "noon" else "am"
-    word = text.casefold().rstrip(".")
-    if word in _WEEKDAYS:
-        return _WEEKDAYS[word], ""
-    if len(word) > 2 and (month := _MONTHS.get(word)):
-        return f"month {month}", ""
+        return _time(12, "00", None, "p" if named[1].casefold() == "noon" else "a")
+    if (when := _WHEN.match(text)) and (day := _day_or_month(*when.groups())):
+        return day
+    if lasting := _LASTING.match(text):
+        return _lasting(lasting)
     if clock := _CLOCK.match(text):
         hour, minute, second, half, whole, part, night = clock.groups()
         if (minute or half or whole or part or night) and int(hour) < 25 and int(minute or 0) < 60:
@@ -75,11 +88,49 @@ def time_or_date(text: str) -> tuple[str, str] | None:
         if date := pattern.match(text):
             month = _MONTHS.get(date["month"].casefold()) or int(date["month"])
             if 0 < month <= 12 and 0 < int(date["day"]) <= 31:
-                return f"date {month}-{int(date['day'])}", date["year"] or ""
+                return Form(f"date {month}-{int(date['day'])}", date["year"] or "")
     return None
 
 
-def _spoken(part: str, sign: str, hour: str) -> tuple[str, str] | None:
+def among_days(parts: Sequence[str]) -> list[str]:
+    """Several, with Sunday for Sun where there are other days.
+
+    Example:
+        >>> among_days(["Sat", "Sun"]), among_days(["Sun", "Moon"])
+        (['Sat', 'Sunday'], ['Sun', 'Moon'])
+    """
+    if not any(part.casefold().rstrip(".") in _WEEKDAYS for part in parts):
+        return list(parts)
+    return ["Sunday" if part.casefold().rstrip(".") == "sun" else part for part in parts]
+
+
+def _day_or_month(preposition: str | None, name: str) -> Form | None:
+    said, word = (preposition or "").casefold(), name.casefold()
+    if said != "in" and (day := _WEEKDAYS.get(word)):
+        return Form(day)
+    if said != "in" and (word == "sunday" or (said and word == "sun")):
+        return Form("sunday", base="sunday")
+    if word == "sun":
+        return Form("sun", also=("sunday",))  # or the star
+    if said != "on" and (month := _MONTHS.get(word)):
+        return Form(f"month {month}")
+    return None
+
+
+def _lasting(found: re.Match[str]) -> Form | None:
+    """How long something takes, in hours or in minutes; with an h it may be a time of day, too."""
+    first, second, third, _, minutes, sign, whole, part = found.groups()
+    of, rest, last = int(first or whole), int(second or part), int(third or 0)
+    if rest > 59 or last > 59 or (minutes and third):
+        return None
+    base = f"{of * 60 + rest if minutes else of * 3600 + rest * 60 + last} s"
+    if (sign or whole) and of < 25:
+        return _time(of, second or part, third, None)._replace(also=(base,))
+    said = f"{of}:{second or part}{f':{third}' if third else ''}"
+    return Form(f"time {said}", "min" if minutes else "h", base)
+
+
+def _spoken(part: str, sign: str, hour: str) -> Form | None:
     """Half past two, ten to five."""
     minutes = {"half": Fraction(30), "quarter": Fraction(15)}.get(part.casefold()) or number(part)
     whole = number(hour)
@@ -91,9 +142,11 @@ def _spoken(part: str, sign: str, hour: str) -> tuple[str, str] | None:
     return _time((at // 60 - 1) % 12 + 1, f"{at % 60:02}", None, None)
 
 
-def _time(hour: int, minute: str, second: str | None, half: str | None) -> tuple[str, str]:
-    note = f"{half.casefold()}m" if half else ""
-    if not half and (hour > 12 or hour == 0):
-        note = "pm" if 12 < hour < 24 else "am"
-    seconds = f":{second}" if second and int(second) else ""
-    return f"time {(hour - 1) % 12 + 1}:{minute}{seconds}", note
+def _time(hour: int, minute: str, second: str | None, half: str | None) -> Form:
+    rest = f"{minute}:{second}" if second and int(second) else minute
+    if half is None:
+        sure = not 0 < hour < 13
+        return Form(f"time {hour}:{rest}", base=f"clock {hour % 24}:{rest}" if sure else "")
+    half = half.casefold()
+    whole = hour % 12 + (12 if half == "p" else 0)
+    return Form(f"time {(hour - 1) % 12 + 1}:{rest}", f"{half}m", f"clock {whole}:{rest}")

@@ -68,16 +68,17 @@ Bq 1 s-1 - becquerel
 B 8 bit + byte
 bit 1 bit + bits
 dB 1 dB - decibel
-° 1 ° - degree deg
-arcmin 1/60 ° - arcminute
-arcsec 1/3600 ° - arcsecond
+° 1/180 πrad - degree deg
+arcmin 1/10800 πrad - arcminute
+arcsec 1/648000 πrad - arcsecond
 rad 1 rad - radian
 rpm 1/60 rev1s-1 -
 mph 201168/450000 m1s-1 -
 kph 5/18 m1s-1 - kmh kmph
 knot 463/900 m1s-1 -
 $ 1 $ - dollar usd us$ buck
-cent 1/100 $ - ¢
+¢ 1/100 $ -
+cent 1 cent -
 € 1 € - euro eur
 £ 1 £ - gbp pound_sterling pounds_sterling quid
 p 1/100 £ - pence penny
@@ -159,6 +160,24 @@ _FACTOR = re.compile(
     re.IGNORECASE,
 )
 _LONGEST = 60
+OF_CENTS = ("$", "€", "R$", "C$", "A$")
+
+
+def of_cents(base: str) -> tuple[str, ...]:
+    """What so many cents may be in base units: those of any currency that has some.
+
+    Example:
+        >>> of_cents("150 cent")[:2], of_cents("3/2 $")
+        (('3/2 $', '3/2 €'), ())
+    """
+    number, *units = base.split(" ")
+    if "cent" not in units:
+        return ()
+    units.remove("cent")
+    return tuple(
+        " ".join([str(Fraction(number) / 100), *sorted([currency, *units])])
+        for currency in OF_CENTS
+    )
 
 
 @lru_cache(maxsize=1024)

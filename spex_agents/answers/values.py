@@ -191,7 +191,7 @@ def _quantity(bare: str) -> str | None:
     if NOT_UNITS & set(words):
         kept = re.match(r".*?\d[\d,.]*(?=\s+(?:of|or|at|to)\b)", bare)
         head = re.match(r"[^A-Za-z]*", bare)
-        if re.fullmatch(r"\d+/\d+\s+of\s+an?\s+\w+|\d+\s+out\s+of\s+\d+", bare):
+        if re.fullmatch(r"\d+/\d+\s+of\s+an?\s+\w+|\d+\s+(?:out\s+of|to)\s+\d+", bare):
             return bare
         if "of" in words and kept and "times" not in words and not re.match(r"\S+\s+of\b", bare):
             return bare[: bare.index(" of")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
+from spex_agents.answers.classes import neighbours
 from spex_agents.answers.forms import Form
 from spex_agents.errors import SettingsError
 
@@ -39,6 +41,12 @@ class Ballot:
     form: Form | None = field(default=None, repr=False, compare=False)
 
 
+SUMS: Mapping[str, Callable[[Ballot], float]] = MappingProxyType(
+    {"majority": lambda ballot: 1.0, "weighted": lambda ballot: ballot.reward}
+)
+"""The votes that are sums, with what a leaf adds to its answer: from 0 to 1."""
+
+
 def check_vote(method: str) -> Vote:
     """Return a voting method that exists.
 
@@ -69,11 +77,13 @@ def tally(ballots: Iterable[Ballot], method: Vote) -> dict[str, float]:
     for answer, votes in given.items():
         total = math.fsum(ballot.reward for ballot in votes)  # the same in any order
         score, counted = total, votes
-        if method == "majority":
-            score = float(len(votes))
+        if (adds := SUMS.get(method)) is not None:
+            score = math.fsum(adds(ballot) for ballot in votes)
         elif method == "best":
             score = max(ballot.reward for ballot in votes)
             counted = [ballot for ballot in votes if ballot.reward == score]
+        else:
+            raise NotImplementedError(f"vote={method!r}: say in tally how it is counted")
         place = min(ballot.place for ballot in counted)
         ranked.append((-score, place, -total, -len(votes), answer))
     return {answer: -score for score, *_, answer in sorted(ranked)}
@@ -94,7 +104,8 @@ def sure_lead(ballots: Iterable[Ballot], method: Vote) -> float:
 
     An answer without a unit is counted with those that have one only while all of these have the
     same (see `written`): one more vote may part them. So the winner has for certain the larger part
-    alone, and of another answer all count that may come to be counted with it. Not for "best".
+    alone, and of another answer all count that may come to be counted with it. Of a vote that is no
+    sum (`SUMS`), no lead is sure: 0.
 
     Example:
         >>> def ballot(answer: str, value: str, unit: str = "") -> Ballot:
@@ -103,24 +114,23 @@ def sure_lead(ballots: Iterable[Ballot], method: Vote) -> float:
         >>> sure_lead([*ballots, ballot("7", "7")], "majority")  # 5 to 1, or 3 to 1 and 2
         2.0
     """
+    if (adds := SUMS.get(method)) is None:
+        return 0.0
     ballots = tuple(ballots)
     leader = elect(ballots, method)
     parts: dict[Hashable, list[Ballot]] = {}
     for ballot in ballots:
         part = ballot.answer if ballot.form is None else ballot.form.name
         parts.setdefault(part, []).append(ballot)
-    weighs = {
-        name: math.fsum(1.0 if method == "majority" else ballot.reward for ballot in votes)
-        for name, votes in parts.items()
-    }
+    weighs = {name: math.fsum(adds(ballot) for ballot in votes) for name, votes in parts.items()}
     first = {name for name, votes in parts.items() if votes[0].answer == leader}
+    near = neighbours(ballot.form for ballot in ballots if ballot.form is not None)
+    bare = {ballot.form.name for ballot in ballots if ballot.form is not None and ballot.form.bare}
     others = [0.0]
     for name in parts.keys() - first:
-        values = {
-            ballot.form.value for ballot in parts[name] if ballot.form and not ballot.form.bare
-        }
-        joining = [weighs.get((value, ""), 0.0) for value in values if (value, "") not in first]
-        others.append(weighs[name] + max(joining, default=0.0))
+        # What leaves all unsaid is counted with those that it may join.
+        joining = {name} if name in bare else near.get(name, {name}) - first
+        others.append(math.fsum(weighs[one] for one in joining))
     return max((weighs[name] for name in first), default=0.0) - max(others)
 
 
@@ -143,7 +153,7 @@ def winner(ballots: Iterable[Ballot], method: Vote) -> Ballot | None:
 def agreement(ballots: Iterable[Ballot], method: Vote) -> float | None:
     """Return the winner's share of the vote, or None without a ballot.
 
-    Of the leaves, and under "weighted" of the sum of their rewards if that is above 0.
+    Under a vote that is a sum (`SUMS`), of that if it is above 0; else of the leaves.
 
     Example:
         >>> agreement([Ballot("4", 0.2), Ballot("5", 0.9), Ballot("4", 0.3)], "majority")
@@ -151,7 +161,7 @@ def agreement(ballots: Iterable[Ballot], method: Vote) -> float | None:
     """
     ballots = tuple(ballots)
     answer = elect(ballots, method)
-    weights = tally(ballots, "weighted")
-    if method != "weighted" or not any(weights.values()):
+    weights = tally(ballots, method if method in SUMS else "majority")
+    if not any(weights.values()):
         weights = tally(ballots, "majority")
     return None if answer is None else weights[answer] / math.fsum(weights.values())

@@ -14,7 +14,8 @@ from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import RewardError, SettingsError
-from spex_agents.rewards.checking.arithmetic import Calculator, as_arithmetic, equations, evaluate
+from spex_agents.rewards.checking.arithmetic import Calculator, equations, evaluate
+from spex_agents.rewards.checking.notation import as_arithmetic
 from spex_agents.search.tree import Thought
 
 _NUMBER = re.compile(r"\d+")

@@ -12,7 +12,7 @@ from spex_agents.problems.coding import Coding
 from spex_agents.problems.countdown import Countdown
 from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.sandbox import Isolation
-from spex_agents.speculation.config import NO_TEXT, check_question
+from spex_agents.speculation.questions import NO_TEXT, check_question
 
 FORMS = "question and answer; numbers and target; or prompt, tests and, if need be, entry_point"
 
