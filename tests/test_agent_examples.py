@@ -47,7 +47,8 @@ def check(printed: str, answer: str) -> None:
     assert after.startswith("search 1\n")
     assert "● 1.00 " in after
     spent = re.search(
-        r"cost: (\d+) calls of the model, (\d+) tokens sent, (\d+) written, \d+ of them in vain",
+        r"cost: (\d+) calls of the model, (\d+) tokens sent \(\d+ in vain\), "
+        r"(\d+) written \(\d+ in vain\)",
         after,
     )
     assert spent is not None

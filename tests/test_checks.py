@@ -13,7 +13,7 @@ from langgraph.types import Send
 from node_runs import fast_engine
 
 from spex_agents.errors import EngineError, PolicyError, RewardError, SettingsError
-from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
+from spex_agents.nodes import SpexMiddleware, create_tot_graph, create_tot_node, create_tot_tool
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Expand, Finish, Policy, Rebase, TotBfs
 from spex_agents.speculation import Failures
@@ -120,7 +120,7 @@ async def test_searches_side_by_side_are_told_apart() -> None:
         ("polcy", "did you mean 'policy'"),
         ("rewards", "did you mean 'reward'"),
         ("sed", "did you mean 'seed'"),
-        ("xyz", r"see spex_agents\.nodes\.SearchSettings"),
+        ("max_dollars", "it takes engine, .*seed, .*policy, .*, failures, speculation$"),
     ],
 )
 def test_a_keyword_that_is_misspelt_is_told_as_the_callers(
@@ -129,6 +129,20 @@ def test_a_keyword_that_is_misspelt_is_told_as_the_callers(
     said = rf"{make.__name__}\(\) got an unexpected keyword argument '{keyword}': {hint}"
     with pytest.raises(TypeError, match=said):
         make(fast_engine(), **{keyword: 1})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "hint"),
+    [
+        ("polcy", "did you mean 'policy'"),
+        ("xyz", "it takes policy, reward, .*, termination, speculation, .*, max_concurrency$"),
+    ],
+)
+def test_a_middleware_takes_its_own_keywords_alone_and_says_which(keyword: str, hint: str) -> None:
+    made: Any = SpexMiddleware
+    said = rf"^SpexMiddleware\(\) got an unexpected keyword argument '{keyword}': {hint}"
+    with pytest.raises(TypeError, match=said):
+        made(**{keyword: 1})
 
 
 @pytest.mark.parametrize("policy", ["best-of-n", "rebase", "tot-bfs", "refine"])

@@ -288,6 +288,15 @@ async def calculate(question: str, *steps: str, rule: Rule = "free") -> float:
         "50% of 48 = 24, 50% of 48 + 2 = 26, half of 6 = 3",
         "Now add 5.",
         "",
+        "3 * 2,50 = 7,50 euros and 1.250,50 + 1 = 1.251,50 and 0,125 * 8 = 1",
+        "8 * 5 = 40 cm^2, 8 cm * 5 cm = 40 cm², 8 cm * 5 = 40 cm^2",
+        "4.50 € * 3 = 9 € + 4.50 € = 13.50 €",
+        "150 km / 2.5 h = 60 km/h, 10 km / 3 h = 3.33 km/h, 2 m + 3 cm = 203 cm",
+        "1 1/2 + 1/2 = 2, 2/3 + 5/6 = 1 1/2, 4 + 8 = 12 12/3 = 4",
+        "48 : 2 = 24. Step 1 : 3 + 4 = 7. Step 2: 3 + 4 = 7",
+        "√16 = 4, √2 * √8 = 4, 3² + 4² = 25, 2^3 + 1 = 9",
+        "x = 8/2 = 4. The answer is x = 4",
+        "520 cm = 5 m 20 cm and gcd(12,18) = 6",
     ],
 )
 async def test_a_calculator_accepts_what_holds_and_what_states_nothing(step: str) -> None:
@@ -309,6 +318,20 @@ async def test_a_calculator_accepts_what_holds_and_what_states_nothing(step: str
         "2 ** 9999999 = 1",
         "1 + + = 3",
         "((((1 = 1",
+        "1,5 + 2,5 = 5",
+        "3 * 2,50 = 7,60 euros",
+        "8 cm * 5 cm = 40 cm",
+        "2 m + 3 cm = 5 cm",
+        "5 * 2 m = 10 cm",
+        "150 km / 2.5 h = 60 m/s",
+        "4.50 € * 3 = 9 € + 4.60 € = 13.50 €",
+        "In 5 min 3 * 4 = 13",
+        "2/3 + 5/6 = 2 1/2",
+        "48 : 2 = 25",
+        "√16 = 5",
+        "2^3 + 1 = 10",
+        "x = 8/2 = 5. The answer is x = 5",
+        "8/2 = 4. The answer is x = 5",
         f"{'1+' * 5000}1 = 5001",
         f"{'(' * 150}1{')' * 150} = 1",
     ],
@@ -327,6 +350,21 @@ async def test_a_calculators_answer_is_the_last_result() -> None:
     assert await calculate(QUESTION, "5 + 7 = 12", "The answer is 13") == 0
     assert await calculate(QUESTION, "The answer is 12") == 0
     assert await calculate(QUESTION, "5 + 7 = 12\nThe answer is 12") == 1  # one whole thought
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        ("8 * 5 = 40 cm^2", "40 cm^2"),
+        ("4.50 € * 3 = 13.50 €", "13.50 €"),
+        ("3 * 2,50 = 7,50", "7,50"),
+        ("1 + 1/2 = 3/2", "1 1/2"),
+        ("48 : 2 = 24", "24 apples"),
+    ],
+)
+async def test_a_calculators_answer_may_have_a_unit(step: str, answer: str) -> None:
+    assert await calculate(QUESTION, step, f"The answer is {answer}") == 1
+    assert await calculate(QUESTION, step, f"The answer is 9{answer}") == 0
 
 
 async def test_a_calculator_may_hold_a_running_total_to_its_order() -> None:

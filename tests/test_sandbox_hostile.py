@@ -75,7 +75,7 @@ def test_it_is_held_for_another_user_too(name: str, as_another: dict[str, dict[s
 
 
 @pytest.mark.slow
-async def test_a_thousand_runs_leave_nothing(wall: Isolation) -> None:
+async def test_hundreds_of_runs_leave_nothing(wall: Isolation) -> None:
     import asyncio  # noqa: PLC0415
 
     from spex_agents.sandbox import SandboxLimits, run  # noqa: PLC0415
@@ -90,7 +90,7 @@ async def test_a_thousand_runs_leave_nothing(wall: Isolation) -> None:
             async with turns:
                 return (await run(f"print({number})", limits=limits, isolation=wall)).stdout
 
-        said = await asyncio.gather(*map(once, range(1000 if wall == "bubblewrap" else 100)))
+        said = await asyncio.gather(*map(once, range(200 if wall == "bubblewrap" else 100)))
     assert said == [f"{number}\n" for number in range(len(said))]
     assert set(hostile.remaining()) <= before  # a server of other tests may run
     assert seen.files == []

@@ -77,7 +77,4 @@ def print_cost(*ledgers: Mapping[str, float]) -> None:
     total = Ledger()
     for ledger in ledgers:
         total.add(Ledger.of(ledger))
-    print(
-        f"cost: {total.thought_calls} calls of the model, {total.sent_tokens} tokens sent, "
-        f"{total.decoded_tokens} written, {total.wasted_tokens} of them in vain"
-    )
+    print(f"cost: {total.thought_calls} calls of the model, {total.bill}")

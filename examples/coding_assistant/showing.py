@@ -10,6 +10,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from examples.coding_assistant.asking import Answer, Event
+from spex_agents.speculation import Ledger
 
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ACCEPTED, PASSED, FAILED = "·", "✓", "✗"
@@ -56,8 +57,7 @@ class Showing:
             )
             text = text[program.end() :].strip()
         self._console.print(Text(text, "green" if answer.passed else "yellow"))
-        ledger = answer.ledger
+        spent = Ledger.of(answer.ledger).bill
         self._console.print(
-            f"[dim]{seconds:.1f} s, {ledger['useful_tokens']:.0f} tokens, "
-            f"{ledger['wasted_tokens']:.0f} in vain; {escape(answer.tree_sha256[:12])}[/dim]"
+            f"[dim]{seconds:.1f} s, {spent}; {escape(answer.tree_sha256[:12])}[/dim]"
         )

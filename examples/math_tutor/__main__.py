@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,8 +29,10 @@ from examples.math_tutor.problems import DEFAULT, LIMITS, SAMPLING, Choice, chec
 from spex_agents import Speculation, make_engine
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.recordings import replaced
 from spex_agents.search.registry import make_policy
-from spex_agents.speculation.config import check_question
+from spex_agents.speculation.questions import check_question
+from spex_agents.view import streamed_recording
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -86,9 +88,26 @@ def lesson(
     ] = Path("math_tutor.sqlite"),
     again: Annotated[bool, typer.Option("--again", help="Begin the lesson anew.")] = False,
     policy: options.PolicyName = "rebase",
-    width: options.Width = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            help="Thoughts in a layer, or as the policy has it; 8 for rebase by default, and for "
+            "others as in `spex solve`.",
+            show_default=False,
+            rich_help_panel=options.SEARCH,
+        ),
+    ] = None,
     rollouts: options.Rollouts = None,
-    reward: options.RewardName = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="calculator (do the stated sums hold?), confidence or another reward of `spex "
+            "solve`, or module:function, an async function (question, steps) -> float of your "
+            "own. By default a calculator, and confidence where nothing is calculated.",
+            show_default=False,
+            rich_help_panel=options.SEARCH,
+        ),
+    ] = None,
     seed: options.Seed = 0,
     speculation: Annotated[
         bool,
@@ -97,6 +116,13 @@ def lesson(
             rich_help_panel=options.SEARCH,
         ),
     ] = True,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the search of a new lesson to this file, for `spex view`.",
+            show_default=False,
+        ),
+    ] = None,
     engine: options.EngineName = ENGINE,
     model: options.Model = None,
     api_key: options.ApiKey = None,
@@ -104,7 +130,6 @@ def lesson(
     """Learn to solve a problem, step by step: give a step or its value, hint, explain, or give up.
 
     "quit", or the end of the input, leaves the lesson; the same command goes on with it.
-    The reward is a calculator by default, and the model's confidence where nothing is calculated.
     The engine is that of SPEX_ENGINE by default, or else embedded.
     """
     with exit_codes(app), asyncio.Runner() as runner:
@@ -134,7 +159,16 @@ def lesson(
                 api_key=api_key,
             )
             asked, sitting = runner.run(begun)
-            taught = _teach(runner, asked, sitting)
+            if record is not None:
+                runner.run(sitting.check_recordable(record))
+            events: list[dict[str, Any]] = []
+            with nullcontext() if record is None else replaced(record, "record") as file:
+                awaited = _solve(runner, asked, sitting, events)
+                if file is not None:
+                    told = asdict(search) | {"speculation": speculation}
+                    values = runner.run(sitting.values())
+                    json.dump(streamed_recording(asked["question"], values, events, **told), file)
+            taught = _teach(runner, sitting, awaited)
         finally:
             runner.run(stack.aclose())
     raise typer.Exit(0 if taught else 1)
@@ -169,7 +203,8 @@ async def _sit(
         template=chosen.template,
         speculation=Speculation() if speculation else None,
     )
-    subject = json.dumps([chosen.question, chosen.known, asdict(search)])
+    style = choice.problems or (DEFAULT if choice.question is None else None)
+    subject = json.dumps([chosen.question, chosen.known, style, asdict(search)])
     name = thread or f"{student}/{hashlib.sha256(subject.encode()).hexdigest()[:12]}"
     if again:
         await saver.adelete_thread(name)
@@ -178,13 +213,20 @@ async def _sit(
     return asked, Sitting(compiled, {"configurable": {"thread_id": name}})
 
 
-def _teach(runner: asyncio.Runner, asked: dict[str, Any], sitting: Sitting) -> bool:
-    """Talk until the lesson ends or the student leaves; whether there was something to teach."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+def _solve(
+    runner: asyncio.Runner, asked: dict[str, Any], sitting: Sitting, events: list[dict[str, Any]]
+) -> str | None:
+    """Begin or go on, and add what happens in a search to `events`; what the student is asked."""
+    console = _console()
     console.print(Text(asked["question"], "bold"))
     console.print()
     with Console(stderr=True).status("Looking for a solution ...") as status:
-        awaited = runner.run(sitting.begin(asked, _Progress(status)))
+        return runner.run(sitting.begin(asked, _Progress(status, events)))
+
+
+def _teach(runner: asyncio.Runner, sitting: Sitting, awaited: str | None) -> bool:
+    """Talk until the lesson ends or the student leaves; whether there was something to teach."""
+    console = _console()
     _print(console, runner.run(sitting.news()))
     if awaited is None and runner.run(sitting.status()) != "unsolved":
         console.print("This lesson is over; --again begins it anew.")
@@ -196,6 +238,10 @@ def _teach(runner: asyncio.Runner, asked: dict[str, Any], sitting: Sitting) -> b
         awaited = runner.run(sitting.reply(line))
         _print(console, runner.run(sitting.news()))
     return runner.run(sitting.status()) != "unsolved"
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _print(console: Console, said: list[tuple[str, str]]) -> None:
@@ -219,13 +265,15 @@ def _line(console: Console) -> str | None:
 
 
 class _Progress:
-    """Counts the thoughts of the search in a status line."""
+    """Counts the thoughts of the search in a status line, and keeps its events."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, events: list[dict[str, Any]]) -> None:
         self._status = status
+        self._events = events
         self._thoughts = 0
 
     def __call__(self, event: dict[str, Any]) -> None:
+        self._events.append(event)
         if event.get("status") == "accepted":
             self._thoughts += 1
             self._status.update(f"Looking for a solution ... {self._thoughts} thoughts")

@@ -29,6 +29,18 @@ class Check:
     covers: Callable[[str], bool] = states_sum
     decides: bool = True
 
+    def unread(self, text: str) -> bool:
+        """Whether `text` may state a sum that a calculator is to check, and cannot read.
+
+        Example:
+            >>> check = Check(reward=Calculator(), decides=False)
+            >>> check.unread("15 girls x 4 = 60 girls"), check.unread("15 * 4 = 60 girls")
+            (True, False)
+        """
+        open_sums = self.covers is states_sum and not self.decides
+        numbers = any(char.isdigit() for char in text)
+        return open_sums and "=" in text and numbers and not states_sum(text)
+
     @classmethod
     def of_sums(cls, engine: Engine, reward: Reward | None = None) -> Check:
         """A calculator; where there is nothing to calculate, the model's confidence.

@@ -87,19 +87,37 @@ class Sitting:
 
     async def news(self) -> list[tuple[str, str]]:
         """What was said since the last time: who, and what."""
-        messages = (await self._values()).get("messages", [])
+        messages = (await self.values()).get("messages", [])
         new, self.told = messages[self.told :], len(messages)
         return [(message.type, message.text) for message in new]
 
+    async def check_recordable(self, file: Path) -> None:
+        """Refuse to record a search of which only the rest, or nothing, would be seen.
+
+        Raises:
+            SettingsError: The search has begun.
+        """
+        if not (values := await self.values()):
+            return
+        if values.get("tree_sha256") is not None:
+            told = "has been; begin it anew with --again"
+        else:
+            told = (
+                "was broken off, and what it did before is in no record; leave out --record to go "
+                "on with it, or begin it anew with --again"
+            )
+        raise SettingsError(f"record={str(file)!r}: the search of this lesson {told}")
+
     async def status(self) -> str:
-        return str((await self._values())["status"])
+        return str((await self.values())["status"])
+
+    async def values(self) -> dict[str, Any]:
+        """The state of the lesson; empty before it has begun."""
+        return dict((await self.graph.aget_state(self.config)).values)
 
     @property
     def thread(self) -> str:
         return str(self.config["configurable"]["thread_id"])
-
-    async def _values(self) -> dict[str, Any]:
-        return dict((await self.graph.aget_state(self.config)).values)
 
     async def _asked(self) -> str | None:
         interrupts = (await self.graph.aget_state(self.config)).interrupts

@@ -19,7 +19,7 @@ class Attempt:
 
     Attributes:
         value: What they came to.
-        text: The first of them.
+        text: The first of those with the best reward.
         tries: How many they are.
         reward: The best of their own rewards; None where the search asked for none.
         way: The best sound path through one of them to the solution's answer; None if none is.
@@ -98,12 +98,18 @@ class Evidence:
         way = (leaf[:depth] for depth in range(1, len(leaf) + 1))
         return leaf in self.answers and all(rewards.get(p, 1.0) >= self.check.bar for p in way)
 
+    def unread(self, leaf: Path) -> str | None:
+        """The first thought on a path with a sum that the check cannot read; None without any."""
+        texts = (thought.text for thought in self.tree.chain(leaf))
+        return next((text for text in texts if self.check.unread(text)), None)
+
     async def solution(self, known: str | None) -> Path | None:
         """The path to teach; None if there is none that can be stood behind.
 
         Among the sound paths: those with the known answer, or else the elected one, which needs
-        more of them than any other answer where the check does not decide; of these the one of
-        the highest reward, then the shortest, then the first.
+        more of them than any other answer where the check does not decide, and of those paths only
+        the ones whose sums the check can read; of these the one of the highest reward, then the
+        shortest, then the first.
         """
         leaves = [leaf for leaf in self.answers if self.sound(leaf)]
         answers = [self.answers[leaf] for leaf in leaves]
@@ -117,6 +123,9 @@ class Evidence:
             rivals = Counter(one for one in forms if one != elected)
             if not self.check.decides and sum(right) <= max(rivals.values(), default=0):
                 return None
+            right = tuple(
+                one and self.unread(leaf) is None for leaf, one in zip(leaves, right, strict=True)
+            )
         return self._best(leaf for leaf, is_right in zip(leaves, right, strict=True) if is_right)
 
     def agreement(self, path: Path) -> tuple[int, int]:
@@ -201,9 +210,9 @@ class Evidence:
         def through(leaf: Path) -> bool:
             return any(leaf[: len(path)] == path for path in paths)
 
-        text = self.tree.thought(paths[0]).text
-        found = stated(text)
         rewards = [self.tree.rewards[path] for path in paths if path in self.tree.rewards]
+        text = self.tree.thought(max(paths, key=lambda path: self.tree.rewards.get(path, -1))).text
+        found = stated(text)
         return Attempt(
             value=found.value if found else text,
             text=text,

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from examples.math_tutor.evidence import Attempt, Step
-from examples.math_tutor.steps import false_sum, given, number
+from examples.math_tutor.steps import (
+    Quantity,
+    decimal,
+    false_sum,
+    given,
+    number,
+    stated,
+    states_sum,
+)
 from spex_agents.answers import same_as
 from spex_agents.rewards.checking.arithmetic import evaluate
 
@@ -32,6 +40,7 @@ class Mark:
         why: In words, where the verdict needs them; it does not tell the right value.
         step: The number of the step whose value it is.
         attempt: The alternative whose value it is.
+        holds: Whether the line states a sum of its own that holds.
     """
 
     verdict: Verdict
@@ -39,6 +48,7 @@ class Mark:
     why: str = ""
     step: int | None = None
     attempt: Attempt | None = None
+    holds: bool = False
 
 
 async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
@@ -46,6 +56,8 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
     if fault := unreadable(reply):
         return Mark(verdict="unreadable", why=fault)
     said, step = given(reply), steps[at]
+    if number(step.value) is not None:
+        said = replace(said, value=decimal(said.value))
     if number(step.value) is not None and not any(char.isdigit() for char in reply):
         return Mark(verdict="unreadable", why="there is no number in that line")
     places = [Mark(verdict="right", step=at)]
@@ -55,21 +67,29 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
     ]
     places += [Mark(verdict="ahead", step=n) for n in range(at + 1, len(steps))]
     places += [Mark(verdict="behind", step=n) for n in range(at)]
-    known = [place.attempt.value if place.attempt else _value(steps, place) for place in places]
-    equal = await same_as(said.value, known)
+    known = [_known(steps, place) for place in places]
+    equal = await same_as(said.value, [one.value for one in known])
+    measured = await same_as(str(said), [str(one) for one in known])
+    number_alone = equal[0]
+    equal = tuple(
+        whole if said.unit and one.unit else same
+        for one, same, whole in zip(known, equal, measured, strict=True)
+    )
     found = next((place for place, same in zip(places, equal, strict=True) if same), None)
+    if number_alone and not equal[0] and (found is None or found.verdict == "behind"):
+        if why := false_sum(reply):
+            return Mark(verdict="false sum", value=said.value, why=why)
+        why = f"the number is right, but the step comes to {step.unit}, not to {said.unit}"
+        return Mark(verdict="unit", value=said.value, why=why)
     if found is None or found.verdict in ("tried", "behind"):
         if why := false_sum(reply):
             attempt = found.attempt if found else None
             return Mark(verdict="false sum", value=said.value, why=why, attempt=attempt)
-        return replace(found or Mark(verdict="wrong"), value=said.value)
+        found = found or Mark(verdict="wrong")
+        return replace(found, value=said.value, holds=states_sum(reply))
     if why := false_sum(reply):
         return Mark(verdict="false sum", value=said.value, why=why)
-    value, unit = step.value, step.unit
-    if found.verdict == "right" and unit and said.unit and unit != said.unit:
-        why = f"the number is right, but the step comes to {unit}, not to {said.unit}"
-        return Mark(verdict="unit", value=said.value, why=why)
-    if number(value) is not None and number(said.value) is None and evaluate(said.value)[0]:
+    if number(step.value) is not None and number(said.value) is None and evaluate(said.value)[0]:
         return Mark(verdict="sum", value=said.value, why="that is not worked out yet")
     return replace(found, value=said.value)
 
@@ -97,5 +117,9 @@ def unreadable(reply: str) -> str | None:
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
-def _value(steps: Sequence[Step], place: Mark) -> str:
-    return steps[place.step or 0].value
+def _known(steps: Sequence[Step], place: Mark) -> Quantity:
+    if place.attempt is None:
+        step = steps[place.step or 0]
+        return Quantity(value=step.value, unit=step.unit)
+    found = stated(place.attempt.text)
+    return Quantity(value=place.attempt.value, unit=found.unit if found else None)

@@ -16,9 +16,9 @@ from examples.math_tutor.checks import Check
 from examples.math_tutor.evidence import Evidence, Step
 from examples.math_tutor.marking import LONGEST, Mark, mark
 from examples.math_tutor.memory import Record, Status, recall, remember
-from examples.math_tutor.steps import slip
+from examples.math_tutor.steps import form, slip
 from spex_agents.nodes import SearchState, tree_of
-from spex_agents.speculation.config import check_question
+from spex_agents.speculation.questions import check_question
 
 Update: TypeAlias = dict[str, Any]
 Turn: TypeAlias = Literal["hint", "explain", "give up", "check"]
@@ -45,6 +45,7 @@ class Lesson(SearchState, total=False):
         path: The path of the tree that is taught; None if there is no sound one.
         at: The step that is asked for, counted from 0.
         hinted: Hints given for it.
+        wrong: Slips that were counted at it: the same again is no other one.
         reply: The student's last line.
         status: Where the lesson stands.
         hints: Hints given in all.
@@ -59,6 +60,7 @@ class Lesson(SearchState, total=False):
     path: list[int] | None
     at: int
     hinted: int
+    wrong: list[str]
     reply: str
     status: Status
     hints: int
@@ -80,7 +82,7 @@ class Tutor:
         before = await recall(runtime.store, _student(state))
         before.pop(_thread(runtime), None)
         none_yet: Update = {"thoughts": None, "rewards": None, "path": None, "status": "open"}
-        none_yet |= {"at": 0, "hinted": 0, "hints": 0, "slips": {}}
+        none_yet |= {"at": 0, "hinted": 0, "wrong": [], "hints": 0, "slips": {}}
         return none_yet | _say(words.greeting(list(before.values())))
 
     async def prepare(self, state: Lesson, *, runtime: Runtime) -> Update:
@@ -108,17 +110,19 @@ class Tutor:
 
     async def mark(self, state: Lesson, *, runtime: Runtime) -> Update:
         evidence, steps = self._read(state)
-        at = state["at"]
+        at, wrong = state["at"], state.get("wrong", [])
         found = await mark(state["reply"], steps, at)
-        kind = self._slip(found, steps, at)
+        sure = state.get("known") is not None or self.check.decides
+        kind = self._slip(found, steps, at, sure=sure)
         update: Update = {}
         if found.verdict == "another way" and found.attempt and found.attempt.way:
-            update = {"path": list(found.attempt.way), "at": at + 1, "hinted": 0}
+            update = {"path": list(found.attempt.way), "at": at + 1, "hinted": 0, "wrong": []}
         elif found.verdict in ("right", "ahead") and found.step is not None:
-            update = {"at": found.step + 1, "hinted": 0}
-        elif kind is not None:
-            update = {"slips": dict(Counter(state["slips"]) + Counter([kind]))}
-        said = words.marked(found, steps, at, self.check, kind)
+            update = {"at": found.step + 1, "hinted": 0, "wrong": []}
+        elif kind is not None and (slipped := f"{kind}: {form(found.value)}") not in wrong:
+            slips = dict(Counter(state["slips"]) + Counter([kind]))
+            update = {"slips": slips, "wrong": [*wrong, slipped]}
+        said = words.marked(found, steps, at, self.check, kind, sure=sure)
         if "at" in update:
             path = tuple(update.get("path") or state["path"] or ())
             said = words.led_to(said, evidence.steps(path), update["at"])
@@ -126,7 +130,8 @@ class Tutor:
 
     def explain(self, state: Lesson) -> Update:
         _, steps = self._read(state)
-        return _say(words.explanation(steps, state["at"], self.check))
+        said = [message.text for message in state["messages"] if message.type == "ai"][-1]
+        return _say(words.explanation(steps, state["at"], self.check, said))
 
     def give_up(self, state: Lesson) -> Update:
         _, steps = self._read(state)
@@ -135,9 +140,11 @@ class Tutor:
     async def finish(self, state: Lesson, *, runtime: Runtime) -> Update:
         if (path := state["path"]) is None:
             return {}
-        answer = self._read(state)[0].answers[tuple(path)]
+        evidence, steps = self._read(state)
         status = "done" if state["status"] == "open" else state["status"]
-        update = {"status": status, **_say(words.closing(answer, state["hints"], state["slips"]))}
+        came_to = words.came_to(evidence, tuple(path), steps, state.get("known"))
+        said = f"{came_to} {words.closing(state['hints'], state['slips'])}"
+        update = {"status": status, **_say(said)}
         return await _noted(state, update, runtime)
 
     # Where it goes on.
@@ -153,15 +160,19 @@ class Tutor:
         evidence, path = Evidence(tree_of(state), self.check), state["path"]
         return evidence, () if path is None else evidence.steps(tuple(path))
 
-    def _slip(self, found: Mark, steps: tuple[Step, ...], at: int) -> str | None:
+    def _slip(self, found: Mark, steps: tuple[Step, ...], at: int, *, sure: bool) -> str | None:
         """What is noted of a wrong step; None of one that nothing can tell to be wrong."""
         step = steps[at]
         if found.verdict == "unit":
             return "unit"
         if found.verdict == "false sum":
             return slip(found.value, step.value, step.text, ())
+        if found.holds and not sure:
+            return None
         if found.verdict in ("wrong", "tried") and self.check.covers(step.text):
-            return slip(found.value, step.value, step.text, [one.value for one in steps[:at]])
+            kind = slip(found.value, step.value, step.text, [one.value for one in steps[:at]])
+            computed = kind == "operation" or not found.holds
+            return kind if computed else "of another kind"
         return None
 
 

@@ -10,46 +10,21 @@ from itertools import zip_longest
 
 from spex_agents.answers import extract_answer
 from spex_agents.answers.equivalence import plain_form
+from spex_agents.answers.units import measure
 from spex_agents.rewards.checking.arithmetic import equations, evaluate
 
-_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+|,\d{1,2}(?![\d,]))?"
+_UNIT = r"[A-Za-z]+(?![A-Za-z])(?:\^\{?\d\}?|[²³])?"
 _QUANTITY = re.compile(
     rf"^(?P<before>[$£€]?)\s*(?P<number>[-+]?{_NUMBER}(?:\s*/\s*\d+)?)"
-    r"(?:\s*(?P<unit>[%°$£€]|[A-Za-z]+(?:/[A-Za-z]+)?\b)[^-+*/^=\\\d]*)?[\s.,;:!?)]*$"
+    rf"(?:\s*(?P<unit>[%°$£€¢]|(?:(?:square|cubic)\s+)?{_UNIT}(?:(?:\s*/\s*|\s+per\s+){_UNIT})?)"
+    r"[^-+*/^=\\\d]*)?[\s.,;:!?)]*$"
 )
 _MIXED = re.compile(r"^([-+]?)(\d+)\s+(\d+)/(\d+)$")
 _LABEL = re.compile(r"^\s*[^\W\d][\w ]*:\s*")
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
 
-_UNITS = {
-    word: unit
-    for unit, words in {
-        "mm": "mm millimeter millimetre",
-        "cm": "cm centimeter centimetre",
-        "m": "m meter metre",
-        "km": "km kilometer kilometre",
-        "in": "inch inches",
-        "ft": "ft foot feet",
-        "mi": "mile",
-        "g": "g gram gramme",
-        "kg": "kg kilo kilogram",
-        "l": "l liter litre",
-        "ml": "ml milliliter millilitre",
-        "s": "s sec second",
-        "min": "min minute",
-        "h": "h hr hour",
-        "day": "day",
-        "week": "week",
-        "$": "$ dollar usd",
-        "€": "€ euro eur",
-        "£": "£ pound gbp",
-        "cent": "¢ cent",
-        "%": "% percent",
-        "°": "° degree",
-        "km/h": "km/h kmh",
-    }.items()
-    for word in words.split()
-}
+_SIGNS = "mglsh°$£€¢"  # of units; another letter by itself is algebra, as 5 x
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +33,9 @@ class Quantity:
 
     value: str
     unit: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.unit or ''}".rstrip()
 
 
 def quantity(text: str) -> Quantity:
@@ -75,11 +53,19 @@ def quantity(text: str) -> Quantity:
         if int(bottom):
             return Quantity(value=f"{sign}{int(whole) * int(bottom) + int(top)}/{bottom}")
     if found := _QUANTITY.match(text):
-        word = (found["unit"] or found["before"] or "").casefold()
-        unit = _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
-        if unit or len(word) != 1:  # 5 x is algebra
-            return Quantity(value=found["number"], unit=unit)
+        word = (found["unit"] or found["before"] or "").replace("²", "^2").replace("³", "^3")
+        known = measure(word) if len(word) > 1 or word in _SIGNS else None
+        unit = word if word == "%" else known.name if known and word != "in" else None
+        if unit or len(word) != 1:
+            written = found["number"]
+            one_or_two = unit or not re.fullmatch(r"[-+]?\d,\d", written)  # 1,2 may be a list
+            return Quantity(value=decimal(written) if one_or_two else written, unit=unit)
     return Quantity(value=text.rstrip(" .,;:!?"))
+
+
+def decimal(number: str) -> str:
+    """A number with a point for a decimal comma."""
+    return re.sub(r"(?<=\d),(?=\d{1,2}$)", ".", number)
 
 
 def stated(text: str) -> Quantity | None:
@@ -152,7 +138,7 @@ def masked(text: str, value: str) -> str:
         return re.sub(rf"(?<!\w){literal}(?!\w)", "?", text, flags=re.IGNORECASE)
 
     def hide(found: re.Match[str]) -> str:
-        size_here = number(found[0])
+        size_here = number(decimal(found[0]))
         return "?" if size_here is not None and abs(size_here) == abs(size) else found[0]
 
     if size.denominator != 1:
@@ -165,11 +151,11 @@ def false_sum(text: str) -> str | None:
 
     Example:
         >>> false_sum("Thursday: 31 + 6 = 47")
-        'that sum does not come to 47'
+        '31 + 6 is not 47'
     """
     for one in equations(text):
         if not (one.part or one.holds or one.value is None) and len(one.terms) > 1:
-            return f"that sum does not come to {one.right}"
+            return f"{one.sides[0]} is not {one.sides[1]}"
     return None
 
 
@@ -200,18 +186,18 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
         before: The values of the steps before it.
 
     Returns:
-        One of: a false sum (the value itself is right), not carried out, sign, carrying, off by
-        one, operation, another value.
+        One of: a false sum (the value itself is right), not carried out, sign, carrying, a wrong
+        digit (where nothing is carried), off by one, operation, of another kind.
 
     Example:
         >>> slip("15", "25", "19 + 6 = 25", ["19"]), slip("13", "25", "19 + 6 = 25", ["19"])
         ('carrying', 'operation')
-        >>> slip("43", "13", "10 + 3 = 13", ["10"])
-        'another value'
+        >>> slip("43", "13", "10 + 3 = 13", ["10"]), slip("17", "13", "10 + 3 = 13", ["10"])
+        ('a wrong digit', 'of another kind')
     """
     mine, known = number(value), number(right)
     if mine is None or known is None:
-        return "another value"
+        return "of another kind"
     if mine == known:
         return "a false sum"
     terms = [Fraction(term) for term in operands(step)]
@@ -221,8 +207,8 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
         return "sign"
     wrong = str(abs(mine - known))
     carried = "+" not in step or _carries(terms)
-    if re.fullmatch("10+", wrong) or (carried and re.fullmatch("[1-9]0+", wrong)):
-        return "carrying"
+    if re.fullmatch("[1-9]0+", wrong):
+        return "carrying" if carried or re.fullmatch("10+", wrong) else "a wrong digit"
     if abs(mine - known) == 1:
         return "off by one"
     if len(terms) == 2:
@@ -231,4 +217,4 @@ def slip(value: str, right: str, step: str, before: Iterable[str]) -> str:
             other and mine == left / other
         ):
             return "operation"
-    return "another value"
+    return "of another kind"

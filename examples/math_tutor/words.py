@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 from examples.math_tutor.checks import Check
 from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import Mark
 from examples.math_tutor.memory import Record
-from examples.math_tutor.steps import false_sum, masked, operands
+from examples.math_tutor.steps import false_sum, masked, number, operands, states_sum
 from spex_agents.search import Path
 
-COMMANDS = "your step or its value, hint, explain, give up"
+LONGEST_QUOTE, MOST_TOLD = 120, 4  # characters of a thought, and alternatives of a step
+
+COMMANDS = "your step or its value, hint, explain or why, give up"
 
 ADVICE = {
     "carrying": "look at what is carried from one place to the next",
+    "a wrong digit": "look at each digit for itself",
     "off by one": "count once more at the end",
     "operation": "see which of + - * / the step asks for",
     "not carried out": "write what comes out, not what goes in",
@@ -33,13 +37,14 @@ def counted(count: int, noun: str) -> str:
 
 
 def greeting(records: Sequence[Record]) -> str:
-    """What is remembered of a student's other problems; empty if there were none."""
-    if not records:
+    """What is remembered of the problems that a student was taught; empty if there were none."""
+    if all(record["status"] == "unsolved" for record in records):
         return ""
     slips = sum((Counter(record["slips"]) for record in records), Counter())
     hints = sum(record["hints"] for record in records)
     done = sum(record["status"] == "done" for record in records)
-    far = f"{done} of {counted(len(records), 'problem')} done so far, {counted(hints, 'hint')}"
+    taught = sum(record["status"] != "unsolved" for record in records)
+    far = f"{done} of {counted(taught, 'problem')} done so far, {counted(hints, 'hint')}"
     parts = [f"Welcome back: {far}."]
     if slips:
         listed = ", ".join(f"{kind} {times(count)}" for kind, count in slips.most_common())
@@ -95,13 +100,21 @@ def no_solution(evidence: Evidence, known: str | None) -> str:
     elif known is not None:
         lines.append(f"No path came to the known answer; they came to {_listed(ends)}.")
     else:
-        lines.append(f"The paths contradict each other: {_listed(passed)}.")
+        if len(passed) > 1:
+            lines.append(f"The paths contradict each other: {_listed(passed)}.")
+        sound = (leaf for leaf in evidence.answers if evidence.sound(leaf))
+        if unread := next(filter(None, map(evidence.unread, sound)), None):
+            lines.append(f'No calculator can read "{unread}", so nothing stands behind it.')
     lines += [
-        f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)}.'
+        f'- "{attempt.text}", tried {times(attempt.tries)}: {_why(attempt, evidence.check)[0]}.'
         for attempt in evidence.refuted()[:3]
     ]
     return "\n".join(
-        [*lines, "A wider search (--width) or a larger model (--engine, --model) may find one."]
+        [
+            *lines,
+            "A wider search (--width 16; --rollouts where the policy has them), another --seed, or "
+            "a larger model (--engine, --model) may find one.",
+        ]
     )
 
 
@@ -130,9 +143,19 @@ def hints(step: Step) -> tuple[str, ...]:
 
 def tried(attempt: Attempt, check: Check) -> str:
     """What became of an alternative."""
-    reward = "" if attempt.reward is None else f", reward {attempt.reward:.2f}"
-    why = _why(attempt, check)
-    return f'Tried {times(attempt.tries)}: "{attempt.text}"{reward}: {why}; {_fate(attempt)}.'
+    why, passed = _why(attempt, check)
+    but = ", but" if passed and attempt.ends and attempt.way is None else ";"
+    text = shorten(attempt.text, LONGEST_QUOTE, placeholder="...")
+    what = f'Tried {times(attempt.tries)}: "{text}"{_scored(attempt.reward)}'
+    return f"{what}: {why}{but} {_fate(attempt)}."
+
+
+def _worth_telling(step: Step, others: Sequence[Attempt]) -> list[Attempt]:
+    """Those that were tried most often; where a number is asked for, none that came to words."""
+    if number(step.value) is not None:
+        others = [other for other in others if number(other.value) is not None]
+    most = sorted(others, key=lambda other: -other.tries)[:MOST_TOLD]
+    return [other for other in others if other in most]
 
 
 def explained(step: Step, number: int, check: Check) -> str:
@@ -141,24 +164,31 @@ def explained(step: Step, number: int, check: Check) -> str:
     lines = [
         *step.remarks,
         f"{number}. {step.text}",
-        f"   {step.agree} of {total} thoughts came to this; reward {step.reward:.2f}"
-        + ("." if check.covers(step.text) else ", which is no check: only the model's view."),
+        f"   {step.agree} of {total} thoughts came to this; "
+        + (
+            f"it stands up to the check{_scored(step.reward)}."
+            if check.covers(step.text)
+            else f"reward {step.reward:.2f} is no check, only the model's view."
+        ),
     ]
-    lines += [f"   {tried(other, check)}" for other in step.others]
+    lines += [f"   {tried(other, check)}" for other in _worth_telling(step, step.others)]
     return "\n".join(lines)
 
 
-def explanation(steps: Sequence[Step], at: int, check: Check) -> str:
-    """The steps found so far, and of the next one what does not tell it."""
+def explanation(steps: Sequence[Step], at: int, check: Check, said: str = "") -> str:
+    """The steps found so far, and of the next one what does not tell it, nor was just `said`."""
     told = [explained(step, n, check) for n, step in enumerate(steps[:at], 1)]
     if at < len(steps):
         step = steps[at]
-        failed = [tried(other, check) for other in step.others if other.way is None]
-        if failed:
-            failed.insert(0, "I do not give this step away. What else was tried here:")
+        others = [other for other in step.others if other.way is None]
+        failed = [tried(other, check) for other in _worth_telling(step, others)]
+        failed = [_veiled(one, steps, at) for one in failed]
+        if left := [one for one in failed if one not in said]:
+            told += ["I do not give this step away. What else was tried here:", *left]
+        elif failed:
+            told.append("I do not give this step away. Nothing besides what I have told you.")
         else:
-            failed = ["I do not give this step away, and the search made no mistake here."]
-        told.append(_veiled("\n".join(failed), steps, at))
+            told.append("I do not give this step away, and the search made no mistake here.")
     return "\n".join(told)
 
 
@@ -173,7 +203,9 @@ def led_to(text: str, steps: Sequence[Step], at: int) -> str:
     return "\n".join([text, *(_veiled(remark, steps, at) for remark in remarks)])
 
 
-def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str | None) -> str:
+def marked(
+    mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str | None, *, sure: bool
+) -> str:
     """The answer to a student's line; it does not tell a value that is still to be found.
 
     Args:
@@ -182,6 +214,7 @@ def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str |
         at: The step that was asked for.
         check: What stands behind it.
         kind: Of the slip, if it is one.
+        sure: Whether the answer is known to be right, or the check decides that.
     """
     step, attempt = steps[at], mark.attempt
     match mark.verdict:
@@ -200,23 +233,37 @@ def marked(mark: Mark, steps: Sequence[Step], at: int, check: Check, kind: str |
             return f"Not quite: {mark.why}."
         case "false sum":
             said = f"No: {mark.why}."
-        case "tried" | "wrong" if check.covers(step.text):
-            said = "No."
+        case "tried" | "wrong" if check.covers(step.text) and (sure or not mark.holds):
+            said = "Your sum holds, but it is not this step." if mark.holds else "No."
+        case _ if mark.holds:
+            covered = check.covers(step.text)
+            mine = "which is asked for, I cannot tell" if covered else "nothing has checked mine"
+            said = f"Your sum holds. It is not what I have, but {mine}."
         case _:
             said = "That is not what I have; but nothing has checked my step, so it may be wrong."
     parts = [said]
     if attempt:
-        parts.append(f"The search has been there. {tried(attempt, check)}")
+        parts.append(f"I tried that too. {tried(attempt, check)}")
     elif advice := ADVICE.get(kind or ""):
         parts.append(f"{advice[0].upper()}{advice[1:]}.")
     told = " ".join(parts)
     return told if mark.verdict == "false sum" and not attempt else _veiled(told, steps, at)
 
 
-def closing(answer: str, hints: int, slips: Mapping[str, int]) -> str:
-    """What the lesson came to."""
+def came_to(evidence: Evidence, path: Path, steps: Sequence[Step], known: str | None) -> str:
+    """The answer of the solution, and whether anything has checked it."""
+    answer, check = evidence.answers[path], evidence.check
+    if known is not None or check.decides:
+        return f"The answer is {answer}."
+    if all(check.covers(step.text) for step in steps):
+        return f"I came to {answer}; the sums hold, but nothing has checked what they stand for."
+    return f"I came to {answer}; nothing has checked it."
+
+
+def closing(hints: int, slips: Mapping[str, int]) -> str:
+    """What was needed on the way."""
     wrong = ", ".join(f"{kind} {times(count)}" for kind, count in slips.items())
-    return f"The answer is {answer}. Hints: {hints}. Slips: {wrong or 'none'}."
+    return f"Hints: {hints}. Slips: {wrong or 'none'}."
 
 
 def _veiled(text: str, steps: Sequence[Step], at: int) -> str:
@@ -224,12 +271,21 @@ def _veiled(text: str, steps: Sequence[Step], at: int) -> str:
     return masked(masked(text, steps[at].value), steps[-1].value)
 
 
-def _why(attempt: Attempt, check: Check) -> str:
-    if check.covers(attempt.text) and (why := false_sum(attempt.text)):
-        return why
+def _why(attempt: Attempt, check: Check) -> tuple[str, bool]:
+    """What a check says of an alternative, and whether it lets that pass."""
+    covered = check.covers(attempt.text)
+    if covered and (why := false_sum(attempt.text)):
+        return why, False
     if attempt.reward is not None and attempt.reward < check.bar:
-        return "the check refused it"
-    return "nothing refuted this step itself"
+        return "the check refused it", False
+    if not covered:
+        return "nothing has checked it", False
+    return "its sum holds" if states_sum(attempt.text) else "it stands up to the check", True
+
+
+def _scored(reward: float | None) -> str:
+    """A reward that says more than that a check refuses or passes; empty otherwise."""
+    return "" if reward in (None, 0, 1) else f", reward {reward:.2f}"
 
 
 def _fate(attempt: Attempt) -> str:

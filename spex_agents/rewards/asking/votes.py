@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from spex_agents.answers.equivalence import formed, same, written
+from spex_agents.answers.classes import same
+from spex_agents.answers.equivalence import formed, written
 from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.answers.forms import Form
 from spex_agents.engines.base import Engine, Request, Sampling

@@ -8,33 +8,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from operator import add, mod, mul, sub, truediv
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+from spex_agents.answers.equivalence import plain_form
 from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
+from spex_agents.rewards.checking.measures import MARKS, Measures, bare
+from spex_agents.rewards.checking.notation import as_arithmetic
 from spex_agents.search.tree import Thought
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_ARITHMETIC = "-+*/@().0123456789 \t"  # @ is the remainder
+_ARITHMETIC = "-+*/@().0123456789 \t" + MARKS  # @ is the remainder
 _RIGHT = re.compile(
     r"[ \t]*(?P<number>-?\d+(?:\.(?P<part>\d+))?)(?P<dots>\.{3}|…)?"
     r"(?:[ \t]*(?:R|r|rem\.?|remainder|with a remainder of)[ \t]*(?P<rest>\d+)\b)?"
 )
 _SIGN = re.compile("[=≈]")
-_ROW = re.compile(r"\d[ \t]+(?=[\d(])")  # where one equation ends and the next begins
+_ROW = re.compile(
+    rf"\d[ \t]+(?=[\d(])|[{MARKS}][ \t]+(?=[\d(])"
+)  # where one equation ends and the next begins
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
-_SIGNS = str.maketrans(
-    dict(zip("−–×·⋅∙÷∕", "--****//", strict=True)) | {"$": None}  # noqa: RUF001
-)
-_WORDS = (
-    ("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\approx", "≈"), ("\\left", ""),
-    ("\\right", ""), ("\\,", " "), ("\\!", ""), ("\\ ", " "), ("{,}", ","),
-    ("\\(", " "), ("\\)", " "), ("\\[", " "), ("\\]", " "), ("\\$", ""),
-)  # fmt: skip
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}")
-_SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _LONGEST = 200  # characters of one side of an equation
 
 Rule: TypeAlias = Literal["free", "once", "in order"]
@@ -53,7 +49,8 @@ class Calculator:
     """1 while every equation of a path holds, and its answer is the last result; else 0.
 
     It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, with
-    + - * / and parentheses, in LaTeX or not), exactly, or rounded as they are written
+    + - * / : and parentheses, whole powers and roots, mixed numbers, decimal commas and units, in
+    LaTeX or not), exactly, or rounded as they are written
     (``10 / 3 = 3.33``, ``7 / 2 = 3 R 1``), and says nothing about steps that state none, nor about
     an equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
 
@@ -110,38 +107,19 @@ class Calculator:
         if answer is None:
             return 1.0
         settled = last is not None and (self.rule == "free" or left == [last])
-        given = _RIGHT.fullmatch(plain := as_arithmetic(answer).strip())
+        plain = bare(Measures().marked(as_arithmetic(answer))).rpartition("=")[2].strip(" .\t")
+        given = _RIGHT.fullmatch(plain)
         if given is not None and given["rest"]:
             return float(settled and Fraction(given["number"]) == last)
-        return float(settled and evaluate(plain)[0] == last)
+        value = evaluate(plain)[0]
+        if value is None and (form := plain_form(answer)) is not None:
+            value = evaluate(form.value)[0]  # 12 apples
+        return float(settled and value == last)
 
     def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
         if self.rule == "in order":
             return terms == left[: len(terms)]
         return self.rule == "free" or Counter(terms) <= Counter(left)
-
-
-def as_arithmetic(text: str) -> str:
-    r"""A text whose sums are in one notation: that of Python, with @ for the remainder.
-
-    Example:
-        >>> as_arithmetic(r"$\frac{8}{2} \times 1{,}000 ÷ 5 == 800$"), as_arithmetic("7 mod 3")
-        ('((8)/(2)) * 1000 / 5 = 800', '7 @ 3')
-    """
-    for word, sign in _WORDS:
-        text = text.replace(word, sign)
-    text = text.translate(_SIGNS)
-    text = _SHORT_FRACTION.sub(r"((\1)/(\2))", text)
-    for _ in range(8):  # as deep as anybody nests them
-        if (plainer := _FRACTION.sub(r"((\1)/(\2))", text)) == text:
-            break
-        text = plainer
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<=\d)[ \t]*(?:\\b?mod|mod)[ \t]*(?=\d)", " @ ", text)
-    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
-    text = re.sub(r"(?<=[\d)])[ \t]*[xX][ \t]*(?=[\d(])", "*", text)
-    text = re.sub(r"(?<=[\d)])\((?=[-\d(.])", "*(", text)  # 3(4)
-    return re.sub("={2,}", "=", text)
 
 
 class Equation(NamedTuple):
@@ -153,6 +131,7 @@ class Equation(NamedTuple):
         right: What is on the right: a number, or the value of another sum.
         part: Whether it is only what was cut out of an equation of another kind.
         holds: Whether both are the same, to the digits that are written.
+        sides: Both, as they are written.
     """
 
     terms: list[Fraction]
@@ -160,6 +139,7 @@ class Equation(NamedTuple):
     right: Fraction
     part: bool
     holds: bool
+    sides: tuple[str, str]
 
 
 def equations(text: str) -> Iterator[Equation]:
@@ -171,25 +151,56 @@ def equations(text: str) -> Iterator[Equation]:
     """
     # Sentences end at a full stop, but not a number that goes on without end.
     text = re.sub(r"\.(?![\d.])(?<!\.\.)", ";", _BULLET.sub("", as_arithmetic(text)))
+    measures = Measures()
+    text = measures.marked(text)
     signs = [sign.start() for sign in _SIGN.finditer(text)]
     for sign, last, following in zip(signs, [-1, *signs], [*signs[1:], len(text)], strict=False):
         before, after = text[last + 1 : sign], text[sign + 1 : following]
         left = before[len(before.rstrip(_ARITHMETIC)) :]
-        if last >= 0 and (rows := list(_ROW.finditer(left))):
+        rows = list(_ROW.finditer(left))
+        joined = any(row[0][0] in MARKS for row in rows)  # 5 m 20 cm, or: in 5 min 3 * 4
+        if rows and (last >= 0 or joined):
             left = left[rows[-1].end() :]
-        right = _RIGHT.match(after)
-        if right is None or not _NUMBER.search(left):
+        rest = after.lstrip(_ARITHMETIC)
+        on_right = after[: len(after) - len(rest)].rstrip(" \t(+-*/")
+        right, (result, others) = _RIGHT.match(bare(after)), evaluate(bare(on_right))
+        if right is None and (result is None or re.match(r"[\w^\\]", rest)):
+            continue  # (1/2) x
+        if not _NUMBER.search(left):
             continue
-        value, terms = evaluate(left)
-        sum_on_right = after[: len(after) - len(after.lstrip(_ARITHMETIC))].rstrip(" \t(+-*/")
-        result, others = evaluate(sum_on_right)
+        value, terms = evaluate(bare(left))
         part = _is_part(before.removesuffix(left), left, len(terms))
-        if result is None or len(others) < 2:
-            stated = Fraction(right["number"])
-            holds = value is not None and _comes_to(value, terms, left, right, text[sign] == "≈")
-            yield Equation(terms, value, stated, part, holds)
-        else:
-            yield Equation(terms, value, result, part, value == result)
+        compound = (joined and len(terms) < 2) or re.search(rf"[{MARKS}]\s+\d", on_right)
+        written = right if result is None or len(others) < 2 else None  # None where it is a sum
+        stated = result or Fraction(0) if written is None else Fraction(written["number"])
+        equal = partial(
+            _equal,
+            stated=stated,
+            written=written,
+            terms=terms,
+            left=bare(left),
+            about=text[sign] == "≈",
+        )
+        holds = measures.holds(left, on_right, evaluate, equal)
+        shown = written[0] if written and on_right[-1:] not in MARKS else on_right
+        sides = measures.shown(left.strip()), measures.shown(shown.strip())
+        part = part or bool(compound) or holds is None
+        yield Equation(terms, value, stated, part, bool(holds), sides)
+
+
+def _equal(
+    value: Fraction | None,
+    *,
+    stated: Fraction,
+    written: re.Match[str] | None,
+    terms: Sequence[Fraction],
+    left: str,
+    about: bool,
+) -> bool:
+    """Whether a value is what the other side comes to, or what is written there."""
+    if value is None or written is None:
+        return value == stated
+    return _comes_to(value, terms, left, written, about)
 
 
 def _comes_to(
@@ -212,7 +223,7 @@ def _comes_to(
 def _is_part(before: str, left: str, terms: int) -> bool:
     """Whether something before a sum belongs to it: in ``2x + 4``, ``2^3``, ``half of 48``."""
     word = before.rstrip()
-    if not word or not (word[-1].isalnum() or word[-1] in "%^_}]\\"):
+    if not word or not (word[-1].isalnum() or word[-1] in "%^_}]\\√"):
         return False
     first = left.lstrip()
     leads = first[0] in "+*/" or first[:2] in ("- ", "-\t")

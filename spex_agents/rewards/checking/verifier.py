@@ -77,15 +77,25 @@ class Verifier:
         async with self._gate.place(request):
             request.started = asyncio.get_running_loop().time()
             value = self.function(question, [thought.text for thought in thoughts])
-            if not isawaitable(value):
-                raise RewardError(
-                    f"reward {self.name!r} returned {value!r} without being awaited: write it as "
-                    "`async def` (asyncio.to_thread runs what blocks)"
-                )
-            reward = await value
-        if isinstance(reward, Critique) and not self.speaks:
-            raise RewardError(
-                f"reward {self.name!r} returned words: declare them, "
-                f"Verifier({self.name}, speaks=True), so that later tries wait for them"
-            )
-        return reward
+            declare = f"Verifier({self.name}, speaks=True)"
+            return await returned(value, self.name, speaks=self.speaks, declare=declare)
+
+
+async def returned(value: object, name: str, *, speaks: bool, declare: str) -> float:
+    """What a reward function of a user's comes to, from what calling it has given.
+
+    Raises:
+        RewardError: The function has returned without being awaited, or has spoken unannounced.
+    """
+    if not isawaitable(value):
+        raise RewardError(
+            f"reward {name!r} returned {value!r} without being awaited: write it as `async def` "
+            "(asyncio.to_thread runs what blocks)"
+        )
+    reward: float = await value
+    if isinstance(reward, Critique) and not speaks:
+        raise RewardError(
+            f"reward {name!r} returned words: declare them, {declare}, so that later tries wait "
+            "for them"
+        )
+    return reward

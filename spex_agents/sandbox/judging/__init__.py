@@ -81,7 +81,8 @@ async def judge(
 
     Example:
         >>> import asyncio
-        >>> print(asyncio.run(judge("def double(x): return 4", "assert double(2) == 4")))
+        >>> busy = SandboxLimits(seconds=60)  # a machine with other work
+        >>> print(asyncio.run(judge("def double(x): return 4", "assert double(2) == 4", busy)))
         1 of 1 tests passed
     """
     given = {"program": program, "tests": tests, "functions": list(functions)}
