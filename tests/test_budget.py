@@ -29,6 +29,7 @@ class Running:
 
     calls = 1
     follows = 0
+    at_once = True
 
     def __init__(self, budget: Budget, name: str) -> None:
         self.budget = budget
@@ -113,6 +114,63 @@ def test_a_guess_of_another_goes_when_a_search_demands() -> None:
         budget.end(request)
         for path in list(first.guesses):
             first.retract(path)
+
+    run_virtual(main())
+
+
+def begun_after_pauses(pause: float, offered: dict[Path, float]) -> set[Path]:
+    """What a search begins while nobody waits, where others slow a step much.
+
+    Three times before, nobody has waited for that long.
+    """
+
+    async def main() -> set[Path]:
+        budget = Budget()
+        await taught(budget, lambda count: 0.01 + 0.05 * count)
+        search = Running(budget, "search")
+        budget.offer(search, {})
+        for number in range(3):
+            await asyncio.sleep(pause)
+            await search.demand(number, step=0.06)
+        budget.offer(search, offered)
+        begun = set(search.guesses)
+        budget.leave(search)
+        for path in begun:
+            search.retract(path)
+        assert budget.in_flight == budget.demanded == 0
+        return begun
+
+    return run_virtual(main())
+
+
+def test_what_will_certainly_be_demanded_is_not_slowed_by_guesses() -> None:
+    offered: dict[Path, float] = {(index,): 0.95 for index in range(1, 4)}
+    assert begun_after_pauses(60.0, offered) == {(1,), (2,), (3,)}
+    assert (0,) in (begun := begun_after_pauses(60.0, {**offered, (0,): 1.0}))
+    assert len(begun) < 3
+
+
+def test_in_a_short_pause_guesses_do_not_slow_the_one_that_somebody_will_wait_for_next() -> None:
+    offered: dict[Path, float] = {(index,): 0.95 for index in range(1, 4)}
+    assert begun_after_pauses(0.5, offered) == {(1,)}
+    assert len(begun_after_pauses(60.0, offered)) == 3
+
+
+def test_what_a_search_offered_lapses_with_the_last_thought_that_it_waited_for() -> None:
+    async def main() -> None:
+        budget = Budget()
+        await taught(budget, lambda count: 0.01 + 0.05 * count)
+        search = Running(budget, "search")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(search.demand(0, step=0.06))
+            await asyncio.sleep(0)
+            budget.offer(search, {(1,): 0.6})
+            assert not search.guesses
+        assert not search.guesses
+        budget.offer(search, {(1,): 0.6})
+        assert search.guesses
+        search.retract((1,))
+        budget.leave(search)
 
     run_virtual(main())
 

@@ -18,7 +18,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.search import Path
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.credit import GRANT_CALLS, LENT, MARGIN
-from spex_agents.speculation.slots.flights import KEPT
+from spex_agents.speculation.slots.flights import KEPT_BY_BUDGET
 from spex_agents.speculation.slots.pace import STEEP, StepTime
 from spex_agents.speculation.slots.turns import FAIR, Offers, Searcher
 
@@ -67,15 +67,20 @@ class PlainBudget:
 
     def give_up(self, searcher: Searcher) -> None:
         """What would cost `searcher` more than it saves, by some distance."""
-        least = KEPT * self.pays(searcher)
+        least = KEPT_BY_BUDGET * self.pays(searcher, self.urgent())
         for flight in [one for one in self.flights.values() if one.searcher is searcher]:
             guess = not flight.request.demanded and not flight.leaving
             if guess and flight.worth < least:
                 searcher.retract(flight.path)
 
-    def pays(self, searcher: Searcher) -> float:
+    def pays(self, searcher: Searcher, urgent: float) -> float:
         base, slope = self.line
-        return slope / (slope + base / self.wide[searcher]) if self.demanded() else 0.0
+        cost = urgent * slope
+        return cost / (cost + base / self.wide[searcher]) if cost else 0.0
+
+    def urgent(self) -> float:
+        """Of a line that has never been seen guesses are free while nobody waits."""
+        return 1.0 if self.demanded() else 0.0
 
     def judge_anew(self, searcher: Searcher) -> None:
         """What was begun while nobody waited, as if it were to be begun now."""
@@ -120,12 +125,16 @@ class PlainBudget:
             if guess is None:
                 return
             staying = sum(not flight.leaving for flight in self.flights.values())
-            if guess.worth >= KEPT * self.least(self.useful() - guess.worth, staying - 1):
+            if guess.worth >= KEPT_BY_BUDGET * self.least(self.useful() - guess.worth, staying - 1):
                 return
             guess.searcher.retract(guess.path)
 
     def demanded(self) -> int:
-        return sum(flight.request.demanded for flight in self.flights.values())
+        """What is waited for, or certainly will be."""
+        return sum(
+            flight.request.demanded or (flight.worth == 1 and not flight.leaving)
+            for flight in self.flights.values()
+        )
 
     def useful(self) -> float:
         return sum(
@@ -142,15 +151,13 @@ class PlainBudget:
 
     def affords(self, searcher: Searcher, worth: float) -> bool:
         base, slope = self.line
-        if not self.demanded() or worth >= 1:
-            return worth > self.pays(searcher)
+        urgent = self.urgent()
+        if worth <= self.pays(searcher, urgent) or worth == 1:
+            return worth > self.pays(searcher, urgent)
         stakes = [*self.stakes[searcher].values(), 1 - worth]
         doubts = sum(min(1.0, stake + MARGIN) for stake in stakes if stake)
         hoped = (len(stakes) - doubts) * base / self.wide[searcher]
-        return (
-            worth > self.pays(searcher)
-            and doubts * slope <= GRANT_CALLS * (base + slope) + LENT * hoped
-        )
+        return urgent * doubts * slope <= GRANT_CALLS * (base + slope) + LENT * hoped
 
     def promote(self, request: Request) -> None:
         request.demanded = True
@@ -165,6 +172,8 @@ class PlainBudget:
 
     def end(self, request: Request) -> None:
         flight = self.flights.pop(request.id)
+        if request.demanded and flight.searcher in self.offers and not self.demanded():
+            self.offers[flight.searcher] = []
         self.forget(flight.searcher)
         self.allocate()
 
@@ -204,7 +213,7 @@ class PlainBudget:
     def limit(self, searcher: Searcher) -> float:
         if self.capacity is not None:
             return self.capacity
-        demanded = sum(flight.request.demanded for flight in self.flights.values())
+        demanded = self.demanded()
         searches = {flight.searcher for flight in self.flights.values()} | self.offers.keys()
         if self.known is None or self.known[1] == 0 or searches <= {searcher}:
             return demanded + HEADROOM
@@ -257,7 +266,7 @@ class PlainBudget:
         return -offers[-1][0] / (1 + running / FAIR)
 
     def quotas(self) -> dict[Searcher, float]:
-        demanded = sum(flight.request.demanded for flight in self.flights.values())
+        demanded = self.demanded()
         slots = self.limit(next(iter(self.offers))) - demanded
         utility = {}
         for searcher, offers in self.offers.items():
@@ -315,6 +324,7 @@ class FakeSearch:
 
     calls = 1
     follows = 0
+    at_once = True
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world

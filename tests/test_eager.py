@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -21,14 +21,9 @@ from searching import (
     run_search,
 )
 
+from spex_agents.answers.limits import Deadline, MaxSeconds, MaxTokens
 from spex_agents.answers.self_consistency import AdaptiveStop
-from spex_agents.answers.termination import (
-    Deadline,
-    ExactStop,
-    MaxSeconds,
-    MaxTokens,
-    TerminationRule,
-)
+from spex_agents.answers.termination import ExactStop, TerminationRule
 from spex_agents.answers.votes import Vote
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Prompt
@@ -38,7 +33,9 @@ from spex_agents.nodes import create_tot_graph
 from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import BestOfN, Policy, Rebase, Thought, Tree
 from spex_agents.search.registry import make_policy
+from spex_agents.search.tree import Path
 from spex_agents.speculation import Result, Speculation
+from spex_agents.speculation.config import Known
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import run_to_end, solve
 
@@ -131,11 +128,14 @@ def test_everything_decoded_counts_for_a_budget_of_tokens() -> None:
     def tokens(rule: TerminationRule, speculation: Speculation | None) -> Outcome:
         return run_search(Rebase(width=8), termination=rule, speculation=speculation)
 
-    whole = run_search(Rebase(width=8), termination=None, speculation=Speculation())
-    limit = sum(thought.tokens for thought in whole.tree.thoughts.values())
-    assert whole.ledger.wasted_tokens > 0
-    spent = tokens(MaxTokens(limit), Speculation())
-    assert len(spent.tree) < len(whole.tree)
+    def wrong(known: Known) -> dict[Path, float]:
+        return {(*path, 7): 0.9 for path in known.thoughts if len(path) == 1}
+
+    whole = run_search(Rebase(width=8), termination=None, speculation=None)
+    limit = whole.decoded
+    spent = tokens(MaxTokens(limit), Speculation(forecast=wrong, waste=100))
+    assert spent.ledger.wasted_tokens > 0
+    assert len(spent.tree) < len(whole.tree) == len(tokens(MaxTokens(limit), None).tree)
     on = tokens(MaxTokens(limit // 2, waste=False), Speculation())
     assert on.tree == tokens(MaxTokens(limit // 2, waste=False), None).tree
     assert 0 < len(on.tree) < len(whole.tree)
@@ -144,7 +144,7 @@ def test_everything_decoded_counts_for_a_budget_of_tokens() -> None:
 @given(
     st.sampled_from(["rebase", "beam", "dvts", "tot-bfs", "rstar", "rap", "best-of-n"]),
     st.integers(0, 10**6),
-    st.sampled_from(["majority", "weighted", "best"]),
+    st.sampled_from(get_args(Vote)),
     st.booleans(),
 )
 @settings(max_examples=10)

@@ -14,7 +14,7 @@ from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import AnswerError, EngineError, SettingsError
 from spex_agents.search import BestOfN, Rebase, Refine
 from spex_agents.speculation import Failures, Result, Speculation
-from spex_agents.speculation.config import blank, check_question
+from spex_agents.speculation.questions import blank, check_question
 from spex_agents.speculation.solving import solve
 
 

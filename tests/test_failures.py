@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -292,13 +292,13 @@ def samples_one_engine(policy: Policy) -> bool:
     return sampled and len(getattr(policy, "models", ("",))) == 1
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [20, pytest.param(300, marks=pytest.mark.slow)])
 def test_it_is_the_search_in_which_these_paths_never_existed(examples: int) -> None:
     @settings(max_examples=examples)
     @given(
         POLICIES.filter(samples_one_engine),
         st.integers(0, 10**6),
-        st.sampled_from(["majority", "weighted", "best"]),
+        st.sampled_from(get_args(Vote)),
         st.booleans(),
     )
     def holds(policy: Policy, seed: int, vote: Vote, judged: bool) -> None:

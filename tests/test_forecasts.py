@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from statistics import fmean
 from typing import ClassVar
 
@@ -12,12 +13,8 @@ from spex_agents.search import Decision, Expand, Finish, Limits, Path, Policy, T
 from spex_agents.search.policy import State, children
 from spex_agents.search.tree import Thought, TreeView
 from spex_agents.speculation.config import Known, Speculation
-from spex_agents.speculation.foresight.forecasts import (
-    FRESH,
-    WORK_ASIDE,
-    ReplayForecast,
-    forecast_of,
-)
+from spex_agents.speculation.foresight.forecasts import FRESH, WORK_ASIDE, ReplayForecast
+from spex_agents.speculation.foresight.planning import forecast_of
 from spex_agents.speculation.foresight.prediction import Prediction
 
 FIRST = children((), 16)
@@ -85,6 +82,10 @@ def test_one_replay_is_believed_where_others_have_agreed_with_it() -> None:
     assert said[-1] > 0.8
 
 
+def test_the_first_replay_of_a_search_is_taken_to_be_right_in_three_of_four_cases() -> None:
+    assert 0.7 < first_said(Best(), decisions=1)[0] < 0.8
+
+
 def test_one_replay_is_not_believed_where_others_have_gone_elsewhere() -> None:
     said = first_said(Best())
     # The best of sixteen unknown ones is each with the same probability.
@@ -123,15 +124,57 @@ def test_who_knew_rewards_early_would_be_faster_for_less_waste() -> None:
 def said_after(rewards: Sequence[float]) -> float:
     """How probable it is then that a search goes on that ends at a reward of 1."""
     prediction = Prediction()
+    learn(prediction, rewards)
+    forecast = forecast_of(Speculation(), UntilPerfect(), Limits(depth=4), prediction)
+    return forecast(unjudged(0)).get((*FIRST[0], 0), 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tries(Policy):
+    """Demands one whole answer after the other, whatever they are worth."""
+
+    leaves_only: ClassVar[bool] = True
+
+    def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
+        done = int(state or 0)
+        tree.reward((done,))
+        return done + 1, Expand(((done + 1,),))
+
+
+def goes_on(searches: Sequence[Sequence[float]], failed: int, *, one_ends: bool) -> float:
+    """How probable a try is after the one under way, of a search whose first ones have failed."""
+    shared = Prediction()
+    for rewards in searches:
+        learn(Prediction(shared), rewards)
+    prediction = Prediction(shared)
+    learn(prediction, [0.0] * failed)
+    policy = Tries()
+    forecast = forecast_of(Speculation(), policy, Limits(depth=4), prediction, one_ends=one_ends)
+    known = Known(Tree("Which?", 0), 0, Expand(((0,),)), {}, {})
+    return forecast(known)[1,]
+
+
+def learn(prediction: Prediction, rewards: Sequence[float]) -> None:
     known: dict[Path, float] = {(20 + at,): reward for at, reward in enumerate(rewards)}
     for path in known:
         prediction.learn_reward(path, {}, known)
-    forecast = forecast_of(Speculation(), UntilPerfect(), Limits(depth=4), prediction)
-    return forecast(unjudged(0)).get((*FIRST[0], 0), 0.0)
+
+
+def test_what_ends_a_search_at_a_reward_of_one_is_foreseen() -> None:
+    half = [[1.0], [0.0] * 15] * 6  # the first try, or none
+    assert goes_on(half, 0, one_ends=False) > 0.95
+    assert 0.3 < goes_on(half, 0, one_ends=True) < 0.7
+
+
+def test_a_search_that_has_failed_for_long_probably_goes_on() -> None:
+    half = [[1.0], [0.0] * 15] * 6
+    after = [goes_on(half, failed, one_ends=True) for failed in (0, 1, 8)]
+    assert after == sorted(after)
+    assert after[-1] > 0.85
 
 
 def test_a_search_may_end_at_a_reward_of_one_where_rewards_take_few_values() -> None:
     assert said_after([]) < 0.7
     assert said_after([0.25, 0.5, 0.75, 0.5] * 6) < 0.9
-    assert said_after([0.25, 0.5, 1.0, 0.5] * 6) < 0.2
+    assert said_after(Random(1).sample([0.25, 0.5, 1.0, 0.5] * 6, 24)) < 0.2
     assert said_after([0.3 + index / 60 for index in range(24)]) > 0.95

@@ -77,6 +77,13 @@ def test_tokens_that_an_engine_does_not_tell_are_those_of_its_thoughts_and_marke
 # Prices
 
 
+def test_a_printed_cost_tells_prompts_that_were_sent_in_vain() -> None:
+    spent = Ledger(sent_tokens=1757, vain_tokens=901, useful_tokens=300, wasted_tokens=6)
+    assert spent.bill == "1757 tokens sent (901 in vain), 306 written (6 in vain)"
+    untold = Ledger(useful_tokens=300, wasted_tokens=6)
+    assert untold.bill == "306 tokens written (6 in vain)"
+
+
 def test_a_cost_is_that_of_prompts_cached_or_not_tokens_and_calls() -> None:
     spent = Ledger(
         calls=4, sent_tokens=3000, cached_tokens=1000, useful_tokens=300, wasted_tokens=200

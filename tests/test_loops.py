@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event, Thread
 from time import sleep
 from typing import Any
@@ -270,11 +270,22 @@ async def test_forecasts_do_not_take_the_threads_of_decisions() -> None:
 
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-SCRIPT = """
-import asyncio, os, sys, warnings
+NURSERY = """
+import json, os, sys, warnings
 warnings.simplefilter("ignore")
 sys.path.insert(0, "tests")
 from test_loops import *
+for line in iter(sys.stdin.readline, ""):
+    if (process := os.fork()) == 0:
+        exec(json.loads(line))
+        sys.exit(0)
+    print("end", os.waitpid(process, 0)[1], flush=True)
+"""
+"""Reads scripts, and runs each in a child that has done nothing yet but import what it needs."""
+
+SCRIPT = """
+import signal
+signal.alarm({seconds})
 engine = {engine}
 graph = graph_of(engine)
 before = {first}
@@ -292,14 +303,36 @@ print("status", status)
 """
 
 
-def forked(engine: str, *, first: str = "graph.invoke(ASKED)") -> str:
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", NURSERY]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        yield running
+        assert running.stdin is not None
+        running.stdin.close()
+
+
+def forked(
+    nursery: subprocess.Popen[str], engine: str, *, first: str = "graph.invoke(ASKED)"
+) -> str:
     """What a process and its child print: one search before the fork, and two after it."""
-    script = textwrap.dedent(SCRIPT).format(engine=engine, first=first)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    script = SCRIPT.format(engine=engine, first=first, seconds=int(SECONDS))
+    nursery.stdin.write(json.dumps(script) + "\n")
+    nursery.stdin.flush()
+    *printed, end = _until_end(nursery.stdout)
+    assert end == "end 0\n", printed
+    return "".join(printed)
+
+
+def _until_end(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.startswith("end "):
+            return
 
 
 @forking
@@ -312,34 +345,36 @@ def forked(engine: str, *, first: str = "graph.invoke(ASKED)") -> str:
         "SimulatedEngine(speed=100)",
     ],
 )
-def test_a_forked_process_searches_on(engine: str) -> None:
+def test_a_forked_process_searches_on(engine: str, nursery: subprocess.Popen[str]) -> None:
     engine = engine.replace("{{", "{").replace("}}", "}")
-    assert forked(engine) == "same\nstatus 0\n"
+    assert forked(nursery, engine) == "same\nstatus 0\n"
 
 
 @forking
-def test_a_process_forked_while_searches_run_begins_anew() -> None:
+def test_a_process_forked_while_searches_run_begins_anew(nursery: subprocess.Popen[str]) -> None:
     first = (
         "graph.invoke(ASKED) and Thread("  # after all late imports
         "target=lambda: [graph.invoke(ASKED) for _ in range(20)], daemon=True"
         ").start() or sleep(0.1) or None"
     )
     engine = "Proposer(propose, pure=True, max_concurrency=2)"
-    assert forked(engine, first=first) == "same\nstatus 0\n"
+    assert forked(nursery, engine, first=first) == "same\nstatus 0\n"
 
 
 @forking
 @pytest.mark.model
-def test_a_model_loaded_before_a_fork_says_that_it_cannot_be_used() -> None:
-    printed = forked("EmbeddedEngine(slots=2, context=512)")
+def test_a_model_loaded_before_a_fork_says_that_it_cannot_be_used(
+    nursery: subprocess.Popen[str],
+) -> None:
+    printed = forked(nursery, "EmbeddedEngine(slots=2, context=512)")
     assert "EngineUnavailable this process was forked after the model had been loaded" in printed
     assert printed.endswith("status 0\n")
 
 
 @forking
 @pytest.mark.model
-def test_a_model_loads_after_a_fork() -> None:
-    printed = forked("EmbeddedEngine(slots=2, context=512)", first="None")
+def test_a_model_loads_after_a_fork(nursery: subprocess.Popen[str]) -> None:
+    printed = forked(nursery, "EmbeddedEngine(slots=2, context=512)", first="None")
     assert printed == "same\nstatus 0\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -72,6 +73,26 @@ def test_nothing_is_begun_early_where_demanded_work_alone_uses_up_the_allowance(
 def test_what_a_search_leaves_of_the_allowance_is_used() -> None:
     rows, _ = measure(["rstar"], ["limited API"], seeds=1)
     assert rows[0].worst > 2
+
+
+def test_a_policy_of_ones_own_is_measured_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_never.py").write_text(
+        "from spex_agents.search import Rebase\n\n\nclass Mine(Rebase):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    world = ("--world", "paper-7b", "--seeds", "1", "--json")
+    names = ("mine_never:Mine:width=4", "rebase:width=4")
+    result = never_slower("--policy", names[0], "--policy", names[1], *world)
+    assert result.exit_code == 0, result.output
+    mine, shipped = json.loads(result.stdout)["rows"]
+    assert mine.pop("policy") == "mine_never:Mine-4"
+    assert shipped.pop("policy") == "rebase-4"
+    assert mine == shipped
+    for name in ("mine_never:Others", "mine_never:Mine:size=3", "nobody:Mine"):
+        refused = never_slower("--policy", name, *world)
+        assert (refused.exit_code, name.partition(":")[0] in refused.stderr) == (2, True)
 
 
 def test_a_world_that_is_none_is_refused() -> None:

@@ -40,7 +40,7 @@ from spex_agents.search import (
     TotDfs,
     registry,
 )
-from spex_agents.search.action import Action, begun
+from spex_agents.search.action import Action, before_try
 from spex_agents.search.policies.answer_tree import AnswerTree
 from spex_agents.search.policies.rap import priors
 from spex_agents.search.policy import (
@@ -600,7 +600,7 @@ def grow(policy: Policy, seed: int, limits: Limits, *, most: int = 400) -> list[
         for path in decision.paths:
             rng = draw(seed, path, "test")
             action = policy.action(path)
-            above = begun(policy.action, path)
+            above = before_try(policy.action, path)
             before = tree.chain(path[:-1])[above:]
             to_end = action.to_end
             most_tokens = limits.room(before, to_end=to_end)
@@ -699,7 +699,7 @@ def test_a_policy_that_has_finished_stays_finished(
 def test_no_path_outgrows_a_cap(policy: Policy, seed: int, limits: Limits) -> None:
     tree = grow(policy, seed, limits)[-1].tree
     for path in tree.thoughts:
-        chain = tree.chain(path)[begun(policy.action, path) :]
+        chain = tree.chain(path)[before_try(policy.action, path) :]
         assert len(path) <= limits.depth
         assert sum(thought.tokens for thought in chain) <= limits.path_tokens
         if not policy.action(path).to_end:

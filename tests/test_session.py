@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from searching import FLAT, QUESTION, WatchedEngine, check_idle, config, make_engine, search
 
-from spex_agents.answers.termination import MaxTokens
+from spex_agents.answers.limits import MaxTokens
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.clock import run_virtual

@@ -137,7 +137,7 @@ FAILS = {
 }
 
 
-@pytest.mark.parametrize("examples", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [100, pytest.param(300, marks=pytest.mark.slow)])
 def test_the_tree_is_the_same_and_every_token_accounted_for(examples: int) -> None:
     @settings(max_examples=examples)
     @given(

@@ -18,6 +18,7 @@ from spex_agents.rewards.simulated import SimulatedReward
 from spex_agents.search import Rebase, Rstar
 from spex_agents.search.policy import Policy
 from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.reporting.telemetry import span
 from spex_agents.speculation.solving import Result, solve
 
@@ -57,6 +58,23 @@ def test_the_ledger_is_on_the_span_that_the_search_ran_in(spans: InMemorySpanExp
     told = around.attributes or {}
     assert told == {f"spex.{name}": value for name, value in result.ledger.report().items()}
     assert told["spex.hits"] == result.ledger.hits > 0
+
+
+def test_the_searches_of_a_span_add_up(spans: InMemorySpanExporter) -> None:
+    async def search() -> Ledger:
+        total = Ledger()
+        config = SearchConfig(
+            engine=SimulatedEngine(), policy=Rebase(width=4), reward=SimulatedReward()
+        )
+        with span("run an agent", {}):
+            for seed in range(3):
+                total.add((await solve(config, "What is 5 + 7?", seed=seed)).ledger)
+        return total
+
+    total = run_virtual(search())
+    (around,) = [one for one in spans.get_finished_spans() if one.name == "run an agent"]
+    told = {f"spex.{name}": value for name, value in total.report().items()}
+    assert dict(around.attributes or {}) == pytest.approx(told)
 
 
 def test_every_thought_is_a_span_with_its_outcome(spans: InMemorySpanExporter) -> None:

@@ -75,12 +75,12 @@ class Try(NamedTuple):
     words: str
 
 
-def begun(action: Callable[[Path], Action], path: Path) -> int:
+def before_try(action: Callable[[Path], Action], path: Path) -> int:
     """How many thoughts of `path` belong to tries before the one that it has come to.
 
     Example:
         >>> actions = {1: STEP, 2: Action(refines=True), 3: STEP}
-        >>> begun(lambda path: actions[len(path)], (0, 0, 0))
+        >>> before_try(lambda path: actions[len(path)], (0, 0, 0))
         1
     """
     anew = (depth for depth in range(len(path), 0, -1) if action(path[:depth]).refines)
@@ -123,6 +123,6 @@ def told(
             del thoughts[-1:]
         thoughts.append(thought)
     if action.again and thoughts:
-        begun = thoughts.pop().text.partition(action.again)[0] + action.again
-        action = replace(action, cue=begun)
+        said = thoughts.pop().text.partition(action.again)[0] + action.again
+        action = replace(action, cue=said)
     return question, thoughts, action

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias, get_args
@@ -19,6 +17,7 @@ from spex_agents.errors import (
     SettingsError,
     at_least_one,
     at_least_zero,
+    instance_of,
     one_of,
     share_above_zero,
 )
@@ -223,6 +222,15 @@ class SearchConfig:
     def __post_init__(self) -> None:
         policy = as_policy(self.policy).reading(self.extract, self.canonical)
         object.__setattr__(self, "policy", policy)
+        instance_of(Limits, limits=self.limits)
+        instance_of(Sampling, sampling=self.sampling)
+        instance_of(PromptTemplate, template=self.template)
+        instance_of(TerminationRule, or_none=True, termination=self.termination)
+        instance_of(Failures, or_none=True, failures=self.failures)
+        instance_of(Speculation, or_none=True, speculation=self.speculation)
+        for name, function in (("extract", self.extract), ("canonical", self.canonical)):
+            if not callable(function):
+                raise SettingsError(f"{name}={function!r}: must be a function")
         check_vote(self.vote)
         one_of("weight", self.weight, *WAYS)
         if self.merge is not None and not callable(self.merge):
@@ -263,38 +271,3 @@ class SearchConfig:
                 f"{', '.join(self.engines) or 'none'}"
             )
         return engine
-
-
-NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
-"""What neither UTF-8 nor databases have: NUL, and halves of characters."""
-
-
-def blank(text: str) -> bool:
-    r"""Whether a text shows nothing: white space, marks of no width, letters that fill a place.
-
-    Example:
-        >>> blank(" \n"), blank("\u200b\ufeff"), blank(" 4\u200b")
-        (True, True, False)
-    """
-    return all(
-        character in _FILLERS or unicodedata.category(character)[0] in "CMZ" for character in text
-    )
-
-
-_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-def check_question(question: str) -> str:
-    """Return a question that asks something, and that engines and databases can read.
-
-    Raises:
-        SettingsError: It is empty, or holds NUL or half of a character (a lone surrogate).
-    """
-    if blank(question) and not NO_TEXT.search(question):
-        raise SettingsError(f"question={question!r}: must not be empty")
-    if (fault := NO_TEXT.search(question)) is not None:
-        raise SettingsError(
-            f"question: has {fault[0]!r} at character {fault.start()}, which is no text: NUL and "
-            "halves of characters (lone surrogates) must be taken out"
-        )
-    return question

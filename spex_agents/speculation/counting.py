@@ -9,7 +9,7 @@ from spex_agents.answers.forms import Form
 from spex_agents.answers.votes import Ballot
 from spex_agents.errors import AnswerError
 from spex_agents.rewards.combining.aggregate import WAYS
-from spex_agents.search.action import begun
+from spex_agents.search.action import before_try
 from spex_agents.search.policy import State, voters
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
@@ -91,7 +91,7 @@ class Votes:
 
     def _weight(self, leaf: Path, tree: Tree) -> float:
         """What the rewards on the path of `leaf` make of its vote."""
-        first = begun(self._config.policy.action, leaf)
+        first = before_try(self._config.policy.action, leaf)
         path = (leaf[: depth + 1] for depth in range(first, len(leaf)))
         rewards = [tree.rewards[step] for step in path if step in tree.rewards]
         return WAYS[self._config.weight](rewards) if leaf in tree.rewards else 0.0

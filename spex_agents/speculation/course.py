@@ -42,16 +42,38 @@ class Course:
             within: Whether what it demanded is still awaited.
         """
         ballots = await self._votes.standing(state, tree)
+        decoded, sent = self._memo.spent()
         return Standing(
             ballots=ballots,
             vote=self._config.vote,
             remaining=self._config.policy.remaining(state, tree),
             tokens=sum(thought.tokens for thought in tree.thoughts.values()),
-            decoded=self._before + self._memo.decoded(),
+            decoded=self._before + decoded,
+            sent=sent,
             seconds=asyncio.get_running_loop().time() - self._began,
             time=time.time(),
             within=within,
             fixed=fixed(ballots, demanded(decision), tree) if within else None,
+        )
+
+    def after(self, tokens: int, sent: int) -> Standing:
+        """What a rule on cost is told once so much more has been decoded and sent, in vain or not.
+
+        Args:
+            tokens: Decoded.
+            sent: Tokens of prompts.
+        """
+        decoded, before = self._memo.spent()
+        decoded += self._before + tokens
+        return Standing(
+            ballots=(),
+            vote=self._config.vote,
+            remaining=None,
+            tokens=decoded,
+            decoded=decoded,
+            sent=before + sent,
+            seconds=asyncio.get_running_loop().time() - self._began,
+            time=time.time(),
         )
 
     def there(self, tree: Tree, decision: Decision | None, *, unjudged: bool) -> Tree:

@@ -43,9 +43,10 @@ class Session:
         state: The policy's state that belongs to `tree`; None for its start.
         decision: The decision that came with `state`; None before the first.
         stopped: The termination rule that has ended the search, if one has.
-        timed: Whether that depended on timing.
+        timed: Whether that depended on timing, and so does the tree.
         run: First part of all request ids; every session needs its own.
         listener: Called with every event.
+        votes: Counts its votes; None for those that its answers are.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Session:
         stopped: str | None = None,
         timed: bool = False,
         listener: Listener | None = None,
+        votes: Votes | None = None,
     ) -> None:
         self.config = config
         self.run = run
@@ -67,20 +69,18 @@ class Session:
         self.tree = tree
         self.state = config.policy.start() if state is None else state
         self.stopped = stopped
-        """The termination rule that ended the search, if one did."""
         self._decision = decision
         self._decisions = 0
         self.timed = timed
-        """Whether the tree depends on timing: a rule that does has ended the search."""
-        self._votes = Votes(config, self.memo.forms)
+        self._votes = votes or Votes(config, self.memo.forms)
         self._fault: Exception | None = None
         """Why the last path that has failed here has."""
         self._expanded: tuple[Mark, float] | None = None
         """When the last expansion has begun, and ended."""
         self._course = Course(config, self.memo, tree, self._votes)
         self.planner: Planner | None = None
-        if config.speculation is not None:
-            self.planner = run_ahead(self.memo, config.speculation, self._known)
+        if (ahead := config.speculation) is not None:
+            self.planner = run_ahead(self.memo, ahead, self._known, self._course.after)
 
     def __repr__(self) -> str:
         jobs = self.memo.jobs
@@ -141,25 +141,25 @@ class Session:
                 this call is committed.
         """
         paths = tuple(paths)
-        begun = self.memo.budgets.pace(paths).mark(asyncio.get_running_loop().time())
+        mark = self.memo.budgets.pace(paths).mark(asyncio.get_running_loop().time())
         due = [path for path in paths if path not in self.tree]
         # What is under way first: a thought that begins may push guesses out, but none of these.
         for path in sorted(due, key=lambda path: path not in self.memo.ahead):
             self.memo.demand(path)
+        self.memo.watcher.demanded()
         written = taken_or_failed(due, self.memo.take, partial(bearable, self.config))
         if isinstance(taken := await self._unless_stopped(written), Tree):
             thoughts = {path: taken.thoughts[path] for path in due if path in taken}
             self.tree = self.tree.with_thoughts(thoughts)
         else:
             thoughts, errors = taken
-            unwritten = Thought(text="", tokens=0)
-            places = {path: thoughts.get(path, unwritten) for path in due}
+            places = {path: thoughts.get(path, Thought(text="", tokens=0)) for path in due}
             tree = self._without(errors, self.tree.with_thoughts(places))
             thoughts |= await merged(self.memo, paths, tree)
             self.tree = tree.with_thoughts(thoughts)
         for path, thought in thoughts.items():
             self.memo.observer.accepted(path, thought)
-        self._expanded = begun, asyncio.get_running_loop().time()
+        self._expanded = mark, asyncio.get_running_loop().time()
         return {path: self.tree.thoughts[path] for path in due if path in self.tree}
 
     async def evaluate(self, paths: Iterable[Path]) -> dict[Path, float]:
@@ -198,8 +198,8 @@ class Session:
         rewards = {path: reward for path, reward in self.tree.rewards.items() if path not in before}
         memo.rewards.update(rewards)
         if self._expanded is not None:
-            begun, ended = self._expanded
-            self.memo.round(expanded, begun, began - ended)
+            mark, ended = self._expanded
+            self.memo.round(expanded, mark, began - ended)
             self._expanded = None
         return rewards
 
@@ -247,16 +247,16 @@ class Session:
         """The answer that the committed leaves elect; None if none of them has one."""
         return elect(await self.ballots(), self.config.vote)
 
-    async def accepted(self, begun: Path = ROOT) -> Path:
+    async def accepted(self, top: Path = ROOT) -> Path:
         """The path of the answer: that of the ballot it is taken from.
 
-        Without an answer it is the leaf of the highest reward at or below `begun`, if there is one.
+        Without an answer it is the leaf of the highest reward at or below `top`, if there is one.
         """
         if (ballot := winner(await self.ballots(), self.config.vote)) is not None:
             return ballot.path
         ended = (*self.tree.leaves(), *voters(self.config.policy, self.state, self.tree))
-        leaves = [path for path in ended if path[: len(begun)] == begun]
-        return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=begun)
+        leaves = [path for path in ended if path[: len(top)] == top]
+        return max(leaves, key=lambda leaf: self.tree.rewards.get(leaf, 0.0), default=top)
 
     async def result(self, error: Exception | None = None) -> Result:
         """What the search has come to.
@@ -275,6 +275,8 @@ class Session:
                 raise
             ballots = []
         best = winner(ballots, self.config.vote)
+        if best is None and error is None and self.stopped is not None:
+            logger.warning("no answer: ended by %s before any path had one", self.stopped)
         return Result(
             answer=None if best is None else best.answer,
             path=None if best is None else best.path,

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from spex_agents.search.policy import Expand
 from spex_agents.search.tree import Tree
-from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.outcome import recording
+from spex_agents.speculation.questions import check_question
 from spex_agents.speculation.reporting.events import Listener, ThoughtEvent
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.session import Session

@@ -7,14 +7,13 @@ what the paper leaves open. TreeQuest samples the model by MCMC; here it is summ
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from statistics import NormalDist
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from spex_agents.errors import SettingsError, one_of
 from spex_agents.search.policies.ab_mcts import Chance, promising
@@ -47,7 +46,7 @@ Group: TypeAlias = tuple[int, float, float]
 
 
 class Posterior(NamedTuple):
-    """The model's posterior over its grid.
+    """The model's posterior over its grid, as arrays.
 
     Attributes:
         cells: Cumulative weights.
@@ -57,18 +56,18 @@ class Posterior(NamedTuple):
         precision: And its precision.
     """
 
-    cells: Sequence[float]
-    alpha: Sequence[float]
-    noise: Sequence[float]
-    mean: Sequence[float]
-    precision: Sequence[float]
+    cells: Any
+    alpha: Any
+    noise: Any
+    mean: Any
+    precision: Any
 
     def draw(self, group: Group | None, chance: tuple[float, float]) -> float:
         """A reward yet to come from a child that there is, or, without one, from a new child."""
         where, how = chance
-        cell = min(bisect_left(self.cells, where * self.cells[-1]), len(self.cells) - 1)
-        alpha, noise = self.alpha[cell] ** 2, self.noise[cell] ** 2
-        mean, variance = self.mean[cell], 1 / self.precision[cell]
+        cell = min(int(self.cells.searchsorted(where * self.cells.item(-1))), len(self.cells) - 1)
+        alpha, noise = self.alpha.item(cell) ** 2, self.noise.item(cell) ** 2
+        mean, variance = self.mean.item(cell), 1 / self.precision.item(cell)
         if group is None:
             spread = variance + alpha + noise
         else:
@@ -76,7 +75,17 @@ class Posterior(NamedTuple):
             trust = alpha / (alpha + noise / size)
             mean = (1 - trust) * mean + trust * average
             spread = (1 - trust) ** 2 * variance + alpha * (1 - trust) + noise
-        return mean + math.sqrt(spread) * _NORMAL.inv_cdf(how)
+        drawn: float = mean + math.sqrt(spread) * _NORMAL.inv_cdf(how)
+        return drawn
+
+
+class Grid(NamedTuple):
+    """Of each cell sigma_alpha, sigma_y, the logarithm of the latter, and that of the prior."""
+
+    alpha: Any
+    noise: Any
+    log_noise: Any
+    prior: Any
 
 
 @lru_cache(4096)  # a forecast meets most nodes as they were
@@ -91,12 +100,10 @@ def posterior(groups: tuple[Group, ...]) -> Posterior:
     """
     import numpy as np  # noqa: PLC0415 (optional)
 
-    alpha, noise = _grid()
-    alphas, noises = alpha**2, noise**2
-    precision = np.full_like(alpha, 1 / MEAN_SPREAD**2)
-    shifted = np.full_like(alpha, MEAN / MEAN_SPREAD**2)
-    logs = np.log(alpha) + np.log(noise)
-    logs -= alphas / (2 * GROUPS**2) + noises / (2 * NOISE**2)
+    grid = _grid()
+    precision = np.full_like(grid.alpha, 1 / MEAN_SPREAD**2)
+    shifted = np.full_like(grid.alpha, MEAN / MEAN_SPREAD**2)
+    logs = grid.prior.copy()
     within = 0.0
     extra = 0
     sizes: dict[int, list[float]] = {}
@@ -108,25 +115,35 @@ def posterior(groups: tuple[Group, ...]) -> Posterior:
         within += apart
         extra += size - 1
     for size, (many, total, squares) in sizes.items():  # children of one size share a variance
-        variance = alphas + noises / size
+        variance, log_variance = _variance(size)
         precision += many / variance
         shifted += total / variance
-        logs -= many * np.log(variance) / 2 + squares / (2 * variance)
+        logs -= many * log_variance / 2 + squares / (2 * variance)
     mean = shifted / precision
-    logs -= extra * np.log(noise) + within / (2 * noises)
+    logs -= extra * grid.log_noise + within / (2 * grid.noise**2)
     logs += mean**2 * precision / 2 - np.log(precision) / 2
-    weights = np.exp(logs - logs.max()).cumsum()
-    return Posterior(
-        weights.tolist(), alpha.tolist(), noise.tolist(), mean.tolist(), precision.tolist()
-    )
+    cells = np.exp(logs - logs.max()).cumsum()
+    return Posterior(cells, grid.alpha, grid.noise, mean, precision)
 
 
 @lru_cache(1)
-def _grid():  # type: ignore[no-untyped-def]
+def _grid() -> Grid:
     import numpy as np  # noqa: PLC0415 (optional)
 
     scales = np.geomspace(FLOOR, MOST, CELLS)
-    return tuple(each.ravel() for each in np.meshgrid(scales, scales, indexing="ij"))
+    alpha, noise = (each.ravel() for each in np.meshgrid(scales, scales, indexing="ij"))
+    prior = np.log(alpha) + np.log(noise)
+    prior -= alpha**2 / (2 * GROUPS**2) + noise**2 / (2 * NOISE**2)
+    return Grid(alpha, noise, np.log(noise), prior)
+
+
+@lru_cache(256)
+def _variance(size: int) -> tuple[Any, Any]:
+    """Of the mean of `size` rewards at and below a child, and its logarithm, in each cell."""
+    import numpy as np  # noqa: PLC0415 (optional)
+
+    variance = _grid().alpha ** 2 + _grid().noise ** 2 / size
+    return variance, np.log(variance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,20 +192,21 @@ class AbMctsM(AnswerTree):
         tree: TreeView,
     ) -> Choice:
         children = children_of(node, below)
-        there = [child for child in children if is_open(child, tree)]
+        groups = {child.path: _group(child) for child in children}
+        there = [child.path for child in children if is_open(child, tree)]
         if there:
-            model = posterior(tuple(map(_group, children)))
+            model = posterior(tuple(groups.values()))
 
-            def value(child: Child | None) -> float:
-                path = node if child is None else child.path
+            def value(child: Path | None) -> float:
+                path = node if child is None else child
                 chance = uniforms(tree.seed, path, f"ab-mcts-m {child is None} {time}")
-                return model.draw(None if child is None else _group(child), chance)
+                return model.draw(None if child is None else groups[child], chance)
 
-            ranked = sorted(there, key=lambda child: (-value(child), child.path))
-            if value(ranked[0]) > value(None):
-                for child in ranked:
-                    if not pruned(child.path, below):
-                        return Choice(child.path)
+            ranked = sorted((-value(child), child) for child in there)
+            if -ranked[0][0] > value(None):
+                for _, child in ranked:
+                    if not pruned(child, below):
+                        return Choice(child)
         chance = Chance("gaussian", tree, time)
         return Choice(None, promising(self, self.choice, chance, node, scored))
 

@@ -107,6 +107,5 @@ def _falling(there: Sequence[Path], tree: TreeView) -> list[Path]:
 
 def below(paths: Sequence[Path], shares: Sequence[int]) -> tuple[Path, ...]:
     """The next layer: so many children of each path."""
-    return tuple(
-        child for path, share in zip(paths, shares, strict=True) for child in children(path, share)
-    )
+    shared = zip(paths, shares, strict=True)
+    return tuple([child for path, share in shared for child in children(path, share)])

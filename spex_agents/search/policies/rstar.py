@@ -121,11 +121,8 @@ class Rstar(Policy):
     ) -> list[tuple[Path, float]]:
         """The rollouts that have ended below `path`, or there, with what each has brought."""
         depth, thought, reward = len(path), tree.thought, tree.reward
-        return [
-            (leaf, reward(leaf) if thought(leaf).ends else 0.0)
-            for leaf in leaves
-            if leaf[:depth] == path
-        ]
+        below = [leaf for leaf in leaves if leaf[:depth] == path] if path else leaves
+        return [(leaf, reward(leaf) if thought(leaf).ends else 0.0) for leaf in below]
 
     def _walk(
         self, path: Path, ended: list[tuple[Path, float]], tree: TreeView
@@ -138,21 +135,24 @@ class Rstar(Policy):
             if path and self.terminal(path, tree):
                 return path, None
             depth = len(path)
-            there = children(path, self.branches(path))
-            there = tuple([child for child in there if child not in tree or not tree.lost(child)])
-            below: dict[int, list[tuple[Path, float]]] = {child[depth]: [] for child in there}
+            below: dict[int, list[tuple[Path, float]]] = {
+                index: [] for index in range(self.branches(path))
+            }
             for each in ended:
                 if len(each[0]) > depth:
                     below[each[0][depth]].append(each)
-            if left := [child for child in there if not below[child[depth]]]:
+            # A child that a rollout has ended below is not lost.
+            new = [(*path, index) for index, each in below.items() if not each]
+            if left := [child for child in new if child not in tree or not tree.lost(child)]:
                 return path, self.chosen(path, left, tree)
-            if not there:
+            if len(new) == len(below):
                 return path, None
             log_visits = math.log(len(ended))
-            scores = [
-                sum([reward for _, reward in each]) / len(each)
+            scores = {
+                index: sum([reward for _, reward in each]) / len(each)
                 + self.exploration * math.sqrt(log_visits / len(each))
-                for each in below.values()
-            ]
-            path = there[scores.index(max(scores))]
-            ended = below[path[depth]]
+                for index, each in below.items()
+                if each
+            }
+            best = max(scores, key=scores.__getitem__)
+            path, ended = (*path, best), below[best]

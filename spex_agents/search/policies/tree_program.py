@@ -6,6 +6,7 @@ Source: ETS (Hooper et al., 2025) and its repository SqueezeAILab/ETS. Solved by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -20,6 +21,9 @@ better leaves is taken."""
 
 _SCALE = 2.0**20
 """Lifts that above the solver's tolerances."""
+
+_REMEMBERED = 1024
+"""Programs whose solution is kept: forecasts meet the same again, also elsewhere in the tree."""
 
 
 def clusters(vectors: Sequence[np.ndarray | None], distance: float) -> list[int]:
@@ -67,39 +71,56 @@ def keep(
         [0, 1]
     """
     above = {path[:depth] for path in leaves for depth in range(len(path))}
-    thoughts = {path: len(leaves) + index for index, path in enumerate(sorted(above))}
-    first_cluster = len(leaves) + len(above)
+    thoughts = {path: index for index, path in enumerate(sorted(above))}
+    under = tuple(tuple(thoughts[path[:depth]] for depth in range(len(path))) for path in leaves)
+    kept = _solved(under, tuple(outcomes), tuple(labels), cost=cost, coverage=coverage, nodes=nodes)
+    return None if kept is None else list(kept)
+
+
+@lru_cache(_REMEMBERED)
+def _solved(
+    under: Sequence[Sequence[int]],
+    outcomes: Sequence[float],
+    labels: Sequence[int],
+    *,
+    cost: float,
+    coverage: float,
+    nodes: int,
+) -> Sequence[int] | None:
+    """The same of leaves that are given by the numbers of the thoughts above them, from 0."""
+    leaves = len(under)
+    first_cluster = leaves + 1 + max(number for thoughts in under for number in thoughts)
     variables = first_cluster + max(labels) + 1
     each = cost / first_cluster
     gain = np.full(variables, -each)
-    gain[: len(leaves)] += outcomes
-    gain[: len(leaves)] -= _TIE * np.arange(1, len(leaves) + 1)
+    gain[:leaves] += outcomes
+    gain[:leaves] -= _TIE * np.arange(1, leaves + 1)
     gain[first_cluster:] = coverage / (max(labels) + 1)
 
     # Each row of the constraints says that a sum is at least 0; the last one, at least 1.
     terms: list[tuple[int, int, float]] = []
     row = 0
-    for leaf, path in enumerate(leaves):
-        for depth in range(len(path)):
-            terms += [(row, thoughts[path[:depth]], 1.0), (row, leaf, -1.0)]
+    for leaf, thoughts in enumerate(under):
+        for number in thoughts:
+            terms += [(row, leaves + number, 1.0), (row, leaf, -1.0)]
             row += 1
     for leaf, label in enumerate(labels):
         terms.append((row + label, leaf, 1.0))
     for label in range(max(labels) + 1):
         terms.append((row, first_cluster + label, -1.0))
         row += 1
-    terms += [(row, leaf, 1.0) for leaf in range(len(leaves))]
+    terms += [(row, leaf, 1.0) for leaf in range(leaves)]
     rows, columns, values = zip(*terms, strict=True)
     least = np.zeros(row + 1)
     least[row] = 1.0
 
     solved = milp(
         -gain * _SCALE,
-        integrality=np.arange(variables) < len(leaves),
+        integrality=np.arange(variables) < leaves,
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(csr_array((values, (rows, columns))), least, np.inf),
         options={"node_limit": nodes, "mip_rel_gap": 0},
     )
     if not solved.success:
         return None
-    return [leaf for leaf in range(len(leaves)) if solved.x[leaf] > 0.5]
+    return tuple(leaf for leaf in range(leaves) if solved.x[leaf] > 0.5)

@@ -18,6 +18,7 @@ class Drawn:
         known: What the search knows.
         draw: Which draw it is.
         leaves_only: Whether only leaves have rewards.
+        one_ends: Whether a leaf of reward 1 ends the search.
         seen: Looks up a thought that may be shown.
         ends: Whether the unwritten thought at a path ends it in a draw.
         guess: Draws the reward of a path from its thought and its parent's reward.
@@ -25,6 +26,7 @@ class Drawn:
     Attributes:
         work: Rewards looked up and paths demanded.
         guessed: Whether the policy has met anything drawn.
+        over: Whether it has met a leaf that ends the search.
     """
 
     __slots__ = (
@@ -35,11 +37,13 @@ class Drawn:
         "_ends",
         "_guess",
         "_leaves_only",
+        "_one_ends",
         "_rewards",
         "_seen",
         "_thoughts",
         "_unwritten",
         "guessed",
+        "over",
         "question",
         "seed",
         "work",
@@ -51,6 +55,7 @@ class Drawn:
         draw: int,
         *,
         leaves_only: bool,
+        one_ends: bool,
         seen: Callable[[Path], Thought | None],
         ends: Callable[[Path, int], bool],
         guess: Callable[[Path, Thought | None, float | None, int], float],
@@ -58,12 +63,13 @@ class Drawn:
         self.question = known.tree.question
         self.seed = known.tree.seed
         self.work = 0
-        self.guessed = False
+        self.guessed = self.over = False
         self._committed = known.tree.thoughts
         self._thoughts = known.thoughts
         self._rewards = known.rewards
         self._draw = draw
         self._leaves_only = leaves_only
+        self._one_ends = one_ends
         self._seen = seen
         self._ends = ends
         self._guess = guess
@@ -95,6 +101,8 @@ class Drawn:
     def reward(self, path: Path) -> float:
         self.work += 1
         if (reward := self._rewards.get(path)) is not None:
+            if reward >= 1.0 and self._one_ends:
+                self._may_end(path)
             return reward
         if (reward := self._drawn.get(path)) is not None:
             return reward
@@ -106,4 +114,12 @@ class Drawn:
         above = self.reward(parent) if parent and not self._leaves_only else None
         reward = self._guess(path, thought, above, self._draw)
         self._drawn[path] = reward
+        if reward >= 1.0 and self._one_ends:
+            self._may_end(path)
         return reward
+
+    def _may_end(self, path: Path) -> None:
+        """A committed leaf of reward 1 would have ended the search, had it an answer."""
+        if path not in self._committed:
+            thought = self._thoughts.get(path) or self._unwritten.get(path, _OPEN)
+            self.over = self.over or self._leaves_only or thought.ends

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from spex_agents.search.limits import Limits
 from spex_agents.search.policy import Decision, Expand, Finish, Policy
 from spex_agents.search.tree import Path, Thought
-from spex_agents.speculation.config import Forecast, Known, Speculation
+from spex_agents.speculation.config import Known
 from spex_agents.speculation.foresight.drawn import Drawn
 from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
 
@@ -42,7 +42,7 @@ takes milliseconds, and a forecast that lasts is outdated before it is made."""
 DOUBT = 0.15
 """Replays that are taken to have demanded something else: a few of one mind prove little."""
 
-AGREED = 2.0, 4.0
+AGREED = 3.0, 4.0
 """How much of what one replay demanded others demanded too, and in how many forecasts, before any
 has been made."""
 
@@ -68,6 +68,7 @@ class ReplayForecast:
         policy: The search's own policy.
         limits: Its caps.
         prediction: What has been learnt so far.
+        one_ends: Whether a leaf of reward 1 ends the search.
         draws: Trees drawn for a forecast.
         lookahead: Decisions taken on each of them, at most.
     """
@@ -80,21 +81,22 @@ class ReplayForecast:
         *,
         draws: int,
         lookahead: int,
+        one_ends: bool = False,
     ) -> None:
         self.policy = policy
         self.limits = limits
         self.prediction = prediction
+        self.one_ends = one_ends
         self.draws = draws
         self.lookahead = lookahead
         self._quantiles = Quantiles(draws)
         self._replays: deque[_Replay] = deque()
         self._counts: Counter[Path] = Counter()
         self._certain: Counter[Path] = Counter()
-        effort = getattr(policy, "effort", 0)
-        self._effort = BLOCKING if policy.blocking else effort
+        self._effort = BLOCKING if policy.blocking else policy.effort
         self._cautious = policy.cautious
         self._leaves_only = policy.leaves_only
-        self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if effort else WORK
+        self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if policy.effort else WORK
         self._longest = self._work * (FRESH if self._effort else FAR)
         self._agreed = AGREED
         self._debt = 0
@@ -125,6 +127,7 @@ class ReplayForecast:
                 known,
                 self._made % self.draws,
                 leaves_only=self._leaves_only,
+                one_ends=self.one_ends,
                 seen=seen,
                 ends=self.ends,
                 guess=self.reward,
@@ -192,7 +195,7 @@ class ReplayForecast:
                 # A drawn tree may be one that never occurs; the search itself will report errors.
                 logger.debug("the policy failed on a predicted tree", exc_info=True)
                 break
-            if isinstance(decision, Finish):
+            if drawn.over or isinstance(decision, Finish):
                 break
             demanded += decision.paths
             certain = certain if drawn.guessed and not self._cautious else len(demanded)
@@ -245,7 +248,7 @@ class ReplayForecast:
         mean = line[0] if parent is None else line[0] + line[1] * parent
         if thought is not None and thought.logprobs:
             mean += self.prediction.confident(thought)
-        if (ones := self.prediction.rewards.perfect) and self._quantiles.highest(path, draw, ones):
+        if (ones := self.prediction.perfect) and self._quantiles.highest(path, draw, ones):
             return 1.0
         reward = mean + self.prediction.rewards.spread * self._quantiles.normals[path][draw]
         return 1.0 if reward > 1.0 else reward if reward > 0.0 else 0.0
@@ -257,44 +260,3 @@ def _uncount(counts: Counter[Path], paths: Sequence[Path]) -> None:
             del counts[path]
         else:
             counts[path] = count - 1
-
-
-class PaperForecast(ReplayForecast):
-    """SPEX's own rules, for comparison: one replay, on the rewards already known and nothing else.
-
-    What is not scored yet counts as ended with the reward 0. For MCTS that bumps the visits of a
-    selected path and leaves its value, which gives the next-k UCB selections; for REBASE it hands
-    the finished siblings, and as much width as there are of them, to the softmax. No thought is
-    begun before its parent's reward is known, where its parent has one.
-    """
-
-    def _beginnable(self, parent: Path, known: Known) -> bool:
-        scored = self.policy.leaves_only or not parent or parent in known.rewards
-        return scored and super()._beginnable(parent, known)
-
-    def seen(self, known: Known) -> Callable[[Path], Thought | None]:
-        if self.policy.leaves_only:
-            return known.thoughts.get
-        return lambda path: known.thoughts.get(path) if path in known.rewards else None
-
-    def ends(self, path: Path, draw: int) -> bool:
-        return True
-
-    def reward(self, path: Path, thought: Thought | None, parent: float | None, draw: int) -> float:
-        return 0.0
-
-
-def forecast_of(
-    settings: Speculation, policy: Policy, limits: Limits, prediction: Prediction
-) -> Forecast:
-    """The forecast that `settings` name, for one search."""
-    if callable(settings.forecast):
-        return settings.forecast
-    paper = settings.forecast == "paper"
-    return (PaperForecast if paper else ReplayForecast)(
-        policy,
-        limits,
-        prediction,
-        draws=1 if paper else settings.draws,
-        lookahead=settings.lookahead,
-    )

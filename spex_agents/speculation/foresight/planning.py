@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from time import perf_counter
 
+from spex_agents.answers.standing import Standing
+from spex_agents.answers.votes import Ballot
 from spex_agents.loops import Threads
+from spex_agents.search.limits import Limits
+from spex_agents.search.policy import Policy
 from spex_agents.search.tree import Path, Thought
-from spex_agents.speculation.config import Forecast, Known, Speculation
-from spex_agents.speculation.foresight.forecasts import forecast_of
+from spex_agents.speculation.config import Forecast, Known, SearchConfig, Speculation
+from spex_agents.speculation.foresight.forecasts import ReplayForecast
+from spex_agents.speculation.foresight.paper import PaperForecast
 from spex_agents.speculation.foresight.prediction import Prediction, prediction_of
+from spex_agents.speculation.foresight.room import After, Room
 from spex_agents.speculation.foresight.selection import Selection
 from spex_agents.speculation.running.jobs import Jobs
 from spex_agents.speculation.running.memo import Memo
@@ -24,26 +31,63 @@ logger = logging.getLogger(__name__)
 FORECASTING = Threads("spex-forecast", os.cpu_count() or 1)
 
 
-def run_ahead(memo: Memo, settings: Speculation, known: Callable[[], Known]) -> Planner:
+def run_ahead(
+    memo: Memo, settings: Speculation, known: Callable[[], Known], after: After
+) -> Planner:
     """Let a planner watch `memo`, and begin there what the search will probably demand.
 
     Args:
         memo: Everything that has been begun for the search.
         settings: How far to run ahead.
         known: Tells what the search knows now.
+        after: Tells where it stands once so much more has been decoded and sent.
     """
-    policy, limits = memo.config.policy, memo.config.limits
-    prediction = prediction_of(memo.budgets.own)
+    config, room = memo.config, None
+    if (rule := config.termination) is not None and rule.reached(after(sys.maxsize, sys.maxsize)):
+        room = Room(rule, memo, known, after)  # it bounds cost
+        memo.affords = memo.scores.affords = room.fits
+    policy, prediction = config.policy, prediction_of(memo.budgets.own)
+    one_ends = _ends_at_one(config)
     planner = Planner(
-        forecast_of(settings, policy, limits, prediction),
+        forecast_of(settings, policy, config.limits, prediction, one_ends=one_ends),
         prediction,
-        Selection(memo, settings),
+        Selection(memo, settings, room),
         known=known,
         jobs=memo.jobs,
-        aside=policy.blocking or getattr(policy, "effort", 0) > 0,
+        aside=not memo.at_once,
     )
     memo.watcher = planner
     return planner
+
+
+def forecast_of(
+    settings: Speculation,
+    policy: Policy,
+    limits: Limits,
+    prediction: Prediction,
+    *,
+    one_ends: bool = False,
+) -> Forecast:
+    """The forecast that `settings` name, for one search, which a leaf of reward 1 may end."""
+    if callable(settings.forecast):
+        return settings.forecast
+    paper = settings.forecast == "paper"
+    return (PaperForecast if paper else ReplayForecast)(
+        policy,
+        limits,
+        prediction,
+        one_ends=one_ends,
+        draws=1 if paper else settings.draws,
+        lookahead=settings.lookahead,
+    )
+
+
+def _ends_at_one(config: SearchConfig) -> bool:
+    """Whether its rule ends a search at the first leaf of reward 1, however many may follow."""
+    if (rule := config.termination) is None or rule.timed:
+        return False
+    first = Standing(ballots=[Ballot("", 1.0)], vote=config.vote, remaining=sys.maxsize, tokens=0)
+    return rule.fired(first) is not None
 
 
 class Planner:
@@ -88,6 +132,10 @@ class Planner:
     def judged(self, path: Path) -> None:
         known = self._known()
         self._prediction.learn_reward(path, known.thoughts, known.rewards)
+
+    def demanded(self) -> None:
+        if self._selection.withheld:
+            self.changed()
 
     def changed(self) -> None:
         """Plan once all that happens at this moment has happened."""

@@ -19,6 +19,9 @@ PRIOR_PERFECT = (1.0, 15.0)
 They are looked for where rewards take few values, votes for instance: where one of the first MANY
 has come again or one of 1 has been seen, and as long as fewer than FEW values have been."""
 
+SAME = 12.0
+"""Rewards of the same run as long without a 1 that those of all runs count for."""
+
 FEW, MANY = 5, 16
 
 
@@ -32,16 +35,11 @@ class RewardModel:
     Attributes:
         weights: Of the features.
         spread: How far a reward is from its prediction.
-        perfect: The share of rewards that are 1, about. Each drawn reward asks for it.
     """
 
     def __init__(self) -> None:
         self.weights = list(PRIOR_WEIGHTS)
         self.spread = PRIOR_SPREAD
-        self._perfect = PRIOR_PERFECT
-        self._values: set[float] = set()
-        self._again = False
-        self.perfect = self._share_of_perfect()
         size = len(PRIOR_WEIGHTS)
         self._covariance = [
             [1 / PRIOR_PRECISION[row] if row == column else 0.0 for column in range(size)]
@@ -55,17 +53,9 @@ class RewardModel:
         model = RewardModel()
         model.weights = list(self.weights)
         model.spread = self.spread
-        perfect, of = self._perfect
-        model._perfect = perfect * min(1.0, 32.0 / of), min(of, 32.0)
-        model._values, model._again = set(self._values), self._again
-        model.perfect = model._share_of_perfect()
         model._covariance = [list(row) for row in self._covariance]
         model._seen, model._squares = min(self._seen, 32.0), min(self._seen, 32.0) * self.spread**2
         return model
-
-    def _share_of_perfect(self) -> float:
-        few = self._again or len(self._values) < FEW
-        return self._perfect[0] / self._perfect[1] if few else 0.0
 
     def mean(self, features: Sequence[float]) -> float:
         return sum(map(float.__mul__, self.weights, features))
@@ -73,11 +63,6 @@ class RewardModel:
     def learn(self, features: Sequence[float], reward: float) -> None:
         error = reward - self.mean(features)
         self._seen += 1
-        self._perfect = self._perfect[0] + (reward >= 1), self._perfect[1] + 1
-        self._again = self._again or reward >= 1 or reward in self._values
-        if len(self._values) < MANY:
-            self._values.add(reward)
-        self.perfect = self._share_of_perfect()
         self._squares += error * error
         self.spread = (self._squares / self._seen) ** 0.5
         noise = max(self.spread**2, 1e-4) * 16  # rewards in [0, 1]: the prior counts for some
@@ -90,6 +75,53 @@ class RewardModel:
                 value - factor * column_gain
                 for value, column_gain in zip(self._covariance[row], gain, strict=True)
             ]
+
+
+class PerfectModel:
+    """How often a reward is 1 after so many in a row of its search that were not.
+
+    A problem that has resisted for long is a hard one. Counts by the length of the run, doubled
+    from one to the next, shrunk towards those of all lengths.
+    """
+
+    def __init__(self) -> None:
+        self._all = PRIOR_PERFECT
+        self._by_length: dict[int, tuple[float, float]] = {}
+        self._values: set[float] = set()
+        self._again = False
+
+    def copy(self) -> PerfectModel:
+        model = PerfectModel()
+        model._all = _at_most(self._all, 32.0)
+        model._by_length = {
+            length: _at_most(counts, 32.0) for length, counts in self._by_length.items()
+        }
+        model._values, model._again = set(self._values), self._again
+        return model
+
+    def learn(self, run: int, reward: float) -> None:
+        """A reward after `run` others that were below 1."""
+        perfect = reward >= 1
+        length = run.bit_length()
+        ones, of = self._by_length.get(length, (0.0, 0.0))
+        self._by_length[length] = ones + perfect, of + 1
+        self._all = self._all[0] + perfect, self._all[1] + 1
+        self._again = self._again or perfect or reward in self._values
+        if len(self._values) < MANY:
+            self._values.add(reward)
+
+    def share(self, run: int) -> float:
+        """How probable it is that the next one is 1; 0 where rewards take many values."""
+        if not self._again and len(self._values) >= FEW:
+            return 0.0
+        overall = self._all[0] / self._all[1]
+        ones, of = self._by_length.get(run.bit_length(), (0.0, 0.0))
+        return (ones + SAME * overall) / (of + SAME)
+
+
+def _at_most(counts: tuple[float, float], of: float) -> tuple[float, float]:
+    share = min(1.0, of / counts[1])
+    return counts[0] * share, counts[1] * share
 
 
 class EndModel:
@@ -116,12 +148,19 @@ class EndModel:
 
 
 class Prediction:
-    """All that one search has learnt, begun from what the searches before it had learnt."""
+    """All that one search has learnt, begun from what the searches before it had learnt.
+
+    Attributes:
+        perfect: The share of rewards that are 1, about. Each drawn reward asks for it.
+    """
 
     def __init__(self, shared: Prediction | None = None) -> None:
         self._shared = shared
         self.rewards: RewardModel = shared.rewards.copy() if shared else RewardModel()
         self.ends: EndModel = shared.ends.copy() if shared else EndModel()
+        self._ones: PerfectModel = shared._ones.copy() if shared else PerfectModel()
+        self._run = 0
+        self.perfect = self._ones.share(0)
         self._below: dict[Path, tuple[int, float]] = {}
 
     def learn_end(self, path: Path, *, ends: bool) -> None:
@@ -135,8 +174,12 @@ class Prediction:
         reward = rewards[path]
         features = self.features(path, thoughts.get(path), rewards.get(path[:-1]))
         self.rewards.learn(features, reward)
+        self._ones.learn(self._run, reward)
         if self._shared is not None:
             self._shared.rewards.learn(features, reward)
+            self._shared._ones.learn(self._run, reward)
+        self._run = 0 if reward >= 1 else self._run + 1
+        self.perfect = self._ones.share(self._run)
         for depth in range(len(path)):
             count, total = self._below.get(path[:depth], (0, 0.0))
             self._below[path[:depth]] = count + 1, total + reward

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from time import perf_counter
 
+from spex_agents.search.policy import Expand
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import Known, Speculation
+from spex_agents.speculation.foresight.room import Room
 from spex_agents.speculation.running.memo import Memo
 from spex_agents.speculation.slots.budget import Budget
 
-KEEP = 0.4
+KEPT_BY_SEARCH = 0.4
 """A thought under way is kept while its probability is at least this share of the threshold: what
-it has cost already is no longer a cost."""
+it has cost already is no longer a cost. The budget has one of its own, `KEPT_BY_BUDGET`."""
 
 
 class Selection:
@@ -21,11 +23,18 @@ class Selection:
     Args:
         memo: Where thoughts are begun.
         settings: How far to run ahead.
+        room: What a limit on cost leaves for it; None where there is no such limit.
+
+    Attributes:
+        withheld: Whether it has begun nothing, for something is about to be demanded that guesses
+            would only be in the way of.
     """
 
-    def __init__(self, memo: Memo, settings: Speculation) -> None:
+    def __init__(self, memo: Memo, settings: Speculation, room: Room | None) -> None:
+        self.withheld = False
         self._memo = memo
         self._settings = settings
+        self._room = room
         self._tree: Tree | None = None
         self._mean = 1.0
         """Tokens of a thought of that tree."""
@@ -52,17 +61,31 @@ class Selection:
         """
         started = perf_counter()
         memo, settings = self._memo, self._settings
+        decided = known.decision.paths if isinstance(known.decision, Expand) else ()
+        if due := [path for path in decided if path in memo.ahead]:
+            # As good as demanded: a graph decides in one node, and demands in the next.
+            probabilities = {**probabilities, **dict.fromkeys(due, 1.0)}
+        self.withheld = any(
+            path not in memo.thoughts and path not in memo.writing for path in decided
+        )
+        fading = settings.threshold * KEPT_BY_SEARCH
         for path in [path for path in memo.ahead if path in memo.writing and path in guesses]:
-            if probabilities.get(path, 0.0) < settings.threshold * KEEP:
+            if probabilities.get(path, 0.0) < fading:
                 memo.retract(path)
-        fading = settings.threshold * KEEP
+        if self._room is not None:
+            for path in self._room.too_much(probabilities):
+                if path in memo.writing:
+                    memo.retract(path)
+                else:
+                    memo.scores.retract(path)
         written = [path for path in memo.ahead if path in memo.thoughts and memo.rewarded(path)]
         memo.scores.offer(written, probabilities, least=fading, share=settings.share)
         least = self._least(known, probabilities)
         offers = {
             path: probability
             for path, probability in probabilities.items()
-            if memo.may_launch(path) and (probability >= least or path in memo.writing)
+            if memo.may_launch(path)
+            and (path in memo.writing or (probability >= least and not self.withheld))
         }
         own: dict[Budget, dict[Path, float]] = {budget: {} for budget in memo.budgets.all}
         for path, probability in offers.items():

@@ -135,6 +135,20 @@ class Ledger:
         )
         return tokens / 1e6 + prices.call * self.calls
 
+    @property
+    def bill(self) -> str:
+        """What was paid for, in words; of prompts nothing where the engine does not tell.
+
+        Example:
+            >>> Ledger(sent_tokens=900, vain_tokens=300, useful_tokens=50, wasted_tokens=5).bill
+            '900 tokens sent (300 in vain), 55 written (5 in vain)'
+        """
+        vain = f"({self.wasted_tokens} in vain)"
+        if not self.sent_tokens:
+            return f"{self.decoded_tokens} tokens written {vain}"
+        sent = f"{self.sent_tokens} tokens sent ({self.vain_tokens} in vain)"
+        return f"{sent}, {self.decoded_tokens} written {vain}"
+
     def use(self, tokens: int) -> None:
         """Count `tokens`, which were waste so far, as useful: the search took what they gave."""
         self.useful_tokens += tokens

@@ -22,14 +22,18 @@ Outcome: TypeAlias = Literal["demanded", "hit", "retracted", "wasted", "failed",
 def record(ledger: Ledger) -> None:
     """Set ``spex.launched``, ``spex.wasted_tokens`` and so on, on the current span if there is one.
 
-    Several searches in one span: the last one's figures stay.
+    Several searches in one span add up, as those of an agent whose model calls are searches.
     """
     if find_spec("opentelemetry") is None:
         return
     from opentelemetry import trace  # noqa: PLC0415 (optional)
 
-    attributes = {f"spex.{name}": value for name, value in ledger.report().items()}
-    trace.get_current_span().set_attributes(attributes)
+    current = trace.get_current_span()
+    before = getattr(current, "attributes", None) or {}  # a span that is not recorded has none
+    ours = {name: value for name, value in before.items() if name.startswith("spex.")}
+    spent = Ledger.of({name.removeprefix("spex."): value for name, value in ours.items()})
+    spent.add(ledger)
+    current.set_attributes({f"spex.{name}": value for name, value in spent.report().items()})
 
 
 @contextmanager

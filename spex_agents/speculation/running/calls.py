@@ -13,10 +13,11 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, EngineUnavailable, RewardError, SpexError
 from spex_agents.rewards.base import GroupReward, Reward, check_reward, speaks
-from spex_agents.search.action import Action, begun, told, tries
+from spex_agents.search.action import Action, before_try, told, tries
 from spex_agents.search.policy import Policy
 from spex_agents.search.tree import Path, Thought
-from spex_agents.speculation.config import NO_TEXT, SearchConfig, blank
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.questions import NO_TEXT, blank
 from spex_agents.speculation.running.forms import found
 
 Around: TypeAlias = Callable[[Request], AbstractAsyncContextManager[None]]
@@ -55,7 +56,7 @@ def prompt_for(
 ) -> tuple[Action, Prompt]:
     """How the thought at `path` is asked for, with its cue, and the prompt that asks."""
     template, action = config.template, config.policy.action
-    first = begun(action, path)
+    first = before_try(action, path)
     steps = [
         (thought, action(path[:depth])) for depth, thought in enumerate(before, 1) if depth > first
     ]
@@ -74,7 +75,7 @@ def hears(config: SearchConfig, path: Path) -> bool:
 
 def attempt(policy: Policy, path: Path, chain: Sequence[Thought]) -> tuple[Thought, ...]:
     """The thoughts of the try that `path` has come to: what rewards and votes see of it."""
-    thoughts = tuple(chain[begun(policy.action, path) :])
+    thoughts = tuple(chain[before_try(policy.action, path) :])
     if thoughts and _stays_open(policy.action(path)):
         return (*thoughts[:-1], replace(thoughts[-1], ends=True))
     return thoughts
@@ -83,6 +84,12 @@ def attempt(policy: Policy, path: Path, chain: Sequence[Thought]) -> tuple[Thoug
 def _stays_open(action: Action) -> bool:
     """Whether the path goes on below a whole answer, to better ones."""
     return action.refines and action.to_end
+
+
+def longest(config: SearchConfig, path: Path, before: Sequence[Thought]) -> int:
+    """Tokens that the thought at `path` may take, which follows those `before` it."""
+    action = config.policy.action
+    return config.limits.room(before[before_try(action, path) :], to_end=action(path).to_end)
 
 
 async def write_thought(
@@ -99,8 +106,8 @@ async def write_thought(
         AnswerError: No answer could be looked for in it.
     """
     action, prompt = asked
-    above = begun(config.policy.action, path)
-    before = before[above:]
+    above = before_try(config.policy.action, path)
+    most, before = longest(config, path, before), before[above:]
     writer = config.writer(action)
     try:
         async with AROUND.get()(request):
@@ -108,7 +115,7 @@ async def write_thought(
                 prompt,
                 request,
                 sampling=replace(config.sampling, stop=()) if action.to_end else config.sampling,
-                max_tokens=config.limits.room(before, to_end=action.to_end),
+                max_tokens=most,
             )
     except SpexError:
         raise

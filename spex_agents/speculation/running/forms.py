@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spex_agents.answers.equivalence import Canonical, begun, canonical, formed
+from spex_agents.answers.equivalence import Canonical, canonical, formed, forming
 from spex_agents.answers.extract import Extract, found_in
 from spex_agents.answers.forms import Form
 from spex_agents.errors import AnswerError, SpexError
@@ -42,7 +42,7 @@ class Forms:
             AnswerError: It cannot be counted.
         """
         if self._by is canonical:
-            begun(answer)
+            forming(answer)
         else:
             await self.of(answer)
 

@@ -15,6 +15,7 @@ from spex_agents.errors import SessionClosed
 from spex_agents.loops import Threads
 from spex_agents.search.tree import Path, Thought, derive_seed
 from spex_agents.speculation.reporting.events import path_id
+from spex_agents.speculation.slots.budget import Budget
 from spex_agents.waiting import in_thread
 
 logger = logging.getLogger(__name__)
@@ -63,10 +64,12 @@ class Jobs:
 
     Attributes:
         closed: Whether it takes no more work.
+        live: All thoughts and rewards under way, those that are being aborted included.
     """
 
     def __init__(self, run: str, seed: int) -> None:
         self.closed = False
+        self.live: set[Job[Any]] = set()
         self._run = run
         self._seed = seed
         self._attempts: Counter[Path] = Counter()
@@ -107,8 +110,10 @@ class Jobs:
         )
         loop = asyncio.get_running_loop()
         job = flying[path] = Job(path, self.own(work(request)), request, guess, loop.time())
+        self.live.add(job)
 
         def end(_: asyncio.Task[Value]) -> None:
+            self.live.discard(job)
             if flying.get(path) is job:
                 del flying[path]
             job.ended = loop.time()
@@ -148,6 +153,14 @@ class Jobs:
         """Give `job` up; it ends when its engine has aborted its request."""
         job.cancelled = asyncio.get_running_loop().time()
         job.task.cancel()
+
+    def retract(self, guess: Job[Value], flying: dict[Path, Job[Value]], budget: Budget) -> bool:
+        """Give `guess` up, unless it is done at this very moment: nothing is left to cancel."""
+        if not guess.task.done():
+            del flying[guess.path]
+            budget.retracting(guess.request)
+            self.cancel(guess)
+        return guess.cancelled is not None
 
     def give_up(self, jobs: Iterable[Job[Any]]) -> None:
         """Cancel those of `jobs` that have not been: a second time would interrupt the abort."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Self
 
@@ -35,6 +35,7 @@ from spex_agents.waiting import until_ended
 class Memo:
     """Everything that has been begun for one search, by path.
 
+    To the budgets of its engines it is the `Searcher`: they begin and give up thoughts here.
     Use it as an async context manager, or call `close`: nothing outlives that.
 
     Args:
@@ -45,10 +46,12 @@ class Memo:
 
     Attributes:
         watcher: Hears what becomes known.
+        affords: Whether a guess at a path can be paid for.
         forms: What the answers come to.
         lead: How far ahead of itself without guesses the search is.
         calls: Requests that a thought makes of the engine at a time.
         follows: Those that its reward makes of the same engine.
+        at_once: Whether its forecasts are made at once, not aside.
     """
 
     calls = 1
@@ -59,6 +62,7 @@ class Memo:
         self.config = config
         self.run = run
         self.watcher: Watcher = Nobody()
+        self.affords: Callable[[Path], bool] = lambda path: True
         self.news = asyncio.Event()
         """Set whenever something has become known."""
         self.observer = Observer(listener, self._engine_name)
@@ -69,6 +73,7 @@ class Memo:
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budgets = Budgets(config.engine, config.engines, self._engine_name, own)
+        self.at_once = not (config.policy.blocking or config.policy.effort)
         self.follows = calls(config.reward) if asks(config.reward) is config.engine else 0
         self.lead = Lead(partial(last_elder, config.policy), places(config.reward), self.follows)
         self.scores = Scores(
@@ -104,6 +109,7 @@ class Memo:
         self._failed: set[Path] = set()
         """Paths whose guess has failed: not guessed again, or a fault would be met without end."""
         self._closing: asyncio.Task[None] | None = None
+        self._recorded = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,8 +146,6 @@ class Memo:
 
     async def take(self, path: Path) -> Thought:
         """Return the thought at `path`: the one begun early, or one written now.
-
-        A guess that failed is no error of the search: its work is done again.
 
         Raises:
             EngineError: The thought could not be written on demand.
@@ -182,11 +186,11 @@ class Memo:
         self.jobs.give_up(job for job in self.writing.values() if job.request.demanded)
         self.jobs.give_up(self.scoring.values())
 
-    def decoded(self) -> int:
-        """Tokens decoded for the search so far, those of what is under way included."""
-        running = [job.request for job in self.writing.values()]
-        running += [job.request for job in self.scoring.values()]
-        return self.ledger.decoded_tokens + sum(request.tokens for request in running)
+    def spent(self) -> tuple[int, int]:
+        """Tokens decoded and sent for the search so far, those of what is under way included."""
+        decoded = self.ledger.decoded_tokens + sum(job.request.tokens for job in self.jobs.live)
+        sent = sum(job.request.prompt_tokens for job in self.jobs.live)
+        return decoded, self.ledger.sent_tokens + sent
 
     def may_launch(self, path: Path) -> bool:
         """Whether a guess at `path`, below a written parent, makes sense, or is under way."""
@@ -201,7 +205,7 @@ class Memo:
         return all(path[:depth] in self.rewards for depth in range(1, len(path)))
 
     def launch(self, path: Path, probability: float = 1.0) -> None:
-        """Begin the thought at `path` before it is demanded.
+        """Begin the thought at `path` early, if it may be still and can be paid for.
 
         Args:
             path: A path whose parent's text is known, and its elders' where it goes on with theirs.
@@ -210,19 +214,15 @@ class Memo:
         Raises:
             SessionClosed: The session was closed.
         """
-        if path in self.thoughts or path in self.writing or path in self._failed:
-            return  # begun, or found to fail, since it was offered
-        self._writer.begin(path, guess=True, probability=probability)
+        known = path in self.thoughts or path in self.writing or path in self._failed
+        if not known and self.affords(path):
+            self._writer.begin(path, guess=True, probability=probability)
 
     def retract(self, path: Path) -> None:
         """Cancel the thought at `path`, which was begun early and has become improbable."""
-        if self.writing[path].task.done():
-            return  # written at this very moment: nothing is left to cancel
-        del self._guesses[path]
-        guess = self.writing.pop(path)
-        self.budgets.of(path).retracting(guess.request)
-        self.jobs.cancel(guess)
-        self.observer.retracted(guess)
+        if self.jobs.retract(guess := self.writing[path], self.writing, self.budgets.of(path)):
+            del self._guesses[path]
+            self.observer.retracted(guess)
 
     def _promote(self, request: Request, engine: Engine) -> None:
         request.demanded = True
@@ -249,21 +249,21 @@ class Memo:
             self.observer.failed(job)
         self._changed()
 
-    def round(self, paths: Sequence[Path], begun: Mark, waited: float) -> None:
+    def round(self, paths: Sequence[Path], mark: Mark, waited: float) -> None:
         """What a decision demanded has been committed.
 
         Args:
             paths: That.
-            begun: Where the work of the engine stood when it was demanded.
+            mark: Where the work of the engine stood when it was demanded.
             waited: Seconds since then that nobody waited for it.
         """
         now, pace = asyncio.get_running_loop().time(), self.budgets.pace(paths)
         self.lead.round(
             paths,
-            now - begun.time - waited,
+            now - mark.time - waited,
             line=pace.times.line,
             slots=pace.slots,
-            demanded=pace.demanded_since(begun, now),
+            demanded=pace.demanded_since(mark, now),
         )
         if self.config.speculation is not None:
             self.ledger.saved_seconds = self.lead.told
@@ -288,7 +288,9 @@ class Memo:
             self._closing = asyncio.create_task(self._drain(), context=contextvars.Context())
         await until_ended(self._closing)
         self._closing.result()
-        record(self.ledger)
+        if not self._recorded:  # figures of one span add up
+            self._recorded = True
+            record(self.ledger)
 
     async def _drain(self) -> None:
         left = {**self._guesses, **self.writing}

@@ -27,12 +27,16 @@ class Observer:
     Attributes:
         ledger: What has been counted.
         rows: What of it was for thoughts, by the engine that was asked for them.
+        most_sent: Tokens of the longest prompt of a thought that is written; None before one is.
+        most_judged: Tokens that a reward has taken at most, and of its prompts; None likewise.
     """
 
     def __init__(self, listener: Listener | None, engine: Callable[[Path], str]) -> None:
         self.listener = listener
         self.ledger = Ledger()
         self.rows: defaultdict[str, Ledger] = defaultdict(Ledger)
+        self.most_sent: int | None = None
+        self.most_judged: tuple[int, int] | None = None
         self._engine = engine
         self._spans = ThoughtSpans()
         self._hits: set[Path] = set()
@@ -80,10 +84,11 @@ class Observer:
         assert job.ended is not None  # noqa: S101 (narrowing)
         self.ledger.calls += 1
         self.ledger.sent_tokens += job.request.prompt_tokens
-        self.ledger.vain_tokens += job.request.prompt_tokens  # likewise
+        # In vain and wasted until the search takes what they gave.
+        self.ledger.vain_tokens += job.request.prompt_tokens
         self.ledger.cached_tokens += job.request.cached_tokens
         self.ledger.estimated_tokens += job.request.estimated_tokens
-        self.ledger.wasted_tokens += job.request.tokens  # until the search takes what they gave
+        self.ledger.wasted_tokens += job.request.tokens
         if job.cancelled is not None:
             self.ledger.aborted_tokens += job.request.tokens
             self.ledger.abort(job.ended - job.cancelled)
@@ -123,6 +128,7 @@ class Observer:
         else:
             self._spans.written(job.request)
         self._asked["thought", job.path] = job.request.prompt_tokens
+        self.most_sent = max(self.most_sent or 0, job.request.prompt_tokens)
         self._took[job.path] = (job.ended or job.begun) - job.begun
         text, reasoning, tokens = thought.text, thought.reasoning, job.request.tokens
         self.tell(job.path, "written", text=text, reasoning=reasoning, tokens=tokens)
@@ -149,6 +155,11 @@ class Observer:
         if job is not None:
             self._spent[path] = job.request.tokens
             self._asked["reward", path] = job.request.prompt_tokens
+            tokens, sent = self.most_judged or (0, 0)
+            self.most_judged = (
+                max(tokens, job.request.tokens),
+                max(sent, job.request.prompt_tokens),
+            )
         self.tell(path, "judged", reward=reward, tokens=None if job is None else job.request.tokens)
 
     def scored(self, path: Path, reward: float) -> None:

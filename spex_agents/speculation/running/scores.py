@@ -18,6 +18,8 @@ from spex_agents.speculation.slots.budget import Budget
 class Scores:
     """Asks for each reward once, whoever comes first.
 
+    To the budget of those who judge it is the `Searcher`: that begins and gives up rewards here.
+
     Args:
         reward: Who is asked.
         question: At the root.
@@ -33,11 +35,14 @@ class Scores:
     Attributes:
         known: All rewards known by now.
         flying: Those being asked for.
+        affords: Tells whether one that is not demanded can be paid for.
         calls: Requests that each of them makes of an engine at a time.
         follows: None follow.
+        at_once: They may be offered anew by a forecast that is made aside.
     """
 
     follows = 0
+    at_once = False
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Scores:
         self._failed: set[Path] = set()
         self._heard = judged
         self._changed = changed
+        self.affords: Callable[[Path], bool] = lambda path: True
 
     async def take(
         self, paths: Sequence[Path], bear: Callable[[Exception], bool] = lambda error: False
@@ -151,20 +157,20 @@ class Scores:
 
     def launch(self, path: Path, probability: float = 1.0) -> None:
         """Ask for the reward of a thought before it is demanded."""
-        if path not in self.known and path not in self.flying:
+        begun = path in self.known or path in self.flying or path in self._failed
+        if not begun and self.affords(path):
             self.begin(path, guess=True, probability=probability)
 
     def retract(self, path: Path) -> None:
         """Give up the reward of a thought that is not demanded so far."""
-        job = self.flying.pop(path)
-        self._budget.retracting(job.request)
-        self._jobs.cancel(job)
+        self._jobs.retract(self.flying[path], self.flying, self._budget)
 
     def drop(self, path: Path) -> None:
         """Forget the reward of a thought that shall have none, or give it up."""
         self.known.pop(path, None)
-        if path in self.flying:
+        if (job := self.flying.get(path)) is not None:
             self.retract(path)
+            self._jobs.give_up([job])  # one that is done at this moment, too
 
     def leave(self) -> None:
         """Begin nothing more early."""

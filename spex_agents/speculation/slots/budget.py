@@ -17,7 +17,7 @@ from spex_agents.errors import SettingsError, above_zero, at_least_zero
 from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.capacity import Allowance, Headroom
-from spex_agents.speculation.slots.flights import KEPT, Flights
+from spex_agents.speculation.slots.flights import KEPT_BY_BUDGET, Flights
 from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import (
     Offers,
@@ -105,7 +105,7 @@ class Budget:
 
     @property
     def demanded(self) -> int:
-        """Requests in flight that a search waits for."""
+        """Requests in flight that a search waits for, or certainly will."""
         return self.pace.demanded
 
     def begin(
@@ -133,7 +133,7 @@ class Budget:
         self.allowance.begin(now, demanded=request.demanded)
         if request.demanded:
             search.demands()
-            self._make_room()
+            self._flights.make_room(self.limit)
             self._reconsider(search, now)
         else:
             self._turns.count(search, 1)
@@ -154,7 +154,7 @@ class Budget:
 
     def retracting(self, request: Request) -> None:
         """Speculative work is being cancelled: it counts no longer."""
-        flight = self._flights.retracting(request)
+        flight = self._flights.retracting(request, asyncio.get_running_loop().time())
         flight.search.credit.settled(flight.path)
 
     def taken(self, searcher: Searcher, path: Path) -> None:
@@ -180,13 +180,15 @@ class Budget:
         tokens = tokens or request.tokens
         self.allowance.end(request.prompt_tokens + request.tokens)
         if tokens and not flight.leaving and paced and flight.paced:
-            started = flight.begun.time if request.started is None else request.started
+            started = flight.mark.time if request.started is None else request.started
             self.pace.times.learn(load, (now - started) / tokens)
-            self._headroom.learn(started - flight.begun.time, now - started, flight.load)
+            self._headroom.learn(started - flight.mark.time, now - started, flight.load)
         if flight.leaving:
-            search.credit.spent(tokens * self.pace.awaited_since(flight.begun, now))
+            search.credit.spent(tokens * self.pace.awaited_since(flight.mark, now))
         elif tokens:
             search.credit.done(tokens)
+        if request.demanded and search.outdated and not self.pace.demanded:
+            self._turns.offer(search, [])  # it knows more now, and offers anew
         self._flights.forget(search)
         self._allocate()
         return load
@@ -207,18 +209,19 @@ class Budget:
             share: Whose slots they take.
             foreseen: Of all that it has begun early; `probabilities` if not given.
         """
-        search = self._flights.search(searcher, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        search = self._flights.search(searcher, now)
         search.credit.weigh(probabilities if foreseen is None else foreseen)
         if share is not None:
             self._turns.join(search, share)
-        self._flights.weigh(search, probabilities)
+        self._flights.weigh(search, probabilities, now)
         flying = {flight.path for flight in search.flights.values() if not flight.leaving}
         offers: Offers = [
             (value, path) for path, value in probabilities.items() if path not in flying
         ]
         offers.sort(key=lambda offer: (offer[0], [-index for index in offer[1]]))
         self._turns.offer(search, offers)
-        self._reconsider(search, asyncio.get_running_loop().time())
+        self._reconsider(search, now)
         self._allocate()
 
     def tell(self, searcher: Searcher, lead: float, wide: int) -> None:
@@ -241,20 +244,15 @@ class Budget:
             return limit
         return min(limit, self.pace.slower(self.slowdown))
 
-    def _make_room(self) -> None:
-        staying = self._flights.staying
-        for guess in self._flights.fading():
-            if staying <= self.limit(guess.search.searcher):
-                return
-            guess.search.searcher.retract(guess.path)
-            staying -= guess.calls
-
     def _reconsider(self, search: Search, now: float) -> None:
         """Give up what would not be begun now, what was begun while nobody waited included."""
         self._flights.reconsider()
-        for guess in self._flights.below(search, self.pace.pays(search.shortens) * KEPT):
+        if not self.pace.demanded:
+            return
+        least = KEPT_BY_BUDGET * self.pace.pays(search.shortens, 1)
+        for guess in self._flights.below(search, least):
             search.searcher.retract(guess.path)
-        for guess in self._flights.free_no_more(search) if self.pace.demanded else ():
+        for guess in self._flights.free_no_more(search):
             probability = 1 - self._flights.left(guess, now) * (1 - guess.probability)
             if self._affords(search, probability, now):
                 search.credit.begun(guess.path, probability)
@@ -263,7 +261,8 @@ class Budget:
 
     def _affords(self, search: Search, probability: float, now: float) -> bool:
         """Whether `search` can bear that a guess of this probability is in vain."""
-        if not self.allowance.spare(now) or probability <= self.pace.pays(search.shortens):
+        urgent = self._flights.urgent(search, now)
+        if not self.allowance.spare(now) or probability <= self.pace.pays(search.shortens, urgent):
             return False
         return probability == 1 or search.credit.affords(
             1 - probability,
@@ -271,7 +270,7 @@ class Budget:
             self.pace.line(),
             self.allowance.cost(),
             known=self.pace.known,
-            awaited=self.pace.demanded > 0,
+            urgent=urgent,
             shortens=search.shortens,
         )
 

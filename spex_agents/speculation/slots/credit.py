@@ -22,7 +22,8 @@ the mean, which they may cost it again; of calls what has been saved only."""
 MARGIN = 0.1
 """By so much a probability that is not certain may be wrong, and those of all guesses at once."""
 
-_KEEP = 0.98
+_LASTING = 0.98
+"""What the work seen so far counts for after one more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +73,13 @@ class Credit:
     def done(self, tokens: int) -> None:
         """A piece of work has come to so many tokens, of all its calls."""
         seen, total = self.tokens
-        self.tokens = seen * _KEEP + 1, total * _KEEP + tokens / self.at_a_time
+        self.tokens = seen * _LASTING + 1, total * _LASTING + tokens / self.at_a_time
+
+    @property
+    def usual(self) -> float:
+        """Tokens of one call."""
+        seen, total = self.tokens
+        return total / seen if seen else 1.0
 
     def left(self, tokens: float) -> float:
         """The share that is still to come of work whose calls have come to so many tokens each."""
@@ -87,7 +94,7 @@ class Credit:
         call: float,
         *,
         known: bool,
-        awaited: bool,
+        urgent: float,
         shortens: float,
     ) -> bool:
         """Whether one more guess may be in vain with probability `doubt`.
@@ -98,18 +105,16 @@ class Credit:
             line: Seconds of a step: those of no request, and what each adds.
             call: Seconds that a call in vain costs, of a provider's allowance.
             known: Whether that line has been seen.
-            awaited: Whether somebody waits for the engine now.
+            urgent: How probable it is that somebody waits for what is delayed now.
             shortens: Steps by which a token of a guess that comes true makes the search shorter.
         """
         base, slope = line
-        calls = self.at_a_time
-        seen, total = self.tokens
-        tokens = total / seen if seen else 1.0
+        calls, tokens = self.at_a_time, self.usual
         stakes = (*self.stakes.values(), doubt)
         doubts = sum(min(1.0, stake + MARGIN) for stake in stakes if stake)
         hoped = (len(stakes) - doubts) * calls * tokens * shortens * base
         lead, age, alone = max(0.0, self.lead), now - self.opened, tokens * (base + slope)
-        cost = slope * (self.wasted + (doubts * calls * tokens if awaited else 0.0))
+        cost = slope * (self.wasted + urgent * doubts * calls * tokens)
         grant = GRANT if known else GRANT_CALLS
         return cost <= CREDIT * age + grant * alone + LENT * (lead + hoped) and (
             call * calls * (sum(stakes) + self.calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path
@@ -11,9 +11,13 @@ from spex_agents.speculation.slots.credit import Credit
 from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.turns import UNIT, Flight, Search, Searcher, Share, units
 
-KEPT = 0.8
+KEPT_BY_BUDGET = 0.8
 """A guess is kept as long as its probability is this share of what it would take to begin it: what
-it has cost already is no longer a cost."""
+it has cost already is no longer a cost. Its search has one of its own, `KEPT_BY_SEARCH`."""
+
+SLIGHT = 0.02
+"""The share of a step by which one more request delays others that does not count as long as nobody
+waits for them."""
 
 LOW = 0.05
 """A probability that is hardly ever offered: below it there is no need to look."""
@@ -82,9 +86,11 @@ class Flights:
         calls: int,
     ) -> None:
         """Work begins that makes so many calls at a time, as far as is known before."""
-        begun = self._pace.mark(now)
-        self._pace.change(now, calls, calls if request.demanded else 0)
-        flight = Flight(search, path, request, begun, self._pace.load, probability, calls)
+        mark = self._pace.mark(now)
+        self._pace.change(now, calls, 0)
+        flight = Flight(search, path, request, mark, self._pace.load, probability, calls)
+        flight.guess = not request.demanded
+        self._await(flight, now)
         flight.untold = calls > 1
         self._groups += flight.untold
         flight.paced = not self._groups
@@ -95,7 +101,6 @@ class Flights:
         else:
             self._useful += calls * units(probability)
             self._guesses[request.id] = flight
-            flight.guess = True
             flight.free = not self._pace.demanded
 
     def split(self, request: Request, more: int, now: float, ended: Request | None) -> None:
@@ -107,8 +112,8 @@ class Flights:
             return
         if ended and ended.tokens and ended.started is not None and not flight.leaving:
             seconds = now - ended.started
-            if flight.paced and ended.started - flight.begun.time <= QUEUED * seconds:
-                load = self._pace.load_since(flight.begun, now)
+            if flight.paced and ended.started - flight.mark.time <= QUEUED * seconds:
+                load = self._pace.load_since(flight.mark, now)
                 self._pace.times.learn(load, seconds / ended.tokens)
         if flight.untold:
             flight.untold = False
@@ -117,7 +122,8 @@ class Flights:
             more += 1 - flight.calls
         more = max(more, 1 - flight.calls)
         flight.calls += more
-        self._pace.change(now, more, 0 if flight.guess else more)
+        self._pace.change(now, more, 0)
+        self._await(flight, now)
         if flight.leaving:
             self._leaving += more
         else:
@@ -125,7 +131,7 @@ class Flights:
 
     def restart(self, request: Request, now: float) -> None:
         """Its time counts from now on."""
-        self._flights[request.id].begun = self._pace.mark(now)
+        self._flights[request.id].mark = self._pace.mark(now)
 
     def promote(self, request: Request, now: float) -> Flight:
         """It is a guess no longer."""
@@ -133,26 +139,27 @@ class Flights:
         flight.guess = False
         self._following += _followers(flight)
         self._useful += flight.calls * (UNIT - units(flight.probability))
-        self._pace.change(now, 0, flight.calls)
+        self._await(flight, now)
         return flight
 
-    def retracting(self, request: Request) -> Flight:
+    def retracting(self, request: Request, now: float) -> Flight:
         """It is being cancelled: it is of no use."""
         flight = self._flights[request.id]
         flight.leaving = True
         self._leaving += flight.calls
         self._useful -= flight.calls * units(flight.probability)
+        self._await(flight, now)
         return flight
 
     def end(self, request: Request, now: float) -> tuple[Flight, float]:
         """It has ended; with it comes the mean load beside it, its own included."""
         flight = self._flights.pop(request.id)
         calls = flight.calls
-        load = self._pace.load_since(flight.begun, now)
+        load = self._pace.load_since(flight.mark, now)
         del flight.search.flights[request.id]
         self._leaving -= calls * flight.leaving
         self._guesses.pop(request.id, None)
-        self._pace.change(now, -calls, 0 if flight.guess else -calls)
+        self._pace.change(now, -calls, -flight.awaited)
         if not flight.leaving:
             self._useful -= calls * (units(flight.probability) if flight.guess else UNIT)
         self._groups -= flight.untold
@@ -160,13 +167,23 @@ class Flights:
         flight.paced = flight.paced and not self._groups
         return flight, load
 
-    def weigh(self, search: Search, probabilities: Mapping[Path, float]) -> None:
+    def weigh(self, search: Search, probabilities: Mapping[Path, float], now: float) -> None:
         """The guesses of `search` are as probable as that now; one that is left out is certain."""
         self._useful += search.weigh(probabilities)
+        for flight in search.flights.values():
+            self._await(flight, now)
+
+    def _await(self, flight: Flight, now: float) -> None:
+        """Count it as demanded if it is, or certainly will be: a graph demands a node later."""
+        certain = flight.probability == 1 and not flight.leaving
+        awaited = flight.calls if certain or not flight.guess else 0
+        if awaited != flight.awaited:
+            self._pace.change(now, 0, awaited - flight.awaited)
+            flight.awaited = awaited
 
     def left(self, flight: Flight, now: float) -> float:
         """The share of its work that is still to come, about."""
-        steps = self._pace.mark(now).steps - flight.begun.steps
+        steps = self._pace.mark(now).steps - flight.mark.steps
         return flight.search.credit.left(steps / sum(self._pace.line()))
 
     def fading(self) -> list[Flight]:
@@ -189,17 +206,44 @@ class Flights:
         """Guesses of `search` that stay and are less probable."""
         return [guess for guess in _staying(search) if guess.probability < probability]
 
+    def urgent(self, search: Search, now: float) -> float:
+        """How probable it is that one more guess of `search` delays what somebody waits for.
+
+        While nobody waits, that is the most probable guess, which somebody will wait for soon;
+        unless the new one will be ready by then, or delays it but slightly, as far as is known.
+        """
+        if self._pace.demanded:
+            return 1.0
+        base, slope = self._pace.line()
+        step = base + slope * (self._pace.load + 1)
+        if not self._pace.known or slope < SLIGHT * step:
+            return 0.0
+        if search.credit.usual * step <= self._pace.idle(now):
+            return 0.0
+        guesses = self._guesses.values()
+        return max((guess.probability for guess in guesses if not guess.leaving), default=0.0)
+
     def least(self) -> float:
         """The probability from which on one more request contributes more than it slows others."""
         return self._pace.least(self._useful / UNIT, self._pace.load)
 
+    def make_room(self, limit: Callable[[Searcher], float]) -> None:
+        """Give up as many guesses, the least probable first, as are too many by that."""
+        staying = self.staying
+        for guess in self.fading():
+            if staying <= limit(guess.search.searcher):
+                return
+            guess.search.searcher.retract(guess.path)
+            staying -= guess.calls
+
     def reconsider(self) -> None:
         """Give up what would not be begun now, by some distance: the least probable first."""
-        if self.least() * KEPT < LOW:
+        if self.least() * KEPT_BY_BUDGET < LOW:
             return
         for guess in self.fading():
             rest = self._useful / UNIT - guess.calls * guess.probability
-            if guess.probability >= self._pace.least(rest, self.staying - guess.calls) * KEPT:
+            least = self._pace.least(rest, self.staying - guess.calls)
+            if guess.probability >= least * KEPT_BY_BUDGET:
                 return
             guess.search.searcher.retract(guess.path)
 

@@ -14,6 +14,9 @@ DOUBT = 0.25
 KNOWN = 1.0
 """Such a sum, from which on the line is known."""
 
+LASTING = 0.9
+"""What the times seen so far in which nobody waited count for after one more."""
+
 
 class StepTime:
     """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
@@ -84,12 +87,31 @@ class Pace:
         self.demanded = 0
         self.times = StepTime()
         self._time = self._steps = self._loads = self._demanded = self._awaited = 0.0
+        self._idle: float | None = None
+        self._idled = (0.0, 0.0)
 
     def change(self, now: float, load: int, demanded: int) -> None:
         """From now on so many more are in flight."""
         self.mark(now)
+        before, self.demanded = self.demanded, self.demanded + demanded
         self.load += load
-        self.demanded += demanded
+        if before and not self.demanded:
+            self._idle = now
+        elif self.demanded and self._idle is not None:
+            passed, (total, squares) = now - self._idle, self._idled
+            self._idled = LASTING * total + passed, LASTING * squares + passed * passed
+            self._idle = None
+
+    def idle(self, now: float) -> float:
+        """Seconds until somebody will probably wait for the engine, as nobody does now.
+
+        The longer times count for more, each by its length: what begins in one is more likely to
+        begin in a long one.
+        """
+        total, squares = self._idled
+        if self._idle is None or not total:
+            return 0.0
+        return max(0.0, self._idle + squares / total - now)
 
     def mark(self, now: float) -> Mark:
         passed = now - self._time
@@ -146,7 +168,7 @@ class Pace:
         base, slope = self.line()
         return useful * slope / (base + slope * load)
 
-    def pays(self, shortens: float) -> float:
+    def pays(self, shortens: float, urgent: float) -> float:
         """The probability from which on a guess saves its own search more than it costs.
 
         A token in vain costs b seconds, one of use saves a part s of the fixed time a: it has to be
@@ -154,11 +176,11 @@ class Pace:
 
         Args:
             shortens: That part.
+            urgent: How probable it is that somebody waits for what is delayed.
         """
-        if not self.demanded:
-            return 0.0
         base, slope = self.line()
-        return slope / (slope + shortens * base)
+        cost = urgent * slope
+        return cost / (cost + shortens * base) if cost else 0.0
 
     def line(self) -> tuple[float, float]:
         """Seconds of a step: those of no request, and what each adds.

@@ -35,10 +35,12 @@ class Searcher(Protocol):
     Attributes:
         calls: Requests that each piece of its work makes at a time.
         follows: Requests that each piece that was demanded is followed by.
+        at_once: Whether it offers anew in the moment that something has become known.
     """
 
     calls: int
     follows: int
+    at_once: bool
 
     def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
@@ -53,11 +55,12 @@ class Flight:
     """Work in flight.
 
     Attributes:
-        begun: Where the work of all stood when it was.
+        mark: Where the work of all stood when it began.
         load: Requests in flight then, its own included.
         calls: Requests that it makes at a time.
         untold: They may be others: it has not told of them so far.
         guess: It is not demanded so far.
+        awaited: Those of its requests that count as demanded.
         free: It is one that was begun while nobody waited, and somebody has not waited since.
         paced: Its time tells how fast the engine is.
         leaving: It is being cancelled.
@@ -66,12 +69,13 @@ class Flight:
     search: Search
     path: Path
     request: Request
-    begun: Mark
+    mark: Mark
     load: int
     probability: float
     calls: int = 1
     untold: bool = False
     guess: bool = False
+    awaited: int = 0
     free: bool = False
     paced: bool = True
     leaving: bool = False
@@ -106,6 +110,11 @@ class Search:
         with all of them guessed, each token saves its share of a step.
         """
         return 1 / (self.wide * self.searcher.calls)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether what it offers is, as soon as it knows more."""
+        return bool(self.offers) and self.searcher.at_once
 
     def demands(self) -> None:
         """One more of its thoughts is demanded."""
