@@ -111,3 +111,23 @@ def one_of(name: str, value: str, *allowed: str) -> None:
     """
     if value not in allowed:
         raise SettingsError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def instance_of(kind: type, *, or_none: bool = False, **settings: object) -> None:
+    """Check settings that are objects of one class.
+
+    Raises:
+        SettingsError: One of them is something else, such as the class itself.
+
+    Example:
+        >>> instance_of(str, name=str)
+        Traceback (most recent call last):
+        spex_agents.errors.SettingsError: name=str: is a class, pass an instance of it
+    """
+    for name, value in settings.items():
+        if isinstance(value, kind) or (or_none and value is None):
+            continue
+        if isinstance(value, type):
+            raise SettingsError(f"{name}={value.__name__}: is a class, pass an instance of it")
+        others = ", or None" if or_none else ""
+        raise SettingsError(f"{name}={value!r}: must be an instance of {kind.__name__}{others}")

@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from spex_agents import rewards
 from spex_agents.engines.base import Engine, Sampling
 from spex_agents.engines.embedded.engine import EmbeddedEngine
-from spex_agents.engines.given import as_engine, chat_model
+from spex_agents.engines.given import as_engine, chat_model, is_address
 from spex_agents.engines.reasoning import Thinking
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -74,18 +74,42 @@ def _simulated(engine: Engine, sampling: Sampling, limits: Limits) -> rewards.Re
     return rewards.SimulatedReward()
 
 
-REWARDS: Mapping[str, Maker] = MappingProxyType(
+class NamedReward(NamedTuple):
+    """How a reward is made, and what it goes by, as ``--help`` tells it; empty if its name does."""
+
+    make: Maker
+    by: str = ""
+
+
+REWARDS: Mapping[str, NamedReward] = MappingProxyType(
     {
-        "confidence": lambda engine, sampling, limits: rewards.Confidence(),
-        "judge": lambda engine, sampling, limits: rewards.Judge(engine),
-        "value": lambda engine, sampling, limits: rewards.Value(engine),
-        "expected-value": lambda engine, sampling, limits: rewards.Value(engine, expected=True),
-        "group-vote": lambda engine, sampling, limits: rewards.GroupVote(engine),
-        "votes": lambda engine, sampling, limits: rewards.VoteConfidence(
-            engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
+        "confidence": NamedReward(
+            lambda engine, sampling, limits: rewards.Confidence(),
+            "the model's own log-probabilities; default",
         ),
-        "calculator": lambda engine, sampling, limits: rewards.Calculator(),
-        "simulated": _simulated,
+        "judge": NamedReward(lambda engine, sampling, limits: rewards.Judge(engine)),
+        "value": NamedReward(
+            lambda engine, sampling, limits: rewards.Value(engine), "sure, likely or impossible?"
+        ),
+        "expected-value": NamedReward(
+            lambda engine, sampling, limits: rewards.Value(engine, expected=True),
+            "by the words' probabilities",
+        ),
+        "group-vote": NamedReward(
+            lambda engine, sampling, limits: rewards.GroupVote(engine),
+            "which of the layer is best?",
+        ),
+        "votes": NamedReward(
+            lambda engine, sampling, limits: rewards.VoteConfidence(
+                engine, sampling=sampling, max_tokens=limits.path_tokens, samples=4
+            ),
+            "do completions agree?",
+        ),
+        "calculator": NamedReward(
+            lambda engine, sampling, limits: rewards.Calculator(),
+            "do the stated equations hold?",
+        ),
+        "simulated": NamedReward(_simulated, "default of the simulated engine"),
     }
 )
 """Rewards by name; ``module:function`` is one's own."""
@@ -135,11 +159,6 @@ def make_engine(
         "model (openai:gpt-5-mini), or module:function for an async function "
         "(question, steps, seed) -> str, an engine or a chat model of your own"
     )
-
-
-def is_address(name: str) -> bool:
-    """Whether an engine of that name is a server."""
-    return name.startswith(("http://", "https://"))
 
 
 def make_engines(words: Iterable[str], engine: str) -> dict[str, AnyEngine]:
@@ -247,8 +266,8 @@ def _named(
     if name is None and not engine.name.startswith("simulated/"):
         return rewards.as_reward(None, engine)
     name = name or "simulated"
-    if (make := REWARDS.get(name)) is not None:
-        return make(engine, sampling, limits)
+    if (known := REWARDS.get(name)) is not None:
+        return known.make(engine, sampling, limits)
     if ":" in name:
         return rewards.as_reward(load_named("reward", name), engine)
     raise SettingsError(

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from langchain_core.messages import AIMessage, convert_to_messages
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 from scripted_server import serve
 
 from examples.agents.models import Says
+
+
+def openai_at(address: str, model: str = "gpt-5-mini") -> ChatOpenAI:
+    """A client of one's own: else all clients of an address share one, loops or not."""
+    return ChatOpenAI(
+        base_url=address,
+        api_key=SecretStr("none"),
+        model=model,
+        max_retries=0,
+        http_async_client=httpx.AsyncClient(),
+    )
 
 
 @asynccontextmanager
@@ -21,6 +35,8 @@ async def provider(
     says: Says, *, heard: list[Any] | None = None, reason: str | None = None
 ) -> AsyncIterator[str]:
     """A server's address. To the same messages it says one thing after the other, in turn.
+
+    Streams tell their usage where they are asked to, as OpenAI's do.
 
     Args:
         says: What it says.
@@ -40,7 +56,10 @@ async def provider(
         said = choices[asked[key] % len(choices)]
         asked[key] += 1
         why = reason or ("tool_calls" if said.tool_calls else "stop")
-        return _streamed(said, why) if body.get("stream") else JSONResponse(_whole(said, why))
+        if not body.get("stream"):
+            return JSONResponse(_whole(said, why))
+        tells = (body.get("stream_options") or {}).get("include_usage")
+        return _streamed(said, why, [USAGE] if tells else [])
 
     async with serve(app) as address:
         yield f"{address}/v1"
@@ -68,12 +87,12 @@ def _whole(said: AIMessage, reason: str) -> dict[str, Any]:
     return {**_head("chat.completion"), "choices": [choice], "usage": USAGE}
 
 
-def _streamed(said: AIMessage, reason: str) -> Response:
+def _streamed(said: AIMessage, reason: str, usage: Sequence[Mapping[str, int]]) -> Response:
     head = _head("chat.completion.chunk")
     parts = [
         *({**head, "choices": [{"index": 0, "delta": delta}]} for delta in _deltas(said)),
         {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]},
-        {**head, "choices": [], "usage": USAGE},
+        *({**head, "choices": [], "usage": one} for one in usage),
     ]
     events = [f"data: {json.dumps(part)}\n\n" for part in parts]
     return Response("".join([*events, "data: [DONE]\n\n"]), media_type="text/event-stream")

@@ -16,7 +16,7 @@ from langchain_core.callbacks import (
     UsageMetadataCallbackHandler,
 )
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.tracers import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_config, get_store
@@ -28,6 +28,7 @@ from spex_agents.engines.given import as_engine
 from spex_agents.nodes import SpexMiddleware, create_tot_graph, create_tot_tool
 from spex_agents.rewards import Judge
 from spex_agents.search import BestOfN
+from spex_agents.speculation.config import Speculation
 
 
 class Heard(BaseCallbackHandler):
@@ -148,14 +149,83 @@ async def test_calls_that_were_cut_or_retracted_have_not_failed() -> None:
     assert calls.failed == 0
 
 
-async def test_calls_that_were_cut_are_counted_about_as_the_reply_counts_them() -> None:
-    counter, model = UsageMetadataCallbackHandler(), Streams()
-    result = await chat(model, speculation=None).ainvoke(CHAT, {"callbacks": [counter]})
-    assert "thinks" in counter.usage_metadata  # as the model is configured, for who told no name
-    spent = result["messages"][-1].usage_metadata
-    for kind in ("input_tokens", "output_tokens"):
-        counted = sum(usage[kind] for usage in counter.usage_metadata.values())
-        assert counted == pytest.approx(spent[kind], rel=0.2)  # both estimate what was cut
+class Counts(UsageMetadataCallbackHandler):
+    """Counts where the call is, and not in a thread, which hears of it later."""
+
+    run_inline = True
+
+    def total(self, kind: str) -> int:
+        used: list[Any] = list(self.usage_metadata.values())
+        return sum(usage[kind] for usage in used)
+
+
+class Silent(Streams):
+    """Never tells what it has used, nor its name."""
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> Any:
+        async for chunk in super()._astream(*args, **kwargs):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=chunk.message.content))
+
+
+@pytest.mark.parametrize("kind", [Thinks, Streams, Silent])
+@pytest.mark.parametrize("speculation", [None, Speculation(), Speculation.paid()])
+async def test_a_counter_of_usage_counts_what_the_ledger_does(
+    kind: type[Thinks], speculation: Speculation | None
+) -> None:
+    counts = Counts()
+    asked = chat(kind(), speculation=speculation, reward=Judge(as_engine(Thinks())))
+    reply = (await asked.ainvoke(CHAT, {"callbacks": [counts]}))["messages"][-1]
+    ledger = reply.response_metadata["spex"]["ledger"]
+    assert counts.total("input_tokens") == ledger["sent_tokens"] > 0
+    assert counts.total("output_tokens") == ledger["decoded_tokens"] > 0
+
+
+@pytest.mark.parametrize("kind", [Thinks, Silent])
+async def test_a_counter_of_usage_counts_what_a_middleware_does(kind: type[Thinks]) -> None:
+    counts = Counts()
+    agent = create_agent(kind(), middleware=[SpexMiddleware(policy=BestOfN(width=3))])
+    reply = (await agent.ainvoke(CHAT, {"callbacks": [counts]}))["messages"][-1]
+    ledger = reply.response_metadata["spex"]["ledger"]
+    assert counts.total("input_tokens") == ledger["sent_tokens"] > 0
+    assert counts.total("output_tokens") == ledger["decoded_tokens"] > 0
+
+
+class Sums(BaseCallbackHandler):
+    """Sums up the usage that it is told, as Langfuse's handler does: no tracer, no counter."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.said: list[str] = []
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        (part,) = response.generations[0]
+        message: Any = getattr(part, "message", None)
+        self.said.append(part.text)
+        self.sent.append((message.usage_metadata or {}).get("input_tokens", 0))
+
+
+class SumsLater(Sums, AsyncCallbackHandler):
+    """The same, and async."""
+
+    async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:  # type: ignore[override]
+        Sums.on_llm_end(self, response)
+
+
+@pytest.mark.parametrize("kind", [Sums, SumsLater])
+async def test_a_handler_of_ones_own_is_told_the_usage_of_a_search_once(kind: type[Sums]) -> None:
+    sums = kind()
+    reply = (await chat(Thinks()).ainvoke(CHAT, {"callbacks": [sums]}))["messages"][-1]
+    assert sum(sums.sent) == reply.response_metadata["spex"]["ledger"]["sent_tokens"] > 0
+    assert reply.usage_metadata["input_tokens"] == sum(sums.sent)
+    assert reply.text in sums.said  # it hears the answer, too
+
+
+async def test_calls_that_were_cut_are_counted_under_the_name_the_model_was_made_with() -> None:
+    counts = Counts()
+    await chat(Streams(), speculation=None).ainvoke(CHAT, {"callbacks": [counts]})
+    assert counts.usage_metadata.keys() == {"thinks", "thinks-1"}
 
 
 @pytest.mark.parametrize("most", [1, 3])

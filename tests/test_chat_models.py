@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -23,20 +23,25 @@ from langchain_core.output_parsers import PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import START, MessagesState, StateGraph
 from openai import BadRequestError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
+from typer.testing import CliRunner
 from typing_extensions import TypedDict
 
+from spex_agents.answers import MaxTokens, Standing, TerminationRule
+from spex_agents.cli import app
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.engines.given import as_engine
-from spex_agents.engines.prompts import Message, Prompt
+from spex_agents.engines.prompts import Message, Prompt, PromptTemplate
+from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.named import make_engine
 from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool
 from spex_agents.nodes.conversation import conversation_in
 from spex_agents.rewards import Judge
-from spex_agents.search import BestOfN, Rebase, TotBfs
+from spex_agents.search import BestOfN, Limits, Rebase, TotBfs
+from spex_agents.speculation.config import Failures
 
 HI = "Hi, who are you?"
 
@@ -146,12 +151,80 @@ async def test_a_model_is_named_by_its_provider(monkeypatch: pytest.MonkeyPatch)
         as_engine("openai:gpt-4.1-mini")
 
 
+KEYS = {
+    "openai:gpt-5-mini": "OPENAI_API_KEY",
+    "anthropic:claude-haiku-4-5": "ANTHROPIC_API_KEY",
+    "google_genai:gemini-2.5-flash": "GOOGLE_API_KEY",
+}
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS.items())
+def test_a_named_model_without_its_key_is_refused_before_any_call(
+    name: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in (*KEYS.values(), "GEMINI_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.delenv(one, raising=False)
+    ways: list[Callable[[], object]] = [
+        lambda: as_engine(name),
+        lambda: make_engine(name),
+        lambda: create_tot_graph(name),
+    ]
+    for way in ways:
+        with pytest.raises(SettingsError, match=f"engine='{name}'.*{key}"):
+            way()
+    for command in (["solve", HI, "--engine", name], ["gateway", "--engine", name]):
+        told = CliRunner().invoke(app, command)
+        assert told.exit_code == 2
+        assert key in told.stderr
+    monkeypatch.setenv(key, "a key")
+    assert as_engine(name).name == f"chat-model/{name.partition(':')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [(("maker_api_key",), True), (("maker_api_key", "credentials"), False)],
+    ids=["key alone", "other credentials"],
+)
+def test_a_key_is_asked_for_where_nothing_else_signs_in(
+    fields: Sequence[str], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Maker(FakeListChatModel):
+        responses: list[str] = Field(default_factory=list)
+
+        @property
+        def lc_secrets(self) -> dict[str, str]:
+            return {"maker_api_key": "MAKER_API_KEY"}
+
+    own: dict[str, Any] = dict.fromkeys(fields, (Any, None))
+    made: Any = create_model("Made", __base__=Maker, **own)
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name: made())
+    if refused:
+        with pytest.raises(SettingsError, match="has no key: set MAKER_API_KEY"):
+            as_engine("maker:large")
+    else:
+        assert as_engine("maker:large").name == "chat-model/Made"
+
+
 async def test_what_is_bound_to_a_model_stays_bound() -> None:
     model = Says(replies=["Answer: 12"])
     bound = model.bind_tools([{"name": "add"}]).with_config(tags=["mine"])
     assert as_engine(bound).name == "chat-model/Says"
     assert (await reply_to(bound, ("user", "5 + 7?"))).content == "12"
     assert {tuple(keywords["tools"]) for _, keywords in model.asked} == {("add",)}
+
+
+@pytest.mark.parametrize("said", ["", "Let me look."])
+@pytest.mark.parametrize(("failures", "calls"), [(Failures(), 3), (None, 1)])
+async def test_a_call_of_a_tool_that_is_bound_to_a_model_is_no_thought(
+    said: str, failures: Failures | None, calls: int
+) -> None:
+    model = Says(replies=[AIMessage(said, tool_calls=[CALL])])
+    bound = model.bind_tools([{"name": "look_up"}])
+    settings: dict[str, Any] = {"policy": BestOfN(width=8, batch=1), "speculation": None}
+    node = create_tot_node(bound, failures=failures, **settings)
+    with pytest.raises(EngineError, match=r"called look_up\(\), which .*SpexMiddleware"):
+        await node.ainvoke({"messages": [("user", "What is a pear?")]})
+    assert len(model.asked) == calls
 
 
 async def test_structured_output_of_a_model_is_told_as_json() -> None:
@@ -299,6 +372,20 @@ async def test_answers_of_a_form_are_voted_on_field_by_field(schema: Any) -> Non
     assert "JSON schema" in model.asked[0][0][0].text
 
 
+async def test_a_form_is_the_one_ending_that_is_asked_for() -> None:
+    given = {"reward": half, "answer_schema": City}
+    for more in ({}, {"template": PromptTemplate(system='End with "Answer:".')}):
+        model = Says(replies=['{"name": "Paris", "people": 2}'])
+        made: Any = {**given, **more}
+        await create_tot_graph(model, **made).compile().ainvoke({"question": "Where?"})
+        told = model.asked[0][0][0].text
+        assert "End with a JSON object" in told
+        assert ("Answer:" in told) == bool(more)  # but what its user says
+    engine = create_tot_graph(SimulatedEngine(), answer_schema=City).compile().search
+    assert "boxed" not in engine.template.system
+    assert "one short step a line" in engine.template.system
+
+
 async def test_a_form_is_asked_for_beside_the_system_message_of_a_conversation() -> None:
     model = Says(replies=['{"name": "Paris", "people": 2}'])
     reply = await reply_to(model, *TALK, answer_schema=City)
@@ -314,6 +401,39 @@ async def test_that_no_reply_has_the_form_is_told_with_a_remedy(
     last = (await graph.ainvoke({"messages": [HumanMessage("Where?")]}))["messages"][-1]
     assert last.response_metadata["spex"]["answer"] is None
     assert "answer_schema=" in caplog.text
+
+
+@pytest.mark.parametrize("form", [City, None])
+async def test_a_limit_that_leaves_no_answer_is_told(
+    form: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: Any = {} if form is None else {"answer_schema": form}
+    model = Says(replies=["So far.\n\nAnd on."])
+    node = create_tot_node(model, reward=half, termination=MaxTokens(1), **made)
+    graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think").compile()
+    last = (await graph.ainvoke({"messages": [HumanMessage("Where?")]}))["messages"][-1]
+    assert last.response_metadata["spex"]["answer"] is None
+    told = [message for message in caplog.messages if message.startswith("no answer")]
+    assert told == ["no answer: ended by MaxTokens(limit=1) before any path had one"]
+
+
+async def test_a_rule_sees_what_was_sent_and_written_for_all_calls() -> None:
+    class Bound(TerminationRule):
+        def __call__(self, standing: Standing) -> bool:
+            seen.append((standing.sent, standing.decoded))
+            return standing.sent >= 100
+
+    seen: list[tuple[int, int]] = []
+    policy, limits = Rebase(width=2), Limits(depth=9)
+    model = Says(replies=["So far.\n\nAnd on."])
+    made: Any = {"policy": policy, "limits": limits, "reward": half, "termination": Bound()}
+    graph = create_tot_graph(model, speculation=None, **made).compile()
+    result = await graph.ainvoke({"question": "Where?"})
+    assert result["stopped"]
+    assert seen[0] == (0, 0)
+    assert seen == sorted(seen)
+    assert seen[-1] == (result["ledger"]["sent_tokens"], result["ledger"]["decoded_tokens"])
+    assert seen[-2][0] < 100 <= seen[-1][0]
 
 
 async def test_the_calls_of_a_chat_model_are_few_where_nobody_says_how_many() -> None:

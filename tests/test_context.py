@@ -172,3 +172,19 @@ async def test_a_context_of_another_kind_is_none_of_its_business() -> None:
     compiled: Any = outer.add_edge(START, "think").compile()
     result = await compiled.ainvoke(CHAT, context={"width": "huge"})
     assert result["messages"][-1].response_metadata["spex"]["tree_sha256"] == await alone()
+
+
+async def test_choices_in_a_dictionary_without_a_schema_are_passed_over_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = create_tot_node(fast_engine(), **fast(**SMALL))
+    compiled: Any = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
+    compiled = compiled.compile()
+    context: dict[str, Any] = {"tokens": 1, "depth": 2}
+    result = await compiled.ainvoke(CHAT, context={**context, "user_id": "u"})
+    assert result["messages"][-1].response_metadata["spex"]["tree_sha256"] == await alone()
+    (said,) = [record.getMessage() for record in caplog.records if "context" in record.name]
+    assert said.startswith("context={'depth': ..., 'tokens': ...}: passed over by the search")
+    assert "context_schema=SearchContext" in said
+    result = await compiled.ainvoke(CHAT, context=SearchContext(**context))
+    assert result["messages"][-1].response_metadata["spex"]["stopped"] == "MaxTokens(limit=1)"

@@ -16,6 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
+from spex_agents.answers import ExactStop, MaxSeconds, MaxTokens
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import EngineError, RewardError, SettingsError
 from spex_agents.nodes.middleware import SpexMiddleware
@@ -76,6 +77,66 @@ def agent_of(model: Scripted, tools: Sequence[Any] = (), **settings: Any) -> Any
 
 
 QUESTION = {"messages": [("user", "What is 2 + 2?")]}
+
+
+def chosen_by(
+    model: Scripted, tools: Sequence[Any] = (), **settings: Any
+) -> tuple[Any, dict[str, Any]]:
+    """What is said in the end, and the report of the first search, on a virtual clock."""
+    run = run_virtual(agent_of(model, tools, **settings).ainvoke(QUESTION))
+    reports = [message.response_metadata.get("spex") for message in run["messages"]]
+    return run["messages"][-1].content, next(report for report in reports if report)
+
+
+def test_a_rule_ends_the_search_for_a_message() -> None:
+    async def right(messages: Sequence[BaseMessage]) -> float:
+        return float(messages[-1].content == "4")
+
+    policy = BestOfN(width=8, batch=2)
+    every: dict[str, Any] = {"policy": policy, "speculation": None}
+    for reward, calls in ((None, 6), (right, 4)):  # five of eight; the first that is right
+        model = Scripted(says=in_turn("5", "5", "4", "4") if reward else in_turn("4"))
+        said, report = chosen_by(model, termination=ExactStop(), reward=reward, **every)
+        assert (said, model.calls, report["stopped"]) == ("4", calls, "ExactStop()")
+        again = Scripted(says=model.says)
+        said, report = chosen_by(again, reward=reward, **every)
+        assert (said, again.calls, report["stopped"]) == ("4", 8, None)
+
+
+def test_a_rule_on_cost_or_time_leaves_what_there_is_to_choose_from() -> None:
+    policy = BestOfN(width=8, batch=2)
+    for rule in (MaxTokens(1), MaxSeconds(1.5)):
+        model = Scripted(says=in_turn("4", "4", "5"), seconds=1)
+        said, report = chosen_by(model, policy=policy, termination=rule, speculation=None)
+        assert (said, model.calls, report["stopped"]) == ("4", 2, str(rule))
+        assert report["tree_sha256"].startswith("timed:")
+    model = Scripted(says=in_turn("4"), seconds=1)
+    _, report = chosen_by(model, policy=policy, termination=MaxTokens(5), speculation=Speculation())
+    assert report["ledger"]["launched"] == 0  # nobody knows how long a guess may become
+
+
+def test_a_search_that_its_rule_cuts_short_chooses_among_first_messages() -> None:
+    @tool
+    def look(at: str) -> str:
+        """Look."""
+        return "seen"
+
+    def says(messages: Sequence[BaseMessage], number: int) -> AIMessage:
+        if any(isinstance(message, ToolMessage) for message in messages):
+            return AIMessage("4")
+        return AIMessage("", tool_calls=[{"name": "look", "args": {"at": "it"}, "id": "1"}])
+
+    model = Scripted(says=says)
+    settings: dict[str, Any] = {"policy": Rebase(width=2), "depth": 3, "termination": MaxTokens(1)}
+    said, report = chosen_by(model, [look], free_of_side_effects=["look"], **settings)
+    assert said == "4"
+    assert (report["candidates"], report["stopped"]) == (1, "MaxTokens(limit=1)")
+
+
+async def test_a_rule_that_leaves_no_candidate_is_named() -> None:
+    agent = agent_of(Scripted(says=in_turn("4"), seconds=5), termination=MaxSeconds(0.01))
+    with pytest.raises(EngineError, match=r"MaxSeconds\(limit=0.01\) before any candidate"):
+        await agent.ainvoke(QUESTION)
 
 
 async def likes(word: str, messages: Sequence[BaseMessage]) -> float:
@@ -296,8 +357,14 @@ async def test_a_reward_out_of_range_is_refused() -> None:
     async def reward(messages: Sequence[BaseMessage]) -> float:
         return 2.0
 
-    with pytest.raises(RewardError, match=r"returned 2\.0"):
+    with pytest.raises(RewardError, match=r"'reward' returned 2\.0"):
         await agent_of(Scripted(says=in_turn("4")), reward=reward).ainvoke(QUESTION)
+
+
+async def test_a_reward_that_is_not_async_is_told_what_to_be() -> None:
+    agent = agent_of(Scripted(says=in_turn("4")), reward=lambda messages: 0.5)
+    with pytest.raises(RewardError, match=r"returned 0\.5 without being awaited: write it as"):
+        await agent.ainvoke(QUESTION)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +374,8 @@ async def test_a_reward_out_of_range_is_refused() -> None:
         ({"max_concurrency": 0}, "max_concurrency=0"),
         ({"free_of_side_effects": "look_up"}, "must be a collection of names"),
         ({"ignored_arguments": "reason"}, "must be a collection of names, or 'all'"),
+        ({"termination": lambda standing: True}, "must be an instance of TerminationRule, or None"),
+        ({"speculation": True}, "speculation=True: must be an instance of Speculation, or None"),
         ({"policy": "best"}, "policy='best': must be one of"),
         ({"reward": lambda: 0.5}, r"reward=<lambda>: .*\(messages\) -> float, but takes \(\)"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import pytest
@@ -23,16 +23,17 @@ from node_runs import (
     tree_hash,
 )
 
-from spex_agents.answers.termination import MaxTokens
+from spex_agents.answers import ExactStop, MaxTokens
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.engines.simulated.world import goodness, quality_in
 from spex_agents.errors import SettingsError
-from spex_agents.nodes import create_tot_graph, tree_of
+from spex_agents.nodes import create_tot_graph, create_tot_node, create_tot_tool, tree_of
 from spex_agents.rewards import Verifier
 from spex_agents.search import Beam, BestOfN, Limits, Policy, Rebase, Rstar
 from spex_agents.search.tree import derive_seed
+from spex_agents.speculation import SearchConfig, solve
 from spex_agents.speculation.config import Speculation
 
 POLICIES = [Rebase(width=6), Beam(beams=4, width=2), BestOfN(width=4), Rstar(rollouts=4, width=2)]
@@ -65,6 +66,22 @@ def test_running_ahead_takes_less_time_and_accounts_for_every_token() -> None:
         return loop.time() - began
 
     assert run_virtual(seconds(Speculation())) < 0.8 * run_virtual(seconds(None))
+
+
+@pytest.mark.parametrize("policy", [Rebase(width=6), Beam(beams=4, width=2), Rstar(rollouts=4)])
+@pytest.mark.parametrize(
+    "speculation", [Speculation(), Speculation.paid()], ids=["default", "paid"]
+)
+def test_no_guess_is_given_up_between_the_decision_and_the_demand(
+    policy: Policy, speculation: Speculation
+) -> None:
+    async def main() -> None:
+        given = settings(speculation, policy=policy)
+        alone = await solve(SearchConfig(engine=SimulatedEngine(), **given), QUESTION)
+        result = await create_tot_graph(SimulatedEngine(), **given).compile().ainvoke(ASKED)
+        assert result["ledger"]["hits"] == alone.ledger.hits > 0
+
+    run_virtual(main())
 
 
 def test_state_and_checkpoints_hold_plain_data_only() -> None:
@@ -144,6 +161,32 @@ def test_keys_that_collide_are_refused(keys: tuple[str, str]) -> None:
     question_key, answer_key = keys
     with pytest.raises(SettingsError, match="must differ"):
         create_tot_graph(fast_engine(), question_key=question_key, answer_key=answer_key)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (
+            {"termination": 0.01},
+            "termination=0.01: must be an instance of TerminationRule",
+        ),
+        ({"termination": ExactStop}, "termination=ExactStop: is a class, pass an instance of it"),
+        ({"failures": 3}, "failures=3: must be an instance of Failures, or None"),
+        ({"speculation": True}, "speculation=True: must be an instance of Speculation, or None"),
+        ({"limits": {"depth": 3}}, "limits=.*: must be an instance of Limits"),
+        ({"sampling": 0.7}, "sampling=0.7: must be an instance of Sampling"),
+        ({"template": "Think."}, "template='Think.': must be an instance of PromptTemplate"),
+        ({"extract": "boxed"}, "extract='boxed': must be a function"),
+        ({"canonical": 3}, "canonical=3: must be a function"),
+        ({"engines": ["other"]}, "engines=.*: must be an instance of Mapping"),
+    ],
+)
+@pytest.mark.parametrize("create", [create_tot_graph, create_tot_node, create_tot_tool])
+def test_what_is_no_such_setting_is_refused_when_the_search_is_built(
+    create: Callable[..., object], given: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        create(fast_engine(), **given)
 
 
 # Rewards

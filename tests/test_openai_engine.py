@@ -19,7 +19,8 @@ from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.openai.templates import chatml
 from spex_agents.engines.prompts import Message, Prompt
 from spex_agents.errors import EngineError, SettingsError
-from spex_agents.rewards import as_reward
+from spex_agents.nodes import create_tot_graph
+from spex_agents.rewards import Calculator, as_reward
 from spex_agents.search import Limits, Rebase
 from spex_agents.search.tree import Thought
 from spex_agents.speculation import SearchConfig, solve
@@ -472,3 +473,11 @@ async def test_llama_cpps_server_continues_scores_and_is_cancelled(
         await asyncio.wait([task])
         assert task.cancelled()
         assert 0 < asked.tokens < 900
+
+
+async def test_a_graph_takes_a_servers_address(server: ScriptedServer) -> None:
+    server.default = Answer(usage=5)
+    graph = create_tot_graph(server.url, policy=Rebase(width=2), reward=Calculator())
+    found = await graph.compile().ainvoke({"question": "2 + 2?"})
+    assert found["answer"] == "It is 4."
+    assert server.bodies

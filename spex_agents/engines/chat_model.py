@@ -9,21 +9,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.base import Closing, Exactness, Features, Load, Request, Sampling
-from spex_agents.engines.calls.cut import cut, estimated_tokens
+from spex_agents.engines.calls.cut import repeated
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries
 from spex_agents.engines.calls.tasks import in_own_task
 from spex_agents.engines.chat_replies import (
     as_message,
-    cached_tokens,
     failure,
     label_chances,
     refused,
     remedy_of,
     spoken,
+    take,
     wait_of,
-    written_tokens,
 )
 from spex_agents.engines.chat_requests import (
     GO_ON,
@@ -33,11 +32,13 @@ from spex_agents.engines.chat_requests import (
     marks_caches,
     messages_of,
     parameters_for,
+    prompt_estimate,
     sampling_keywords,
+    tools_in,
 )
-from spex_agents.engines.chat_thoughts import after_step, thought_of
+from spex_agents.engines.chat_thoughts import BEGINS_ANEW, Step, step_is_whole, thought_of
 from spex_agents.engines.chat_tools import Offering, calls_something
-from spex_agents.engines.prompts import Offer, Prompt
+from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.search.tree import Thought
 
@@ -57,9 +58,9 @@ class ChatModelEngine(Closing):
     Where the model's reply ends, the path ends. A reply is cut at the first step delimiter, and its
     stream is closed there: providers do not tell a stop string from the end of a reply, and some
     take no stop strings at all. A model that is to be sent them all the same (`parameters` with
-    "stop") ends its steps by itself, and then only an empty answer ends a path. White space before
-    a step is removed. Reasoning, in blocks of its own or between ``<think>`` marks, is counted, and
-    is no part of a thought.
+    "stop") ends its steps by itself, and then only an empty answer ends a path. Of a step, white
+    space before it is removed, and what a reply that begins anew repeats: one warning tells of it.
+    Reasoning, in blocks of its own or between ``<think>`` marks, is counted, and no part of it.
 
     Tokens are the model's own count (`usage_metadata`). Without one, as in a stream that was
     closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: by chunks
@@ -134,6 +135,7 @@ class ChatModelEngine(Closing):
         self._pace = Pace()
         self._refused: set[str] = set()
         self._offering = Offering(model)
+        self._anew = False
 
     @property
     def name(self) -> str:
@@ -166,8 +168,8 @@ class ChatModelEngine(Closing):
         if self._seed_parameter:
             keywords[self._seed_parameter] = request.seed
         async with self._gate.place(request):
-            offer = self._offering.offer_in(prompt)
-            ask = partial(self._try, messages, request, sampling.stop, offer)
+            step = Step(prompt.reply, sampling.stop, self._offering.offer_in(prompt))
+            ask = partial(self._try, messages, request, step)
             thought: Thought = await self._asked(ask, keywords)
         return thought
 
@@ -185,7 +187,7 @@ class ChatModelEngine(Closing):
         messages = messages_of(prompt, self._instruction, marks=self._marks)
         keywords = label_keywords(self._inner)
         async with self._gate.place(request):
-            said = await self._asked(partial(self._read, messages, request, (), None), keywords)
+            said = await self._asked(partial(self._read, messages, request, Step()), keywords)
         return label_chances(said, labels)
 
     async def promote(self, request: Request) -> None:
@@ -239,37 +241,37 @@ class ChatModelEngine(Closing):
         self,
         messages: Sequence[BaseMessage],
         request: Request,
-        stop: tuple[str, ...],
-        offer: Offer | None,
+        step: Step,
         keywords: Mapping[str, Any],
     ) -> Thought:
         before = request.tokens
-        said = await self._read(messages, request, stop, offer, keywords)
+        said = await self._read(messages, request, step, keywords)
+        if not self._anew and repeated(spoken(said).lstrip(), step.begun, step.stop)[0]:
+            self._anew = True
+            logger.warning(BEGINS_ANEW, self.name)
         return thought_of(
             said,
-            stop,
+            step,
             tokens=request.tokens - before,
             logprobs_asked=self._parameters.get("logprobs") in keywords,
             stop_sent=self._parameters.get("stop") in keywords,
             name=self.name,
-            offer=offer,
         )
 
     async def _read(
         self,
         messages: Sequence[BaseMessage],
         request: Request,
-        stop: tuple[str, ...],
-        offer: Offer | None,
+        step: Step,
         keywords: Mapping[str, Any],
     ) -> BaseMessage:
         """What the model says, up to where the next step begins; its tokens are counted."""
-        asked = sum(estimated_tokens(str(message.text)) for message in messages)
+        model = self._offering.model(step.offer)
+        asked = prompt_estimate(messages, tools_in(model))
         before, sent = request.tokens, request.prompt_tokens
         request.prompt_tokens += asked  # until the model tells, if it does
         whole: Any = None
         chunks = 0
-        model = self._offering.model(offer)
         stream: Any = model.astream(list(messages), call_config(request), **keywords)
         try:
             async with aclosing(stream):
@@ -278,19 +280,17 @@ class ChatModelEngine(Closing):
                     chunks += bool(said.text) or calls_something(said)
                     whole = whole + said if said is chunk and whole is not None else said
                     request.tokens = before + chunks
-                    text, at_delimiter = cut(spoken(whole).lstrip(), stop)
-                    if at_delimiter and after_step(spoken(whole).lstrip(), text, stop):
-                        break  # the next step has begun
+                    if step_is_whole(spoken(whole), step):
+                        break  # the next one has begun
         except Exception:
             if whole is None:  # refused, and not read
                 request.prompt_tokens = sent
             raise
+        finally:
+            if whole is not None:  # also where the call is cancelled
+                count = getattr(self._inner, "custom_get_token_ids", None)
+                take(request, whole, asked=asked, chunks=chunks, count=count)
         if whole is None:
             raise EngineError(f"{self.name} answered nothing at all: it must yield a message")
         message: BaseMessage = whole
-        if usage := getattr(message, "usage_metadata", None):
-            request.prompt_tokens = sent + (usage["input_tokens"] or asked)
-            request.cached_tokens += cached_tokens(usage)
-        count = getattr(self._inner, "custom_get_token_ids", None)
-        request.tokens = before + written_tokens(message, chunks, count)
         return message

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from spex_agents.engines.base import Request
 from spex_agents.engines.calls.cut import estimated_tokens, tokens_of_step
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import retry_after
@@ -48,9 +49,29 @@ def reasoning_in(message: BaseMessage) -> str:
     return told + (marked[0] if marked else "")
 
 
-def cached_tokens(usage: Mapping[str, Any]) -> int:
-    """Tokens of the prompt that the provider had read before, as its `usage_metadata` tells."""
-    return int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+def take(
+    request: Request,
+    message: BaseMessage,
+    *,
+    asked: int,
+    chunks: int = 0,
+    count: Callable[[str], Sequence[int]] | None = None,
+) -> None:
+    """Count what a reply has taken, be it whole or broken off, in place of what was expected of it.
+
+    Args:
+        request: Whose call it was; `asked` and `chunks` are in its counts.
+        message: The reply.
+        asked: The estimate of its prompt.
+        chunks: Pieces of it that have come.
+        count: The model's own counter of tokens, where it has one.
+    """
+    usage: Mapping[str, Any] = getattr(message, "usage_metadata", None) or {}
+    written = written_tokens(message, chunks, count)
+    request.prompt_tokens += (usage.get("input_tokens") or asked) - asked
+    request.cached_tokens += int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+    request.tokens += written - chunks
+    request.estimated_tokens += 0 if usage.get("output_tokens") else written
 
 
 def written_tokens(
@@ -89,10 +110,14 @@ def logprob_entries(message: BaseMessage) -> Sequence[Mapping[str, Any]]:
     return entries or ()
 
 
-def logprobs_of(message: BaseMessage, stop: Sequence[str]) -> tuple[float, ...] | None:
-    """Those of the tokens of a step; None if the model sent none."""
+def logprobs_of(
+    message: BaseMessage, stop: Sequence[str], start: int = 0
+) -> tuple[float, ...] | None:
+    """Those of the tokens of the step that begins at `start`; None if the model sent none."""
     if not (entries := logprob_entries(message)):
         return None
+    while start > 0 and entries:  # what the reply repeats
+        start, entries = start - len(entries[0]["token"]), entries[1:]
     tokens = [entry["token"] for entry in entries]
     blank = next((at for at, token in enumerate(tokens) if token.strip()), len(tokens))
     tokens[: blank + 1] = [token.lstrip() for token in tokens[: blank + 1]]  # as in the text

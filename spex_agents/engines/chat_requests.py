@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.chat_replies import END_MARK
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import SettingsError
@@ -24,18 +26,62 @@ STANDARD_PARAMETERS: Mapping[str, str] = MappingProxyType(
 _PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop")
 _TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
 _MOST_MARKS = 4  # Anthropic's own limit for a prompt
+_CALLS = {"tool_use", "tool_call", "function_call"}  # blocks that LangChain counts as content
 _ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
 
 
 def chat_model_in(model: Any) -> Any:
     """The chat model below what is bound to it."""
-    while True:
-        for part in ("bound", "runnable", "first"):
-            if (inner := getattr(model, part, None)) is not None:
-                model = inner
-                break
-        else:
-            return model
+    *_, inner = _layers(model)
+    return inner
+
+
+def tools_in(model: Any) -> list[Any]:
+    """The definitions of the tools that are bound to a model, and of its output's form."""
+    return [one for layer in _layers(model) for one in tools_of(getattr(layer, "kwargs", {}))]
+
+
+def tools_of(keywords: Mapping[str, Any]) -> list[Any]:
+    """The definitions of tools, and of the output's form, among the keywords of a call."""
+    told = [*(keywords.get("tools") or ()), *filter(None, [keywords.get("response_format")])]
+    return [_definition(tool) for tool in told]
+
+
+def _definition(tool: Any) -> Any:
+    """A tool as it is sent, as far as LangChain knows: a model may take others, such as names."""
+    from langchain_core.utils.function_calling import convert_to_openai_tool  # noqa: PLC0415
+
+    if isinstance(tool, dict | str):
+        return tool
+    try:
+        return convert_to_openai_tool(tool)
+    except Exception:  # only an estimate
+        return tool
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """A model with what is bound to it, and what is below, down to the chat model."""
+    while model is not None:
+        yield model
+        parts = (getattr(model, part, None) for part in ("bound", "runnable", "first"))
+        model = next((part for part in parts if part is not None), None)
+
+
+def prompt_estimate(messages: Iterable[Any], tools: Sequence[Any] = ()) -> int:
+    """About how many tokens messages, or texts, and tools have, where nobody counts them."""
+    from langchain_core.messages.utils import count_tokens_approximately  # noqa: PLC0415
+
+    messages = list(messages)
+    beside = [message.tool_calls for message in messages if _calls_beside_blocks(message)]
+    told = [*map(repr, beside), *(json.dumps(tool, default=str) for tool in tools)]
+    return count_tokens_approximately(messages) + sum(map(estimated_tokens, told))
+
+
+def _calls_beside_blocks(message: Any) -> bool:
+    """Whether a message has calls that LangChain expects to be among its blocks, and are not."""
+    if not getattr(message, "tool_calls", None) or not isinstance(message.content, list):
+        return False
+    return not any(isinstance(one, dict) and one.get("type") in _CALLS for one in message.content)
 
 
 def parameters_for(model: Any, given: Mapping[str, str] | None) -> dict[str, str]:

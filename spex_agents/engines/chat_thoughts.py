@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from spex_agents.engines.calls.cut import cut
+from spex_agents.engines.calls.cut import REPEATED, cut, repeated
 from spex_agents.engines.chat_replies import END_MARK, is_cut_off, logprobs_of, spoken
-from spex_agents.engines.chat_tools import calls_in, calls_something
+from spex_agents.engines.chat_tools import called_in, calls_in, calls_something
 from spex_agents.engines.prompts import Offer
 from spex_agents.errors import EngineError
 from spex_agents.search.tree import Thought
@@ -15,41 +15,73 @@ from spex_agents.search.tree import Thought
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
+BEGINS_ANEW = (
+    "%s begins its reply anew, where it is asked to go on: what it repeats is left out of its "
+    "thoughts, but paid for. Search whole answers (BestOfN), or take a model that goes on from the "
+    "assistant's last turn; one made up for a test can count the steps there"
+)
+
+
+class Step(NamedTuple):
+    """What a call is to write.
+
+    Attributes:
+        begun: What it is to go on from.
+        stop: The delimiters, at the first of which it ends.
+        offer: Tools that it may call; a call ends the path.
+    """
+
+    begun: str = ""
+    stop: tuple[str, ...] = ()
+    offer: Offer | None = None
+
 
 def thought_of(
     said: BaseMessage,
-    stop: Sequence[str],
+    step: Step,
     *,
     tokens: int,
     logprobs_asked: bool,
     stop_sent: bool,
     name: str,
-    offer: Offer | None = None,
 ) -> Thought:
     """What a reply says, up to the first delimiter, and whether the path ends there.
 
     Args:
         said: The reply, at least up to where the next step begins.
-        stop: The delimiters.
+        step: What was asked for. Where the reply begins anew, what it repeats is left out.
         tokens: Written for it, reasoning included.
         logprobs_asked: The model was asked for log-probabilities.
         stop_sent: The model was sent the delimiters, so its reply's end is a step's.
         name: Of the engine, for messages.
-        offer: Tools that it may call; a call ends the path.
 
     Raises:
-        EngineError: It is nothing but reasoning, or ends in the middle of a call, or has no
-            log-probabilities though asked.
+        EngineError: It is nothing but reasoning or repeats, calls a tool that was not offered to
+            it, ends in the middle of a call, or has no log-probabilities though asked.
     """
-    text, at_delimiter = cut(spoken(said).lstrip(), stop)
-    logprobs = logprobs_of(said, stop)
+    whole, begun, stop, offer = spoken(said).lstrip(), step.begun, step.stop, step.offer
+    start, goes_on = repeated(whole, begun, stop)
+    if goes_on and is_cut_off(said) and len(whole) >= REPEATED:
+        raise EngineError(
+            f"{name} was cut off after {tokens} tokens, in which it began its reply anew: raise "
+            "Limits(step_tokens=..., path_tokens=...), or search whole answers (BestOfN)"
+        )
+    whole = whole[start:].lstrip()
+    text, at_delimiter = cut(whole, stop)
+    logprobs = logprobs_of(said, stop, start)
     if text and logprobs is None and logprobs_asked:
         raise EngineError(
             f"{name} sent no log-probabilities though asked: set "
             "Sampling(logprobs=False), or take 'logprobs' out of parameters="
         )
-    gone_on = at_delimiter and bool(after_step(spoken(said).lstrip(), text, stop))
-    if offer is not None and not gone_on and calls_something(said):
+    gone_on = at_delimiter and bool(after_step(whole, text, stop))
+    calls = not gone_on and calls_something(said)
+    if calls and offer is None:
+        raise EngineError(
+            f"{name} called {called_in(said)}, which a search over text cannot: bind no tools to "
+            "the model, or search an agent's messages (SpexMiddleware)"
+        )
+    if calls and offer is not None:
         if is_cut_off(said):
             raise EngineError(
                 f"{name} was cut off after {tokens} tokens, in a call of a tool: raise "
@@ -72,6 +104,17 @@ def thought_of(
     return Thought(
         text=text, tokens=tokens, finish="length" if cut_off else "step", logprobs=logprobs
     )
+
+
+def step_is_whole(text: str, step: Step) -> bool:
+    """Whether a reply that is still coming has said its step, and begun the next one."""
+    text = text.lstrip()
+    if not cut(text, step.stop)[1]:
+        return False  # as with most pieces of a reply: nothing more is looked for
+    start, goes_on = repeated(text, step.begun, step.stop)
+    text = text[start:].lstrip()
+    said, at_delimiter = cut(text, step.stop)
+    return at_delimiter and not goes_on and bool(after_step(text, said, step.stop))
 
 
 def after_step(whole: str, text: str, stop: Sequence[str]) -> str:

@@ -71,6 +71,14 @@ def calls_in(message: BaseMessage, offer: Offer | None) -> str:
     return next((json.dumps(c["arguments"]) for c in calls if c["name"] == offer.choice), "")
 
 
+def called_in(message: BaseMessage) -> str:
+    """The tools that a reply calls, or was about to: ``add(), look_up()``."""
+    kinds = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
+    called = [call for kind in kinds for call in getattr(message, kind, None) or ()]
+    names = dict.fromkeys(call["name"] for call in called if call["name"])
+    return ", ".join(f"{name}()" for name in names) or "a tool"
+
+
 def calls_something(message: BaseMessage) -> bool:
     """Whether a reply calls a tool, or was about to."""
     return bool(

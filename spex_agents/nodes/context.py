@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, cast
 
 from langgraph.runtime import get_runtime
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spex_agents.answers.termination import MaxTokens
+from spex_agents.answers.limits import MaxTokens
 from spex_agents.errors import SettingsError
 from spex_agents.search.policy import Policy
 from spex_agents.search.registry import POLICIES, make_policy
 from spex_agents.speculation.config import SearchConfig, Speculation
+
+logger = logging.getLogger(__name__)
 
 
 class SearchContext(BaseModel):
@@ -70,7 +74,7 @@ class SearchContext(BaseModel):
         default=None,
         ge=1,
         title="Budget of tokens",
-        description="The search ends once so many have been decoded, and answers with what it has.",
+        description="The search ends once so many have been written, and answers with what it has.",
     )
 
 
@@ -82,9 +86,22 @@ def context_here() -> dict[str, Any]:
         return {}
     context = runtime.context if runtime is not None else None
     if not isinstance(context, SearchContext):  # another's, of a graph around it
+        if isinstance(context, Mapping):
+            _warn(*(name for name in SearchContext.model_fields if name in context))
         return {}
     chosen = context.model_dump(include=set(SearchContext.model_fields))
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+@cache
+def _warn(*names: str) -> None:
+    """Tell once of what looks like choices of a search, and may be another's."""
+    if names:
+        logger.warning(
+            "context={%s}: passed over by the search, which reads a SearchContext alone: give the "
+            "graph around it context_schema=SearchContext",
+            ", ".join(f"{name!r}: ..." for name in names),
+        )
 
 
 def in_context(search: SearchConfig, chosen: Mapping[str, Any]) -> SearchConfig:

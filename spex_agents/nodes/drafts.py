@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from spex_agents.answers.equivalence import Canonical
 from spex_agents.answers.extract import Extract
+from spex_agents.answers.votes import Ballot
 from spex_agents.errors import SettingsError
-from spex_agents.search.action import Action
-from spex_agents.search.policy import Policy
+from spex_agents.search.action import Action, before_try
+from spex_agents.search.policy import Policy, State, voters
 from spex_agents.search.prompts import IMPROVE, MESSAGE_AGAIN, REFINE
-from spex_agents.search.tree import Path
+from spex_agents.search.tree import Path, Tree
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.counting import Votes
 
 _FORMS = {IMPROVE.user: MESSAGE_AGAIN.user, REFINE.user: MESSAGE_AGAIN.user}
 _LOOKED_AT = 16
@@ -45,6 +48,50 @@ class Vote:
                     if self.ignored != "all" and name not in self.ignored
                 }
         return json.dumps(said, sort_keys=True)
+
+
+def first_said(policy: Policy, tree: Tree, leaf: Path) -> str:
+    """The text of the first message of a path, or of its try: the agent's next one."""
+    return tree.thought(leaf[: before_try(policy.action, leaf) + 1]).text
+
+
+class MessageVotes(Votes):
+    """The votes of candidates, each with the reward of where its path has come to.
+
+    Args:
+        config: What the search is made of.
+        vote: What a candidate says.
+        failed: Texts of those that were dropped: they have no vote.
+    """
+
+    def __init__(self, config: SearchConfig, vote: Vote, failed: Collection[str]) -> None:
+        self._policy = config.policy
+        self._vote = vote
+        self._failed = failed
+
+    async def standing(self, state: State, tree: Tree) -> list[Ballot]:
+        return self._ballots_of(voters(self._policy, state, tree), tree)
+
+    async def final(
+        self, state: State, tree: Tree, *, whole: bool, bear: bool = False
+    ) -> list[Ballot]:
+        """The votes that elect the message.
+
+        A search that was cut short before any path has ended has them of all that was written.
+        """
+        leaves = voters(self._policy, state, tree)
+        if not leaves and not whole:
+            above = {path[:-1] for path in tree.thoughts}
+            leaves = tuple(path for path in tree.thoughts if path not in above)
+        return self._ballots_of(leaves, tree)
+
+    def _ballots_of(self, leaves: Sequence[Path], tree: Tree) -> list[Ballot]:
+        standing = [leaf for leaf in leaves if tree.thought(leaf).text not in self._failed]
+        said = [self._vote(first_said(self._policy, tree, leaf)) or "" for leaf in standing]
+        return [
+            Ballot(text, tree.rewards.get(leaf, 0.0), leaf, place)
+            for place, (leaf, text) in enumerate(zip(standing, said, strict=True))
+        ]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -24,7 +24,9 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from spex_agents.engines.calls.cut import estimated_tokens
+from spex_agents.engines.chat_replies import written_tokens
+from spex_agents.engines.chat_requests import prompt_estimate, tools_of
+from spex_agents.engines.chat_tools import calls_something
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ async def ending_well(manager: Manager) -> AsyncIterator[Manager]:
     What has not ended when the body ends is told to have been cancelled. A collector of runs stays
     as it is: LangChain finds it again by its identity.
     """
-    open_runs: dict[tuple[UUID, _Handler], _Begun] = {}
+    open_runs: dict[tuple[UUID, _Handler], _Run] = {}
 
     def ending(handler: Any) -> Any:
         stays = isinstance(handler, RunCollectorCallbackHandler | _Handler)
@@ -55,36 +57,45 @@ async def ending_well(manager: Manager) -> AsyncIterator[Manager]:
         yield manager
     finally:
         while open_runs:  # the last that has begun first: it is below the others
-            (run, handler), begun = open_runs.popitem()
+            (identity, handler), run = open_runs.popitem()
             try:
-                if isawaitable(told := handler.end(begun, run, "cancelled")):
+                if isawaitable(told := handler.end(run, identity, "cancelled")):
                     await told
             except Exception:  # as LangChain does: no fault of the call
                 logger.warning("a callback handler failed", exc_info=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A run that has begun: what kind of run, of which model, and what that was sent."""
+@dataclass(slots=True)
+class _Run:
+    """A run that has not ended: of what kind, of which model, what that was sent and has said."""
 
     event: str
     model: str = ""
     sent: Sequence[Any] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    chunks: int = 0
 
-    def usage(self, said: AIMessage) -> UsageMetadata:
-        """What a call that was broken off has cost: as it has told, else as its texts tell."""
+    def counted(self, response: LLMResult) -> LLMResult:
+        """A response with what its call has taken: as it has told, else as the ledger estimates."""
+        parts = [part for part in response.generations if part]
+        said = getattr(parts[0][0], "message", None) if parts else AIMessage("")
+        if not isinstance(said, AIMessage):
+            return response
         told: Any = said.usage_metadata or {}
-        texts = [str(getattr(one, "text", one)) for one in self.sent]
-        read = told.get("input_tokens") or sum(map(estimated_tokens, texts))
-        written = told.get("output_tokens") or estimated_tokens(str(said.text))
+        named = {"model_name": self.model, **said.response_metadata}
+        read = told.get("input_tokens") or prompt_estimate(self.sent, tools_of(self.keywords))
+        written = written_tokens(said, self.chunks, None)
         own = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
-        return {**told, **own}
+        update = {"usage_metadata": {**told, **own}, "response_metadata": named}
+        (first, *more), *others = parts or [[ChatGeneration(message=said)]]
+        counted = first.model_copy(update={"message": said.model_copy(update=update)})
+        return response.model_copy(update={"generations": [[counted, *more], *others]})
 
 
 class _Handler:
     """A handler in everything but this; `isinstance` and ``==`` say so: LangChain asks them."""
 
-    def __init__(self, handler: Any, open_runs: dict[tuple[UUID, _Handler], _Begun]) -> None:
+    def __init__(self, handler: Any, open_runs: dict[tuple[UUID, _Handler], _Run]) -> None:
         self._handler = handler
         self._open = open_runs
 
@@ -100,6 +111,8 @@ class _Handler:
 
     def __getattr__(self, name: str) -> Any:
         heard = getattr(self._handler, name)
+        if name == "on_llm_new_token":
+            return _as(heard, partial(self._hear, heard))
         event, _, moment = name.rpartition("_")
         if event in _STARTS and moment == "start":
             return _as(heard, partial(self._begin, _STARTS[event], heard))
@@ -108,47 +121,68 @@ class _Handler:
         return heard
 
     def copy_with_metadata_defaults(self, **defaults: Any) -> Any:
-        return _Handler(self._handler.copy_with_metadata_defaults(**defaults), self._open)
+        return type(self)(self._handler.copy_with_metadata_defaults(**defaults), self._open)
 
     def _begin(self, event: str, heard: Any, *args: Any, run_id: UUID, **told: Any) -> Any:
-        begun = _Begun(event)
+        run = _Run(event)
         if event == "on_llm":
-            model = (told.get("metadata") or {}).get("ls_model_name") or ""
+            model = (told.get("metadata") or {}).get("ls_model_name")
             sent = args[1][0] if args[1] and isinstance(args[1][0], list) else args[1]
-            begun = _Begun(event, model, sent)
-        self._open[run_id, self] = begun
+            name = model or (args[0] or {}).get("name") or ""
+            run = _Run(event, name, sent, told.get("invocation_params") or {})
+        self._open.setdefault((run_id, self), run)  # who hears no chats is told of it as texts
         return heard(*args, run_id=run_id, **told)
 
+    def _hear(self, heard: Any, token: Any, *args: Any, run_id: UUID, **told: Any) -> Any:
+        if run := self._open.get((run_id, self)):
+            said = getattr(told.get("chunk"), "message", None)
+            run.chunks += bool(token) or (said is not None and calls_something(said))
+        return heard(token, *args, run_id=run_id, **told)
+
     def _end(self, heard: Any, what: Any, *, run_id: UUID, **told: Any) -> Any:
-        if (begun := self._open.pop((run_id, self), None)) is None:
+        if (run := self._open.pop((run_id, self), None)) is None:
             return None  # has been told
         if isinstance(what, GeneratorExit | CancelledError):
             outcome = "cut" if isinstance(what, GeneratorExit) else "cancelled"
-            return self.end(begun, run_id, outcome, **told)
+            return self.end(run, run_id, outcome, **told)
+        if isinstance(what, LLMResult):
+            what = run.counted(what)
         return heard(what, run_id=run_id, **told)
 
     def end(
-        self, begun: _Begun, run_id: UUID, outcome: str, *, response: Any = None, **told: Any
+        self, run: _Run, run_id: UUID, outcome: str, *, response: Any = None, **told: Any
     ) -> Any:
         """End a run that has not failed, with what a model has said so far."""
-        what: Any = {"on_retriever": []}.get(begun.event, {"outcome": outcome})
-        if begun.event == "on_llm":
-            what = self._broken_off(begun, outcome, response)
-        return getattr(self._handler, f"{begun.event}_end")(what, run_id=run_id, **told)
+        what: Any = {"on_retriever": []}.get(run.event, {"outcome": outcome})
+        if run.event == "on_llm":
+            parts = [part for part in response.generations if part] if response is not None else []
+            what = LLMResult(generations=parts[:1] or [[]], llm_output={"outcome": outcome})
+            what = run.counted(what)
+        return getattr(self._handler, f"{run.event}_end")(what, run_id=run_id, **told)
 
-    def _broken_off(self, begun: _Begun, outcome: str, response: LLMResult | None) -> LLMResult:
-        parts = [part for part in response.generations if part] if response is not None else []
-        said = getattr(parts[0][0], "message", None) if parts else AIMessage("")
-        if isinstance(said, AIMessage):
-            metadata = said.response_metadata
-            said = said.model_copy(
-                update={
-                    "usage_metadata": begun.usage(said),
-                    "response_metadata": {"model_name": begun.model, **metadata},
-                }
-            )
-            parts = [[ChatGeneration(message=said)]]
-        return LLMResult(generations=parts[:1] or [[]], llm_output={"outcome": outcome})
+
+class _Uncounted(_Handler):
+    """A handler that hears of a message as of one that nothing was paid for."""
+
+    def __getattr__(self, name: str) -> Any:
+        heard = getattr(self._handler, name)
+        return _as(heard, partial(self._tell, heard)) if name == "on_llm_end" else heard
+
+    def _tell(self, heard: Any, response: LLMResult, **told: Any) -> Any:
+        free = {"usage_metadata": None}
+        parts = [
+            [
+                one.model_copy(update={"message": one.message.model_copy(update=free)})
+                for one in part
+            ]
+            for part in cast("list[list[ChatGeneration]]", response.generations)
+        ]
+        return heard(response.model_copy(update={"generations": parts}), **told)
+
+
+def uncounted(handler: Any) -> Any:
+    """`handler`, told no usage: it has heard of that where it was spent."""
+    return _Uncounted(handler, {})
 
 
 def _as(heard: Callable[..., Any], tell: Callable[..., Any]) -> Callable[..., Any]:

@@ -114,4 +114,4 @@ def _progress(session: Session | None) -> object:
     if session is None:
         return None
     ledger = session.ledger
-    return ledger.thought_calls, ledger.reward_calls, ledger.calls, session.memo.decoded()
+    return ledger.thought_calls, ledger.reward_calls, ledger.calls, session.memo.spent()

@@ -14,13 +14,16 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 
+from spex_agents._functions import called
 from spex_agents.engines.base import Features, Load, Request, Sampling
-from spex_agents.engines.calls.cut import estimated_tokens
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.chat_replies import cached_tokens
+from spex_agents.engines.chat_replies import take
+from spex_agents.engines.chat_requests import prompt_estimate
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
 from spex_agents.nodes.identities import as_sent, call_ids
+from spex_agents.nodes.offered import offered
+from spex_agents.rewards.checking.verifier import returned
 from spex_agents.search.tree import Thought
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,7 @@ class Candidates:
         self._handler = handler
         self._gate = gate
         self._seed_parameter = seed_parameter
+        self._offered = offered(request)
         self._tools = {
             tool.name: tool
             for tool in request.tools
@@ -105,18 +109,21 @@ class Candidates:
         if self._seed_parameter is not None:
             settings = {**asked.model_settings, self._seed_parameter: request.seed}
             asked = asked.override(model_settings=settings)
+        expected = prompt_estimate(filter(None, (asked.system_message, *before)), self._offered)
         try:
             async with self._gate.place(request):
+                request.prompt_tokens += expected  # until the model tells, if it does
                 response = await self._handler(asked)
             response.result = as_sent(response.result, taken=call_ids(before))
         except (GraphBubbleUp, SettingsError):
             raise
         except Exception as error:
+            request.prompt_tokens = 0  # refused, as far as is known, and not read
             logger.warning("a candidate is dropped: %s: %s", type(error).__name__, error)
             text = self.said.fail(error)
             return Thought(text=text, tokens=request.tokens, finish="stop", ends=True)
         said = next(message for message in response.result if isinstance(message, AIMessage))
-        _count(said, request)
+        take(request, said, asked=expected)
         results: list[BaseMessage] = []
         calls = said.tool_calls
         free = bool(calls) and all(call["name"] in self._tools for call in calls)
@@ -164,7 +171,6 @@ class Candidates:
 class OfMessages:
     """A reward of messages as one of thoughts; asked once of those that say the same."""
 
-    name = "messages"
     needs_logprobs = False
 
     def __init__(
@@ -176,6 +182,7 @@ class OfMessages:
         pure: bool,
         speaks: bool = False,
     ) -> None:
+        self.name = "messages" if reward is None else called(reward)
         self.pure = pure or reward is None
         self.speaks = speaks
         self._messages = messages
@@ -193,7 +200,10 @@ class OfMessages:
         async with self._asking[texts]:
             if texts not in self._known:
                 told = [*self._messages, *self._said.messages(texts)]
-                self._known[texts] = await self._reward(told)
+                value, declare = self._reward(told), "SpexMiddleware(..., speaks=True)"
+                self._known[texts] = await returned(
+                    value, self.name, speaks=self.speaks, declare=declare
+                )
         return self._known[texts]
 
 
@@ -210,8 +220,8 @@ def check_tools(tools: Sequence[BaseTool | dict[str, Any]], free: Collection[str
     callable_ones = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
     if unknown := sorted(set(free) - callable_ones.keys()):
         raise SettingsError(
-            f"free_of_side_effects={sorted(free)}: there is no tool {unknown[0]!r} among "
-            f"{', '.join(sorted(callable_ones)) or 'the none that can be called here'}"
+            f"free_of_side_effects={sorted(free)}: there is no tool {unknown[0]!r} "
+            + (f"among {', '.join(sorted(callable_ones))}" if callable_ones else "of the agent's")
         )
     for name in free:
         if injected := _injected(callable_ones[name]):
@@ -270,12 +280,3 @@ def _other_blocks(content: Sequence[Any]) -> list[Any]:
         for block in content
         if isinstance(block, dict) and block.get("type") not in _TOLD_ELSEWHERE
     ]
-
-
-def _count(said: AIMessage, request: Request) -> None:
-    if usage := said.usage_metadata:
-        request.tokens += usage["output_tokens"]
-        request.prompt_tokens += usage["input_tokens"]
-        request.cached_tokens += cached_tokens(usage)
-    else:
-        request.tokens += max(1, estimated_tokens(str(said.text)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Never
 from uuid import uuid4
 
 from anyio.to_thread import run_sync
@@ -13,13 +13,21 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import ensure_config
 
 from spex_agents._functions import check_async
-from spex_agents.answers.votes import Ballot, winner
+from spex_agents.answers.termination import TerminationRule
+from spex_agents.answers.votes import winner
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.chat_replies import failure, remedy_of, status_of
 from spex_agents.engines.prompts import PromptTemplate
-from spex_agents.errors import EngineError, SettingsError, at_least_one
+from spex_agents.errors import EngineError, SettingsError, at_least_one, instance_of
 from spex_agents.nodes.calls import Calls
-from spex_agents.nodes.drafts import Vote, check_drafting, drafting, whole
+from spex_agents.nodes.drafts import (
+    MessageVotes,
+    Vote,
+    check_drafting,
+    drafting,
+    first_said,
+    whole,
+)
 from spex_agents.nodes.listening import beating, listener_of, named, tell_ledger
 from spex_agents.nodes.messages import (
     Candidates,
@@ -30,14 +38,15 @@ from spex_agents.nodes.messages import (
     check_tools,
 )
 from spex_agents.nodes.portal import portal
+from spex_agents.nodes.settings import check_own_keywords
 from spex_agents.nodes.told import new_id, say
-from spex_agents.search.action import begun
 from spex_agents.search.limits import Limits
 from spex_agents.search.policies.rebase import Rebase
-from spex_agents.search.policy import Policy, voters
+from spex_agents.search.policy import Policy
 from spex_agents.search.registry import as_policy
 from spex_agents.search.tree import Tree
 from spex_agents.speculation.config import SearchConfig, Speculation
+from spex_agents.speculation.result import marked
 from spex_agents.speculation.running.calls import attempt
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.slots.budget import Budget
@@ -57,9 +66,9 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Only the chosen message is streamed, checkpointed and returned, as the model sent it: ids of
     tool calls, content blocks, signatures of reasoning. Its ``response_metadata["spex"]`` holds the
-    report ``{"tree_sha256", "candidates", "repeated", "dropped", "ledger"}``. Candidates that say
-    the same count as one, in the report and for the reward. One that says nothing, or whose call
-    fails, is dropped. If a tool fails, the model is told, as by its agent.
+    report ``{"tree_sha256", "candidates", "repeated", "dropped", "stopped", "ledger"}``. Candidates
+    that say the same count as one, in the report and for the reward. One that says nothing, or
+    whose call fails, is dropped. If a tool fails, the model is told, as by its agent.
 
     Put it before middleware that retries model calls or falls back to another model: that then
     holds for each candidate.
@@ -88,16 +97,20 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             their names; "all" for all of them.
         depth: Messages looked ahead, the next one included; just that one with policies over whole
             answers (`BestOfN`, `AdaptiveConsistency`).
+        termination: When to end before the policy does; None for never. Candidates vote for what
+            they say. When a rule ends the search, what there is by then is chosen from.
         speculation: How far to run ahead; None for not at all. The chosen message is the same.
         seed: Decides the run, as far as the model takes seeds.
         seed_parameter: The model's keyword for a seed; None sends none.
         max_concurrency: Model calls in flight at most, over all runs of the agent.
 
     Raises:
+        TypeError: There is no such keyword: those of a search over text that are not named here
+            have no meaning for messages.
         SettingsError: A number is below 1, there is no such policy, it cannot ask for messages
-            (`RstarActions`, several models, a prior), or the reward is no async function of
-            messages. At the first call: `free_of_side_effects` names what is no tool
-            that can be called, or two tools have one name.
+            (`RstarActions`, several models, a prior), the reward is no async function of messages,
+            or `termination` or `speculation` is none. At the first call: `free_of_side_effects`
+            names what is no tool that can be called, or two tools have one name.
 
     Example:
         >>> from langchain.agents import create_agent
@@ -118,13 +131,18 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         free_of_side_effects: Collection[str] = (),
         ignored_arguments: Collection[str] | Literal["all"] = (),
         depth: int = 1,
+        termination: TerminationRule | None = None,
         speculation: Speculation | None = Speculation(),
         seed: int = 0,
         seed_parameter: str | None = None,
         max_concurrency: int = 16,
+        **others: Never,
     ) -> None:
         super().__init__()
+        check_own_keywords(SpexMiddleware, others)
         at_least_one(depth=depth, max_concurrency=max_concurrency)
+        instance_of(TerminationRule, or_none=True, termination=termination)
+        instance_of(Speculation, or_none=True, speculation=speculation)
         if isinstance(free_of_side_effects, str):
             raise SettingsError(
                 f"free_of_side_effects={free_of_side_effects!r}: must be a collection of names"
@@ -145,6 +163,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         self._free = frozenset(free_of_side_effects)
         ahead = 1 if whole(given) else depth
         self._limits = Limits(depth=ahead, step_tokens=2**31, path_tokens=2**31)
+        self._termination = termination
         self._speculation = speculation
         if speculation is not None and speculation.budget is None:
             self._speculation = replace(speculation, budget=Budget(max_concurrency))
@@ -196,7 +215,8 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             limits=self._limits,
             template=_TEMPLATE,
             extract=lambda text: None,
-            termination=None,
+            vote="majority" if self._reward is None else "best",
+            termination=self._termination,
             speculation=speculation,
         )
         asked = str(request.messages[-1].text) if request.messages else ""  # a system prompt alone
@@ -209,14 +229,15 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             tree,
             run=search,
             listener=named(listener_of({}), search, inside, inside=False),
+            votes=MessageVotes(config, self._vote, writer.said.failures),
         )
         try:
             async with session, beating(lambda: session):
-                await run_to_end(session)  # its answer is None: messages have no answers to find
+                await run_to_end(session)
         finally:
             tell_ledger(session)
             await calls.end(session.tree)
-        response = self._elect(session, writer.said)
+        response = await self._elect(session, writer.said)
         chosen = next(message for message in response.result if isinstance(message, AIMessage))
         chosen.response_metadata["spex"] = _report(session, writer.said)
         chosen.id = new_id()  # that of the run that says it
@@ -224,27 +245,18 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         await say([pieces], ensure_config())
         return response
 
-    def _elect(self, session: Session, said: Said) -> ModelResponse[Any]:
+    async def _elect(self, session: Session, said: Said) -> ModelResponse[Any]:
         """The response that is chosen: the first of its path, or of its try."""
-        tree = session.tree
-        leaves = voters(self._policy, session.state, tree)
-        begins = {leaf: begun(self._policy.action, leaf) + 1 for leaf in leaves}
-        first = {leaf: tree.thought(leaf[: begins[leaf]]).text for leaf in leaves}
-        standing = [leaf for leaf in leaves if tree.thought(leaf).text not in said.failures]
-        if leaves and not standing:
-            error = said.failures[tree.thought(leaves[0]).text]
+        if (elected := winner(await session.ballots(), session.config.vote)) is not None:
+            return said.first(first_said(session.config.policy, session.tree, elected.path))
+        if said.failures:
+            error = next(iter(said.failures.values()))
             remedy = remedy_of(error) if status_of(error) else ""
-            what = f"none of {len(leaves)} candidates came to anything"
+            what = f"none of {len(session.tree)} candidates came to anything"
             raise failure(what, error, remedy) from error
-        if not leaves:
-            raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
-        ballots = [
-            Ballot(self._vote(first[leaf]) or "", tree.rewards.get(leaf, 0.0), leaf, place)
-            for place, leaf in enumerate(standing)
-        ]
-        elected = winner(ballots, "majority" if self._reward is None else "best")
-        assert elected is not None  # noqa: S101 (there is a ballot)
-        return said.first(first[elected.path])
+        if session.stopped is not None:
+            raise EngineError(f"ended by {session.stopped} before any candidate: raise its limit")
+        raise EngineError(f"{self._policy} ended without a finished candidate: raise its width")
 
 
 def _report(session: Session, said: Said) -> dict[str, Any]:
@@ -255,9 +267,10 @@ def _report(session: Session, said: Said) -> dict[str, Any]:
     ]
     standing = [texts for texts in told if texts[-1] not in said.failures]
     return {
-        "tree_sha256": tree.sha256(),
+        "tree_sha256": marked(tree, timed=session.timed),
         "candidates": len(set(standing)),
         "repeated": len(standing) - len(set(standing)),
         "dropped": len(told) - len(standing),
+        "stopped": session.stopped,
         "ledger": session.ledger.report(),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
@@ -14,6 +15,7 @@ from spex_agents.answers.votes import Vote
 from spex_agents.engines.base import Sampling
 from spex_agents.engines.given import EngineLike, as_engine
 from spex_agents.engines.prompts import PromptTemplate
+from spex_agents.errors import instance_of
 from spex_agents.rewards import Reward, RewardFunction, as_reward
 from spex_agents.rewards.combining.aggregate import By
 from spex_agents.search.limits import Limits
@@ -21,11 +23,13 @@ from spex_agents.search.policies.rebase import Rebase
 from spex_agents.search.policy import Policy
 from spex_agents.speculation.config import Failures, Merge, SearchConfig, Speculation
 
+_LINES: Final = "Reason step by step where that helps, one short step a line."
+_PARAGRAPHS: Final = "Reason step by step where that helps, in short paragraphs."
+
 TEXT: Final[dict[str, Any]] = {
     "template": PromptTemplate(
         system=(
-            "Reason step by step where that helps, one short step a line. "
-            "If there is a definite answer, end with a line that gives it in \\boxed{}."
+            f"{_LINES} If there is a definite answer, end with a line that gives it in \\boxed{{}}."
         )
     )
 }
@@ -34,7 +38,7 @@ TEXT: Final[dict[str, Any]] = {
 CHAT: Final[dict[str, Any]] = {
     "template": PromptTemplate(
         system=(
-            "Reason step by step where that helps, in short paragraphs. "
+            f"{_PARAGRAPHS} "
             'If there is a definite answer, end with a line that begins with "Answer:".'
         ),
         delimiter="\n\n",
@@ -70,8 +74,9 @@ class SearchSettings(TypedDict, total=False):
             `extract` finds; so by default.
         answer_schema: The answer's form: a Pydantic model, a dataclass, a TypedDict or a JSON
             schema. The model is told to end with such an object; those that fit are voted on field
-            by field, and the answer is a dictionary. It takes the place of `extract`, `canonical`
-            and `free_text`, and no rule ends the search early unless `termination` is.
+            by field, and the answer is a dictionary. It takes the place of `extract`, `canonical`,
+            `free_text` and the default template's marked answer, and no rule ends the search early
+            unless `termination` is.
         weight: What the rewards of a path's steps make of its vote: "last", "min", "prod", "mean".
         merge: Which candidates of one decision are one, before they are scored: those of the same
             "text", of the same "answer", or by a function of your own; None for no merging.
@@ -108,15 +113,29 @@ def check_keywords(function: Callable[..., object], given: Mapping[str, Any]) ->
     """Check the keywords of a search that `function` was called with.
 
     Raises:
-        TypeError: There is no such keyword, as Python says it; with the nearest that there is.
+        TypeError: There is no such keyword, as Python says it; with the nearest, or all there are.
     """
-    if not (unknown := given.keys() - SearchSettings.__annotations__):
-        return
-    own = [name for name in inspect.signature(function).parameters if name != "search"]
-    wrong = min(unknown)
-    near = get_close_matches(wrong, [*own, *SearchSettings.__annotations__], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "see spex_agents.nodes.SearchSettings"
-    raise TypeError(f"{function.__name__}() got an unexpected keyword argument {wrong!r}: {hint}")
+    if unknown := given.keys() - SearchSettings.__annotations__:
+        own = [name for name in inspect.signature(function).parameters if name != "search"]
+        known = [*own, *SearchSettings.__annotations__]
+        raise _unexpected(function, min(unknown), known)
+
+
+def check_own_keywords(function: Callable[..., object], others: Mapping[str, Any]) -> None:
+    """Check that `function`, which takes none but its own keywords, was called with no `others`.
+
+    Raises:
+        TypeError: There is one; with the nearest of its own, or all.
+    """
+    if others:
+        own = [name for name in inspect.signature(function).parameters if name != "others"]
+        raise _unexpected(function, min(others), own)
+
+
+def _unexpected(function: Callable[..., object], wrong: str, known: Sequence[str]) -> TypeError:
+    near = get_close_matches(wrong, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+    return TypeError(f"{function.__name__}() got an unexpected keyword argument {wrong!r}: {hint}")
 
 
 def search_config(engine: EngineLike, settings: SearchSettings) -> SearchConfig:
@@ -126,10 +145,11 @@ def search_config(engine: EngineLike, settings: SearchSettings) -> SearchConfig:
         SettingsError: The parts do not fit together.
     """
     writer = as_engine(engine)
-    usual = CHAT if writer.features.messages else TEXT
+    usual, steps = (CHAT, _PARAGRAPHS) if writer.features.messages else (TEXT, _LINES)
     given: dict[str, Any] = {"policy": Rebase(), "free_text": True, **usual, **settings}
-    given.pop("answer_schema", None)
-    others = settings.get("engines", {})
+    if given.pop("answer_schema", None) is not None and "template" not in settings:
+        given["template"] = replace(given["template"], system=steps)  # one ending, that of its own
+    instance_of(Mapping, engines=(others := settings.get("engines", {})))
     given["engines"] = {name: as_engine(other) for name, other in others.items()}
     given["reward"] = as_reward(settings.get("reward"), writer)
     return SearchConfig(engine=writer, **given)

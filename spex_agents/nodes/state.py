@@ -205,7 +205,7 @@ def _reward(row: Mapping[str, Any]) -> float:
     return Critique(row["reward"], words) if words else float(row["reward"])
 
 
-def begun(state: Mapping[str, Any], subject: Subject, answer_key: str) -> dict[str, Any]:
+def first_state(state: Mapping[str, Any], subject: Subject, answer_key: str) -> dict[str, Any]:
     """What begins a search on `subject`: takes back what another has left in `state`."""
     left = SearchState.__annotations__.keys() - {"seed", "subject", "decided"} | {answer_key}
     return {"subject": subject, **{key: None for key in sorted(left) if state.get(key)}}

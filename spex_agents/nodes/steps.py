@@ -18,9 +18,9 @@ from spex_agents.nodes.state import (
     FailureRow,
     Subject,
     Told,
-    begun,
     decided,
     demanded_in,
+    first_state,
     grown,
     outcome_of,
     reward_rows,
@@ -29,7 +29,7 @@ from spex_agents.nodes.state import (
 )
 from spex_agents.nodes.told import is_free_text, new_id, tell, voice_of
 from spex_agents.search.policy import Expand, settled
-from spex_agents.speculation.config import check_question
+from spex_agents.speculation.questions import check_question
 from spex_agents.speculation.session import Session
 
 State: TypeAlias = Mapping[str, Any]
@@ -52,7 +52,7 @@ class Steps:
         subject = _subject(state, self.question_key, self.seed)
         new: Update = {}
         if state.get("subject") != subject or state.get("tree_sha256") is not None:
-            new = begun(state, subject, self.answer_key)
+            new = first_state(state, subject, self.answer_key)
             start = {
                 "subject": subject,
                 "decided": decided(run.search(subject).policy.start()),
@@ -127,8 +127,10 @@ class Steps:
         path = await session.accepted(told_path)
         came = await session.result()
         elected: Any = came.answer
-        if self.schema is not None and (
-            found := self.schema.elect(came.ballots, session.config.vote)
+        if (
+            self.schema is not None
+            and (came.ballots or came.stopped is None)  # else it is the rule's doing
+            and (found := self.schema.elect(came.ballots, session.config.vote))
         ):
             elected, path = found
         ended = outcome_of(came, path, answered=elected is not None)

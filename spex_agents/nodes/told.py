@@ -38,6 +38,7 @@ from langsmith import tracing_context
 
 from spex_agents.errors import PolicyError
 from spex_agents.nodes.calls import SearchRun
+from spex_agents.nodes.endings import uncounted
 from spex_agents.nodes.state import Told, tree_of
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
@@ -104,14 +105,25 @@ async def say(
 
 
 def _heard(callbacks: Callbacks) -> Callbacks:
-    """The handlers that are told, without those that trace or count: it is no call of a model."""
+    """The handlers that are told, without those that trace or count: it is no call of a model.
+
+    Those that do not stream might count: they are told no usage.
+    """
     if not isinstance(callbacks, BaseCallbackManager):
-        return [handler for handler in callbacks or () if not _counts(handler)]
+        return _told(callbacks or ())
     heard = callbacks.copy()
-    for handler in heard.handlers.copy():
-        if _counts(handler):
-            heard.remove_handler(handler)
+    heard.handlers = _told(heard.handlers)
+    heard.inheritable_handlers = _told(heard.inheritable_handlers)
     return heard
+
+
+def _told(handlers: Sequence[BaseCallbackHandler]) -> list[BaseCallbackHandler]:
+    silent = (BaseTracer, UsageMetadataCallbackHandler)
+    return [
+        one if _streams(one) else uncounted(one)
+        for one in handlers
+        if _streams(one) or not isinstance(one, silent)
+    ]
 
 
 def _anybody(heard: Callbacks) -> bool:
@@ -120,9 +132,9 @@ def _anybody(heard: Callbacks) -> bool:
     return not all(isinstance(handler, SearchRun) for handler in handlers)
 
 
-def _counts(handler: BaseCallbackHandler) -> bool:
-    streams = hasattr(handler, "tap_output_aiter")  # as `astream_events` and `astream_log` do
-    return not streams and isinstance(handler, BaseTracer | UsageMetadataCallbackHandler)
+def _streams(handler: BaseCallbackHandler) -> bool:
+    """As LangGraph's streams of messages do, `astream_events` and `astream_log`."""
+    return hasattr(handler, "tap_output_aiter")
 
 
 async def tell(
@@ -133,13 +145,13 @@ async def tell(
     Raises:
         PolicyError: What has been said is not on `path`.
     """
-    identity, begun = told["id"], tuple(told["path"])
-    if path[: len(begun)] != begun:
+    identity, said = told["id"], tuple(told["path"])
+    if path[: len(said)] != said:
         raise PolicyError(
-            f"frontier() had left nothing beside {begun!r}, which was streamed, but now something "
+            f"frontier() had left nothing beside {said!r}, which was streamed, but now something "
             "is: it must name paths at or below which all lies that is still to come"
         )
-    chunks = _thoughts(session.config, session.tree, path, identity=identity, begun=begun)
+    chunks = _thoughts(session.config, session.tree, path, identity=identity, said=said)
     if result is not None and voice.answers:
         chunks.append(_conclusion(result, identity=identity))
     if voice.name is not None:
@@ -166,9 +178,9 @@ def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _thoughts(
-    search: SearchConfig, tree: Tree, path: Path, *, identity: str, begun: Path = ()
+    search: SearchConfig, tree: Tree, path: Path, *, identity: str, said: Path = ()
 ) -> list[AIMessageChunk]:
-    """The thoughts on `path` below `begun`, as pieces of the reasoning of a message."""
+    """The thoughts on `path` below `said`, as pieces of the reasoning of a message."""
     return [
         AIMessageChunk(
             content="",
@@ -178,7 +190,7 @@ def _thoughts(
                 + (search.template.delimiter if thought.finish == "step" else "")
             },
         )
-        for thought in tree.chain(path)[len(begun) :]
+        for thought in tree.chain(path)[len(said) :]
     ]
 
 

@@ -38,6 +38,9 @@ CHUNK = 64
 _arranged: dict[tuple[str, int, int], Arrangement] = {}
 """What was the fastest in this process, by model, slots and processors."""
 
+_compared: dict[tuple[object, ...], tuple[Arrangement, bool]] = {}
+"""Whether logits depended on the batch in this process and with what lanes, by all that counts."""
+
 
 class Llama:
     """A loaded model with `slots` streams; to be used from one thread only."""
@@ -81,6 +84,7 @@ class Llama:
         if tried not in _arranged:
             _arranged[tried] = fastest(partial(self._made, 1), slots=slots, processors=used)
         self._lanes = self._made(context, _arranged[tried])
+        self._kind = (*tried, path.stat().st_mtime_ns, gpu_layers, context, draft_tokens)
         self._rows: list[tuple[Any, int]] = []
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
@@ -225,12 +229,15 @@ class Llama:
 
         Compared are: a prompt at once, in pieces, and its end token by token; tokens alone, beside
         other streams, and several at a time as drafts are. Where the number of threads counts, it
-        stays the same from now on.
+        stays the same from now on. A process compares once.
         """
-        if self._same_bits():
-            return True
-        self._lanes.arrangement = self._lanes.arrangement.even()
-        return self._same_bits()
+        if self._kind not in _compared:
+            if not (same := self._same_bits()):
+                self._lanes.arrangement = self._lanes.arrangement.even()
+                same = self._same_bits()
+            _compared[self._kind] = self._lanes.arrangement, same
+        self._lanes.arrangement, same = _compared[self._kind]
+        return same
 
     def _same_bits(self) -> bool:
         prompt = [token % self._vocab.n_vocab for token in range(300, 332)]

@@ -13,6 +13,7 @@ from spex_agents.engines.calls.control import (
     check_special_tokens,
     without_control,
 )
+from spex_agents.engines.calls.cut import repeated
 from spex_agents.engines.calls.gate import Gate
 from spex_agents.engines.calls.labels import read_labels
 from spex_agents.engines.calls.pace import Pace
@@ -30,7 +31,7 @@ from spex_agents.engines.openai.reply import Reply
 from spex_agents.engines.openai.siblings import Group, Siblings
 from spex_agents.engines.openai.stream import stream_reply
 from spex_agents.engines.openai.templates import Template, template_named
-from spex_agents.engines.openai.thoughts import thought_of
+from spex_agents.engines.openai.thoughts import BEGINS_ANEW, thought_of
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.reasoning import Thinking, check_thinking
 from spex_agents.errors import at_least_zero
@@ -177,6 +178,8 @@ class OpenAIEngine(Closing):
         reply, written = await (self._siblings.ask(call) if joins else self._ask(call))
         thought = thought_of(reply, sampling, asked=written.asked)
         self.refusals.note_logprobs(thought, sampling)
+        if written.asked and repeated(thought.text, prompt.reply, sampling.stop)[0]:
+            self._client.warn(f"{self.name} {BEGINS_ANEW}")
         if thought.finish == "reasoning":
             self._client.warn(
                 f"{self.name} reasoned for {thought.tokens} tokens and said nothing: raise "

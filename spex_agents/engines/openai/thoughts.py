@@ -10,6 +10,11 @@ from spex_agents.engines.openai.reply import Reply, TokenLogprob
 from spex_agents.engines.reasoning import OPEN
 from spex_agents.search.tree import Finish, Thought
 
+BEGINS_ANEW = (
+    "begins its reply anew, where it is asked to go on: steps are repeated. Search whole answers "
+    "(BestOfN), or take a server that continues a partial reply"
+)
+
 
 def thought_of(reply: Reply, sampling: Sampling, *, asked: bool) -> Thought:
     """What `reply` says, up to the first delimiter, and what it was reasoned from.

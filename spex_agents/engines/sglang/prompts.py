@@ -61,7 +61,7 @@ class PromptReader:
         head = messages_of(prompt)
         if kwargs := fields.get("chat_template_kwargs"):
             head["chat_template_kwargs"] = kwargs
-        tokens, opened = await self._begun(head)
+        tokens, opened = await self._head(head)
         if not prompt.reply:
             return list(tokens), opened
         return [*tokens, *await self.tokens_after(with_reasoning(prompt, opened=opened))], False
@@ -70,7 +70,7 @@ class PromptReader:
         """The token ids of a text that goes on with another."""
         return await self._server.tokenize({"prompt": text, "add_special_tokens": False})
 
-    async def _begun(self, head: Mapping[str, object]) -> tuple[list[int], bool]:
+    async def _head(self, head: Mapping[str, object]) -> tuple[list[int], bool]:
         """A conversation up to the reply, and whether that begins within a block of reasoning."""
         key = json.dumps(head)
         if key not in self._heads:
