@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, where its programs are installed."""
+"""A PostgreSQL of a test's own, or a database of one, where its programs are installed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 PLACES = os.pathsep.join(
     [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
@@ -41,6 +44,13 @@ class Postgres:
 
     def stop(self, mode: str = "immediate") -> None:
         self.control("--mode", mode, "stop")
+
+    def with_database(self) -> Postgres:
+        """The same server, with a new database: that takes a tenth of the time of a new server."""
+        name = uuid4().hex
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        return replace(self, url=f"postgresql://spex@/{name}?host={self.directory}")
 
     def run(self, *command: str) -> None:
         subprocess.run(

@@ -17,8 +17,8 @@ import pytest
 from gateways import ASKED, FANNED_OUT, QUESTION, SMALL, gateway
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, SecretStr
+from provider import openai_at
+from pydantic import BaseModel
 
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -264,13 +264,7 @@ async def test_langchains_tools_history_and_stream_do_not_break() -> None:
         return one + other
 
     async with gateway(speed=1000) as running:
-        model = ChatOpenAI(
-            base_url=f"{running.url}/v1",
-            api_key=SecretStr("none"),
-            model="spex/rebase-4",
-            max_retries=0,
-            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
-        )
+        model = openai_at(f"{running.url}/v1", "spex/rebase-4")
         bound = model.bind_tools([add])
         call = {"name": "add", "args": {"one": 5, "other": 7}, "id": "c1"}
         history = [
@@ -335,13 +329,7 @@ async def test_where_no_thought_has_the_form_the_answer_is_a_refusal() -> None:
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 async def test_langchains_structured_output_is_what_it_says(method: Any) -> None:
     async with gateway(engine=Forms()) as running:
-        model = ChatOpenAI(
-            base_url=f"{running.url}/v1",
-            api_key=SecretStr("none"),
-            model="spex/rebase-4",
-            max_retries=0,
-            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
-        )
+        model = openai_at(f"{running.url}/v1", "spex/rebase-4")
         structured = model.with_structured_output(Sum, method=method)
         assert await structured.ainvoke("What is 5 + 7?") == Sum(total=12, unit="apples")
         await model.root_async_client.close()

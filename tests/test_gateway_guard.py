@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from spex_agents.server.gateway.app import create_gateway
 from spex_agents.server.gateway.bodies import MOST_DEPTH, MOST_ITEMS, check_structure
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key, KeyStore
+from spex_agents.server.gateway.logs import JsonLines
 from spex_agents.server.gateway.offences import Offences
 from spex_agents.server.gateway.serve import Server
 
@@ -142,6 +144,68 @@ def test_structure_beyond_bounds_is_found_behind_any_string(depth: int, text: st
             check_structure(json.dumps(body).encode())
     with pytest.raises(ApiError, match="items"):
         check_structure(json.dumps([text] + [1] * (MOST_ITEMS + 1)).encode())
+
+
+HOSTILE = {
+    "long": b"x" * 4000,
+    "escapes": b"\x1b[2J",
+    "not ASCII": "día".encode("latin-1"),
+    "delete": b"a\x7f",
+    "tab": b"a\tb",
+    "zone": b"fe80::1%" + b"z" * 4000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_headers_say_is_checked_before_it_is_logged_or_told_again(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = HOSTILE[name]
+    served = name not in ("escapes", "delete")  # which the server lets nowhere
+    caplog.set_level(logging.INFO)
+    names = ("X-Request-Id", "X-Forwarded-For", "Idempotency-Key", "Last-Event-ID", "Host")
+    sent = [(each.encode(), value) for each in names]
+    async with gateway(served=served) as running, running.http() as http:
+        answer = await http.get("/v1/searches/none/events", headers=sent)
+        kind = (b"Content-Type", b"application/json")
+        posted = await http.post(PATH, content=b"{}", headers=[*sent, kind])
+    for each in (answer, posted):
+        assert len(each.text) < 1000
+        assert each.headers["X-Request-Id"].startswith("req_")
+        assert all(len(kept) < 200 for kept in each.headers.values())
+    lines = [JsonLines().format(record) for record in caplog.records]
+    told = [json.loads(line) for line in lines if '"request"' in line]
+    assert [line["status"] for line in told] == [answer.status_code, posted.status_code]
+    expected = "fe80::1" if name == "zone" else "unknown"
+    for line in told:
+        assert line["client"] == ("127.0.0.1" if not served else expected)
+        assert line["request_id"].startswith("req_")
+    assert max(map(len, lines)) < 1000
+
+
+async def test_the_longest_id_of_a_request_is_kept_and_a_longer_one_is_not() -> None:
+    async with gateway(served=False) as running, running.http() as http:
+        for size, kept in ((128, True), (129, False)):
+            given = "i" * size
+            answer = await http.get("/v1/models", headers={"X-Request-Id": given})
+            assert (answer.headers["X-Request-Id"] == given) is kept
+
+
+async def test_a_wrong_host_is_told_again_in_part() -> None:
+    async with gateway(served=False, hosts=("localhost",)) as running, running.http() as http:
+        answer = await http.get("/v1/models", headers={"Host": "x" * 8000})
+        assert (answer.status_code, len(answer.text) < 500) == (403, True)
+
+
+async def test_a_proxy_that_forwards_a_word_does_not_spare_it_the_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(Offences, "count", lambda _, address: counted.append(address))
+    async with gateway(served=True) as running, running.http() as http:
+        for word in ("one", "two", "192.0.2.7", "[2001:db8::1]:80"):
+            await http.post(PATH, content=b"{bad", headers={"X-Forwarded-For": word, **JSON})
+    assert counted == ["unknown", "unknown", "192.0.2.7", "2001:db8::1"]
 
 
 def test_refusals_are_counted_by_address_and_by_the_network_of_ipv6() -> None:

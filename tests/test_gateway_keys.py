@@ -166,6 +166,25 @@ async def test_a_search_whose_key_was_taken_away_does_not_go_on_after_a_restart(
     assert found["ledger"]["decoded_tokens"] > 0
 
 
+def test_a_key_in_the_place_of_another_has_its_limits_if_none_are_given(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["gateway", "key", *arguments, "--database", database])
+        assert done.exit_code == 0, done.output
+        return done.stdout.strip()
+
+    first = run("create", "tutors", "--tokens", "5000", "--window", "60", "--days", "1")
+    run("create", "other")
+    second = run("create", "tutors")
+    run("revoke", first[:14])
+    run("create", "tutors", "--tokens", "6000")
+    _, kept, changed = run("list").splitlines()
+    assert kept.startswith(f"{second[:14]} tutors: 16 searches at a time, 5000 tokens in 60 s, ")
+    assert "until" not in kept
+    assert "6000 tokens in 60 s, 256000000 bytes" in changed
+
+
 def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
 
@@ -180,16 +199,26 @@ def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
     second = run("create", "tutors", "--days", "30").stdout.strip()  # to change them in turn
     lines = run("list").stdout.splitlines()
     assert lines[0].startswith(
-        f"{secret[:14]} tutors: 16 searches at a time, 5000 tokens in 3600 s; made "
+        f"{secret[:14]} tutors: 16 searches at a time, 5000 tokens in 3600 s, "
+        "256000000 bytes kept; made "
     )
     assert lines[0].endswith(", never used")
     assert re.search(r", until \d{4}-\d\d-\d\d ", lines[1])
-    assert run("revoke", secret[:14]).exit_code == 0
+    revoked = run("revoke", secret[:14])
+    assert (revoked.exit_code, revoked.stdout) == (0, f"revoked {secret[:14]} tutors\n")
     assert [line[:14] for line in run("list").stdout.splitlines()] == [second[:14]]
     unknown = run("revoke", "nobody")
     assert unknown.exit_code == 2
     assert "there are: tutors" in unknown.stderr
-    assert run("revoke", "tutors").exit_code == 0
+    third = run("create", "tutors", "--storage", "1000000").stdout.strip()
+    assert "1000000 bytes kept" in run("list").stdout
+    assert run("revoke", "tutors").stdout.splitlines() == [
+        f"revoked {one[:14]} tutors" for one in (second, third)
+    ]
+    assert run("list").stdout == ""
+    megabytes = run("create", "tutors", "--storage", "256")
+    assert megabytes.exit_code == 2
+    assert "--storage 256: must be at least 1000000 bytes" in megabytes.stderr
     assert run("list").stdout == ""
 
 
@@ -265,11 +294,7 @@ async def test_a_gateway_without_keys_is_open_until_there_is_one(tmp_path: Path)
     ids=str,
 )
 def test_bad_settings_end_the_command_with_2(arguments: list[str]) -> None:
-    before = logging.getLogger().handlers[:]
-    try:
-        done = CliRunner().invoke(app, ["gateway", "--port", "0", *arguments])
-    finally:
-        logging.getLogger().handlers[:] = before
+    done = CliRunner().invoke(app, ["gateway", "--port", "0", *arguments])
     assert done.exit_code == 2, done.output
     assert "error: " in done.stderr
 

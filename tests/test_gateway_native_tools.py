@@ -10,14 +10,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 from gateways import ADD, QUESTION, SUM, Running, gateway
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
-from langchain_openai import ChatOpenAI
-from provider import provider
-from pydantic import SecretStr
+from provider import openai_at, provider
 
 from spex_agents.engines.chat_model import ChatModelEngine
 
@@ -56,13 +53,7 @@ async def chat(
         return [done] if isinstance(messages[-1], ToolMessage) else said
 
     async with provider(says, heard=heard, reason=reason) as address:
-        model = ChatOpenAI(
-            base_url=address,
-            api_key=SecretStr("none"),
-            model="gpt-5-mini",
-            max_retries=0,
-            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
-        )
+        model = openai_at(address)
         more = {"chat": ChatModelEngine(model)}
         async with gateway(more=more, **hosting) as running:
             yield running, heard

@@ -44,10 +44,15 @@ LEFT = """SELECT (SELECT count(*) FROM checkpoints), (SELECT count(*) FROM check
 LONG = {**ASKED, "spex": {"depth": 4, "step_tokens": 64}}
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
+def server(running: Postgres) -> Postgres:
+    return running.with_database()
 
 
 class Patient(Shared):

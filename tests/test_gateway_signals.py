@@ -42,6 +42,9 @@ async def test_health_and_readiness_and_draining() -> None:
         running.parts.searches.runs.draining = True
         refused = await http.post(PATH, json=ASKED)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "6")
+        same = await http.post(PATH, json=ASKED, headers={"Idempotency-Key": "1"})
+        assert "with the same Idempotency-Key" in same.json()["error"]["message"]
+        assert "with an Idempotency-Key, so that another" in refused.json()["error"]["message"]
 
 
 async def test_a_request_that_is_cut_off_by_the_stop_is_told_so() -> None:
@@ -55,13 +58,15 @@ async def test_a_request_that_is_cut_off_by_the_stop_is_told_so() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST"}
+    scope = {"type": "http", "method": "POST", "headers": [(b"idempotency-key", b"1")]}
     request = asyncio.create_task(Watch(never, metrics=Metrics)(scope, never, send))
     await begun.wait()
     request.cancel()
     await asyncio.wait([request])
     assert request.cancelled()
-    assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["code"]) == (503, "stopping")
+    error = json.loads(sent[1]["body"])["error"]
+    assert (sent[0]["status"], error["code"]) == (503, "stopping")
+    assert "with the same Idempotency-Key" in error["message"]
 
 
 async def test_one_engine_of_several_that_is_away_is_told_and_the_others_serve() -> None:

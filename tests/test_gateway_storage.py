@@ -44,9 +44,11 @@ def sizes(file: Path) -> tuple[int, int]:
     return file.stat().st_size, file.with_name(f"{file.name}-wal").stat().st_size
 
 
-async def leave_running(file: Path, body: dict[str, Any] = ASKED, **headers: str) -> str:
+async def leave_running(
+    file: Path, body: dict[str, Any] = ASKED, keys: KeyStore | None = None, **headers: str
+) -> str:
     """A search that was running when its gateway ended."""
-    async with gateway(served=False, database=str(file), speed=1) as running:
+    async with gateway(served=False, database=str(file), keys=keys, speed=1) as running:
         async with running.http() as http:
             begun = await http.post("/v1/searches", json=body, headers=headers)
         await running.decoded(20)
@@ -128,8 +130,8 @@ async def test_of_a_search_one_checkpoint_is_kept(file: Path) -> None:
 
 async def test_the_oldest_searches_of_a_key_are_forgotten_beyond_its_storage(file: Path) -> None:
     keys = KeyStore(str(file))
-    small = keys.create(Key(name="small", storage=12_000))
-    other = keys.create(Key(name="other"))
+    small, other = (keys.create(Key(name=name)) for name in ("small", "other"))
+    query(file, "UPDATE spex_keys SET storage = 12000 WHERE name = 'small'")
     async with gateway(served=False, keys=keys) as running:
         seen: dict[str, list[str]] = {}
         for name, secret in (("other", other), ("small", small)):
@@ -147,6 +149,52 @@ async def test_the_oldest_searches_of_a_key_are_forgotten_beyond_its_storage(fil
     assert 1 <= len(seen["small"]) < 5
     ((size,),) = query(file, "SELECT sum(bytes) FROM spex_searches WHERE owner = 'small'")
     assert size <= 12_000
+
+
+async def gone_on_with(keys: KeyStore, identity: str, secret: str) -> dict[str, Any]:
+    """What becomes of a search in the next gateway."""
+    async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found: dict[str, Any] = (await http.get(f"/v1/searches/{identity}")).json()
+                if found["state"] != "running":
+                    await running.idle()
+                    return found
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("storage", [12_000, None])
+async def test_a_search_that_is_gone_on_with_is_kept_as_its_key_says(
+    file: Path, storage: int | None
+) -> None:
+    keys = KeyStore(str(file))
+    secret = keys.create(Key(name="tutors"))
+    query(file, "UPDATE spex_keys SET storage = ?", storage)
+    identity = await leave_running(file, keys=keys, Authorization=f"Bearer {secret}")
+    changed = {"id": "'old-' || ?1", "state": "'done'", "created": "created - ?1", "bytes": "5000"}
+    columns = [row[1] for row in query(file, "PRAGMA table_info(spex_searches)")]
+    values = ", ".join(changed.get(name, name) for name in columns)
+    copied = f"INSERT INTO spex_searches SELECT {values} FROM spex_searches WHERE id = ?2"  # noqa: S608
+    for number in range(1, 5):
+        query(file, copied, number, identity)
+    assert (await gone_on_with(keys, identity, secret))["state"] == "done"
+    left = query(file, "SELECT id FROM spex_searches ORDER BY created DESC")
+    assert left[0] == (identity,)
+    assert (len(left) == 5) == (storage is None)
+    ((size,),) = query(file, "SELECT sum(bytes) FROM spex_searches")
+    assert (size <= 12_000) == (storage is not None)
+
+
+@pytest.mark.parametrize("waste", [0, None])
+async def test_a_search_that_is_gone_on_with_runs_ahead_as_its_key_says(
+    file: Path, waste: int | None
+) -> None:
+    keys = KeyStore(str(file))
+    secret = keys.create(Key(name="tutors", waste=waste))
+    identity = await leave_running(file, LONG, keys=keys, Authorization=f"Bearer {secret}")
+    found = await gone_on_with(keys, identity, secret)
+    assert found["state"] == "done"
+    assert (found["ledger"]["launched"] > 0) == (waste is None)
 
 
 async def test_a_search_nobody_can_ask_for_is_not_gone_on_with(file: Path) -> None:

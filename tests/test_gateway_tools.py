@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from gateways import ADD, ASKED, FANNED_OUT, QUESTION, SUM, gateway
@@ -15,8 +14,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from provider import openai_at
 
 from spex_agents.engines.chat_model import ChatModelEngine
 from spex_agents.engines.prompts import Prompt
@@ -205,13 +203,7 @@ async def test_langchains_agent_calls_its_tool_and_answers() -> None:
         return one + other
 
     async with gateway(engine=Caller()) as running:
-        model = ChatOpenAI(
-            base_url=f"{running.url}/v1",
-            api_key=SecretStr("none"),
-            model="spex/rebase-4",
-            max_retries=0,
-            http_async_client=httpx.AsyncClient(),  # not that which all of an address share
-        )
+        model = openai_at(f"{running.url}/v1", "spex/rebase-4")
         agent: Any = create_agent(model, [add])
         done = await agent.ainvoke({"messages": QUESTION})
         await model.root_async_client.close()

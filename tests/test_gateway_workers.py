@@ -24,10 +24,15 @@ from spex_agents.server.gateway.metrics import TOGETHER, Metrics
 PATH = "/v1/chat/completions"
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
+def server(running: Postgres) -> Postgres:
+    return running.with_database()
 
 
 def two_at(server: Postgres) -> tuple[str, ...]:

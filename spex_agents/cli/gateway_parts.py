@@ -7,9 +7,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from spex_agents.engines.embedded.engine import EmbeddedEngine
+from spex_agents.engines.given import is_address
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.errors import SettingsError
-from spex_agents.named import TAKEN, is_address, load_named, make_engine
+from spex_agents.named import TAKEN, load_named, make_engine
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,7 +33,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Whose key it is, as logs and metrics tell it.")],
     *,
     database: Database = DATABASE,
-    concurrency: Annotated[int, typer.Option(help="Searches at a time.")] = 16,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Searches at a time; 16 if not given.", show_default=False)
+    ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(help="Tokens in a window, useful or wasted; no limit if not given."),
@@ -44,10 +47,16 @@ def create(
             "if not given."
         ),
     ] = None,
-    window: Annotated[float, typer.Option(help="Seconds of that window.")] = 3600.0,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds of that window; 3600 if not given.")
+    ] = None,
     storage: Annotated[
-        int, typer.Option(help="Bytes of searches kept; the oldest are forgotten beyond.")
-    ] = 256_000_000,
+        int | None,
+        typer.Option(
+            help="Bytes of its searches that are kept, at least 1000000; the oldest are forgotten "
+            "beyond. 256000000 if not given."
+        ),
+    ] = None,
     days: Annotated[
         float | None, typer.Option(help="Until it expires; never if not given.")
     ] = None,
@@ -57,24 +66,31 @@ def create(
 ) -> None:
     """Make a key and print it, this once: the database has its hash.
 
-    A name may have several, to be changed one after the other; what is used is the name's.
+    A name may have several, to be changed one after the other; what is used is the name's. Limits
+    that are not given are those of the name's latest key.
     """
     with exit_codes():
         if days is not None:
             above_zero(days=days)
         from spex_agents.server.gateway.keys import Key, KeyStore  # noqa: PLC0415 (only here)
 
-        made = Key(
-            name=name,
-            concurrency=concurrency,
-            tokens=tokens,
-            waste=waste,
-            window_seconds=window,
-            storage=storage,
-            metrics=metrics,
+        store = KeyStore(database)
+        limits: dict[str, Any] = {
+            "concurrency": concurrency,
+            "tokens": tokens,
+            "waste": waste,
+            "window_seconds": window,
+            "storage": storage,
+        }
+        named = [
+            one.key for one in store.all() if (one.key.name, one.key.metrics) == (name, metrics)
+        ]
+        made = replace(
+            named[-1] if named else Key(name=name, metrics=metrics),
             expires=None if days is None else time.time() + days * 86_400,
+            **{limit: given for limit, given in limits.items() if given is not None},
         )
-        print(KeyStore(database).create(made))
+        print(store.create(made))
 
 
 @key.command()
@@ -85,11 +101,12 @@ def revoke(
     *,
     database: Database = DATABASE,
 ) -> None:
-    """Take keys away: a running gateway refuses them within a second."""
+    """Take keys away and print which: a running gateway refuses them within a second."""
     with exit_codes():
         from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
 
-        KeyStore(database).revoke(name)
+        for one in KeyStore(database).revoke(name):
+            print(f"revoked {one.key.prefix} {one.key.name}")
 
 
 @key.command("list")
@@ -122,6 +139,8 @@ def _line(one: Stored) -> str:
         limits += f", {key.tokens} tokens in {key.window_seconds:g} s"
     if key.waste is not None:
         limits += f", {key.waste} wasted in {key.window_seconds:g} s"
+    if key.storage is not None:
+        limits += f", {key.storage} bytes kept"
     moments = [f"made {_day(one.created)}"]
     if key.expires is not None:
         moments.append(f"{'expired' if key.expires < time.time() else 'until'} {_day(key.expires)}")

@@ -47,7 +47,7 @@ class Completion(BaseModel):
 def failure(search: Search) -> ApiError | None:
     """What a client is told of a search that does not run any more and has no answer."""
     if search.state == "suspended":
-        return stopping()
+        return stopping(idempotent=search.idempotent)
     return search.error
 
 

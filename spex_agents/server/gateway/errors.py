@@ -101,12 +101,20 @@ class ApiError(Exception):
         )
 
 
-def stopping() -> ApiError:
-    """What clients are told while the gateway is about to stop."""
+def stopping(*, idempotent: bool) -> ApiError:
+    """What clients are told while the gateway is about to stop.
+
+    Args:
+        idempotent: Whether the request had an Idempotency-Key.
+    """
+    again = (
+        "with the same Idempotency-Key to go on where it was"
+        if idempotent
+        else "and with an Idempotency-Key, so that another time its search goes on where it was"
+    )
     return ApiError(
         503,
-        "the gateway is about to stop: send the request again, with the same Idempotency-Key to "
-        "go on where it was",
+        f"the gateway is about to stop: send the request again, {again}",
         kind="server_error",
         code="stopping",
         retry_after=5.0,

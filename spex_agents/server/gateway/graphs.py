@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
-from spex_agents.answers.termination import ExactStop, MaxTokens
+from spex_agents.answers.limits import MaxTokens
+from spex_agents.answers.termination import ExactStop
 from spex_agents.engines.base import Features
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import SettingsError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,6 +22,8 @@ REQUEST_ID = "X-Request-Id"
 
 _OPEN = ("/healthz", "/readyz", "/openapi.json")
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+_SHOWN = 100
+"""Characters of a header that an error tells again."""
 _OFFENCES = (400, 401, 403, 408, 413)
 
 
@@ -69,7 +72,7 @@ class Guard:
         state = scope.setdefault("state", {})
         headers = Headers(scope=scope)
         state["request_id"] = _request_id(headers)
-        state["client"] = client = (scope.get("client") or ("unknown", 0))[0]
+        state["client"] = client = _client(scope)
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -145,7 +148,8 @@ class Guard:
         if not known:
             raise ApiError(
                 403,
-                f"Host={given!r}: a gateway without keys is for {', '.join(self.hosts)} only",
+                f"Host={given[:_SHOWN]!r}: a gateway without keys is for "
+                f"{', '.join(self.hosts)} only",
                 code="wrong_host",
             )
 
@@ -168,6 +172,15 @@ class Guard:
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"body: larger than {self.body_bytes} bytes", code="body_too_large")
+
+
+def _client(scope: Scope) -> str:
+    """The address that a request comes from; who is trusted to forward it may say anything."""
+    given: str = (scope.get("client") or ("", 0))[0]
+    try:
+        return str(ip_address(given.partition("%")[0]))  # a zone may be any text
+    except ValueError:
+        return "unknown"
 
 
 def _request_id(headers: Headers) -> str:

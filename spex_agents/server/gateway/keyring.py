@@ -101,12 +101,12 @@ class Keyring:
         self._used[key.sha256] = time.time()
         return key
 
-    def holds(self, name: str, sha256: str) -> bool:
-        """Whether the key of that name and hash is let in."""
+    def of(self, name: str, sha256: str) -> Key | None:
+        """The key of that name and hash; None if it is not let in."""
         if self.open:
-            return True
+            return self._anyone
         key = self._keys.get(sha256)
-        return key is not None and key.name == name
+        return key if key is not None and key.name == name else None
 
     async def read(self) -> None:
         """Read the keys."""

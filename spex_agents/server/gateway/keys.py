@@ -21,7 +21,8 @@ from spex_agents.server.gateway.schema import keys as table
 PREFIX = "sk-spex-"
 _SHOWN = len(PREFIX) + 6
 
-STORAGE = 256_000_000
+STORAGE, LEAST_STORAGE = 256_000_000, 1_000_000
+"""Bytes of a key's searches: usually, and at least: a large search alone may take as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class KeyStore:
         >>> import tempfile
         >>> keys = KeyStore(str(Path(tempfile.mkdtemp()) / "gateway.sqlite"))
         >>> secret = keys.create(Key(name="tutors", concurrency=4))
-        >>> [stored.key.name for stored in keys.all()], keys.revoke("tutors")
+        >>> [stored.key.name for stored in keys.all()], len(keys.revoke("tutors"))
         (['tutors'], 1)
     """
 
@@ -107,13 +108,22 @@ class KeyStore:
         self._engine: Engine = sync_engine(database)
 
     def create(self, key: Key) -> str:
-        """Add a key, and return its secret: nobody can tell it again."""
+        """Add a key, and return its secret: nobody can tell it again.
+
+        Raises:
+            SettingsError: It may keep too little to hold a search.
+        """
+        if key.storage is not None and key.storage < LEAST_STORAGE:
+            raise SettingsError(
+                f"storage={key.storage}: must be at least {LEAST_STORAGE} bytes, so that a search "
+                f"fits; leave it out for {STORAGE}"
+            )
         secret = PREFIX + secrets.token_urlsafe(32)
         self._add(replace(key, sha256=sha256_of(secret), prefix=secret[:_SHOWN]), time.time())
         return secret
 
-    def revoke(self, which: str) -> int:
-        """Take away the keys of a name, or the one that begins so; return how many.
+    def revoke(self, which: str) -> list[Stored]:
+        """Take away the keys of a name, or the one that begins so; return them.
 
         A running gateway refuses them within a second.
 
@@ -126,11 +136,12 @@ class KeyStore:
                 .where((table.c.name == which) | (table.c.prefix == which))
                 .where(table.c.revoked.is_(None))
                 .values(revoked=time.time())
-            )
-        if not done.rowcount:
+                .returning(table)
+            ).all()
+        if not done:
             names = ", ".join(sorted({stored.key.name for stored in self.all()})) or "none"
             raise SettingsError(f"name={which!r}: there is no such key; there are: {names}")
-        return done.rowcount
+        return [stored(row) for row in done]
 
     def all(self) -> list[Stored]:
         """The keys that have not been revoked, by name and age."""

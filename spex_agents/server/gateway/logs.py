@@ -73,7 +73,8 @@ def log_to_stderr(*, prompts: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(prompts=prompts))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each thought
+    for each_thought in ("httpx", "httpx2"):  # the second is that of newer openai clients
+        logging.getLogger(each_thought).setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # which dialect it speaks
 
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,9 +20,10 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from spex_agents.engines.base import Load
-from spex_agents.server.gateway.search import Search
-from spex_agents.speculation.reporting.ledger import Ledger
+if TYPE_CHECKING:
+    from spex_agents.engines.base import Load
+    from spex_agents.server.gateway.search import Search
+    from spex_agents.speculation.reporting.ledger import Ledger
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 """From a list of models to a search of the usual limit of ten minutes, which is in the last."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, insert, select, text, update
@@ -81,7 +82,7 @@ class Quotas:
             charges: list[Charge] = []
             if key.tokens is not None or key.waste is not None:
                 charges = await self._charges(connection, key)
-            may_waste = key.waste is None or sum(one.wasted for one in charges) < key.waste
+            may_waste = _wasted_less(key, charges)
             left = None
             if key.tokens is not None:
                 left = self._left(key, key.tokens, charges, reserved)
@@ -91,6 +92,12 @@ class Quotas:
             return Grant(left, may_waste)
 
         return await self._database.transact(work)
+
+    async def may_waste(self, key: Key) -> bool:
+        """Whether a search of `key` may run ahead, for all that the key has wasted."""
+        if key.waste is None:
+            return True
+        return _wasted_less(key, await self._database.transact(partial(self._charges, key=key)))
 
     def _left(self, key: Key, tokens: int, charges: list[Charge], reserved: int) -> int:
         used = sum(charge.useful + charge.wasted for charge in charges)
@@ -131,6 +138,10 @@ class Quotas:
             .order_by(usage.c.at)
         )
         return [Charge(*row) for row in found]
+
+
+def _wasted_less(key: Key, charges: Sequence[Charge]) -> bool:
+    return key.waste is None or sum(charge.wasted for charge in charges) < key.waste
 
 
 async def _save(connection: AsyncConnection, record: Record, reserved: int) -> None:

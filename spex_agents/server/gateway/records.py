@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spex_agents.server.gateway.database import Database
@@ -74,10 +74,17 @@ class Records:
         ids = await self._database.execute(running.order_by(searches.c.created))
         return list(ids.scalars())
 
-    async def of_owner(self, owner: str, limit: int) -> list[Record]:
-        """A key's searches, the latest first."""
+    async def of_owner(
+        self, owner: str, limit: int, after: Record | None = None, *, ascending: bool = False
+    ) -> list[Record]:
+        """A key's searches, the latest first unless `ascending`: those that come after one."""
         own = select(searches).where(searches.c.owner == owner, searches.c.state != UNREADABLE)
-        return await self._select(own.order_by(searches.c.created.desc()).limit(limit))
+        order = tuple_(searches.c.created, searches.c.id)
+        if after is not None:
+            place = tuple_(after.created, after.id)
+            own = own.where(order > place if ascending else order < place)
+        turned = [column if ascending else column.desc() for column in order.clauses]
+        return await self._select(own.order_by(*turned).limit(limit))
 
     async def runs_of(self, identities: Collection[str]) -> dict[str, str]:
         """The runs that may save these searches, of those that have not been forgotten."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from spex_agents.server.gateway.access import Caller, Gateway, errors
 from spex_agents.server.gateway.bodies import JsonRoute
 from spex_agents.server.gateway.chat import IdempotencyKey
+from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.events import END, ENDED, Place
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
@@ -43,7 +44,7 @@ class SearchView(BaseModel):
     stopped: str | None
     tree_sha256: str | None
     error: SearchError | None
-    ledger: dict[str, float]
+    ledger: dict[str, int | float]
 
 
 class TreeRow(BaseModel):
@@ -61,8 +62,13 @@ class WholeSearch(SearchView):
 
 
 class SearchList(BaseModel):
+    """A page, as OpenAI's lists have it: `last_id` is the next one's `after`."""
+
     object: str = "list"
     data: list[SearchView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 @router.post(
@@ -83,21 +89,36 @@ async def begin(
     return SearchView(**search.summary())
 
 
-@router.get("", responses=errors(400, 401, 403))
+@router.get("", responses=errors(400, 401, 403, 404))
 async def latest(
-    key: Caller, gateway: Gateway, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    key: Caller,
+    gateway: Gateway,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    order: Literal["asc", "desc"] = "desc",
+    before: Annotated[str | None, Query(include_in_schema=False)] = None,
 ) -> SearchList:
-    """The key's own searches, the latest first."""
-    searches = await gateway.searches.latest(key, limit)
-    return SearchList(data=[SearchView(**search.summary()) for search in searches])
+    """The key's own searches, the latest first (`desc`): a page, which may come after one."""
+    if before is not None:
+        raise ApiError(
+            400,
+            "before: pages are walked forward here: leave it out, and take `after` with the other "
+            "`order`",
+            param="before",
+        )
+    searches, more = await gateway.searches.latest(key, limit, after, ascending=order == "asc")
+    data = [SearchView(**search.summary()) for search in searches]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return SearchList(data=data, first_id=first, last_id=last, has_more=more)
 
 
 @router.get("/{id}", responses=errors(401, 403, 404))
 async def look(id: str, key: Caller, gateway: Gateway) -> WholeSearch:  # noqa: A002 (in the path)
     """A search with its question and its committed tree."""
     search = await gateway.searches.find(key, id)
-    tree: Any = await gateway.searches.tree(search)
-    return WholeSearch(**search.summary(), question=search.request.asked.question, tree=tree)
+    whole = await gateway.searches.whole(search)
+    return WholeSearch(**whole, question=search.request.asked.question)
 
 
 @router.delete("/{id}", status_code=204, responses=errors(401, 403, 404))

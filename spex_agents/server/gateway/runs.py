@@ -114,7 +114,7 @@ class Runs:
             await asyncio.wait(self._running)
 
     async def _run(self, search: Search, graph: AnyGraph, storage: int | None) -> None:
-        began = time.monotonic()
+        search.began = began = time.monotonic()
         before = replace(search.spent)
         told = {"search": search.id, "key": search.owner, "model": search.request.model}
         logger.info("search begins", extra={**told, "question": search.request.asked.question})
@@ -125,6 +125,7 @@ class Runs:
                         values = await self._search(search, graph)
             finally:
                 search.seconds += time.monotonic() - began
+                search.began = None
             search.finish(values)
         except asyncio.CancelledError:
             if not search.lost:
@@ -142,7 +143,8 @@ class Runs:
         self.metrics.ended(search, self._catalogue.find(search.request.model).label, state, spent)
         figures = {name: getattr(spent, name) for name in ("useful_tokens", "wasted_tokens")}
         seconds = round(search.seconds, 3)
-        logger.info("search ends", extra={**told, "state": state, "seconds": seconds, **figures})
+        event = "search suspended" if state == "suspended" else "search ends"
+        logger.info(event, extra={**told, "state": state, "seconds": seconds, **figures})
         if not search.lost:
             search.announce()  # now that its key may begin the next
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, cast
@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeAlias, cast
 from spex_agents.nodes.state import tree_of
 from spex_agents.nodes.told import NO_ANSWER
 from spex_agents.search.tree import Tree
+from spex_agents.server.gateway.endings import ended_by
 from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.events import Events
 from spex_agents.server.gateway.records import Record
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.tools import Call
-from spex_agents.speculation.reporting.events import LedgerEvent, ThoughtEvent, path_id
+from spex_agents.speculation.reporting.events import LedgerEvent, ThoughtEvent
 from spex_agents.speculation.reporting.ledger import Ledger
 
 State: TypeAlias = Literal["running", "suspended", "done", "failed"]
@@ -42,12 +43,14 @@ class Search:
         state: What has become of it.
         result: Once it is done: `answer`, `content`, `finish_reason`, `stopped`, `tree_sha256`.
         error: Once it has failed, or as soon as it is ended for a reason.
-        seconds: How long it has run.
+        seconds: How long it has run, in runs that have ended.
+        began: When its run here began, by the monotonic clock; None if it does not run here.
         spent: What all its runs have cost.
         rows: Its committed tree once it has ended, as `SearchState` has it.
         task: Its run, if it is running here.
         lost: Whether another gateway has taken over the run that this one had.
         limit: Committed tokens after which it decides no further.
+        most: The same, had its key enough left.
         follower: Tells of it while another gateway runs it.
         clients: Requests that wait for its answer.
         events: What is told of it.
@@ -66,11 +69,13 @@ class Search:
     result: dict[str, Any] | None = None
     error: ApiError | None = None
     seconds: float = 0.0
+    began: float | None = None
     spent: Ledger = field(default_factory=Ledger)
     rows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     lost: bool = False
     limit: float = math.inf
+    most: float = math.inf
     follower: asyncio.Task[None] | None = None
     clients: int = 0
     events: Events = field(default_factory=Events)
@@ -116,7 +121,12 @@ class Search:
             "answer": answer,
             "content": _best_reply(tree) if answer is None else answer,
             "finish_reason": "length" if tokens >= self.limit else "stop",
-            "stopped": values.get("stopped"),
+            "stopped": ended_by(
+                values.get("stopped"),
+                limit=self.limit,
+                most=self.most,
+                asked=self.request.token_limit,
+            ),
             "tree_sha256": values["tree_sha256"],
         }
         self.state = "done"
@@ -267,24 +277,6 @@ _KEPT = (
 
 class UnreadableRecord(Exception):
     """A record of another release, or of a broken disk."""
-
-
-def tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of a graph's state as ``spex solve --json`` has them, each with its id."""
-    rewards = {tuple(row["path"]): row["reward"] for row in rows.get("rewards", ())}
-    words = {tuple(row["path"]): row.get("words") for row in rows.get("rewards", ())}
-    return [
-        {
-            "id": path_id(tuple(row["path"])),
-            "path": row["path"],
-            "text": row["text"],
-            "tokens": row["tokens"],
-            "ends": row["ends"],
-            "reward": rewards.get(tuple(row["path"])),
-            **({"words": said} if (said := words.get(tuple(row["path"]))) else {}),
-        }
-        for row in rows.get("thoughts", ())
-    ]
 
 
 def _best_reply(tree: Tree) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 from uuid import uuid4
@@ -23,8 +24,10 @@ from spex_agents.server.gateway.quotas import SOON, Quotas
 from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.runs import Runs
-from spex_agents.server.gateway.search import Search, tree_rows
+from spex_agents.server.gateway.search import Search
 from spex_agents.server.gateway.upkeep import Upkeep
+from spex_agents.speculation.reporting.events import path_id
+from spex_agents.speculation.reporting.ledger import Ledger
 
 
 class Searches:
@@ -58,6 +61,7 @@ class Searches:
             records=self.records,
             hosting=hosting,
             keys=keys,
+            quotas=self.quotas,
             known=self._known,
             runs=self.runs,
         )
@@ -120,7 +124,7 @@ class Searches:
                 )
             if search is not None and search.state in ("running", "done"):
                 return search
-            self._check_room(key)
+            self._check_room(key, idempotent=idempotency is not None)
             if search is None:
                 search = Search(
                     id=identity,
@@ -158,7 +162,7 @@ class Searches:
                 await self.records.settle(search.record(), Charge(time.time(), 0, 0))
                 await self._jobs.done(identity)
                 raise
-            search.limit = plan.limit(grant.tokens)
+            search.limit, search.most = plan.limit(grant.tokens), plan.most
             self.runs.start(search, graph, storage=key.storage)
             return search
 
@@ -173,18 +177,52 @@ class Searches:
             raise ApiError(404, f"id={identity!r}: no such search", param="id")
         return search
 
-    async def tree(self, search: Search) -> list[dict[str, Any]]:
-        """The committed thoughts of a search, of a running one up to its last checkpoint."""
-        rows = search.rows
-        if search.state not in ENDED:
-            rows = await self.database.checkpoint(search.id) or {}
-        return tree_rows(rows)
+    async def whole(self, search: Search) -> dict[str, Any]:
+        """A search with its committed thoughts; of a running one what its last checkpoint has."""
+        if search.state in ENDED:
+            return {**search.summary(), "tree": _tree_rows(search.rows)}
+        saved = await self.database.checkpoint(search.id) or {}
+        spent, seconds = Ledger.of(saved.get("ledger") or {}), search.seconds
+        if spent.decoded_tokens <= search.spent.decoded_tokens:
+            spent = search.spent
+        if search.began is not None:
+            seconds += time.monotonic() - search.began
+        now = {"seconds": round(seconds, 3), "ledger": spent.report()}
+        return {**search.summary(), **now, "tree": _tree_rows(saved)}
 
-    async def latest(self, key: Key, limit: int) -> list[Search]:
-        """The searches of `key`, the latest first."""
-        records = await self.records.of_owner(key.name, limit)
-        found = [self._known.alive.get(one.id) or await self._known.read(one) for one in records]
-        return [search for search in found if search is not None]
+    async def latest(
+        self, key: Key, limit: int, after: str | None, *, ascending: bool = False
+    ) -> tuple[list[Search], bool]:
+        """The searches of `key`, the latest first, and whether there are more.
+
+        Args:
+            key: Whose.
+            limit: How many at most.
+            after: The search before them; None for the first ones.
+            ascending: Whether the oldest come first.
+
+        Raises:
+            ApiError: It has no search `after`; 404.
+        """
+        last = None if after is None else await self.records.find(after)
+        if after is not None and (last is None or last.owner != key.name):
+            raise ApiError(
+                404,
+                f"after={after!r}: must be the id of a search of this key that is still there; "
+                "begin with the first page again",
+                param="after",
+            )
+        found: list[Search] = []
+        while len(found) <= limit and (
+            records := await self.records.of_owner(
+                key.name, limit + 1 - len(found), last, ascending=ascending
+            )
+        ):
+            last = records[-1]
+            for one in records:  # those that cannot be read leave their places to the next
+                search = self._known.alive.get(one.id) or await self._known.read(one)
+                found += [] if search is None else [search]
+        return found[:limit], len(found) > limit
 
     async def forget(self, key: Key, identity: str) -> None:
         """End a search of `key`'s if it runs, and forget it.
@@ -199,9 +237,9 @@ class Searches:
         self._known.alive.pop(identity, None)
         await self.records.forget(identity)
 
-    def _check_room(self, key: Key) -> None:
+    def _check_room(self, key: Key, *, idempotent: bool) -> None:
         if self.runs.draining:
-            raise stopping()
+            raise stopping(idempotent=idempotent)
         if self.runs.full:
             self.runs.metrics.refused(key.name, "overloaded")
             raise ApiError(
@@ -211,6 +249,24 @@ class Searches:
                 code="overloaded",
                 retry_after=SOON,
             )
+
+
+def _tree_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of a graph's state as ``spex solve --json`` has them, each with its id."""
+    rewards = {tuple(row["path"]): row["reward"] for row in rows.get("rewards", ())}
+    words = {tuple(row["path"]): row.get("words") for row in rows.get("rewards", ())}
+    return [
+        {
+            "id": path_id(tuple(row["path"])),
+            "path": row["path"],
+            "text": row["text"],
+            "tokens": row["tokens"],
+            "ends": row["ends"],
+            "reward": rewards.get(tuple(row["path"])),
+            **({"words": said} if (said := words.get(tuple(row["path"]))) else {}),
+        }
+        for row in rows.get("thoughts", ())
+    ]
 
 
 def _seed(request: ChatRequest) -> int:

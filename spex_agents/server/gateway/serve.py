@@ -7,14 +7,18 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from spex_agents.errors import SettingsError
-from spex_agents.server.gateway.access import Parts
-from spex_agents.server.gateway.hosting import Hosting
+
+if TYPE_CHECKING:  # a parent of workers begins without these, which take seconds
+    from fastapi import FastAPI
+
+    from spex_agents.server.gateway.access import Parts
+    from spex_agents.server.gateway.hosting import Hosting
 
 CLOSING_SECONDS = 15.0
 """What clients may take, after the searches have ended, to read the rest of their answers."""

@@ -14,8 +14,8 @@ from spex_agents.server.gateway.errors import ApiError, deleted, explain
 from spex_agents.server.gateway.graphs import Plans
 from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.server.gateway.keyring import Keyring
-from spex_agents.server.gateway.keys import STORAGE
 from spex_agents.server.gateway.known import KnownSearches
+from spex_agents.server.gateway.quotas import Quotas
 from spex_agents.server.gateway.records import Charge, Records
 from spex_agents.server.gateway.repeating import repeat
 from spex_agents.server.gateway.runs import Runs
@@ -37,6 +37,7 @@ class Upkeep:
         records: Where the searches are.
         hosting: Limits.
         keys: Whose searches may run.
+        quotas: What they may cost.
         known: The searches that the gateway has.
         runs: Those that it runs.
     """
@@ -49,6 +50,7 @@ class Upkeep:
         records: Records,
         hosting: Hosting,
         keys: Keyring,
+        quotas: Quotas,
         known: KnownSearches,
         runs: Runs,
     ) -> None:
@@ -57,6 +59,7 @@ class Upkeep:
         self._records = records
         self._hosting = hosting
         self._keys = keys
+        self._quotas = quotas
         self._known = known
         self._runs = runs
         self._jobs = database.jobs
@@ -121,20 +124,22 @@ class Upkeep:
         search = self._known.alive.setdefault(identity, search)
         nobody = not search.background and not search.idempotent
         search.background = True  # its clients' connections ended with the last process
-        plan = None
+        key = plan = None
         try:
             if record.attempts >= self._jobs.most_attempts:
                 raise _deadly(record.attempts)
-            if not self._keys.holds(search.owner, search.key):
+            if (key := self._keys.of(search.owner, search.key)) is None:
                 raise _revoked(search)
             plan = self._plans.of(search.request)
         except ApiError as error:  # an engine or a limit is not there any more
             search.fail(explain(error))
+        may_waste = key is not None and await self._quotas.may_waste(key)
+        share = search.owner if may_waste else None
         search.run, search.lost = uuid4().hex, False
         if not await self._records.claim(record, search.run):  # it has ended meanwhile
             await self._jobs.done(identity)
             return
-        if plan is None or nobody:
+        if plan is None or key is None or nobody:
             if plan is not None:
                 search.state = "suspended"
             await self._records.settle(search.record(), Charge(time.time(), 0, 0))
@@ -142,9 +147,9 @@ class Upkeep:
             search.announce()
             return
         granted = record.reserved or None
-        graph = plan.graph(share=search.owner, tokens=granted)
-        search.limit = plan.limit(granted)
-        self._runs.start(search, graph, storage=STORAGE)
+        graph = plan.graph(share=share, tokens=granted)
+        search.limit, search.most = plan.limit(granted), plan.most
+        self._runs.start(search, graph, storage=key.storage)
 
     async def _end_lost(self) -> None:
         """End what another gateway has forgotten, or taken over."""
@@ -159,7 +164,7 @@ class Upkeep:
 
     async def _end_revoked(self) -> None:
         for search in self._runs.searches:
-            if not self._keys.holds(search.owner, search.key):
+            if self._keys.of(search.owner, search.key) is None:
                 search.cancel(_revoked(search))
 
     async def _forget_old(self) -> None:

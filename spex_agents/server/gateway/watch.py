@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spex_agents.server.gateway.errors import explain, stopping
@@ -52,7 +53,9 @@ class Watch:
                 await self.app(scope, receive, watched)
             except asyncio.CancelledError:  # the gateway stops, and has waited long enough
                 if status == NOBODY:
-                    await stopping().response()(scope, receive, watched)
+                    idempotent = "idempotency-key" in Headers(scope=scope)
+                    error = stopping(idempotent=idempotent)
+                    await error.response()(scope, receive, watched)
                 raise
             except Exception as error:
                 logger.exception("unforeseen")

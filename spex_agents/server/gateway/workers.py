@@ -17,15 +17,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import RawValue
 from socket import socket
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 
 from spex_agents.errors import SettingsError, SpexError
 from spex_agents.server.gateway.logs import log_to_stderr
 from spex_agents.server.gateway.metrics import TOGETHER
 from spex_agents.server.gateway.serve import serve
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 logger = logging.getLogger(__name__)
 
