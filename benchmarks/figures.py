@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from spex_agents import ExactStop, Rebase, Rstar, Speculation
 from spex_agents.answers import MarginStop
 from spex_agents.bench.case import Case, depth_cap
+from spex_agents.bench.figures import several
 from spex_agents.bench.scaling import ScalingRow
 from spex_agents.bench.scaling import scaling as scale
 from spex_agents.bench.sim import Row, run
@@ -44,7 +45,10 @@ LINES = ((RSTAR, "RSTAR-10", BLUE, "o"), (REBASE, "REBASE-16", RED, "s"))
 
 @cache
 def measured(case: Case) -> Row:
-    print(f"{case.name}, {case.queries} queries, {case.reward_latency:g} s", file=sys.stderr)
+    print(
+        f"{case.name}, {several(case.queries, 'query', 'queries')}, {case.reward_latency:g} s",
+        file=sys.stderr,
+    )
     return run(case)
 
 
@@ -62,7 +66,7 @@ def targets() -> Figure:
     axes.set_xticks(
         range(len(rows)),
         [
-            f"{row.label.upper()}\n{row.queries} {'query' if row.queries == 1 else 'queries'}"
+            f"{row.search.upper()}\n{several(row.queries, 'query', 'queries')}"
             f"\nreward {row.reward_latency:g} s"
             for row in rows
         ],
@@ -79,7 +83,7 @@ def policies() -> Figure:
     ]
     figure, (axes,) = plot(width=9.6)
     off_on_oracle(axes, rows)
-    axes.set_xticks(range(len(rows)), [row.label.replace("-", "-\n", 1) for row in rows], size=8)
+    axes.set_xticks(range(len(rows)), [row.search.replace("-", "-\n", 1) for row in rows], size=8)
     axes.set(title="Every policy with its defaults, one query")
     return figure
 

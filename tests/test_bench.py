@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -110,15 +112,40 @@ def test_the_first_search_is_recorded_off_and_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_options_the_targets_are_measured() -> None:
+def test_without_options_the_targets_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many searches for each device, but two devices and not eight: they take most of the time.
+    fewer = [replace(one, queries=16, replicas=2) if one.replicas > 1 else one for one in TARGETS]
+    monkeypatch.setattr(import_module("spex_agents.cli.bench.sim"), "TARGETS", fewer)
     report = sim("--seeds", "1")
-    assert len(report["rows"]) == len(TARGETS)
+    assert [row["queries"] for row in report["rows"]] == [target.queries for target in fewer]
     assert report["rows"][0]["goal_speedup"] == 4.5
     assert all(row["same_tree"] == row["seeds"] for row in report["rows"])
     for row in report["rows"]:
         if row["policy"] == PAPER:
             assert row["speedup"] >= row["goal_speedup"]
             assert row["waste_ratio"] <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        (("beam", "--width", "8"), "beam-8"),
+        (("dvts:width=8",), "dvts-8"),
+        (("rstar:rollouts=2,create=all",), "rstar-2:create=all"),
+        (("rap:width=2", "--rollouts", "2"), "rap-2:width=2"),
+        (("spex_agents.search:Rebase:width=2",), "spex_agents.search:Rebase-2"),
+        (("spex_agents.search:Beam:beams=4,width=2",), "spex_agents.search:Beam-4:width=2"),
+    ],
+)
+def test_a_search_goes_by_its_size_once(arguments: tuple[str, ...], label: str) -> None:
+    (row,) = sim("--seeds", "1", "--depth", "2", "--policy", *arguments)["rows"]
+    assert row["search"] == label
+
+
+def test_one_is_not_told_as_several() -> None:
+    result = spex("bench", "sim", "--policy", "rebase", "--width", "2", "--seeds", "1")
+    assert "1 query," in result.stderr
+    assert re.search(r"1 seed\s", result.stdout)
 
 
 def test_a_lossy_stop_is_named_as_such() -> None:

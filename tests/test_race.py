@@ -6,13 +6,17 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from scripted_server import Answer, scripted_server
 
-from benchmarks.race.__main__ import Racer, race, serving
+from benchmarks.race.__main__ import Racer, draw, race, serving
 from benchmarks.race.contests import CONTESTS, OURS, Contestant, contests
+from benchmarks.race.rows import ROWS, Line, keep, kept, line_of, same_trees
 from benchmarks.race.server import RaceServer
 from benchmarks.race.upstream import Upstream
 from benchmarks.race.world import DELIMITER, calculated, judged, problems, written
@@ -63,8 +67,55 @@ def test_running_ahead_gives_the_same_answers(server: str) -> None:
     assert (off.error, on.error) == ("", "")
     assert off.problems == on.problems == 2
     assert [row["right"] for row in on.rows] == [row["right"] for row in off.rows]
+    assert same_trees([off, on]) == (2, 2)
     assert all(row["answered"] for row in (*on.rows, *off.rows))
     assert on.tokens >= off.tokens > 0
+
+
+def raced(tree: str) -> list[Line]:
+    row: dict[str, Any] = {"problem": 0, "right": True, "seconds": 2.5, "tokens": 90}
+    row |= {"at_answer": 0, "left": 1, "answered": True}
+    return [
+        line_of("mcts", "another", [row]),
+        line_of("mcts", "spex rap, off", [row | {"tree_sha256": "a"}]),
+        line_of("mcts", "spex rap, on", [row | {"tree_sha256": tree}]),
+    ]
+
+
+def test_a_table_is_drawn_of_kept_rows_and_tells_whether_trees_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path, "MCTS", {"count": 1}, raced("a"))
+    file = tmp_path / "mcts.jsonl"
+    title, lines = kept(file)
+    assert title == "MCTS"
+    assert [line.cells() for line in lines] == [line.cells() for line in raced("a")]
+    draw([str(file)])
+    told = capsys.readouterr().out
+    assert "| spex rap, on | 2.5 | 90 | 0 | 1 | 1/1 | 21 to 100 % |" in told
+    assert "1 of 1 trees are the same with speculation and without it" in told
+
+
+@pytest.mark.parametrize("tree", ["b", "timed:a"])
+def test_a_table_of_trees_that_differ_is_an_error(tmp_path: Path, tree: str) -> None:
+    keep(tmp_path, "MCTS", {"count": 1}, raced(tree))
+    with pytest.raises(SystemExit, match="speculation has changed a tree"):
+        draw([str(tmp_path / "mcts.jsonl")])
+
+
+def test_a_row_without_its_tree_is_not_told_to_have_the_same(tmp_path: Path) -> None:
+    lines = [replace(line, rows=[dict(line.rows[0], tree_sha256=None)]) for line in raced("a")]
+    assert same_trees(lines) == (0, 1)
+
+
+@pytest.mark.parametrize("file", sorted(ROWS.glob("*.jsonl")), ids=lambda file: file.stem)
+def test_the_page_has_the_table_of_the_rows_that_are_kept(file: Path) -> None:
+    title, lines = kept(file)
+    page = (ROWS.parents[2] / "docs" / "race.md").read_text().replace("`", "")
+    assert f"## {title}\n" in page
+    assert all(f"| {' | '.join(line.cells())} |" in page for line in lines)
+    same, pairs = same_trees(lines)
+    assert same == pairs > 0
 
 
 @pytest.mark.slow

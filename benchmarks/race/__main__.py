@@ -2,7 +2,8 @@
 
 The scripted server is started, and each contestant as a program by the interpreter of its own
 environment. They solve each problem in turn. Contestants whose environment is not given are left
-out. ``--json FILE`` keeps every row; see docs/race.md.
+out. ``--rows FOLDER`` keeps every row, ``python -m benchmarks.race table`` draws what was kept; see
+docs/race.md.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean, median
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -25,38 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.race.contests import CONTESTS, OURS, Contestant, contests
-from spex_agents.bench.figures import wilson
+from benchmarks.race.rows import HEADINGS, ROWS, Line, keep, kept, line_of, markdown, same_trees
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A contestant's outcome.
-
-    Attributes:
-        contest: Its contest's name.
-        name: Its own.
-        seconds: From question to answer: median over the problems.
-        tokens: Decoded by the server for a problem, mean.
-        at_answer: Requests that were running when the answer was known, over all problems.
-        left: Those that ran on.
-        right: Right answers.
-        problems: Of how many.
-        error: Why there is nothing, or nothing more.
-    """
-
-    contest: str
-    name: str
-    seconds: float = 0.0
-    tokens: float = 0.0
-    at_answer: int = 0
-    left: int = 0
-    right: int = 0
-    problems: int = 0
-    error: str = ""
-    rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 @contextmanager
@@ -152,20 +123,7 @@ class Racer:
 
     def line(self, contest: str) -> Line:
         """What it came to so far."""
-        if not self.rows:
-            return Line(contest=contest, name=self.entry.name, error=self.error or "no answers")
-        return Line(
-            contest=contest,
-            name=self.entry.name,
-            seconds=round(median(row["seconds"] for row in self.rows), 3),
-            tokens=round(fmean(row["tokens"] for row in self.rows), 1),
-            at_answer=sum(row["at_answer"] for row in self.rows),
-            left=sum(row["left"] for row in self.rows),
-            right=sum(row["right"] for row in self.rows),
-            problems=len(self.rows),
-            error=self.error,
-            rows=tuple(self.rows),
-        )
+        return line_of(contest, self.entry.name, self.rows, self.error)
 
 
 def race(contest: str, racers: Sequence[Racer], count: int, at_once: int) -> Iterator[list[Line]]:
@@ -181,27 +139,38 @@ def race(contest: str, racers: Sequence[Racer], count: int, at_once: int) -> Ite
 
 
 def show(lines: Sequence[Line], title: str) -> None:
-    table = Table("contestant", title=title)
-    for heading in ("seconds", "tokens", "at answer", "left", "right", "95 % interval"):
+    table = Table(HEADINGS[0], title=title)
+    for heading in HEADINGS[1:]:
         table.add_column(heading, justify="right")
     for line in lines:
-        if line.error:
-            table.add_row(line.name, line.error)
-            continue
-        low, high = wilson(line.right, line.problems)
-        table.add_row(
-            line.name,
-            f"{line.seconds:.1f}",
-            f"{line.tokens:.0f}",
-            str(line.at_answer),
-            str(line.left),
-            f"{line.right}/{line.problems}",
-            f"{low:.0%} to {high:.0%}",
-        )
+        table.add_row(*line.cells())
     Console(width=120).print(table)
+    tell_trees(lines)
+
+
+def tell_trees(lines: Sequence[Line]) -> bool:
+    """Say how many trees are the same with speculation and without it; whether all are."""
+    same, pairs = same_trees(lines)
+    if pairs:
+        print(f"{same} of {pairs} trees are the same with speculation and without it")
+    return same == pairs
+
+
+def draw(files: Sequence[str]) -> None:
+    """Print the tables of rows that were kept, for docs/race.md."""
+    equal = True
+    for file in map(Path, files) if files else sorted(ROWS.glob("*.jsonl")):
+        title, lines = kept(file)
+        print(f"## {title}\n\n{markdown(lines)}")
+        equal = tell_trees(lines) and equal
+    if not equal:
+        raise SystemExit("speculation has changed a tree")
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["table"]:
+        draw(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     known = ", ".join(
         sorted({e.environment for c in CONTESTS.values() for e in c.entries} - {OURS})
@@ -227,7 +196,9 @@ def main() -> None:
         "--small", action="store_true", help="short problems, half the candidates and rollouts"
     )
     parser.add_argument("--shots", type=int, default=2, help="solved problems that model is shown")
-    parser.add_argument("--json", type=Path, help="write all rows there")
+    parser.add_argument(
+        "--rows", type=Path, help=f"keep all rows there, a file for each contest ({ROWS.name}/)"
+    )
     given = parser.parse_args()
     pythons = {OURS: sys.executable} | dict(each.split("=", 1) for each in given.python)
     known_contests = contests(
@@ -235,7 +206,8 @@ def main() -> None:
         samples=given.samples,
         **({"wide": 4, "rollouts": 4} if given.small else {}),
     )
-    done: list[Line] = []
+    names = ("count", "seed", "at_once", "speed", "small", "shots")
+    run = {name: getattr(given, name) for name in names} | {"upstream": bool(given.upstream)}
     with serving(
         given.count, given.seed, given.speed, given.upstream, given.shots, small=given.small
     ) as url:
@@ -257,10 +229,8 @@ def main() -> None:
                     if entry.environment in pythons and entry.name.startswith(given.only)
                 ]
                 for outcomes in race(name, racers, given.count, given.at_once):
-                    if given.json:  # hours on a real model: nothing is lost
-                        rows = json.dumps([asdict(each) for each in (*done, *outcomes)], indent=1)
-                        given.json.write_text(rows + "\n")
-            done += outcomes
+                    if given.rows:  # hours on a real model: nothing is lost
+                        keep(given.rows, known_contests[name].title, run, outcomes)
             show(outcomes, known_contests[name].title)
 
 

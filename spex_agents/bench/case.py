@@ -45,18 +45,23 @@ def depth_cap(name: str) -> int:
 
 
 def label(name: str, policy: object) -> str:
-    """A search's name in reports: its policy's, the size that matters most, fields it states.
+    """A search's name in reports: its policy's, its size, and what else is stated with it.
+
+    The size is what `--rollouts` sets, where the policy has none `--width`.
 
     Example:
-        >>> from spex_agents.search import Rstar
-        >>> label("rstar", Rstar(rollouts=8, width=4))
-        'rstar-8'
+        >>> from spex_agents.search import Beam, Rstar
         >>> label("rstar:create=all", Rstar(rollouts=8, create="all"))
         'rstar-8:create=all'
+        >>> label("beam", Beam(beams=16, width=4)), label("rstar:rollouts=8", Rstar(rollouts=8))
+        ('beam-16', 'rstar-8')
     """
     plain, fields = stated(name)
-    size = getattr(policy, "rollouts", None) or getattr(policy, "width", 1)
-    return f"{plain}-{size}{name[len(plain) :] if fields else ''}"
+    names = ("rollouts",) if getattr(policy, "rollouts", None) else ("beams", "width")
+    size = next((size for each in names if (size := getattr(policy, each, None))), None)
+    fields.pop(next((each for each in names if each in fields), ""), None)
+    others = ",".join(f"{field}={value}" for field, value in fields.items())
+    return plain + (f"-{size}" if size else "") + (others and f":{others}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

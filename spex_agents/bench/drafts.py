@@ -17,7 +17,8 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.search.tree import Thought
-from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.questions import check_question
 
 REQUESTS = (1, 4, 8)
 TOKENS = 64

@@ -19,6 +19,16 @@ def rounded(figures: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def several(count: int, one: str, many: str = "") -> str:
+    """A count with its noun.
+
+    Example:
+        >>> several(1, "seed"), several(20, "seed"), several(8, "query", "queries")
+        ('1 seed', '20 seeds', '8 queries')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def sign_test(one: int, other: int) -> float:
     """The exact two-sided p-value of so many wins against so many, ties left out.
 

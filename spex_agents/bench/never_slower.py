@@ -18,7 +18,7 @@ from spex_agents.engines.base import Request
 from spex_agents.engines.simulated.api import API
 from spex_agents.engines.simulated.hardware import Hardware
 from spex_agents.errors import SettingsError
-from spex_agents.search import Path, Rebase
+from spex_agents.search import Path, Policy, Rebase
 from spex_agents.search.registry import make_policy, stated
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.slots.budget import Budget
@@ -114,7 +114,7 @@ class Guesses:
     """Writes down with what probability a budget lets each guess begin."""
 
     def __init__(self, budget: Budget) -> None:
-        self.begun: list[tuple[str, Path, float]] = []
+        self.launched: list[tuple[str, Path, float]] = []
         begin = budget.begin
 
         def noted(
@@ -126,7 +126,7 @@ class Guesses:
             calls: int = 1,
         ) -> None:
             if not request.demanded and "/thought-" in request.id:
-                self.begun.append((request.id.partition("/")[0], path, probability))
+                self.launched.append((request.id.partition("/")[0], path, probability))
             begin(searcher, path, request, probability, calls=calls)
 
         budget.begin = noted  # type: ignore[method-assign]
@@ -141,9 +141,17 @@ def measure(
     worlds: Sequence[str],
     *,
     seeds: int,
+    make: Callable[..., Policy] = make_policy,
     progress: Callable[[Promise], None] = lambda row: None,
 ) -> tuple[list[Promise], list[Calibration]]:
     """Run every policy in every world.
+
+    Args:
+        policies: Their names.
+        worlds: Of `WORLDS`.
+        seeds: Searches of each row, off and on.
+        make: The policy of a name and sizes.
+        progress: Told each row as it comes.
 
     Raises:
         SettingsError: There is no such policy or world.
@@ -153,7 +161,7 @@ def measure(
         >>> rows[0].world, rows[0].same_tree, rows[0].worst > 1
         ('paper-7b', 1, True)
     """
-    cases = list(_cases(policies, worlds, seeds))
+    cases = list(_cases(policies, worlds, seeds, make))
     said: Said = []
     rows = []
     for world, case in cases:
@@ -183,13 +191,13 @@ def calibration(said: Iterable[tuple[float, bool]]) -> list[Calibration]:
 
 
 def _cases(
-    policies: Sequence[str], worlds: Sequence[str], seeds: int
+    policies: Sequence[str], worlds: Sequence[str], seeds: int, make: Callable[..., Policy]
 ) -> Iterator[tuple[str, Case]]:
     for world in worlds:
         if world not in WORLDS:
             raise SettingsError(f"world={world!r}: must be one of {', '.join(WORLDS)}")
         for policy in policies:
-            chosen = make_policy(policy, **SIZES.get(stated(policy)[0], {}))
+            chosen = make(policy, **SIZES.get(stated(policy)[0], {}))
             depth = depth_cap(policy)
             yield (
                 world,
@@ -231,4 +239,4 @@ def _row(world: str, case: Case, said: Said) -> Promise:
 def _outcomes(guesses: Guesses, ran: Searches) -> Said:
     """Whether the guesses that were begun came to be in the trees."""
     trees = {f"query-{query}": result.tree for query, result in enumerate(ran.results)}
-    return [(said, path in trees[run]) for run, path, said in guesses.begun]
+    return [(said, path in trees[run]) for run, path, said in guesses.launched]

@@ -11,7 +11,8 @@ from uuid import uuid4
 from spex_agents.bench.figures import rounded
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError, at_least_one
-from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.questions import check_question
 from spex_agents.speculation.solving import Result, solve
 
 FEWEST_PAIRS = 5

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.bench.drafts import WAYS, DraftComparison
+from spex_agents.bench.figures import several
 from spex_agents.bench.never_slower import Calibration, Promise
 from spex_agents.bench.predictor import LARGE, Cost
 from spex_agents.bench.real import Comparison
@@ -25,7 +26,7 @@ PIPE_WIDTH = 150  # columns where no terminal tells
 def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
     """Rows of `spex bench sim`; a lossy termination rule is named as such."""
     first = rows[0]
-    title = f"{first.preset}, {first.seeds} seeds"
+    title = f"{first.preset}, {several(first.seeds, 'seed')}"
     if first.termination != "none":
         title += f", {first.termination}" + (" (lossy: answers may change)" if first.lossy else "")
     table = _table(title)
@@ -39,7 +40,7 @@ def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
     for index, row in enumerate(rows):
         replicas = row.preset.removeprefix(first.preset)
         cells = [
-            row.label,
+            row.search,
             f"{row.queries}{replicas and f' on{replicas}'}",
             f"{row.reward_latency:g}",
             f"{row.off_s:.1f}",
@@ -64,7 +65,7 @@ def sim_table(rows: Sequence[Row], goals: Sequence[str] = ()) -> Table:
 
 def promise_table(rows: Sequence[Promise]) -> Table:
     """Rows of `spex bench never-slower`."""
-    table = _table(f"Never slower: seconds off / on, {rows[0].seeds} seeds")
+    table = _table(f"Never slower: seconds off / on, {several(rows[0].seeds, 'seed')}")
     heads = ["world", "search", "off s", "on s", "worst", "median", "waste", "reward calls"]
     for head in [*heads, "same tree", "kept"]:
         table.add_column(head, justify="left" if head in ("world", "search") else "right")

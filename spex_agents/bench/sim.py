@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
-from spex_agents.bench.case import Case, label
+from spex_agents.bench.case import Case
 from spex_agents.bench.figures import rounded
 from spex_agents.bench.searches import searches
 from spex_agents.search import Tree
@@ -41,8 +41,9 @@ class Row:
     """
 
     preset: str
+    search: str
     policy: str
-    width: int
+    width: int | None
     rollouts: int | None
     queries: int
     reward_latency: float
@@ -64,10 +65,6 @@ class Row:
     full_s: float
     same_answer: float
     synthesised: float
-
-    @property
-    def label(self) -> str:
-        return label(self.policy, self)
 
     def report(self) -> dict[str, object]:
         return rounded(asdict(self))
@@ -122,8 +119,9 @@ def run(case: Case) -> Row:
         fairness.append(_jain([a / b for a, b in zip(plain.finished, ahead.finished, strict=True)]))
     return Row(
         preset=case.hardware().name,
+        search=case.label,
         policy=case.name,
-        width=getattr(case.policy, "width", 1),
+        width=getattr(case.policy, "width", None),
         rollouts=getattr(case.policy, "rollouts", None),
         queries=case.queries,
         reward_latency=case.reward_latency,

@@ -13,7 +13,8 @@ from spex_agents.errors import at_least_one, at_least_zero
 from spex_agents.rewards.base import check_reward, check_single
 from spex_agents.rewards.simulated import delay
 from spex_agents.search.tree import Path, Thought, Tree, chain_of, derive_seed
-from spex_agents.speculation.config import SearchConfig, check_question
+from spex_agents.speculation.config import SearchConfig
+from spex_agents.speculation.questions import check_question
 from spex_agents.speculation.session import Session
 from spex_agents.speculation.solving import run_to_end
 

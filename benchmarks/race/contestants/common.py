@@ -49,8 +49,9 @@ class Server:
         return float(self.post("/reward", {"problem": problem.number, "text": text})["reward"])
 
 
-Entry = Callable[[Server, Problem, dict[str, Any]], str]
-"""Solves a problem with some settings: the text of the answer that was chosen."""
+Entry = Callable[[Server, Problem, dict[str, Any]], "str | tuple[str, dict[str, Any]]"]
+"""Solves a problem with some settings: the text of the answer that was chosen, and what else its
+row is to tell."""
 
 
 def at_once(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -72,10 +73,11 @@ def race(entry: Entry) -> None:
     def solve(number: int) -> dict[str, Any]:
         problem = problems(number + 1, given.seed, small=given.small)[number]
         begun = perf_counter()
-        text = entry(server, problem, given.settings)
+        said = entry(server, problem, given.settings)
         seconds = perf_counter() - begun
         server.post(f"/answered/{number}", {})
-        return {"problem": number, "right": problem.right(text), "seconds": seconds}
+        text, more = (said, {}) if isinstance(said, str) else said
+        return {"problem": number, "right": problem.right(text), "seconds": seconds, **more}
 
     for line in sys.stdin:
         for row in at_once(solve, json.loads(line)):

@@ -1,15 +1,19 @@
 """llm-reasoners: its beam search and its Monte-Carlo tree search (RAP), driven through its classes.
 
 A node's children are written, and judged, at the same time; the library asks for one node after the
-other.
+other. MCTS is set as in the library's own example on grade-school mathematics (examples/RAP/gsm8k):
+a path's reward is the mean of its steps', a node's the largest seen below it, and the answer is the
+one that the tree's edges vote for.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 from reasoners import Reasoner, SearchConfig, WorldModel
-from reasoners.algorithm import MCTS, BeamSearch
+from reasoners.algorithm import MCTS, BeamSearch, MCTSAggregation
 
 from benchmarks.race.contestants.common import Problem, Server, at_once, race
 
@@ -57,9 +61,24 @@ def entry(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
         algorithm = BeamSearch(beam_size=settings["keep"], max_depth=depth)
     else:
         first = width
-        algorithm = MCTS(n_iters=settings["rollouts"], depth_limit=settings["depth"])
+        algorithm = MCTS(
+            n_iters=settings["rollouts"],
+            depth_limit=settings["depth"],
+            cum_reward=np.mean,
+            calc_q=max,
+            aggregator=MCTSAggregation(answer, weight_policy="edge"),
+        )
     reasoner = Reasoner(Text(), Steps(server, problem, width, first), algorithm)
-    return str(reasoner(problem).terminal_state or "")
+    result = reasoner(problem)
+    if (elected := getattr(result, "aggregated_result", None)) is not None:
+        return f"\\boxed{{{elected}}}"
+    return str(result.terminal_state or "")
+
+
+def answer(state: str) -> str | None:
+    """What a state that has ended answers."""
+    found = re.findall(r"\\boxed\{(-?\d+)\}", state)
+    return found[-1] if found else None
 
 
 if __name__ == "__main__":

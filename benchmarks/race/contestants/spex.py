@@ -45,8 +45,10 @@ MADE: dict[str, type[Policy]] = {
 """The policies that race, by name."""
 
 
-async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
-    """Solve a problem; the text of the path that the answer is taken from."""
+async def search(
+    server: Server, problem: Problem, settings: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Solve a problem; the text of the path that the answer is taken from, and the tree's hash."""
     policy, fields = MADE[settings["policy"]], settings.get("fields", {})
     async with (
         httpx.AsyncClient(base_url=server.url, timeout=600) as client,
@@ -73,10 +75,11 @@ async def search(server: Server, problem: Problem, settings: dict[str, Any]) -> 
             speculation=Speculation(**settings["speculation"]) if settings["ahead"] else None,
         )
         result = await solve(config, problem.question, seed=problem.number, record=False)
-    return "" if result.path is None else result.tree.thought(result.path).text
+    text = "" if result.path is None else result.tree.thought(result.path).text
+    return text, {"tree_sha256": result.tree_sha256}
 
 
-def entry(server: Server, problem: Problem, settings: dict[str, Any]) -> str:
+def entry(server: Server, problem: Problem, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return asyncio.run(search(server, problem, {**DEFAULTS, **settings}))
 
 
