@@ -106,6 +106,7 @@ def test_for_people_there_is_a_panel() -> None:
     assert result.exit_code == 0
     assert "12" in result.stdout.splitlines()[0]
     assert "rebase on simulated/paper-7b, seed 0" in result.stdout
+    assert re.search(r"spent +.*\d+ (tokens )?written \(\d+ in vain\) in \d", result.stdout)
     assert result.stderr == ""
 
 

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from printed import PAGES, README, ROOT, blocks, without_blocks
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from spex_agents.answers.registry import RULES
+from spex_agents.answers.votes import Vote
 from spex_agents.cli import app
+from spex_agents.engines.calls.control import SpecialTokens
+from spex_agents.engines.reasoning import Thinking
+from spex_agents.engines.simulated.fleet import Routing
+from spex_agents.engines.simulated.hardware import HARDWARE
+from spex_agents.named import REWARDS
+from spex_agents.problems import SETS
+from spex_agents.rewards.combining.aggregate import WAYS
+from spex_agents.sandbox import Isolation
 from spex_agents.search.registry import POLICIES
+from spex_agents.speculation.config import ForecastName
+from spex_agents.speculation.slots.budget import Allocation
 
 ALL = (README, *PAGES, ROOT / "CHANGELOG.md")
 CLI = ROOT / "docs" / "cli.md"
@@ -71,6 +83,32 @@ def test_the_page_of_the_command_line_has_every_command_and_policy() -> None:
     leaves = [name for name, each in COMMANDS.items() if not isinstance(each, TyperGroup)]
     assert [name for name in leaves if f"`{name}" not in text] == []
     assert [name for name in POLICIES if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "names"),
+    [
+        ("solve", "policy", POLICIES),
+        ("solve", "reward", REWARDS),
+        ("solve", "aggregate", WAYS),
+        ("solve", "weight", WAYS),
+        ("solve", "vote", get_args(Vote)),
+        ("solve", "termination", RULES),
+        ("solve", "thinking", get_args(Thinking)),
+        ("solve", "special-tokens", get_args(SpecialTokens)),
+        ("compare", "problems", SETS),
+        ("compare", "isolation", get_args(Isolation)),
+        ("bench sim", "preset", HARDWARE),
+        ("bench sim", "forecast", get_args(ForecastName)),
+        ("bench sim", "allocation", get_args(Allocation)),
+        ("bench scaling", "routing", get_args(Routing)),
+    ],
+)
+def test_the_help_of_an_option_names_all_that_it_takes(
+    command: str, option: str, names: Iterable[str]
+) -> None:
+    (found,) = (each for each in COMMANDS[f"spex {command}"].params if f"--{option}" in each.opts)
+    assert set(names) - set(re.findall(r"[\w-]+", found.help)) == set()
 
 
 def test_what_a_page_installs_is_declared() -> None:

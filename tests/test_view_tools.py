@@ -38,6 +38,7 @@ async def opened(page: Page, run: Mapping[str, Any], folder: Path) -> None:
     file = folder / "page.html"
     file.write_text(run_page([run]).html, encoding="utf-8")
     await page.goto(file.as_uri())
+    await expect(page.locator(".row").first).to_be_visible()  # it is drawn a moment after its load
 
 
 def path_of(row: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
 from spex_agents.errors import SettingsError
 from spex_agents.named import make_engine, make_reward, run_with
+from spex_agents.problems.sets import SETS
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig, Speculation
@@ -36,8 +37,7 @@ def compare_command(
     problems: Annotated[
         str,
         typer.Option(
-            help="weekday-sums, gsm8k, gsm-symbolic, chain-sum, countdown, game24, aime24, "
-            "aime25, aime26, champ, humaneval, or a JSONL file: question and answer; numbers and "
+            help=f"{', '.join(SETS)}, or a JSONL file: question and answer; numbers and "
             "target; or prompt, tests and entry_point in each line.",
             rich_help_panel=SEARCH,
         ),

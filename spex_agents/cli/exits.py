@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from typer.main import get_command
 
+from spex_agents.bench.figures import several
 from spex_agents.cli.words import as_typed
 from spex_agents.errors import SettingsError, SpexError
 
@@ -41,4 +42,4 @@ def _best(result: Result) -> str:
     """In one line what a search had come to, that an error has ended."""
     answer = "no answer" if result.answer is None else " ".join(result.answer.split())
     tokens = sum(thought.tokens for thought in result.tree.thoughts.values())
-    return f"{answer} ({len(result.tree)} thoughts, {tokens} tokens)"
+    return f"{answer} ({several(len(result.tree), 'thought')}, {several(tokens, 'token')})"

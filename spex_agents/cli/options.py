@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 import typer
 
 from spex_agents.answers.registry import RULES
+from spex_agents.answers.votes import Vote
 from spex_agents.engines.simulated.hardware import HARDWARE
+from spex_agents.named import REWARDS
+from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search.registry import POLICIES, defaults
 
 SEARCH, ENGINE, SPECULATION, WORLD = "Search", "Engine", "Speculation", "Hardware and world"
@@ -48,11 +51,8 @@ Rollouts: TypeAlias = Annotated[
 RewardName: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="confidence (the model's own log-probabilities; default), judge, value (sure, "
-        "likely or impossible?), expected-value (by the words' probabilities), group-vote "
-        "(which of the layer is best?), votes (do completions agree?), calculator (do the "
-        "stated equations hold?), simulated (default of the simulated engine), or "
-        "module:function, an async function (question, steps) -> float of your own.",
+        help=", ".join(f"{name} ({by})" if by else name for name, (_, by) in REWARDS.items())
+        + ", or module:function, an async function (question, steps) -> float of your own.",
         show_default=False,
         rich_help_panel=SEARCH,
     ),
@@ -60,20 +60,20 @@ RewardName: TypeAlias = Annotated[
 AggregateName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="How a path's reward follows from those of its steps: last, min, prod or mean.",
+        help=f"How a path's reward follows from those of its steps: {', '.join(WAYS)}.",
         rich_help_panel=SEARCH,
     ),
 ]
 VoteName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="How leaves elect the answer: majority, weighted or best.", rich_help_panel=SEARCH
+        help=f"How leaves elect the answer: {', '.join(get_args(Vote))}.", rich_help_panel=SEARCH
     ),
 ]
 WeightName: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="How a vote's weight follows from its path's rewards: last, min, prod or mean.",
+        help=f"How a vote's weight follows from its path's rewards: {', '.join(WAYS)}.",
         rich_help_panel=SEARCH,
     ),
 ]

@@ -27,6 +27,27 @@ def writable(file: Path, option: str) -> Iterator[IO[str]]:
 
 
 @contextmanager
+def replaced(file: Path, option: str) -> Iterator[IO[str]]:
+    """A text file to write that stands in the place of `file` once all of it is written.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+    whole = file.resolve()
+    if whole.exists() and not whole.is_file():  # a pipe, or a directory
+        with writable(file, option) as opened:
+            yield opened
+        return
+    part = whole.with_name(f"{whole.name}.part")
+    try:
+        with writable(part, option) as opened:
+            yield opened
+        part.replace(whole)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
 def pair_in(directory: Path) -> Iterator[tuple[IO[str], IO[str]]]:
     """The files `off.json` and `on.json` of a directory, which is made if it is not there.
 

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from spex_agents.bench.figures import several
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.outcome import outcome
 from spex_agents.speculation.solving import Result
@@ -47,19 +48,22 @@ def panel(config: SearchConfig, policy: str, result: Result, seconds: float) -> 
     leaves = sum(1 for _ in tree.leaves())
     cost = Table.grid(padding=(0, 2))
     cost.add_row("search", f"{policy} on {config.engine.name}, seed {tree.seed}")
-    cost.add_row("tree", f"{len(tree)} thoughts, {leaves} paths ended, {_hash(result)}")
+    cost.add_row(
+        "tree", f"{several(len(tree), 'thought')}, {several(leaves, 'path')} ended, {_hash(result)}"
+    )
     rate = ledger.decoded_tokens / seconds if seconds else 0.0
-    cost.add_row("spent", f"{ledger.decoded_tokens} tokens in {seconds:.1f} s, {rate:.0f}/s")
+    cost.add_row("spent", f"{ledger.bill} in {seconds:.1f} s, {rate:.0f} written/s")
     if config.speculation is not None:
         cost.add_row(
             "ahead",
-            f"{ledger.hits} of {ledger.launched} thoughts begun early were needed, "
-            f"{ledger.wasted_tokens} tokens wasted",
+            f"{ledger.hits} of {ledger.launched} thoughts begun early were needed",
         )
     if result.agreement is not None:
         cost.add_row("votes", f"{len(result.ballots)}, {result.agreement:.0%} for the answer")
     if result.failures:
-        cost.add_row("failed", f"{len(result.failures)} paths, which the search went on without")
+        cost.add_row(
+            "failed", f"{several(len(result.failures), 'path')}, which the search went on without"
+        )
     if result.stopped is not None:
         cost.add_row("stopped", result.stopped)
     return Panel(Group(*body, cost), title=title, title_align="left")

@@ -17,8 +17,8 @@ from rich.text import Text
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.servers import show_findings, takes_server
+from spex_agents.engines.given import is_address
 from spex_agents.errors import SettingsError
-from spex_agents.named import is_address
 from spex_agents.server.launch.settings import Serving
 
 if TYPE_CHECKING:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,9 +32,12 @@ ROWS = 15
 """Thoughts of each tree on the screen."""
 
 NEXT = """What next?
-  spex solve "What is 2 + 3?"   a question of yours, on the same small model
-  docs/quickstart/agent.md      a search in a LangGraph agent, with your model
-  docs/speculation.md           how it runs ahead, and why the tree is the same"""
+  {spex} solve "What is 2 + 3?"
+      a question of yours, on the same small model
+  docs/quickstart/agent.md
+      a search in a LangGraph agent, with your model
+  docs/speculation.md
+      how it runs ahead, and why the tree is the same"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,8 @@ async def showcase(seed: int, console: Console, wait: float) -> tuple[Run, Run]:
         console.print(_compared(off, on))
         once = await _run(demo.greedy(engine), problem, seed)
     console.print(_verdicts(once, on, problem))
-    console.print(NEXT, highlight=False, markup=False)
+    spex = "spex" if shutil.which("spex") else sys.argv[0]  # `make demo` activates nothing
+    console.print(NEXT.format(spex=spex), highlight=False, markup=False)
     return off, on
 
 
@@ -159,8 +165,8 @@ def _compared(off: Run, on: Run) -> str:
         f"\n{'The same' if same else 'ANOTHER'} tree of {len(on.result.tree)} thoughts, {times}: "
         f"{on.seconds:.1f} s in place of {off.seconds:.1f} s.\n"
         f"{ledger.hits} thoughts were begun before their turn, and needed. For others that were "
-        f"not needed the model wrote {ledger.wasted_tokens} tokens, beside "
-        f"{ledger.useful_tokens} for the tree."
+        f"not needed the model read {ledger.vain_tokens} tokens and wrote {ledger.wasted_tokens}, "
+        f"beside {ledger.useful_tokens} for the tree."
     )
 
 

@@ -17,12 +17,8 @@ from spex_agents.engines.base import Sampling
 from spex_agents.named import make_engine, make_engines, make_reward
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import over_models
-from spex_agents.speculation.config import (
-    Failures,
-    SearchConfig,
-    Speculation,
-    check_question,
-)
+from spex_agents.speculation.config import Failures, SearchConfig, Speculation
+from spex_agents.speculation.questions import check_question
 
 if TYPE_CHECKING:
     from spex_agents.engines.openai.settings import ServerSettings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spex_agents.bench.figures import several
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
@@ -64,7 +65,7 @@ def record_trace(
                         question or QUESTIONS,
                         seeds=seeds,
                         progress=lambda asked, thoughts: typer.echo(
-                            f"{thoughts} thoughts: {asked}", err=True
+                            f"{several(thoughts, 'thought')}: {asked}", err=True
                         ),
                     )
                 )

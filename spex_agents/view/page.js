@@ -89,6 +89,7 @@ function figures(runs) {
     ["calls of the engine", ...ledger("calls")],
     ["tokens sent", ...ledger("sent_tokens")],
     ["tokens decoded", ...ledger("decoded_tokens")],
+    ["tokens sent in vain", ...ledger("vain_tokens")],
     ["tokens wasted", ...ledger("wasted_tokens")],
     ["thoughts in the tree", ...runs.map((run) => number((run.counts().accepted ?? 0) + (run.counts().merged ?? 0)))],
     ["begun early, of which demanded", ...runs.map(({ ledger }) => `${number(ledger.launched)}, ${number(ledger.hits)}`)],

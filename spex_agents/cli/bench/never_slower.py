@@ -10,6 +10,7 @@ import typer
 from spex_agents.cli import options
 from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.options import SEARCH, WORLD
+from spex_agents.cli.policies import policy_of
 from spex_agents.search.registry import POLICIES
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def never_slower(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(POLICIES)}; repeatable. All if not given.",
+            help=f"{', '.join(POLICIES)}, or module:class for one of yours; repeatable. All but "
+            "yours if not given.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -50,7 +52,11 @@ def never_slower(
         )
 
         rows, said = measure(
-            policy or list(POLICIES), world or list(WORLDS), seeds=seeds, progress=_tell
+            policy or list(POLICIES),
+            world or list(WORLDS),
+            seeds=seeds,
+            make=policy_of,
+            progress=_tell,
         )
         if json:
             reports = [row.report() for row in rows]

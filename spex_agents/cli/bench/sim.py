@@ -11,6 +11,7 @@ import typer
 
 from spex_agents.answers.registry import make_rule
 from spex_agents.bench.case import Case, depth_cap
+from spex_agents.bench.figures import several
 from spex_agents.bench.searches import recorded
 from spex_agents.bench.sim import Row, sweep
 from spex_agents.bench.targets import TARGETS
@@ -204,7 +205,7 @@ def _world(name: str) -> World | None:
 
 def _tell(row: Row) -> None:
     typer.echo(
-        f"{row.label}, {row.queries} queries, reward {row.reward_latency:g} s: "
-        f"{row.speedup:.2f} times as fast",
+        f"{row.search}, {several(row.queries, 'query', 'queries')}, "
+        f"reward {row.reward_latency:g} s: {row.speedup:.2f} times as fast",
         err=True,
     )
