@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,8 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
-from node_runs import ASKED, nothing_left, settings, thread
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph.state import CompiledStateGraph
+from node_runs import ASKED, fast, nothing_left, settings, thread
 
+from spex_agents.answers import MaxDollars, MaxTokens, TerminationRule
 from spex_agents.engines.base import Request, Sampling
 from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.clock import run_virtual
@@ -105,6 +111,44 @@ def test_a_search_that_is_interrupted_and_resumed_counts_all_its_runs(
     result, engine = spent_by(SEARCHES[0], [], speculation=speculation, interrupt_before=nodes)
     check(result, engine, whole)
     assert result["ledger"]["calls"] >= whole["ledger"]["calls"] or speculation is not None
+
+
+class Priced(SimulatedEngine):
+    """Tells how long a prompt is, as a chat model does."""
+
+    async def generate(
+        self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int
+    ) -> Thought:
+        request.prompt_tokens = 500
+        return await super().generate(prompt, request, sampling=sampling, max_tokens=max_tokens)
+
+
+@pytest.mark.parametrize("rule", [MaxTokens(1200), MaxDollars(0.01, sent=1, written=1)], ids=str)
+def test_a_limit_counts_what_earlier_runs_have_spent(rule: TerminationRule, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoints.sqlite"
+    with closing(sqlite3.connect(file, check_same_thread=False)) as connection:
+
+        def graph(**more: Any) -> CompiledStateGraph[Any]:
+            """As another process has it: nothing is known but what was saved."""
+            search = create_tot_graph(Priced(speed=1000), **fast(speculation=None, **more))
+            return search.compile(checkpointer=SqliteSaver(connection))
+
+        whole = graph(termination=rule).invoke(ASKED, thread("whole"))
+        assert whole["stopped"] == str(rule)
+        asked: Any = ASKED
+        while "tree_sha256" not in (
+            again := graph(termination=rule).invoke(asked, thread("1"), interrupt_before="*")
+        ):
+            asked = None
+        forked = [
+            graph(termination=rule).invoke(None, state.config)
+            for state in graph().get_state_history(thread("whole"))
+            if state.next in (("expand",), ("evaluate",))
+        ]
+    assert len(forked) > 2
+    for other in (again, *forked):
+        assert (other["stopped"], other["tree_sha256"]) == (str(rule), whole["tree_sha256"])
+        assert other["ledger"]["sent_tokens"] == whole["ledger"]["sent_tokens"]
 
 
 def test_another_search_on_the_thread_has_a_ledger_of_its_own() -> None:

@@ -58,7 +58,7 @@ class MaxDollars(TerminationRule):
     """End once `limit` dollars or more have been spent. Lossy.
 
     As `MaxTokens`, with the prompts of all calls, cached ones at their full price. It is the limit
-    of one search; one that goes on from a checkpoint begins to count its prompts anew.
+    of one search, whose earlier runs count where it goes on from a checkpoint.
 
     Attributes:
         limit: Dollars.

@@ -19,9 +19,9 @@ class Standing:
         vote: How they are counted.
         remaining: At most how many more leaves will vote, or None where the policy cannot say.
         tokens: Tokens of the committed thoughts.
-        decoded: Tokens decoded for the search so far: thoughts, rewards, and what was wasted.
-        sent: Tokens of the prompts of all its calls so far, likewise; as far as the engine tells. A
-            search that goes on from a checkpoint begins to count anew.
+        decoded: Tokens decoded for the search so far, in all its runs: thoughts, rewards, and what
+            was wasted.
+        sent: Tokens of the prompts of all its calls so far, likewise; as far as the engine tells.
         seconds: Since the search began, on the clock of the running loop.
         time: Now, in seconds since the epoch.
         within: Whether a decision is being carried out.

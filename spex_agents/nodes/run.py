@@ -139,6 +139,7 @@ class Run:
                 decision=Expand(demanded) if demanded else Finish(),
                 stopped=state.get("stopped"),
                 timed=bool(state.get("timed")),
+                before=self._before,
                 listener=named(listener, search, config, inside=True),
             )
             self._session.state = policy_state_of(state)

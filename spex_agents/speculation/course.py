@@ -10,25 +10,37 @@ from spex_agents.search.policy import Decision, Expand, State
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.counting import Votes, fixed
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.running.memo import Memo
 
 
 class Course:
-    """Follows the votes, the tokens and the seconds of one search, from now on.
+    """Follows the votes, the tokens and the seconds of one search; the seconds from now on.
 
     Args:
         config: What the search is made of.
         memo: What has been begun for it.
         tree: What it goes on from.
         votes: Counts its votes.
+        before: What its earlier runs have spent; None for what the thoughts of `tree` took.
     """
 
-    def __init__(self, config: SearchConfig, memo: Memo, tree: Tree, votes: Votes) -> None:
+    def __init__(
+        self,
+        config: SearchConfig,
+        memo: Memo,
+        tree: Tree,
+        votes: Votes,
+        before: Ledger | None = None,
+    ) -> None:
         self._config = config
         self._memo = memo
         self._votes = votes
         self._began = asyncio.get_running_loop().time()
-        self._before = sum(thought.tokens for thought in tree.thoughts.values())
+        spent = before or Ledger()
+        committed = sum(thought.tokens for thought in tree.thoughts.values())
+        self._before = max(committed, spent.decoded_tokens)
+        self._sent_before = spent.sent_tokens
 
     async def standing(
         self, state: State, tree: Tree, decision: Decision | None, *, within: bool = False
@@ -42,13 +54,13 @@ class Course:
             within: Whether what it demanded is still awaited.
         """
         ballots = await self._votes.standing(state, tree)
-        decoded, sent = self._memo.spent()
+        decoded, sent = self._spent()
         return Standing(
             ballots=ballots,
             vote=self._config.vote,
             remaining=self._config.policy.remaining(state, tree),
             tokens=sum(thought.tokens for thought in tree.thoughts.values()),
-            decoded=self._before + decoded,
+            decoded=decoded,
             sent=sent,
             seconds=asyncio.get_running_loop().time() - self._began,
             time=time.time(),
@@ -63,8 +75,8 @@ class Course:
             tokens: Decoded.
             sent: Tokens of prompts.
         """
-        decoded, before = self._memo.spent()
-        decoded += self._before + tokens
+        decoded, before = self._spent()
+        decoded += tokens
         return Standing(
             ballots=(),
             vote=self._config.vote,
@@ -75,6 +87,11 @@ class Course:
             seconds=asyncio.get_running_loop().time() - self._began,
             time=time.time(),
         )
+
+    def _spent(self) -> tuple[int, int]:
+        """Tokens decoded and sent for the search in all its runs."""
+        decoded, sent = self._memo.spent()
+        return self._before + decoded, self._sent_before + sent
 
     def there(self, tree: Tree, decision: Decision | None, *, unjudged: bool) -> Tree:
         """`tree`, and what there is of what the last decision demanded.

@@ -18,6 +18,7 @@ from spex_agents.speculation.foresight.planning import Planner, run_ahead
 from spex_agents.speculation.losing import check_left, taken_or_failed, without
 from spex_agents.speculation.merging import merged, shared
 from spex_agents.speculation.reporting.events import Listener
+from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.result import Result
 from spex_agents.speculation.running.calls import bearable
 from spex_agents.speculation.running.memo import Memo
@@ -45,6 +46,7 @@ class Session:
         stopped: The termination rule that has ended the search, if one has.
         timed: Whether that depended on timing, and so does the tree.
         run: First part of all request ids; every session needs its own.
+        before: What its earlier runs have spent, which limits count; None for the tree alone.
         listener: Called with every event.
         votes: Counts its votes; None for those that its answers are.
     """
@@ -59,6 +61,7 @@ class Session:
         decision: Decision | None = None,
         stopped: str | None = None,
         timed: bool = False,
+        before: Ledger | None = None,
         listener: Listener | None = None,
         votes: Votes | None = None,
     ) -> None:
@@ -68,16 +71,15 @@ class Session:
         self.ledger = self.memo.ledger
         self.tree = tree
         self.state = config.policy.start() if state is None else state
-        self.stopped = stopped
         self._decision = decision
         self._decisions = 0
-        self.timed = timed
+        self.stopped, self.timed = stopped, timed
         self._votes = votes or Votes(config, self.memo.forms)
         self._fault: Exception | None = None
         """Why the last path that has failed here has."""
         self._expanded: tuple[Mark, float] | None = None
         """When the last expansion has begun, and ended."""
-        self._course = Course(config, self.memo, tree, self._votes)
+        self._course = Course(config, self.memo, tree, self._votes, before)
         self.planner: Planner | None = None
         if (ahead := config.speculation) is not None:
             self.planner = run_ahead(self.memo, ahead, self._known, self._course.after)
@@ -232,8 +234,6 @@ class Session:
         self.memo.give_up()
         self.memo.watcher.changed()
         return there
-
-    # What it has come to.
 
     async def ballots(self) -> list[Ballot]:
         """The votes of the committed leaves, in the order of their places; see `Votes.final`."""
