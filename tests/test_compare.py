@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,8 @@ def measured(
                 termination=None,
                 speculation=speculation,
             )
-            kept = journal or Journal(None, {})
-            return await compare(config, problems(count), POLICY, lambda: kept, at_once=at_once)
+            with closing(journal or Journal(None, {})) as kept:
+                return await compare(config, problems(count), POLICY, lambda: kept, at_once=at_once)
 
     return run_virtual(run())
 
@@ -96,6 +97,8 @@ def test_every_method_answers_every_problem(rows: Sequence[dict[str, Any]]) -> N
         assert line.same_tree == line.same_answer == 1
         assert line.speedup is not None
         assert line.speedup > 1
+        assert line.hit_rate is not None
+        assert 0 < line.hit_rate <= 1
         assert line.control_tokens == pytest.approx(line.useful_tokens, rel=0.3)
         assert (line.p_value is None) == (line.alone is None)
         if line.alone == line.control_alone == 0:
@@ -128,8 +131,8 @@ def test_two_runs_come_to_the_same(rows: Sequence[dict[str, Any]]) -> None:
 
 def answered(rows: Sequence[dict[str, Any]]) -> Any:
     """What rows say of answers, in whatever order they came: more samples may have been drawn."""
-    timed = ("off_s", "on_s", "wasted_tokens", "same_tree", "same_answer", "samples")
-    kept = [{name: row[name] for name in row if name not in timed} for row in rows]
+    timed = ("off_s", "on_s", "wasted_tokens", "same_tree", "same_answer", "launched", "hits")
+    kept = [{name: row[name] for name in row if name not in (*timed, "samples")} for row in rows]
     return sorted(kept, key=lambda row: (row["problem"], row["method"]))
 
 
@@ -141,6 +144,7 @@ def test_answers_are_the_same_without_speculation_and_several_at_once(
     lines = {line.method: line for line in summarise(kept.rows, [GREEDY, MAJORITY, *POLICY])}
     for name in POLICY:
         assert lines[name].on_s is lines[name].same_tree is lines[name].speedup is None
+        assert lines[name].hit_rate is None
         assert lines[name].control_right is not None
     table = compare_table([*lines.values()], "sums")
     assert table.row_count == 4
@@ -206,7 +210,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_rows(
 
 def searched(rows: Sequence[dict[str, Any]]) -> Any:
     """Rows without what depends on how much the predictor has learnt before."""
-    learnt = ("on_s", "wasted_tokens")
+    learnt = ("on_s", "wasted_tokens", "launched", "hits")
     kept = [{name: row[name] for name in row if name not in learnt} for row in rows]
     return json.loads(json.dumps(kept))
 
@@ -222,7 +226,7 @@ def test_rows_of_other_problems_are_refused(tmp_path: Path) -> None:
 
 def test_other_settings_are_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    Journal(file, {"seed": 0, "limits": {"depth": 5, "step_tokens": 9}})
+    Journal(file, {"seed": 0, "limits": {"depth": 5, "step_tokens": 9}}).close()
     with pytest.raises(SettingsError, match=r"limits\.depth was 5, is 6; seed was 0, is 1\."):
         Journal(file, {"seed": 1, "limits": {"depth": 6, "step_tokens": 9}})
 

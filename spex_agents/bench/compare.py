@@ -212,6 +212,8 @@ class _Runs:
             "wasted_tokens": pair.wasted_tokens,
             "same_tree": pair.same_tree,
             "same_answer": pair.same_answer,
+            "launched": result.ledger.launched,
+            "hits": result.ledger.hits,
             **await self._drawn(policy, result),
         }
 
@@ -268,6 +270,7 @@ class _Runs:
             "off_s": round(seconds, 6),
             "useful_tokens": result.ledger.useful_tokens,
             "thoughts": len(result.tree),
+            "tree_sha256": result.tree_sha256,
         }
 
 

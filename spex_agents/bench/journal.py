@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from spex_agents.errors import SettingsError
 
 
 class Journal:
-    """The rows of one run: in memory, and in a file if there is one.
+    """The rows of one run: in memory, and in a file if there is one, which no other run has then.
 
     Attributes:
         rows: All rows so far, those of earlier runs first.
@@ -27,14 +28,21 @@ class Journal:
             settings: What the rows depend on: plain data.
 
         Raises:
-            SettingsError: The file cannot be read or written, is none of these, or was begun with
-                other settings.
+            SettingsError: The file cannot be read or written, another run has it, it is none of
+                these, or was begun with other settings.
         """
         self.file = file
         self.rows: list[dict[str, Any]] = []
         if file is None:
             return
-        stated = json.loads(json.dumps({"settings": dict(settings)}))
+        self._held = _hold(file)
+        try:
+            self._read(file, json.loads(json.dumps({"settings": dict(settings)})))
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, file: Path, stated: dict[str, Any]) -> None:
         try:
             kept = _whole_lines(file)
         except (OSError, UnicodeDecodeError) as error:
@@ -61,12 +69,32 @@ class Journal:
         if self.file is not None:
             self._append(row)
 
+    def close(self) -> None:
+        """Let other runs have the file."""
+        if self.file is not None:
+            self._held.close()
+
     def _append(self, row: Mapping[str, object]) -> None:
         assert self.file is not None  # noqa: S101 (checked by the callers)
-        with _or_settings_error(self.file), self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with _or_settings_error(self.file):
+            self._held.write(json.dumps(row) + "\n")
+            self._held.flush()
+            os.fsync(self._held.fileno())
+
+
+def _hold(file: Path) -> IO[str]:
+    """Open a file to add to it; until it is closed, or its process ends, no other run can."""
+    with _or_settings_error(file):
+        held = file.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            held.close()
+            raise SettingsError(
+                f"rows={str(file)!r}: another run is adding to it; let that end, or name another "
+                "file"
+            ) from error
+    return held
 
 
 @contextmanager

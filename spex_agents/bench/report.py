@@ -180,7 +180,7 @@ def compare_table(lines: Sequence[Line], title: str) -> Table:
     """Lines of `spex compare`."""
     table = _table(title)
     heads = ["method", "right", "share", "95 % interval", "same tokens", "alone", "p"]
-    heads += ["useful", "wasted", "off s", "on s", "speed-up", "same tree"]
+    heads += ["useful", "wasted", "hits", "off s", "on s", "speed-up", "same tree"]
     heads += ["failed"] if any(line.failed for line in lines) else []
     for head in heads:
         table.add_column(head, justify="left" if head == "method" else "right")
@@ -195,6 +195,7 @@ def compare_table(lines: Sequence[Line], title: str) -> Table:
             _known(line.p_value, ".3f"),
             f"{line.useful_tokens:.0f}",
             "-" if line.on_s is None else f"{line.wasted_tokens:.0f}",
+            _known(line.hit_rate, ".0%"),
             f"{line.off_s:.2f}",
             _known(line.on_s, ".2f"),
             _known(line.speedup, ".2f"),

@@ -32,6 +32,8 @@ class Line:
             measured on every problem.
         same_tree: Share of problems whose trees are the same off and on; None likewise.
         same_answer: Likewise, of answers.
+        hit_rate: Of the thoughts begun early on all problems, how many were demanded; None likewise,
+            and where none was.
         control_right: Right answers of the majority of samples at as many tokens; None for a
             baseline.
         control_tokens: Their tokens a problem.
@@ -51,6 +53,7 @@ class Line:
     on_s: float | None
     same_tree: float | None
     same_answer: float | None
+    hit_rate: float | None
     control_right: int | None
     control_tokens: float | None
     alone: int | None
@@ -111,6 +114,7 @@ def _line(
     searched = method not in (GREEDY, MAJORITY)
     paired = searched and all("on_s" in row for row in good)
     right = sum(row["right"] for row in good)
+    launched = sum(row.get("launched", 0) for row in good) if paired else 0
     low, high = wilson(right, len(good))
 
     def mean(name: str) -> float:
@@ -134,6 +138,7 @@ def _line(
         on_s=mean("on_s") if paired else None,
         same_tree=mean("same_tree") if paired else None,
         same_answer=mean("same_answer") if paired else None,
+        hit_rate=sum(row.get("hits", 0) for row in good) / launched if launched else None,
         control_right=sum(held for _, held, _ in pairs) if searched else None,
         control_tokens=fmean(tokens for _, _, tokens in pairs) if pairs else None,
         alone=sum(own and not held for own, held, _ in pairs) if searched else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from contextlib import redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -140,7 +140,7 @@ def compare_command(
     Beside greedy decoding, and the majority of as many samples as the dearest policy has decoded
     tokens for. Problem by problem, off and on in alternating order, or off alone.
     """
-    with exit_codes():
+    with exit_codes(), ExitStack() as stack:
         from spex_agents.bench.compare import compare, plain_repr  # noqa: PLC0415 (--help)
         from spex_agents.bench.journal import Journal  # noqa: PLC0415 (as above)
         from spex_agents.bench.plot import check_figure, draw  # noqa: PLC0415 (as above)
@@ -193,30 +193,39 @@ def compare_command(
             }
             if told := server.told:
                 settings["server"] = plain_repr(told)
-            return Journal(rows, settings)
+            begun.append(stack.enter_context(closing(Journal(rows, settings))))
+            return begun[0]
 
+        begun: list[Journal] = []
         methods = [GREEDY, *policies, MAJORITY]
         watched = shown(len(found.problems), methods, off=off)
-        with watched as progress, redirect_stdout(sys.stderr):
 
-            async def run() -> Journal:
-                async with opened:
-                    return await compare(
-                        config,
-                        found,
-                        policies,
-                        journal,
-                        seed=seed,
-                        at_once=at_once,
-                        progress=progress,
-                    )
+        async def run() -> None:
+            async with opened:
+                await compare(
+                    config,
+                    found,
+                    policies,
+                    journal,
+                    seed=seed,
+                    at_once=at_once,
+                    progress=progress,
+                )
 
-            kept = run_with(opened, run())
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            with watched as progress, redirect_stdout(sys.stderr):
+                run_with(opened, run())
+        except KeyboardInterrupt as error:
+            interrupted = error
         asked = {number for number, _ in found.problems}
-        lines = summarise(
-            (row for row in kept.rows if row["problem"] in asked),
-            [GREEDY, MAJORITY, *policies],
-        )
+        kept = [row for one in begun for row in one.rows if row["problem"] in asked]
+        lines = summarise(kept, [GREEDY, MAJORITY, *policies])
+        if interrupted is not None:
+            if kept:
+                show(compare_table(lines, f"{found.name}, as far as it came, {opened.name}"))
+                typer.echo(_how_to_go_on(rows), err=True)
+            raise interrupted
         title = f"{found.name}, {len(found.problems)} problems, {opened.name}"
         if json is not None:
             report = {
@@ -232,8 +241,14 @@ def compare_command(
         if figure is not None:
             draw(lines, title, figure)
         show(compare_table(lines, f"{title}, reward {config.reward.name}"))
-        errors = [row for row in kept.rows if row["error"] is not None and row["problem"] in asked]
+        errors = [row for row in kept if row["error"] is not None]
         for row in errors[-3:]:
             typer.echo(f"problem {row['problem']}, {row['method']}: {row['error']}", err=True)
         if not any(line.problems for line in lines):
             raise typer.Exit(3)
+
+
+def _how_to_go_on(rows: Path | None) -> str:
+    if rows is None:
+        return "to go on another time, keep the rows: --rows rows.jsonl"
+    return f"to go on: the same command again, with --rows {rows}"
