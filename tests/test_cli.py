@@ -203,6 +203,7 @@ def test_no_answer_is_exit_code_1() -> None:
         (("solve", "x", "--engine", "gpu"), "--engine gpu: must be embedded, simulated"),
         (("solve", "x", *SIMULATED, "--model", "y"), "--model y: the simulated engine has one of"),
         (("solve", "x", "--model", "no/such.gguf"), "--model no/such.gguf: there is no such file"),
+        (("solve", "x", *SIMULATED, "--shots", "nowhere.jsonl"), "cannot be read"),
         (("solve", "x", *SIMULATED, "--reward", "luck"), "--reward luck: must be one of"),
         (("solve", "x", *SIMULATED, "--aggregate", "max"), "--aggregate max: must be one of last"),
         (("bench", "real", *SIMULATED, "--aggregate", "max"), "--aggregate max: "),
@@ -291,6 +292,27 @@ def test_an_engine_of_ones_own_is_an_async_function(
     assert {report["answer"] for report in reports} == {"12"}
     assert reports[0]["tree_sha256"] == reports[1]["tree_sha256"]
     assert reports[0]["ledger"]["launched"] == 0
+
+
+def test_solved_examples_are_shown_to_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_model.py").write_text(
+        "from langchain_core.language_models.fake_chat_models import FakeListChatModel\n"
+        "seen = []\n"
+        "class Seeing(FakeListChatModel):\n"
+        "    def _call(self, messages, *given, **more):\n"
+        "        seen.append([message.content for message in messages])\n"
+        "        return super()._call(messages, *given, **more)\n"
+        "model = Seeing(responses=['\\\\boxed{12}'])\n"
+    )
+    (tmp_path / "shots.jsonl").write_text('{"question": "1 + 1?", "solution": "It is two."}\n')
+    monkeypatch.chdir(tmp_path)
+    own = ("--engine", "own_model:model", "--policy", "best-of-n", "--width", "2")
+    assert solve("What is 5 + 7?", *own, "--shots", "shots.jsonl")["answer"] == "12"
+    for told in sys.modules["own_model"].seen:
+        assert told[-3:-1] == ["1 + 1?", "It is two."]
+        assert "What is 5 + 7?" in told[-1]
 
 
 def test_a_reward_of_ones_own_is_found_in_the_working_directory(

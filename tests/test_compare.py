@@ -224,6 +224,27 @@ def test_rows_of_other_problems_are_refused(tmp_path: Path) -> None:
         measured(count=1, journal=journal)
 
 
+def test_rows_that_another_run_adds_to_are_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with closing(Journal(file, {})) as first:
+        first.add({"method": "greedy"})
+        before = file.read_bytes()
+        with pytest.raises(SettingsError, match="another run is adding to it"):
+            Journal(file, {})
+        outcome = spex("--problems", str(file_of(tmp_path)), *SMALL, "--rows", str(file))
+        assert outcome.exit_code == 2
+        assert "another run is adding to it" in outcome.stderr
+        assert file.read_bytes() == before
+    Journal(file, {}).close()
+
+
+def test_a_row_has_the_hash_of_its_tree_and_its_hits(rows: Sequence[dict[str, Any]]) -> None:
+    searched = [row for row in rows if row["method"] in POLICY]
+    assert all(len(row["tree_sha256"]) == 64 for row in searched)
+    assert len({row["tree_sha256"] for row in searched}) == len(searched)
+    assert all(0 <= row["hits"] <= row["launched"] for row in searched)
+
+
 def test_other_settings_are_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     Journal(file, {"seed": 0, "limits": {"depth": 5, "step_tokens": 9}}).close()

@@ -32,8 +32,8 @@ class Line:
             measured on every problem.
         same_tree: Share of problems whose trees are the same off and on; None likewise.
         same_answer: Likewise, of answers.
-        hit_rate: Of the thoughts begun early on all problems, how many were demanded; None likewise,
-            and where none was.
+        hit_rate: Of the thoughts begun early, how many were demanded; None likewise, and where none
+            was.
         control_right: Right answers of the majority of samples at as many tokens; None for a
             baseline.
         control_tokens: Their tokens a problem.

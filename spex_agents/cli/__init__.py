@@ -10,6 +10,7 @@ import typer
 
 from spex_agents.cli.bench import bench
 from spex_agents.cli.compare import compare_command
+from spex_agents.cli.exits import INTERRUPTED, end_interrupted
 from spex_agents.cli.gateway import gateway
 from spex_agents.cli.server import doctor, model, serve_command
 from spex_agents.cli.solve import demo, solve
@@ -38,4 +39,9 @@ app.command()(view)
 
 def main() -> None:
     """The entry point ``spex``."""
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            end_interrupted()
+        raise

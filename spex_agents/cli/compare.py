@@ -13,7 +13,7 @@ import typer
 
 from spex_agents.answers.votes import check_vote
 from spex_agents.cli import options
-from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.exits import exit_codes, interruptible
 from spex_agents.cli.options import SEARCH
 from spex_agents.cli.policies import named_policies
 from spex_agents.cli.servers import takes_server
@@ -26,7 +26,13 @@ from spex_agents.search.registry import POLICIES
 from spex_agents.speculation.config import SearchConfig, Speculation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from spex_agents.bench.tally import Line
     from spex_agents.engines.openai.settings import ServerSettings
+    from spex_agents.problems import ProblemSet
+    from spex_agents.search import Policy
 
 OUTPUT = "Output"
 
@@ -73,14 +79,7 @@ def compare_command(
         ),
     ] = None,
     vote: options.VoteName = "weighted",
-    shots: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSONL of solved examples for the prompt: question and solution in each line.",
-            show_default=False,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
+    shots: options.Shots = None,
     seed: options.Seed = 0,
     off: Annotated[
         bool,
@@ -140,19 +139,15 @@ def compare_command(
     Beside greedy decoding, and the majority of as many samples as the dearest policy has decoded
     tokens for. Problem by problem, off and on in alternating order, or off alone.
     """
-    with exit_codes(), ExitStack() as stack:
-        from spex_agents.bench.compare import compare, plain_repr  # noqa: PLC0415 (--help)
-        from spex_agents.bench.journal import Journal  # noqa: PLC0415 (as above)
+    with exit_codes():
+        from spex_agents.bench.compare import plain_repr  # noqa: PLC0415 (--help)
         from spex_agents.bench.plot import check_figure, draw  # noqa: PLC0415 (as above)
         from spex_agents.bench.report import compare_table, show  # noqa: PLC0415 (as above)
         from spex_agents.bench.tally import GREEDY, MAJORITY, summarise  # noqa: PLC0415 (as above)
-        from spex_agents.cli.progress import shown  # noqa: PLC0415 (as above)
         from spex_agents.problems import load  # noqa: PLC0415 (as above)
         from spex_agents.problems.files import read_examples  # noqa: PLC0415 (as above)
 
-        for name, file in (("rows", rows), ("json", json), ("figure", figure)):
-            if file is not None and not file.parent.is_dir():
-                raise SettingsError(f"{name}={str(file)!r}: there is no directory {file.parent}")
+        _check_places(rows=rows, json=json, figure=figure)
         if figure is not None:
             check_figure(figure)
         policies = named_policies(policy or ["all"], width=width, rollouts=rollouts)
@@ -180,8 +175,9 @@ def compare_command(
             speculation=None if off else Speculation(),
         )
 
-        def journal() -> Journal:
-            settings: dict[str, object] = {
+        def settings() -> dict[str, object]:  # of which the engine knows some once it is open
+            told = {"server": plain_repr(server.told)} if server.told else {}
+            return {
                 "problems": found.name,
                 "seed": seed,
                 "engine": opened.name,
@@ -190,36 +186,12 @@ def compare_command(
                 "limits": asdict(config.limits),
                 "sampling": asdict(config.sampling),
                 "template": asdict(config.template),
+                **told,
             }
-            if told := server.told:
-                settings["server"] = plain_repr(told)
-            begun.append(stack.enter_context(closing(Journal(rows, settings))))
-            return begun[0]
 
-        begun: list[Journal] = []
-        methods = [GREEDY, *policies, MAJORITY]
-        watched = shown(len(found.problems), methods, off=off)
-
-        async def run() -> None:
-            async with opened:
-                await compare(
-                    config,
-                    found,
-                    policies,
-                    journal,
-                    seed=seed,
-                    at_once=at_once,
-                    progress=progress,
-                )
-
-        interrupted: KeyboardInterrupt | None = None
-        try:
-            with watched as progress, redirect_stdout(sys.stderr):
-                run_with(opened, run())
-        except KeyboardInterrupt as error:
-            interrupted = error
-        asked = {number for number, _ in found.problems}
-        kept = [row for one in begun for row in one.rows if row["problem"] in asked]
+        kept, interrupted = _searched(
+            config, found, policies, rows, settings, seed=seed, at_once=at_once
+        )
         lines = summarise(kept, [GREEDY, MAJORITY, *policies])
         if interrupted is not None:
             if kept:
@@ -228,24 +200,84 @@ def compare_command(
             raise interrupted
         title = f"{found.name}, {len(found.problems)} problems, {opened.name}"
         if json is not None:
-            report = {
-                "problems": found.name,
-                "engine": opened.name,
-                "exactness": opened.features.exactness,
-                "reward": config.reward.name,
-                "vote": vote,
-                "seed": seed,
-                "lines": [line.report() for line in lines],
-            }
-            json.write_text(json_format.dumps(report, indent=1) + "\n", encoding="utf-8")
+            _write_report(json, config, lines, {"problems": found.name, "vote": vote, "seed": seed})
         if figure is not None:
             draw(lines, title, figure)
         show(compare_table(lines, f"{title}, reward {config.reward.name}"))
-        errors = [row for row in kept if row["error"] is not None]
-        for row in errors[-3:]:
+        for row in [row for row in kept if row["error"] is not None][-3:]:
             typer.echo(f"problem {row['problem']}, {row['method']}: {row['error']}", err=True)
         if not any(line.problems for line in lines):
             raise typer.Exit(3)
+
+
+def _searched(
+    config: SearchConfig,
+    problems: ProblemSet,
+    policies: Mapping[str, Policy],
+    file: Path | None,
+    settings: Callable[[], Mapping[str, object]],
+    *,
+    seed: int,
+    at_once: int,
+) -> tuple[list[Mapping[str, Any]], KeyboardInterrupt | None]:
+    """The rows of these problems, and what has interrupted their searches, if anything has."""
+    from spex_agents.bench.compare import compare  # noqa: PLC0415 (--help)
+    from spex_agents.bench.journal import Journal  # noqa: PLC0415 (as above)
+    from spex_agents.bench.tally import GREEDY, MAJORITY  # noqa: PLC0415 (as above)
+    from spex_agents.cli.progress import shown  # noqa: PLC0415 (as above)
+
+    engine: Any = config.engine
+    begun: list[Journal] = []
+    interrupted: KeyboardInterrupt | None = None
+    methods = [GREEDY, *policies, MAJORITY]
+    with ExitStack() as stack:
+
+        def journal() -> Journal:
+            begun.append(stack.enter_context(closing(Journal(file, settings()))))
+            return begun[0]
+
+        progress = stack.enter_context(
+            shown(len(problems.problems), methods, off=config.speculation is None)
+        )
+        stack.enter_context(redirect_stdout(sys.stderr))
+
+        async def run() -> None:
+            async with engine:
+                await compare(
+                    config,
+                    problems,
+                    policies,
+                    journal,
+                    seed=seed,
+                    at_once=at_once,
+                    progress=progress,
+                )
+
+        try:
+            run_with(engine, interruptible(run()))
+        except KeyboardInterrupt as error:
+            interrupted = error
+    asked = {number for number, _ in problems.problems}
+    return [row for one in begun for row in one.rows if row["problem"] in asked], interrupted
+
+
+def _check_places(**files: Path | None) -> None:
+    for name, file in files.items():
+        if file is not None and not file.parent.is_dir():
+            raise SettingsError(f"{name}={str(file)!r}: there is no directory {file.parent}")
+
+
+def _write_report(
+    file: Path, config: SearchConfig, lines: Sequence[Line], compared: Mapping[str, object]
+) -> None:
+    report = {
+        **compared,
+        "engine": config.engine.name,
+        "exactness": config.engine.features.exactness,
+        "reward": config.reward.name,
+        "lines": [line.report() for line in lines],
+    }
+    file.write_text(json_format.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _how_to_go_on(rows: Path | None) -> str:

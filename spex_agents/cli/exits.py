@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 from typer.main import get_command
@@ -15,6 +21,12 @@ from spex_agents.errors import SettingsError, SpexError
 
 if TYPE_CHECKING:
     from spex_agents.speculation.result import Result
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+CURSOR = "\x1b[?25h"
+"""Shows it again, where a live view has hidden it."""
 
 
 @contextmanager
@@ -34,8 +46,52 @@ def exit_codes(line: typer.Typer | None = None) -> Iterator[None]:
             typer.echo(f"best so far: {_best(error.partial)}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 3) from error
     except KeyboardInterrupt as error:
+        _at_the_next(partial(_end_at_once, b""))  # threads may still be waited for
         typer.echo("interrupted", err=True)
-        raise typer.Exit(130) from error
+        raise typer.Exit(INTERRUPTED) from error
+
+
+async def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, which Ctrl-C cancels, so that it ends what it has begun elsewhere.
+
+    Pressed once more, Ctrl-C ends the process: what is waited for may never come.
+
+    Args:
+        work: What `asyncio.run` or the like has for its main task.
+    """
+    cancel = signal.getsignal(signal.SIGINT)  # which asyncio has set
+    if not callable(cancel):
+        return await work
+
+    def once(number: int, frame: FrameType | None) -> None:
+        _at_the_next(partial(_end_at_once, b"interrupted\n"))
+        cancel(number, frame)
+
+    _at_the_next(once)
+    try:
+        return await work
+    finally:
+        if signal.getsignal(signal.SIGINT) is once:
+            signal.signal(signal.SIGINT, cancel)
+
+
+def end_interrupted() -> NoReturn:
+    """End now that all is closed, not once threads have ended: another Ctrl-C would kill these."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+def _at_the_next(handle: Callable[[int, FrameType | None], None]) -> None:
+    """Handle the next Ctrl-C so; only the main thread is told of any."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handle)
+
+
+def _end_at_once(line: bytes, number: int, frame: FrameType | None) -> None:
+    shown = CURSOR.encode() if sys.stderr.isatty() else b""
+    os.write(sys.stderr.fileno(), shown + line)
+    os._exit(INTERRUPTED)
 
 
 def _best(result: Result) -> str:

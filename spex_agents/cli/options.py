@@ -93,6 +93,14 @@ StepTokens: TypeAlias = Annotated[
 PathTokens: TypeAlias = Annotated[
     int, typer.Option(help="Tokens of a path, at most.", rich_help_panel=SEARCH)
 ]
+Shots: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSONL of solved examples for the prompt: question and solution in each line.",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
+]
 Seed: TypeAlias = Annotated[
     int, typer.Option(help="The same seed gives the same search.", rich_help_panel=SEARCH)
 ]

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from spex_agents.cli.exits import interruptible
 from spex_agents.cli.live import live_view
 from spex_agents.cli.recordings import pair_in, writable, write_pair
 from spex_agents.cli.report import as_json, panel
@@ -55,7 +56,7 @@ def run(
         listener = None if file is None else events.append
         with redirect_stdout(sys.stderr):  # whatever a reward of the user's prints
             search = timed(config, engine, Tree(question, seed), watched, listener)
-            result, seconds, error = run_with(engine, search)
+            result, seconds, error = run_with(engine, interruptible(search))
         if file is not None:
             dump(recording(config, policy, result, seconds, events), file)
     if json and (error is None or len(result.tree)):
@@ -70,7 +71,7 @@ def run(
 def show_demo(seed: int, wait: float, record: Path | None = None) -> None:
     """Run the demonstration, and print it on standard output."""
     with nullcontext() if record is None else pair_in(record) as files:
-        off, on = asyncio.run(showcase(seed, Console(), wait))
+        off, on = asyncio.run(interruptible(showcase(seed, Console(), wait)))
         if files is not None:
             write_pair(files, off.recording, on.recording)
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spex_agents.cli import options
-from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.exits import exit_codes, interruptible
 from spex_agents.cli.servers import show_findings, takes_server
 from spex_agents.engines.given import is_address
 from spex_agents.errors import SettingsError
@@ -188,7 +188,9 @@ def doctor(
                     f"engine={engine!r}: must be a server's address, such as "
                     "http://127.0.0.1:30000/v1; of other engines there is nothing to find out"
                 )
-            show_findings(asyncio.run(_examine(engine, model, api_key, server)), json=json)
+            show_findings(
+                asyncio.run(interruptible(_examine(engine, model, api_key, server))), json=json
+            )
             return
         for name, value in {"model": model, **server.told}.items():
             if value is not None:

@@ -14,6 +14,7 @@ from spex_agents.cli.exits import exit_codes
 from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.base import Sampling
+from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.named import make_engine, make_engines, make_reward
 from spex_agents.search.limits import Limits
 from spex_agents.search.registry import over_models
@@ -54,6 +55,7 @@ def solve(
     depth: options.Depth = Limits().depth,
     step_tokens: options.StepTokens = Limits().step_tokens,
     path_tokens: options.PathTokens = Limits().path_tokens,
+    shots: options.Shots = None,
     seed: options.Seed = 0,
     speculation: Annotated[
         bool,
@@ -83,6 +85,8 @@ def solve(
 ) -> None:
     """Search for the answer of a question."""
     with exit_codes():
+        from spex_agents.problems.files import read_examples  # noqa: PLC0415 (--help)
+
         check_question(question)
         chosen = policy_of(policy, width=width, rollouts=rollouts)
         limits = Limits(step_tokens=step_tokens, path_tokens=path_tokens, depth=depth)
@@ -98,6 +102,7 @@ def solve(
             ),
             limits=limits,
             sampling=sampling,
+            template=PromptTemplate(examples=() if shots is None else read_examples(shots)),
             vote=check_vote(vote),
             weight=weight,  # type: ignore[arg-type]
             merge=merge,  # type: ignore[arg-type]

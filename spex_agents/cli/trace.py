@@ -11,7 +11,7 @@ from spex_agents.bench.figures import several
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.bench.trace import record
 from spex_agents.cli import options
-from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.exits import exit_codes, interruptible
 from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.engines.simulated.trace import dump
@@ -70,4 +70,4 @@ def record_trace(
                     )
                 )
 
-        out.write_text(run_with(opened, run()), encoding="utf-8")
+        out.write_text(run_with(opened, interruptible(run())), encoding="utf-8")

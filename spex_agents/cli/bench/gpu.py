@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from spex_agents.cli import options
-from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.exits import exit_codes, interruptible
 from spex_agents.cli.options import ENGINE, SEARCH
 from spex_agents.errors import SettingsError
 
@@ -127,7 +127,11 @@ def gpu(
                 out.write_text(dumps(report, indent=1) + "\n")
 
         try:
-            keep(asyncio.run(measure(run, lambda line: typer.echo(line, err=True), keep)))
+            keep(
+                asyncio.run(
+                    interruptible(measure(run, lambda line: typer.echo(line, err=True), keep))
+                )
+            )
         finally:  # a server that fails under the largest load costs that load alone
             if so_far and json:
                 typer.echo(dumps(so_far))

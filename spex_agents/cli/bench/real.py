@@ -11,7 +11,7 @@ import typer
 from spex_agents.bench.case import label
 from spex_agents.bench.questions import QUESTIONS
 from spex_agents.cli import options
-from spex_agents.cli.exits import exit_codes
+from spex_agents.cli.exits import exit_codes, interruptible
 from spex_agents.cli.policies import policy_of
 from spex_agents.cli.servers import takes_server
 from spex_agents.named import make_engine, measured_config, run_with
@@ -99,10 +99,10 @@ def real(
                 )
 
         if draft_tokens:
-            both = run_with(plain, thoughts_and_tokens())
+            both = run_with(plain, interruptible(thoughts_and_tokens()))
             report, tables = both.report(), draft_tables(both)
         else:
-            one = run_with(plain, thoughts())
+            one = run_with(plain, interruptible(thoughts()))
             report, tables = one.report(), [real_table(one)]
         if json:
             typer.echo(dumps(report))
