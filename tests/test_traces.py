@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers import LangChainTracer
 from langchain_core.tracers.context import collect_runs
@@ -20,10 +24,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from provider import openai_at, provider
 from thinking import CHAT, Thinks, Traced, by_length, chat
 
 from spex_agents.errors import RewardError
-from spex_agents.nodes import create_tot_graph
+from spex_agents.nodes import SpexMiddleware, create_tot_graph
 from spex_agents.rewards import Verifier
 from spex_agents.search import Rebase
 
@@ -189,6 +194,75 @@ async def test_every_handler_and_collector_of_runs_hears_of_each_call_once() -> 
     ended = [line for line in lines if "[llm/end]" in line]
     assert len(begun) == len(ended) > 0
     assert not [line for line in lines if "error" in line]
+
+
+class Models(BaseCallbackHandler):
+    """Hears of calls of models, each by its name and that of the run above it."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.names: dict[UUID, str] = {}
+        self.calls: list[tuple[str, str]] = []
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, name: str = "", **told: Any
+    ) -> None:
+        self.names[run_id] = name
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        name: str | None = None,
+        **told: Any,
+    ) -> None:
+        self.calls.append((name or serialized["name"], self.names[parent_run_id or run_id]))
+
+
+def search_of(model: BaseChatModel) -> Any:
+    return chat(model, speculation=None)
+
+
+def agent_of(model: BaseChatModel) -> Any:
+    async def short(messages: Sequence[BaseMessage]) -> float:
+        return 1 / (1 + len(messages[-1].text))
+
+    return create_agent(model, middleware=[SpexMiddleware(policy=Rebase(width=3), reward=short)])
+
+
+@pytest.mark.parametrize("made", [search_of, agent_of])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_call_of_a_provider_is_one_run_of_a_model_and_counted_once(
+    made: Callable[[BaseChatModel], Any], streams: bool
+) -> None:
+    heard, asked = Models(), []  # type: ignore[var-annotated]
+    said = [AIMessage("3 + 4 = 7.\n\nAnswer: 7"), AIMessage("Answer: 7")]
+    async with provider(lambda _: said, heard=asked) as address:
+        graph = made(openai_at(address))
+        with get_usage_metadata_callback() as counter, collect_runs() as collected:
+            config: RunnableConfig = {"callbacks": [heard]}
+            if streams:
+                *_, result = [
+                    part
+                    async for mode, part in graph.astream(
+                        CHAT, config, stream_mode=["messages", "values"]
+                    )
+                    if mode == "values"
+                ]
+            else:
+                result = await graph.ainvoke(CHAT, config)
+    ledger = result["messages"][-1].response_metadata["spex"]["ledger"]
+    assert {name for name, _ in heard.calls} == {"ChatOpenAI"}
+    assert all(above.startswith("thought ") for _, above in heard.calls)
+    assert len(asked) == len(heard.calls) == ledger["thought_calls"]
+    (told,) = counter.usage_metadata.values()
+    spent = ledger["sent_tokens"], ledger["decoded_tokens"]
+    assert (told["input_tokens"], told["output_tokens"]) == spent
+    assert "ChatSpex" not in {run.name for run in collected.traced_runs}
 
 
 async def test_the_reply_sums_up_what_all_steps_have_used() -> None:

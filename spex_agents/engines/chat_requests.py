@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ _PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "logprobs", "stop"
 _TAGS = ("nostream",)  # LangGraph's tag: keeps the call out of stream_mode="messages"
 _MOST_MARKS = 4  # Anthropic's own limit for a prompt
 _CALLS = {"tool_use", "tool_call", "function_call"}  # blocks that LangChain counts as content
+TOLD_ABOVE: ContextVar[bool] = ContextVar("told_above", default=False)
+"""Whether the run that a call is below in a trace has the name of the call's thought."""
 _ALTERNATIVES = 5  # label probabilities are asked for among as many; the least that hosts allow
 
 
@@ -182,9 +185,10 @@ def label_keywords(model: Any) -> dict[str, Any]:
 
 
 def call_config(request: Request) -> dict[str, Any]:
-    """How a call is named in traces."""
+    """How a call is named in traces: after its thought, unless the run above it is."""
     _, path, purpose = (*request.id.split("/"), "", "")[:3]
     early = "" if request.demanded else ", begun early"
     name = f"{purpose.partition('-')[0] or 'thought'} {path}{early}"
     metadata = {"spex_request": request.id, "spex_speculative": not request.demanded}
-    return {"run_name": name, "tags": list(_TAGS), "metadata": metadata}
+    named = {} if TOLD_ABOVE.get() else {"run_name": name}
+    return {**named, "tags": list(_TAGS), "metadata": metadata}

@@ -27,6 +27,7 @@ from langchain_core.runnables.config import (
 
 from spex_agents.engines.base import Request
 from spex_agents.engines.calls.gate import Gate
+from spex_agents.engines.chat_requests import TOLD_ABOVE
 from spex_agents.errors import SettingsError
 from spex_agents.nodes.endings import ending_well
 from spex_agents.nodes.listening import LISTENER
@@ -145,7 +146,7 @@ class Calls:
                 name=f"thought {path}{', begun early' if early else ''}",
             )
             try:
-                async with self._heard_by(run.get_child()):
+                async with self._heard_by(run.get_child(), told=True):
                     yield
             except Exception as error:
                 await run.on_chain_error(error)
@@ -160,9 +161,12 @@ class Calls:
                 self._ahead[path] = run
 
     @asynccontextmanager
-    async def _heard_by(self, manager: AsyncCallbackManager) -> AsyncIterator[None]:
-        async with ending_well(manager) as told:
-            var_child_runnable_config.set({**self._config, "callbacks": told})
+    async def _heard_by(
+        self, manager: AsyncCallbackManager, *, told: bool = False
+    ) -> AsyncIterator[None]:
+        async with ending_well(manager) as ending:
+            var_child_runnable_config.set({**self._config, "callbacks": ending})
+            TOLD_ABOVE.set(told)
             yield
 
     async def end(self, tree: Tree) -> None:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -159,30 +159,6 @@ class _Handler:
             what = LLMResult(generations=parts[:1] or [[]], llm_output={"outcome": outcome})
             what = run.counted(what)
         return getattr(self._handler, f"{run.event}_end")(what, run_id=run_id, **told)
-
-
-class _Uncounted(_Handler):
-    """A handler that hears of a message as of one that nothing was paid for."""
-
-    def __getattr__(self, name: str) -> Any:
-        heard = getattr(self._handler, name)
-        return _as(heard, partial(self._tell, heard)) if name == "on_llm_end" else heard
-
-    def _tell(self, heard: Any, response: LLMResult, **told: Any) -> Any:
-        free = {"usage_metadata": None}
-        parts = [
-            [
-                one.model_copy(update={"message": one.message.model_copy(update=free)})
-                for one in part
-            ]
-            for part in cast("list[list[ChatGeneration]]", response.generations)
-        ]
-        return heard(response.model_copy(update={"generations": parts}), **told)
-
-
-def uncounted(handler: Any) -> Any:
-    """`handler`, told no usage: it has heard of that where it was spent."""
-    return _Uncounted(handler, {})
 
 
 def _as(heard: Callable[..., Any], tell: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,25 +1,22 @@
 """What a search says to LangGraph's message stream: the thoughts on the answer's path, and that.
 
 LangGraph streams what chat models say within its nodes, so here a chat model says what is certain.
-Any other callback of LangChain hears it as well, and nothing private is needed for it.
+Streams alone hear it: who traces or counts has heard of the calls that wrote the thoughts.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
-from langchain_core.callbacks import (
-    BaseCallbackHandler,
-    BaseCallbackManager,
-    Callbacks,
-    UsageMetadataCallbackHandler,
-)
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, Callbacks
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.load import dumpd
@@ -32,13 +29,10 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tracers import BaseTracer
 from langchain_core.utils.utils import LC_ID_PREFIX
 from langsmith import tracing_context
 
 from spex_agents.errors import PolicyError
-from spex_agents.nodes.calls import SearchRun
-from spex_agents.nodes.endings import uncounted
 from spex_agents.nodes.state import Told, tree_of
 from spex_agents.search.tree import Path, Tree
 from spex_agents.speculation.config import SearchConfig
@@ -100,36 +94,38 @@ async def say(
     ended = chunks[-1].model_copy(update={"chunk_position": "last"})
     speaker = ChatSpex(chunks=[*chunks[:-1], ended], cache=False)
     named = UUID(identity) if to_end else None
-    with tracing_context(enabled=False):
+    with tracing_context(enabled=False), _unasked():
         await speaker.ainvoke([], {**config, "callbacks": heard, "run_id": named})
 
 
 def _heard(callbacks: Callbacks) -> Callbacks:
-    """The handlers that are told, without those that trace or count: it is no call of a model.
-
-    Those that do not stream might count: they are told no usage.
-    """
+    """The handlers that are streams: it is no call of a model, so nobody is to count it as one."""
     if not isinstance(callbacks, BaseCallbackManager):
-        return _told(callbacks or ())
+        return [one for one in callbacks or () if _streams(one)]
     heard = callbacks.copy()
-    heard.handlers = _told(heard.handlers)
-    heard.inheritable_handlers = _told(heard.inheritable_handlers)
+    heard.handlers = [one for one in heard.handlers if _streams(one)]
+    heard.inheritable_handlers = [one for one in heard.inheritable_handlers if _streams(one)]
     return heard
-
-
-def _told(handlers: Sequence[BaseCallbackHandler]) -> list[BaseCallbackHandler]:
-    silent = (BaseTracer, UsageMetadataCallbackHandler)
-    return [
-        one if _streams(one) else uncounted(one)
-        for one in handlers
-        if _streams(one) or not isinstance(one, silent)
-    ]
 
 
 def _anybody(heard: Callbacks) -> bool:
     """Whether a handler may listen: what nobody hears costs as much as a step of the graph."""
-    handlers = heard.handlers if isinstance(heard, BaseCallbackManager) else heard or ()
-    return not all(isinstance(handler, SearchRun) for handler in handlers)
+    return bool(heard.handlers if isinstance(heard, BaseCallbackManager) else heard)
+
+
+@contextmanager
+def _unasked() -> Iterator[None]:
+    """Hide handlers that LangChain finds in the context: of usage callbacks, of collected runs."""
+    found = [
+        (variable, variable.set(None))
+        for variable, value in copy_context().items()
+        if isinstance(value, BaseCallbackHandler) and not _streams(value)
+    ]
+    try:
+        yield
+    finally:
+        for variable, token in found:
+            variable.reset(token)
 
 
 def _streams(handler: BaseCallbackHandler) -> bool:
