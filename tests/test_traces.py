@@ -242,7 +242,7 @@ async def test_a_call_of_a_provider_is_one_run_of_a_model_and_counted_once(
     heard, asked = Models(), []  # type: ignore[var-annotated]
     said = [AIMessage("3 + 4 = 7.\n\nAnswer: 7"), AIMessage("Answer: 7")]
     async with provider(lambda _: said, heard=asked) as address:
-        graph = made(openai_at(address))
+        graph = made(model := openai_at(address))
         with get_usage_metadata_callback() as counter, collect_runs() as collected:
             config: RunnableConfig = {"callbacks": [heard]}
             if streams:
@@ -255,6 +255,7 @@ async def test_a_call_of_a_provider_is_one_run_of_a_model_and_counted_once(
                 ]
             else:
                 result = await graph.ainvoke(CHAT, config)
+        await model.root_async_client.close()
     ledger = result["messages"][-1].response_metadata["spex"]["ledger"]
     assert {name for name, _ in heard.calls} == {"ChatOpenAI"}
     assert all(above.startswith("thought ") for _, above in heard.calls)
