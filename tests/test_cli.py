@@ -261,13 +261,14 @@ def test_a_gateway_s_server_settings_go_to_its_servers(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("spex_agents.server.gateway.app.create_gateway", created)
     both = ("--engine", "a=simulated", "--engine", "b=http://127.0.0.1:9/v1")
-    result = spex("gateway", *both, "--dialect", "vllm", "--priorities", "0,1")
+    result = spex("gateway", *both, "--dialect", "vllm", "--priorities", "0,1", "--patience", "9")
     assert "that is all" in result.stderr
     assert [engine.name for engine in engines.values()] == [
         "simulated/paper-7b",
         "openai/http://127.0.0.1:9/v1",
     ]
     assert engines["b"]._priorities == (0, 1)
+    assert engines["b"]._client.retries.patience == 9
 
 
 def test_an_engine_of_ones_own_is_an_async_function(

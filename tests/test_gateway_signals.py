@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from gateways import ASKED, gateway
+from printed import ROOT
 from scripted_server import scripted_server
 from sqlalchemy import text
+from test_docs_tables import named, table
 
 from spex_agents.engines.openai.engine import OpenAIEngine
 from spex_agents.engines.simulated.engine import SimulatedEngine
@@ -80,6 +83,37 @@ async def test_one_engine_of_several_that_is_away_is_told_and_the_others_serve()
     async with gateway(served=False, engine=Unreachable()) as running, running.http() as http:
         found = await http.get("/readyz")
         assert (found.status_code, found.json()["reasons"]) == (503, ["spex: EngineUnavailable"])
+
+
+async def test_the_figures_tell_which_engines_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0)
+    far = Unreachable()
+    async with gateway(served=False, more={"far": far}) as running, running.http() as http:
+
+        async def up(engine: str) -> str:
+            page = (await http.get("/metrics")).text
+            (found,) = re.findall(
+                rf'^spex_gateway_engine_up{{engine="{engine}"}} (.*)$', page, re.M
+            )
+            return str(found)
+
+        assert (await up("spex"), await up("far")) == ("1.0", "0.0")
+        monkeypatch.setattr(Unreachable, "load", SimulatedEngine.load)
+        assert await up("far") == "1.0"
+
+
+def test_every_figure_has_a_row_with_its_labels() -> None:
+    rows = table(ROOT / "docs" / "gateway.md", "figure of `/metrics`, `spex_gateway_...`")
+    told = {name: set(named(row[1:2])) for row in rows for name in named(row[:1])}
+    metrics = [one for one in vars(Metrics()).values() if hasattr(one, "_labelnames")]
+    found = {
+        name: set(one._labelnames)
+        for one in metrics
+        for name in [next(iter(one.describe())).name.removeprefix("spex_gateway_")]
+    }
+    assert {name.removesuffix("_total") for name in told} == {*found, "build_info"}
+    for name, labels in found.items():
+        assert labels <= told.get(name, told.get(f"{name}_total", set())), name
 
 
 async def test_an_openai_compatible_server_that_is_away_is_noticed(

@@ -321,6 +321,24 @@ async def test_patience_ends(server: ScriptedServer) -> None:
             await write(engine)
 
 
+async def test_who_asks_after_patience_has_ended_is_told_soon_until_the_server_answers(
+    free_tcp_port: int,
+) -> None:
+    url = f"http://127.0.0.1:{free_tcp_port}/v1"
+    async with OpenAIEngine(url, retries=1, retry_wait=0.001, patience=0.02) as engine:
+        async with scripted_server(free_tcp_port):
+            await engine.check()  # which is an answer, too
+        with pytest.raises(EngineError, match=r"was away for 0\.02 s"):
+            await write(engine)
+        for number in range(2):
+            with pytest.raises(EngineError, match=r"cannot be reached .*2 tries"):
+                await write(engine, request(f"run/1{number}"))
+        async with scripted_server(free_tcp_port):
+            await engine.check()
+        with pytest.raises(EngineError, match=r"was away for 0\.02 s"):
+            await write(engine, request("run/2"))
+
+
 async def test_without_patience_a_server_that_is_away_uses_up_tries(server: ScriptedServer) -> None:
     server.default = Answer(status=503)
     async with OpenAIEngine(server.url, retries=2, retry_wait=0.001, patience=0) as engine:

@@ -74,6 +74,14 @@ def run(
         typer.Option(help="As of spex solve; for one engine.", rich_help_panel=ENGINE),
     ] = None,
     api_key: options.ApiKey = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that a server may be away, being restarted say, before searches there "
+            "fail; also the longest pause that it may ask for.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = 30.0,
     speed: Annotated[
         float,
         typer.Option(help="How much faster the simulated engine runs.", rich_help_panel=ENGINE),
@@ -240,7 +248,15 @@ def run(
         )
         make_app = partial(
             application,
-            partial(engines_of, engine or ["embedded"], model, api_key, speed, server),
+            partial(
+                engines_of,
+                engine or ["embedded"],
+                model,
+                api_key,
+                speed=speed,
+                server=server,
+                patience=patience,
+            ),
             agent or [],
             require_keys=require_keys or not is_of_this_machine(host),  # else others could ask
             database=database,

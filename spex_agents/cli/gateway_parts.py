@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,10 @@ def engines_of(
     given: list[str],
     model: str | None,
     api_key: str | None,
+    *,
     speed: float,
     server: ServerSettings,
+    patience: float,
 ) -> Mapping[str, AnyEngine]:
     """Engines by the names that are given before them."""
     if model is not None and len(given) > 1:
@@ -98,7 +101,9 @@ def engines_of(
             name, address = "spex", one
         if name in engines:
             raise SettingsError(f"engine={one!r}: {name!r} is another's name; write NAME={address}")
-        own = server if is_address(address) or not served else server.among(TAKEN.get(address, ()))
+        own = server if not served else server.among(TAKEN.get(address, ()))
+        if is_address(address):
+            own = replace(server, patience=patience)
         made = make_engine(address, model, api_key, server=own)
         if isinstance(made, SimulatedEngine):
             made = SimulatedEngine(hardware=made.hardware, speed=speed)

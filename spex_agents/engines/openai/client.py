@@ -9,6 +9,7 @@ import os
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -58,7 +59,8 @@ class Client:
     """Calls one server, through failures and restarts.
 
     A server that has answered before and refuses connections now, or says that it is not ready
-    (502, 503), is waited for; one that was never reached has a wrong address as a rule.
+    (502, 503), is waited for; one that was never reached has a wrong address as a rule. Once it was
+    waited for in vain, further calls try as often as after other failures, until it answers.
 
     Args:
         url: Its address.
@@ -100,6 +102,7 @@ class Client:
         self.pace = pace or Pace()
         self._answered = False
         self._away = False
+        self._given_up = False
         self._refused = 0
         self._warned: set[str] = set()
 
@@ -156,6 +159,7 @@ class Client:
         except openai.OpenAIError as error:
             if getattr(error, "status_code", 500) >= 500:
                 self._raise(error, tries=1)
+        self._answered, self._given_up = True, False
 
     async def get(self, url: str) -> object:
         """What is there, read as `body_of` does; None for what is no JSON though it says so.
@@ -206,11 +210,12 @@ class Client:
             except openai.APIStatusError as error:
                 self._heed(error)
                 raise
-            self._answered, self._away, self._refused = True, False, 0
+            self._answered, self._away, self._given_up, self._refused = True, False, False, 0
             return result
 
+        retries = replace(self.retries, patience=0) if self._given_up else self.retries
         calling = partial(
-            self.retries.run,
+            retries.run,
             once,
             transient=self._is_transient,
             away=self._is_away,
@@ -220,7 +225,8 @@ class Client:
         try:
             return await in_own_task(calling)
         except (openai.OpenAIError, BrokenReply) as error:
-            if self.retries.patience and is_away(error) and self._is_away(error):
+            if retries.patience and is_away(error) and self._is_away(error):
+                self._given_up = True
                 raise EngineUnavailable(
                     f"{self.shown} was away for {self.retries.patience:g} s ({error}): see its "
                     "log, or raise patience= if it takes longer to restart"
@@ -260,12 +266,8 @@ class Client:
             return False
         if not self._away and self.retries.patience:
             self._away = True
-            logger.warning(
-                "%s is away (%s): it is waited for up to %g s",
-                self.shown,
-                error,
-                self.retries.patience,
-            )
+            told = (self.shown, error, self.retries.patience)
+            logger.warning("%s is away (%s): it is waited for up to %g s", *told)
         return True
 
 

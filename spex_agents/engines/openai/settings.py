@@ -11,7 +11,7 @@ from spex_agents.engines.openai.templates import Template
 from spex_agents.engines.reasoning import Thinking
 from spex_agents.errors import SettingsError
 
-OF_SGLANG = ("template", "thinking", "special_tokens", "extra_body")
+OF_SGLANG = ("template", "thinking", "special_tokens", "extra_body", "patience")
 """What `SGLangEngine` takes of them."""
 
 
@@ -27,6 +27,7 @@ class ServerSettings:
     priorities: tuple[int, int] | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    patience: float = 300.0
 
     @property
     def told(self) -> dict[str, Any]:

@@ -58,12 +58,15 @@ async def readyz(gateway: Gateway) -> JSONResponse:
     responses={200: {"description": "For Prometheus."}, **access.errors(401, 403)},
 )
 async def metrics(gateway: Gateway) -> PlainTextResponse:
-    """Requests, searches, tokens by key, speculation, and the engines' own load.
+    """Requests, searches, tokens by key, speculation, and the engines: who answers, their load.
 
     With a key of its own kind, if there are keys: it names them all.
     """
+    found = await gateway.checks.readiness()
     for name, engine in gateway.searches.catalogue.engines.items():
-        with suppress(Exception):  # what does not answer is for /readyz to tell
+        if found.engines[name] != "ok":
+            continue
+        with suppress(Exception):  # it may end to answer just now
             async with asyncio.timeout(READY_SECONDS):
                 gateway.searches.runs.metrics.load(name, await engine.load())
     return PlainTextResponse(gateway.searches.runs.metrics.page())
@@ -124,7 +127,10 @@ def create_gateway(
             known = await stack.enter_async_context(Keyring(opened, required=require_keys))
             searches = await stack.enter_async_context(Searches(catalogue, opened, hosting, known))
             checks = Checks(
-                catalogue.engines, opened, lambda: searches.runs.leaving or searches.runs.draining
+                catalogue.engines,
+                opened,
+                lambda: searches.runs.leaving or searches.runs.draining,
+                searches.runs.metrics,
             )
             app.state.parts = Parts(searches=searches, keys=known, hosting=hosting, checks=checks)
             await checks.ask_engines()  # one that is away is no reason not to start, but to be told

@@ -99,6 +99,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         ).labels(version("spex-agents"), platform.python_version()).set(1)
+        self._up = Gauge(
+            "spex_gateway_engine_up",
+            "Whether an engine answers: 1 or 0.",
+            ["engine"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         self._load = Gauge(
             "spex_gateway_engine_requests",
             "Requests at an engine, as it says.",
@@ -132,6 +139,9 @@ class Metrics:
     def running(self, searches: int) -> None:
         """So many searches run in this process."""
         self._running.set(searches)
+
+    def up(self, engine: str, *, answers: bool) -> None:
+        self._up.labels(engine).set(answers)
 
     def load(self, engine: str, load: Load) -> None:
         self._load.labels(engine, "running").set(load.running)

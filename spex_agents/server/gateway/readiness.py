@@ -14,6 +14,7 @@ from sqlalchemy import text
 from spex_agents.engines.base import Engine
 from spex_agents.server.gateway.database import Database
 from spex_agents.server.gateway.errors import ApiError
+from spex_agents.server.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +39,20 @@ class Checks:
         engines: By their names.
         database: Open.
         leaving: Whether the gateway is about to stop.
+        metrics: Told which engines answer.
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], database: Database, leaving: Callable[[], bool]
+        self,
+        engines: Mapping[str, Engine],
+        database: Database,
+        leaving: Callable[[], bool],
+        metrics: Metrics,
     ) -> None:
         self._engines = engines
         self._database = database
         self._leaving = leaving
+        self._metrics = metrics
         self._asking = asyncio.Lock()
         self._asked = -FRESH_SECONDS
         self._faults: dict[str, str] = {}
@@ -81,6 +88,8 @@ class Checks:
         for name in self._faults.keys() - faults.keys():
             logger.info("engine answers again", extra={"engine": name})
         self._faults = {name: type(error).__name__ for name, error in faults.items()}
+        for name in checks:
+            self._metrics.up(name, answers=name not in faults)
 
     async def _ask(self) -> None:
         _, storage = await asyncio.gather(self.ask_engines(), _error_of(self._write))
