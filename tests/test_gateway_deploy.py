@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ from typer.testing import CliRunner
 
 from spex_agents.cli import app
 from spex_agents.cli.gateway import run
-from spex_agents.cli.gateway_file import read_settings, settings_of
+from spex_agents.cli.gateway_file import misspelt, read_settings, settings_of
 from spex_agents.errors import SettingsError
+from spex_agents.server.gateway.keys import KeyStore
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
 EXAMPLE = DEPLOY / "gateway.example.toml"
 OPTIONS = inspect.signature(run).parameters.keys() - {"context", "config"}
 
@@ -61,6 +64,60 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None
     done = CliRunner().invoke(app, ["gateway", "--config", str(file)])
     assert done.exit_code == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("SPEX_GATEWAY_PROT", "did you mean SPEX_GATEWAY_PORT?"),
+        ("SPEX_GATWAY_PORT", "did you mean SPEX_GATEWAY_PORT?"),
+        ("SPEX_DATABSE", "did you mean SPEX_DATABASE?"),
+        ("SPEX_GATEWAY_COLOUR_OF_THE_LOGS", "see spex gateway --help"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_nearest_that_there_is(
+    variable: str, nearest: str, tmp_path: Path
+) -> None:
+    listing = ["gateway", "key", "list", "--database", str(tmp_path / "gateway.sqlite")]
+    done = CliRunner().invoke(app, listing, env={variable: "9000"})
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"warning: {variable} in the environment is no setting; {nearest}\n"
+
+
+def test_variables_of_other_programs_are_not_mistaken_for_a_gateway_s() -> None:
+    places = ("spex_agents", "examples", "docs", "deploy", "benchmarks", "tests")
+    files = [file for place in places for file in (ROOT / place).rglob("*") if file.is_file()]
+    texts = [one.read_text("utf-8") for one in files if one.suffix in (".py", ".md", ".yaml")]
+    found = set(re.findall(r"\bSPEX_[A-Z_]*[A-Z]\b", "".join(texts)))
+    assert {"SPEX_PLUGINS", "SPEX_RIDGE", "SPEX_ENGINE", "SPEX_DATABASE"} <= found
+    wrong = {"SPEX_GATEWAY_PROT", "SPEX_GATWAY_PORT", "SPEX_DATABSE"}
+    assert [line for line in misspelt(found - wrong, run) if "COLOUR" not in line] == []
+
+
+def test_a_gateway_and_the_commands_for_its_keys_find_the_same_database(tmp_path: Path) -> None:
+    file, mine, other = (
+        tmp_path / name for name in ("gateway.toml", "mine.sqlite", "other.sqlite")
+    )
+    file.write_text(f'database = "{mine}"\n')
+    config, runner = ["--config", str(file)], CliRunner()
+    for before, after, env in (
+        (config, [], {}),
+        ([], config, {}),
+        ([], [], {"SPEX_GATEWAY_DATABASE": str(mine)}),
+        ([], [], {"SPEX_DATABASE": str(mine)}),
+        ([], config, {"SPEX_DATABASE": str(mine)}),
+        (["--database", str(mine)], [], {"SPEX_DATABASE": str(other)}),
+        (config, ["--database", str(mine)], {"SPEX_DATABASE": str(other)}),
+    ):
+        known = len(KeyStore(str(mine)).all())
+        words = ["gateway", *before, "key", "create", "tutors", *after]
+        done = runner.invoke(app, words, env=env)
+        assert done.exit_code == 0, done.output
+        assert len(KeyStore(str(mine)).all()) == known + 1
+    assert not other.exists()
+    file.write_text("prot = 9000\n")
+    done = runner.invoke(app, ["gateway", "key", "list", *config])
+    assert (done.exit_code, "prot=9000: no such setting" in done.stderr) == (2, True)
 
 
 @pytest.mark.slow

@@ -143,6 +143,82 @@ async def test_a_key_that_is_taken_away_ends_its_searches_and_no_others(
         await running.idle()
 
 
+async def test_of_two_keys_of_a_name_the_one_that_is_taken_away_ends_its_own_searches(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "REVOKE_SECONDS", 0.05)
+    monkeypatch.setattr(keyring, "READ_SECONDS", 0.05)
+    old, new = (keys.create(Key(name="tutors")) for _ in range(2))
+    async with (
+        gateway(keys=keys, speed=2, served=False) as running,
+        running.http(old) as before,
+        running.http(new) as after,
+    ):
+        ends = (await before.post("/v1/searches", json=LONG)).headers["Location"]
+        stays = (await after.post("/v1/searches", json=LONG)).headers["Location"]
+        await to_thread(keys.revoke, old)  # by its beginning, which all of it has
+        async with asyncio.timeout(PATIENCE):
+            while len(running.parts.searches.runs.searches) > 1:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+        assert (await after.get(ends)).json()["error"]["code"] == "key_revoked"
+        assert (await after.get(stays)).json()["state"] == "running"
+        assert (await after.delete(stays)).status_code == 204
+        await running.idle()
+
+
+async def test_limits_that_are_changed_hold_in_a_running_gateway(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "READ_SECONDS", 3600.0)
+    secret = keys.create(Key(name="tutors"))
+    async with gateway(keys=keys, speed=2, served=False) as running, running.http(secret) as http:
+        first = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+        keys.limit("tutors", concurrency=1)
+        await running.parts.keys.read()
+        refused = await http.post("/v1/searches", json=LONG)
+        assert refused.json()["error"]["code"] == "concurrency_exceeded"
+        assert (await http.get(first)).json()["state"] == "running"
+        keys.limit(secret[:14], concurrency=2)
+        await running.parts.keys.read()
+        second = await http.post("/v1/searches", json=LONG)
+        assert second.status_code == 202
+        for left in (first, second.headers["Location"]):
+            await http.delete(left)
+        await running.idle()
+
+
+def test_limits_are_changed_and_lifted_for_a_name_or_one_of_its_keys(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["gateway", "key", *arguments, "--database", database])
+
+    one, two = (
+        run("create", "tutors", "--tokens", "5000", "--waste", "0").stdout.strip() for _ in range(2)
+    )
+    run("create", "other")
+    changed = run("limit", "tutors", "--tokens", "7000", "--window", "60", "--waste", "none")
+    assert changed.exit_code == 0, changed.output
+    lines = changed.stdout.splitlines()
+    assert {line[:14] for line in lines} == {one[:14], two[:14]}
+    assert all(
+        "16 searches at a time, 7000 tokens in 60 s, 256000000 bytes" in one for one in lines
+    )
+    (alone,) = run("limit", two[:14], "--tokens", "none", "--storage", "none").stdout.splitlines()
+    assert alone.startswith(f"{two[:14]} tutors: 16 searches at a time; made ")
+    assert run("list").stdout.count("7000 tokens") == 1
+    for arguments, said in (
+        (("tutors",), "give a limit to change"),
+        (("nobody", "--tokens", "1"), "there is no such key; there are: other, tutors"),
+        (("tutors", "--tokens", "0"), "--tokens 0: must be"),
+        (("tutors", "--storage", "256"), "--storage 256: must be at least 1000000 bytes"),
+        (("tutors", "--tokens", "many"), "many"),
+    ):
+        refused = run("limit", *arguments)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+    assert run("list").stdout.count("7000 tokens") == 1
+
+
 async def test_a_search_whose_key_was_taken_away_does_not_go_on_after_a_restart(
     keys: KeyStore, tmp_path: Path
 ) -> None:
@@ -238,8 +314,11 @@ def test_a_file_of_keys_of_an_earlier_release_is_imported_once(
         "created": "2026-11-01T10:00:00+00:00",
     }
     file = tmp_path / "keys.json"
-    file.write_text(json.dumps({"keys": [{**row, **made}]}))
-    assert (keys.take_in(file), keys.take_in(file)) == (1, 0)
+    more = {**row, **made, "sha256": sha256_of("sk-spex-older")}
+    file.write_text(json.dumps({"keys": [{**row, **made}, more]}))
+    assert (keys.take_in(file), keys.take_in(file)) == (2, 0)
+    (revoked,) = keys.revoke(f"sha256:{sha256_of('sk-spex-older')[:8]}")
+    assert revoked.key.sha256 == sha256_of("sk-spex-older")
     (stored,) = keys.all()
     assert (stored.key.name, stored.key.concurrency, stored.key.waste) == ("tutors", 4, 9)
     assert stored.key.sha256 == sha256_of("sk-spex-old")

@@ -44,6 +44,22 @@ def use_settings(context: typer.Context, path: Path | None) -> Path | None:
     return gateway_file.use_settings(context, path, run)
 
 
+def database_of(context: typer.Context, found: str, path: Path | None) -> str:
+    """The gateway's database.
+
+    Args:
+        context: Of the gateway's command.
+        found: As that command has it.
+        path: Of a file of its settings, given after the subcommand.
+    """
+    source = context.get_parameter_source("database")
+    if path is None or (source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")):
+        return found
+    from spex_agents.cli.gateway_file import read_settings  # noqa: PLC0415 (as above)
+
+    return str(read_settings(path, run).get("database", found))
+
+
 @gateway.callback()
 @takes_server
 def run(
@@ -218,6 +234,7 @@ def run(
     Logs are JSON lines on standard error.
     """
     if context.invoked_subcommand is not None:
+        context.obj = partial(database_of, context, database)
         return
     with exit_codes():
         at_least_one(workers=workers)

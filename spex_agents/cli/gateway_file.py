@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,6 +21,11 @@ from pydantic_settings import (
 from spex_agents.errors import SettingsError
 
 PREFIX = "SPEX_GATEWAY_"
+SHARED = ("SPEX_DATABASE", "SPEX_API_KEY")
+"""Variables of options that go by another name."""
+
+_ALIKE = 0.85
+"""Of names: others of ours, such as SPEX_ENGINE, are less so to any of a gateway's."""
 
 
 class _FileAndEnvironment(BaseSettings):
@@ -78,11 +85,26 @@ def read_settings(path: Path | None, command: Callable[..., None]) -> dict[str, 
         ) from error
 
 
+def misspelt(environment: Iterable[str], command: Callable[..., None]) -> Iterator[str]:
+    """A line for each variable that looks like a setting and is none.
+
+    Variables of other commands and of SGLang's plugin are none of a gateway's, and not like them.
+    """
+    known = [*SHARED, *(f"{PREFIX}{name.upper()}" for name in settings_of(command).model_fields)]
+    for name in sorted(set(environment) - set(known)):
+        nearest = get_close_matches(name, known, 1, _ALIKE)
+        if name.startswith(PREFIX) or (name.startswith("SPEX_") and nearest):
+            instead = f"; did you mean {nearest[0]}?" if nearest else "; see spex gateway --help"
+            yield f"{name} in the environment is no setting{instead}"
+
+
 def use_settings(
     context: typer.Context, path: Path | None, command: Callable[..., None]
 ) -> Path | None:
     """Let settings of the file and of the environment be the defaults of the command line's."""
     if not context.resilient_parsing:
+        for line in misspelt(os.environ, command):
+            typer.echo(f"warning: {line}", err=True)
         try:
             found = read_settings(path, command)
         except SettingsError as error:

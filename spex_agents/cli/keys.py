@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -14,49 +15,75 @@ from spex_agents.cli.exits import exit_codes
 from spex_agents.errors import above_zero
 
 if TYPE_CHECKING:
-    from spex_agents.server.gateway.keys import Stored
+    from spex_agents.server.gateway.keys import KeyStore, Stored
 
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 
-Database = Annotated[
-    str,
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--config", help="The gateway's TOML file.", show_default=False),
+]
+Database: TypeAlias = Annotated[
+    str | None,
     typer.Option(
-        help="The gateway's database. It holds hashes of keys only; the gateway may be running.",
-        envvar="SPEX_DATABASE",
+        help="The gateway's database, by default as the gateway finds it: by SPEX_DATABASE, "
+        "--config, or spex-gateway.sqlite. It may be running.",
+        show_default=False,
     ),
 ]
-DATABASE = "spex-gateway.sqlite"
+Concurrency: TypeAlias = Annotated[
+    int | None, typer.Option(help="Searches at a time; 16 if not given.", show_default=False)
+]
+Window: TypeAlias = Annotated[
+    float | None, typer.Option(help="Seconds of that window; 3600 if not given.")
+]
+
+Which: TypeAlias = Annotated[
+    str, typer.Argument(help="All keys of that name, or the one that begins so (sk-spex-...).")
+]
+
+NO_LIMIT = "none"
+
+
+def _limit(text: str) -> float:
+    return math.inf if text == NO_LIMIT else int(text)
+
+
+def _limit_option(help: str) -> Any:  # noqa: A002 (typer's word)
+    return typer.Option(help=help, parser=_limit, metavar=f"INTEGER|{NO_LIMIT}")
+
+
+Tokens: TypeAlias = Annotated[
+    float | None, _limit_option("Tokens in a window, useful or wasted; no limit if not given.")
+]
+Waste: TypeAlias = Annotated[
+    float | None,
+    _limit_option(
+        "Wasted tokens in a window, beyond which its searches do not run ahead; no limit if not "
+        "given."
+    ),
+]
+Storage: TypeAlias = Annotated[
+    float | None,
+    _limit_option(
+        "Bytes of its searches that are kept, at least 1000000; the oldest are forgotten beyond. "
+        "256000000 if not given."
+    ),
+]
 
 
 @key.command()
 def create(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Whose key it is, as logs and metrics tell it.")],
     *,
-    database: Database = DATABASE,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Searches at a time; 16 if not given.", show_default=False)
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(help="Tokens in a window, useful or wasted; no limit if not given."),
-    ] = None,
-    waste: Annotated[
-        int | None,
-        typer.Option(
-            help="Wasted tokens in a window, beyond which its searches do not run ahead; no limit "
-            "if not given."
-        ),
-    ] = None,
-    window: Annotated[
-        float | None, typer.Option(help="Seconds of that window; 3600 if not given.")
-    ] = None,
-    storage: Annotated[
-        int | None,
-        typer.Option(
-            help="Bytes of its searches that are kept, at least 1000000; the oldest are forgotten "
-            "beyond. 256000000 if not given."
-        ),
-    ] = None,
+    database: Database = None,
+    config: Config = None,
+    concurrency: Concurrency = None,
+    tokens: Tokens = None,
+    waste: Waste = None,
+    window: Window = None,
+    storage: Storage = None,
     days: Annotated[
         float | None, typer.Option(help="Until it expires; never if not given.")
     ] = None,
@@ -72,64 +99,101 @@ def create(
     with exit_codes():
         if days is not None:
             above_zero(days=days)
-        from spex_agents.server.gateway.keys import Key, KeyStore  # noqa: PLC0415 (only here)
+        from spex_agents.server.gateway.keys import Key  # noqa: PLC0415 (only here)
 
-        store = KeyStore(database)
-        limits: dict[str, Any] = {
-            "concurrency": concurrency,
-            "tokens": tokens,
-            "waste": waste,
-            "window_seconds": window,
-            "storage": storage,
-        }
+        store = _store(context, database, config)
         named = [
             one.key for one in store.all() if (one.key.name, one.key.metrics) == (name, metrics)
         ]
         made = replace(
             named[-1] if named else Key(name=name, metrics=metrics),
             expires=None if days is None else time.time() + days * 86_400,
-            **{limit: given for limit, given in limits.items() if given is not None},
+            **_given(concurrency, tokens, waste, window, storage),
         )
         print(store.create(made))
 
 
 @key.command()
-def revoke(
-    name: Annotated[
-        str, typer.Argument(help="All keys of that name, or the one that begins so (sk-spex-...).")
-    ],
+def limit(
+    context: typer.Context,
+    name: Which,
     *,
-    database: Database = DATABASE,
+    database: Database = None,
+    config: Config = None,
+    concurrency: Concurrency = None,
+    tokens: Tokens = None,
+    waste: Waste = None,
+    window: Window = None,
+    storage: Storage = None,
+) -> None:
+    """Change limits of keys, those that are given, and print the keys.
+
+    A running gateway heeds them within a second; searches that run keep what they were granted.
+    """
+    with exit_codes():
+        given = _given(concurrency, tokens, waste, window, storage)
+        for one in _store(context, database, config).limit(name, **given):
+            print(_line(one))
+
+
+@key.command()
+def revoke(
+    context: typer.Context, name: Which, *, database: Database = None, config: Config = None
 ) -> None:
     """Take keys away and print which: a running gateway refuses them within a second."""
     with exit_codes():
-        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
-
-        for one in KeyStore(database).revoke(name):
+        for one in _store(context, database, config).revoke(name):
             print(f"revoked {one.key.prefix} {one.key.name}")
 
 
 @key.command("list")
-def list_keys(*, database: Database = DATABASE) -> None:
+def list_keys(context: typer.Context, *, database: Database = None, config: Config = None) -> None:
     """Print how the keys begin, their names, limits and ages."""
     with exit_codes():
-        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
-
-        for one in KeyStore(database).all():
+        for one in _store(context, database, config).all():
             print(_line(one))
 
 
 @key.command("import")
 def take_in(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file of keys of an earlier release.")],
     *,
-    database: Database = DATABASE,
+    database: Database = None,
+    config: Config = None,
 ) -> None:
     """Take the keys of a file into the database; those that it has are left as they are."""
     with exit_codes():
-        from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only here)
+        print(f"{_store(context, database, config).take_in(file)} new")
 
-        print(f"{KeyStore(database).take_in(file)} new")
+
+def _store(context: typer.Context, database: str | None, config: Path | None) -> KeyStore:
+    """The keys of the database that is given, or else that the gateway has."""
+    from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only for a gateway)
+
+    return KeyStore(context.obj(config) if database is None else database)
+
+
+def _given(
+    concurrency: int | None,
+    tokens: float | None,
+    waste: float | None,
+    window: float | None,
+    storage: float | None,
+) -> dict[str, Any]:
+    """The limits that are given, as a `Key` has them."""
+    limits = {
+        "concurrency": concurrency,
+        "tokens": tokens,
+        "waste": waste,
+        "window_seconds": window,
+        "storage": storage,
+    }
+    return {
+        name: None if value == math.inf else value
+        for name, value in limits.items()
+        if value is not None
+    }
 
 
 def _line(one: Stored) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Row, insert, select, update
 
 from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 from spex_agents.server.gateway.database import sync_engine
@@ -113,14 +113,34 @@ class KeyStore:
         Raises:
             SettingsError: It may keep too little to hold a search.
         """
-        if key.storage is not None and key.storage < LEAST_STORAGE:
-            raise SettingsError(
-                f"storage={key.storage}: must be at least {LEAST_STORAGE} bytes, so that a search "
-                f"fits; leave it out for {STORAGE}"
-            )
+        _check_storage(key)
         secret = PREFIX + secrets.token_urlsafe(32)
         self._add(replace(key, sha256=sha256_of(secret), prefix=secret[:_SHOWN]), time.time())
         return secret
+
+    def limit(self, which: str, **limits: Any) -> list[Stored]:
+        """Change limits of the keys of a name, or of the one that begins so; return them.
+
+        A running gateway heeds them within a second.
+
+        Args:
+            which: Their name, or the beginning of one.
+            limits: By the names that `Key` has for them.
+
+        Raises:
+            SettingsError: There is none, no limit is given, or one is outside its range.
+        """
+        if not limits:
+            raise SettingsError(f"name={which!r}: give a limit to change: tokens=, waste= ...")
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(table).where(*_are(which))).all()
+            changed = [replace(one, key=replace(one.key, **limits)) for one in map(stored, rows)]
+            for one in changed:
+                _check_storage(one.key)
+                connection.execute(
+                    update(table).where(table.c.sha256 == one.key.sha256).values(**limits)
+                )
+        return changed or self._refuse(which)
 
     def revoke(self, which: str) -> list[Stored]:
         """Take away the keys of a name, or the one that begins so; return them.
@@ -132,16 +152,9 @@ class KeyStore:
         """
         with self._engine.begin() as connection:
             done = connection.execute(
-                update(table)
-                .where((table.c.name == which) | (table.c.prefix == which))
-                .where(table.c.revoked.is_(None))
-                .values(revoked=time.time())
-                .returning(table)
+                update(table).where(*_are(which)).values(revoked=time.time()).returning(table)
             ).all()
-        if not done:
-            names = ", ".join(sorted({stored.key.name for stored in self.all()})) or "none"
-            raise SettingsError(f"name={which!r}: there is no such key; there are: {names}")
-        return [stored(row) for row in done]
+        return [stored(row) for row in done] or self._refuse(which)
 
     def all(self) -> list[Stored]:
         """The keys that have not been revoked, by name and age."""
@@ -165,6 +178,10 @@ class KeyStore:
             self._add(key, made)
         return len(new)
 
+    def _refuse(self, which: str) -> NoReturn:
+        names = ", ".join(sorted({stored.key.name for stored in self.all()})) or "none"
+        raise SettingsError(f"name={which!r}: there is no such key; there are: {names}")
+
     def _add(self, key: Key, created: float) -> None:
         with self._engine.begin() as connection:
             connection.execute(insert(table).values(created=created, **asdict(key)))
@@ -175,6 +192,20 @@ def stored(row: Row[Any]) -> Stored:
     values = dict(row._mapping)
     moments = [values.pop(name) for name in ("created", "revoked", "used")]
     return Stored(Key(**values), *moments)
+
+
+def _are(which: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The keys of a name, or the one that begins so, that have not been revoked."""
+    beginning = which[:_SHOWN] if which.startswith(PREFIX) else which
+    return (table.c.name == which) | (table.c.prefix == beginning), table.c.revoked.is_(None)
+
+
+def _check_storage(key: Key) -> None:
+    if key.storage is not None and key.storage < LEAST_STORAGE:
+        raise SettingsError(
+            f"storage={key.storage}: must be at least {LEAST_STORAGE} bytes, so that a search "
+            f"fits; leave it out for {STORAGE}"
+        )
 
 
 def sha256_of(text: str) -> str:
@@ -189,7 +220,8 @@ def _in_file(path: Path) -> Sequence[tuple[Key, float]]:
             values = dict(row)
             made = values.pop("created", None)
             moment = time.time() if made is None else datetime.fromisoformat(made).timestamp()
-            found.append((Key(**{**values, "prefix": f"{PREFIX}..."}), moment))
+            known_by = f"sha256:{values['sha256'][:8]}"  # its beginning is nowhere
+            found.append((Key(**{**values, "prefix": known_by}), moment))
             if len(found[-1][0].sha256) != 64:
                 raise ValueError("sha256")
     except OSError as error:
