@@ -120,6 +120,39 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
         assert expected.tree.sha256() in end
 
 
+async def test_what_becomes_of_each_kind_of_search_when_a_gateway_stops(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    hosting = {"drain_seconds": 0.01, "database": database, "served": False}
+    async with gateway(speed=2, **hosting) as running, running.http() as http:
+        runs = running.parts.searches.runs
+        background = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+        asked = [
+            asyncio.create_task(http.post("/v1/chat/completions", json=LONG, headers=headers))
+            for headers in (SAME, {})
+        ]
+        async with asyncio.timeout(PATIENCE):
+            while len(runs.searches) < 3:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+        await running.decoded(200)
+        again, never = (
+            f"/v1/searches/{one.id}"
+            for wanted in (True, False)
+            for one in runs.searches
+            if not one.background and one.idempotent is wanted
+        )
+        await running.parts.searches.drain()
+        for one in asked:
+            answer = await one
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopping")
+        refused = await http.post("/v1/searches", json=LONG)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+    async with gateway(**{**hosting, "drain_seconds": 5.0}) as running, running.http() as http:
+        for path in (background, again):
+            await http.get(f"{path}/events")  # to their ends
+            assert (await http.get(path)).json()["state"] == "done"
+        assert (await http.get(never)).json()["state"] == "suspended"
+
+
 async def test_searches_that_have_ended_are_found_after_a_restart(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
     async with gateway(served=False, database=database) as running, running.http() as http:
