@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -122,7 +123,7 @@ def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) 
 
 async def test_what_becomes_of_each_kind_of_search_when_a_gateway_stops(tmp_path: Path) -> None:
     database = str(tmp_path / "gateway.sqlite")
-    hosting = {"drain_seconds": 0.01, "database": database, "served": False}
+    hosting: dict[str, Any] = {"drain_seconds": 0.01, "database": database, "served": False}
     async with gateway(speed=2, **hosting) as running, running.http() as http:
         runs = running.parts.searches.runs
         background = (await http.post("/v1/searches", json=LONG)).headers["Location"]
