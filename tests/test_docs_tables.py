@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
 import pytest
-from printed import ROOT, without_blocks
+from printed import ROOT, blocks, without_blocks
 
 from spex_agents import answers
 from spex_agents.answers.registry import RULES
@@ -70,6 +70,15 @@ def policy_class(name: str) -> type[Policy]:
 def test_a_dialect_has_a_row_of_what_holds_there() -> None:
     rows = table(DOCS / "engines.md", "dialect")
     assert sorted(named(row[0] for row in rows)) == sorted(DIALECTS)
+
+
+def test_vllm_is_started_on_a_processor_as_the_tests_of_servers_start_it() -> None:
+    (block,) = [one.text for one in blocks(DOCS / "engines.md", "sh") if "vllm serve" in one.text]
+    (command,) = re.findall(r"^VLLM_CPU(?:.*\\\n)*.*$", block, re.MULTILINE)
+    tested = (ROOT / "tests" / "servers" / "conftest.py").read_text(encoding="utf-8")
+    told = set(re.findall(r"--[\w-]+|VLLM_\w+|vllm[\w.]+", command))
+    assert {"--dtype", "--enforce-eager", "VLLM_CPU_KVCACHE_SPACE"} <= told
+    assert [word for word in told if word not in tested] == []
 
 
 def test_an_engine_is_named_where_engines_are() -> None:
