@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from searching import (
     FLAT,
     LIMITS,
@@ -26,12 +27,17 @@ from spex_agents.answers import (
     MaxTokens,
     TerminationRule,
 )
-from spex_agents.engines.base import Request, Sampling
+from spex_agents.engines import ChatModelEngine, OpenAIEngine
+from spex_agents.engines.base import Engine, Features, Request, Sampling
 from spex_agents.engines.prompts import Prompt
+from spex_agents.engines.simulated.api import SimulatedApi
 from spex_agents.engines.simulated.engine import SimulatedEngine
+from spex_agents.nodes.context import in_context
+from spex_agents.nodes.settings import search_config
 from spex_agents.rewards import SimulatedReward
 from spex_agents.search import Beam, BestOfN, Expand, Limits, Policy, Rebase, Rstar, Thought, Tree
 from spex_agents.search.tree import Path
+from spex_agents.server.gateway.hosting import Hosting
 from spex_agents.speculation.config import Known, SearchConfig, Speculation
 from spex_agents.speculation.reporting.ledger import Ledger
 from spex_agents.speculation.session import Session
@@ -204,3 +210,73 @@ async def test_a_search_that_goes_on_counts_what_its_first_run_spent() -> None:
             assert isinstance(decision, Expand)
             await again.expand(decision.paths)
             assert again.ledger.launched == launched
+
+
+# What engines that are paid by the token are asked for early
+
+
+class PaidApi(SimulatedApi):
+    """An API of which each token is paid, with no limits."""
+
+    def __init__(self) -> None:
+        super().__init__(None, requests=1e9, tokens=1e12)
+
+    @property
+    def features(self) -> Features:
+        return replace(super().features, paid=True)
+
+
+def engines() -> list[tuple[Engine, Speculation]]:
+    chat, host = FakeListChatModel(responses=["4"]), "https://api.mistral.ai/v1"
+    return [
+        (PaidApi(), Speculation.paid()),
+        (ChatModelEngine(chat), Speculation.paid()),
+        (OpenAIEngine(host, model="small", api_key="none"), Speculation.paid()),
+        (OpenAIEngine("http://127.0.0.1:8000/v1"), Speculation()),
+        (SimulatedEngine(), Speculation()),
+    ]
+
+
+@pytest.mark.parametrize(("engine", "usual"), engines(), ids=lambda one: str(one)[:40])
+def test_a_search_that_is_not_told_runs_ahead_as_its_engine_is_paid(
+    engine: Engine, usual: Speculation
+) -> None:
+    parts: Any = {"policy": Rebase(width=4), "reward": SimulatedReward()}
+    assert SearchConfig(engine=engine, **parts).speculation == usual
+    assert search_config(engine, parts).speculation == usual
+    for told in (Speculation(), None):
+        chosen = SearchConfig(engine=engine, **parts, speculation=told)
+        assert chosen.speculation == told
+        assert replace(chosen, limits=Limits(depth=2)).speculation == told
+        assert search_config(engine, {**parts, "speculation": told}).speculation == told
+    off = SearchConfig(engine=engine, **parts, speculation=None)
+    assert in_context(off, {"speculation": True}).speculation == usual
+    assert Hosting().ahead(engine) == usual
+
+
+@pytest.mark.parametrize("latency", [0.05, 2.0])
+def test_few_prompts_are_sent_in_vain_where_they_are_paid_and_it_still_gains(
+    latency: float,
+) -> None:
+    spent: dict[str, Ledger] = {"off": Ledger(), "usual": Ledger(), "free": Ledger()}
+    seconds = dict.fromkeys(spent, 0.0)
+    speculations = {"off": None, "usual": Speculation.usual(PaidApi()), "free": Speculation()}
+    for policy in (Rebase(width=4), Rstar(rollouts=6)):
+        for seed in range(3):
+            ran = {
+                name: run_search(
+                    policy,
+                    seed=seed,
+                    engine=WatchedEngine(PaidApi()),
+                    reward=SimulatedReward(latency=latency),
+                    speculation=ahead,
+                )
+                for name, ahead in speculations.items()
+            }
+            assert len({outcome.tree.sha256() for outcome in ran.values()}) == 1
+            for name, outcome in ran.items():
+                spent[name].add(outcome.ledger)
+                seconds[name] += outcome.seconds
+    sent = {name: ledger.sent_tokens for name, ledger in spent.items()}
+    assert 0 < sent["off"] <= sent["usual"] < 1.1 * sent["off"] < sent["free"]
+    assert seconds["usual"] < 0.8 * seconds["off"]

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field
 from spex_agents.nodes import create_tot_node
 from spex_agents.rewards import Verifier
 from spex_agents.search import Rebase
+from spex_agents.speculation import Speculation
 
 USER: ContextVar[str] = ContextVar("user", default="nobody")
 CHAT: Any = {"messages": [("user", "5 + 7?")]}
@@ -83,7 +84,8 @@ async def by_length(question: str, steps: Sequence[str]) -> float:
 
 def chat(model: Any, saver: Any = None, store: Any = None, **search: Any) -> Any:
     pure = Verifier(by_length, pure=True)
-    node = create_tot_node(model, **{"policy": Rebase(width=4), "reward": pure, **search})
+    usual = {"policy": Rebase(width=4), "reward": pure, "speculation": Speculation()}
+    node = create_tot_node(model, **{**usual, **search})
     graph = StateGraph(MessagesState).add_node("think", node).add_edge(START, "think")
     return graph.compile(checkpointer=saver, store=store, name="agent")
 

@@ -201,7 +201,7 @@ async def _sit(
         limits=LIMITS,
         sampling=SAMPLING,
         template=chosen.template,
-        speculation=Speculation() if speculation else None,
+        speculation=Speculation.usual(engine) if speculation else None,
     )
     style = choice.problems or (DEFAULT if choice.question is None else None)
     subject = json.dumps([chosen.question, chosen.known, style, asdict(search)])

@@ -172,7 +172,7 @@ def compare_command(
             canonical=kind.canonical,
             vote=check_vote(vote),
             termination=None,
-            speculation=None if off else Speculation(),
+            speculation=None if off else Speculation.usual(opened),
         )
 
         def settings() -> dict[str, object]:  # of which the engine knows some once it is open

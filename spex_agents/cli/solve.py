@@ -108,7 +108,7 @@ def solve(
             merge=merge,  # type: ignore[arg-type]
             termination=make_rule(termination),
             failures=None if strict else Failures(),
-            speculation=Speculation() if speculation else None,
+            speculation=Speculation.usual(opened, *others.values()) if speculation else None,
         )
         from spex_agents.cli.run import run  # noqa: PLC0415 (--help needs no terminal pictures)
 

@@ -131,6 +131,8 @@ class Features:
             Without it a search begins nothing early.
         messages: Takes messages as they are: `Message.source`.
         tools: Offers its model tools: `Prompt.offer`.
+        paid: Its provider bills each token, those of prompts included: a search begins early only
+            what is nearly certain, unless it is told otherwise (`Speculation.usual`).
 
     Example:
         >>> Features(exactness="seeded", labels=True).logprobs
@@ -148,6 +150,7 @@ class Features:
     pure: bool = True
     messages: bool = False
     tools: bool = False
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,7 @@ class ChatModelEngine(Closing):
             promotion=self._gate.places is not None,
             slots=self._gate.places,
             messages=True,
+            paid=True,
             tools=self._offering.possible,
         )
 

@@ -118,7 +118,8 @@ def in_context(search: SearchConfig, chosen: Mapping[str, Any]) -> SearchConfig:
     if (depth := chosen.get("depth")) is not None:
         changed["limits"] = replace(search.limits, depth=depth)
     if (ahead := chosen.get("speculation")) is not None:
-        changed["speculation"] = (search.speculation or Speculation()) if ahead else None
+        usual = Speculation.usual(search.engine, *search.engines.values())
+        changed["speculation"] = (search.speculation or usual) if ahead else None
     if (tokens := chosen.get("tokens")) is not None:
         limit, rule = MaxTokens(tokens), search.termination
         changed["termination"] = limit if rule is None else rule | limit

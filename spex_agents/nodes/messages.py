@@ -96,7 +96,8 @@ class Candidates:
 
     @property
     def features(self) -> Features:
-        return Features(exactness="unseeded", promotion=True, slots=self._gate.places)
+        slots = self._gate.places
+        return Features(exactness="unseeded", promotion=True, slots=slots, paid=True)
 
     async def generate(
         self, prompt: Prompt, request: Request, *, sampling: Sampling, max_tokens: int

@@ -99,7 +99,8 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             answers (`BestOfN`, `AdaptiveConsistency`).
         termination: When to end before the policy does; None for never. Candidates vote for what
             they say. When a rule ends the search, what there is by then is chosen from.
-        speculation: How far to run ahead; None for not at all. The chosen message is the same.
+        speculation: How far to run ahead, little by default: models of agents are mostly paid by
+            the token. None for not at all. The chosen message is the same.
         seed: Decides the run, as far as the model takes seeds.
         seed_parameter: The model's keyword for a seed; None sends none.
         max_concurrency: Model calls in flight at most, over all runs of the agent.
@@ -132,7 +133,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
         ignored_arguments: Collection[str] | Literal["all"] = (),
         depth: int = 1,
         termination: TerminationRule | None = None,
-        speculation: Speculation | None = Speculation(),
+        speculation: Speculation | None = Speculation.paid(),
         seed: int = 0,
         seed_parameter: str | None = None,
         max_concurrency: int = 16,

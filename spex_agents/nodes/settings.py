@@ -82,7 +82,8 @@ class SearchSettings(TypedDict, total=False):
             "text", of the same "answer", or by a function of your own; None for no merging.
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
-        speculation: How far to run ahead; None for not at all. The result is the same.
+        speculation: How far to run ahead; None for not at all. The result is the same. By default
+            `Speculation.paid()` for chat models and hosted services, else `Speculation()`.
 
     Example:
         >>> settings: SearchSettings = {"policy": "rebase", "vote": "best"}

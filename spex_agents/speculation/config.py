@@ -107,6 +107,17 @@ class Speculation:
         at_least_zero(prompts=self.prompts)
 
     @classmethod
+    def usual(cls, *engines: Engine) -> Self:
+        """What is taken where nothing is said: `paid` if one of `engines` is, else the defaults.
+
+        Example:
+            >>> from spex_agents.engines import SimulatedEngine
+            >>> Speculation.usual(SimulatedEngine()) == Speculation()
+            True
+        """
+        return cls.paid() if any(engine.features.paid for engine in engines) else cls()
+
+    @classmethod
     def paid(cls, **settings: Any) -> Self:
         """For engines that are paid by the token: begin early what is nearly certain.
 
@@ -122,6 +133,10 @@ class Speculation:
             0.05
         """
         return cls(**{"threshold": 0.8, "waste": 0.1, "prompts": 0.25, **settings})
+
+
+_USUAL = Speculation()
+"""Stands for that of the engines where a search is not told how far to run ahead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +204,7 @@ class SearchConfig:
         termination: When to end before the policy does; None for never.
         failures: How many paths may fail; None for none: the first failure ends the search.
         speculation: How far to run ahead; None for not at all, as with engines that are not `pure`.
+            By default `Speculation.usual` of the engines.
 
     Raises:
         SettingsError: The parts do not fit together.
@@ -217,7 +233,7 @@ class SearchConfig:
     merge: Merge | None = None
     termination: TerminationRule | None = field(default_factory=ExactStop)
     failures: Failures | None = field(default_factory=Failures)
-    speculation: Speculation | None = field(default_factory=Speculation)
+    speculation: Speculation | None = _USUAL
 
     def __post_init__(self) -> None:
         policy = as_policy(self.policy).reading(self.extract, self.canonical)
@@ -243,6 +259,8 @@ class SearchConfig:
                 f"{known}: pass engines={{{missing[0]!r}: ...}}"
             )
         writers = (self.engine, *self.engines.values())
+        if self.speculation is _USUAL:
+            object.__setattr__(self, "speculation", Speculation.usual(*writers))
         if not all(writer.features.pure for writer in writers):
             object.__setattr__(self, "speculation", None)
         readers = [f"reward {self.reward.name!r}"] if self.reward.needs_logprobs else []

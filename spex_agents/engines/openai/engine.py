@@ -20,7 +20,7 @@ from spex_agents.engines.calls.pace import Pace
 from spex_agents.engines.calls.retries import Retries, attempt_id
 from spex_agents.engines.openai.attempts import Attempts
 from spex_agents.engines.openai.client import Client
-from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_named
+from spex_agents.engines.openai.dialects import Dialect, Fields, dialect_at, dialect_named
 from spex_agents.engines.openai.discovery import Discovery
 from spex_agents.engines.openai.fields import Call
 from spex_agents.engines.openai.labels import label_call, label_probabilities
@@ -160,6 +160,7 @@ class OpenAIEngine(Closing):
             slots=self._gate.places,
             requests_per_minute=self._client.pace.per_minute("requests"),
             tokens_per_minute=self._client.pace.per_minute("tokens"),
+            paid=dialect_at(self.base_url) is not None,
         )
 
     async def generate(

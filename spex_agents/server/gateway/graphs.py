@@ -234,15 +234,15 @@ def _plan(
             )
         most = int(min(request.token_limit, hosting.most_tokens))
         estimate = min(most, _size(model, sizes, limits))
-        waste = 0.0 if asked.speculation is False else min(hosting.speculation.waste, MOST_WASTE)
+        ahead = None if asked.speculation is False else hosting.ahead(engine)
         plan = Plan(
             most=most,
             estimate=estimate,
-            ahead=int(estimate * (1 + waste)),
+            ahead=int(estimate * (1 + (min(ahead.waste, MOST_WASTE) if ahead else 0))),
             _agent=agent,
             _engine=engine,
             _search=search,
-            _speculation=None if asked.speculation is False else hosting.speculation,
+            _speculation=ahead,
             _saver=saver,
             _graphs={} if shared else None,
         )

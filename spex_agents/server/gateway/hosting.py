@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spex_agents.engines.base import Sampling
+from spex_agents.engines.base import Engine, Sampling
 from spex_agents.errors import SettingsError, at_least_one
 from spex_agents.speculation.config import Speculation
 
@@ -16,7 +16,8 @@ class Hosting:
     Attributes:
         reward: The reward of requests that name none; None for the engine's usual one.
         sampling: How tokens are drawn where a request does not say.
-        speculation: How searches run ahead, unless a request declines.
+        speculation: How searches run ahead, unless a request declines; None for as it is usual with
+            their engine.
         most_width: Largest width and number of rollouts that a request may ask for.
         most_depth: Largest depth.
         most_tokens: Tokens of a search's committed thoughts after which it decides no further.
@@ -47,7 +48,7 @@ class Hosting:
 
     reward: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
-    speculation: Speculation = field(default_factory=Speculation)
+    speculation: Speculation | None = None
     most_width: int = 64
     most_depth: int = 64
     most_tokens: int = 65_536
@@ -67,6 +68,10 @@ class Hosting:
     origins: tuple[str, ...] = ()
     open_metrics: bool = False
     log_prompts: bool = False
+
+    def ahead(self, engine: Engine) -> Speculation:
+        """How a search with `engine` runs ahead."""
+        return self.speculation or Speculation.usual(engine)
 
     def __post_init__(self) -> None:
         at_least_one(
