@@ -25,19 +25,27 @@ from processes import PATIENCE
 from tutoring import ANSWER, IN_ORDER, QUESTION, Adder, lesson, tutor
 from typer.testing import CliRunner
 
-from examples.math_tutor import Check
+from examples.math_tutor import Check, create_math_tutor
 from examples.math_tutor import __main__ as client
 from examples.math_tutor.evidence import Attempt, Evidence, Step
 from examples.math_tutor.marking import mark
 from examples.math_tutor.memory import Record
 from examples.math_tutor.steps import false_sum, form, given, number, stated
-from examples.math_tutor.words import came_to, explanation, greeting, hints, no_solution, tried
+from examples.math_tutor.words import (
+    came_to,
+    explanation,
+    greeting,
+    hints,
+    marked,
+    no_solution,
+    tried,
+)
 from spex_agents.answers import symbolic
 from spex_agents.engines.embedded.engine import EmbeddedEngine
 from spex_agents.errors import EngineUnavailable
 from spex_agents.nodes import tree_of
 from spex_agents.rewards import Confidence
-from spex_agents.search import Policy, Rebase, Rstar
+from spex_agents.search import BestOfN, Policy, Rebase, Rstar
 from spex_agents.search.tree import Thought, Tree
 from spex_agents.speculation.config import Speculation
 from spex_agents.view import read_recording
@@ -178,6 +186,22 @@ async def test_it_teaches_nothing_that_misses_the_known_answer() -> None:
     state, said = await lesson(graph, thread(), [], {"question": QUESTION, "known": "32"})
     assert "No path came to the known answer; they came to 31 (6 times)." in said[-1]
     assert state["status"] == "unsolved"
+
+
+async def test_a_majority_of_wrong_paths_does_not_end_the_search_for_the_known_answer() -> None:
+    class Misled(Adder):
+        """Is wrong in most paths, and right in the last of them."""
+
+        async def generate(self, prompt: Any, request: Any, **more: Any) -> Thought:
+            written = await super().generate(prompt, request, **more)
+            text = "The answer is 31" if "/5/" in request.id else "The answer is 30"
+            return replace(written, text=text, ends=True, finish="stop")
+
+    graph = create_math_tutor(
+        Misled(slips=0), Check.unsure(Confidence()), policy=BestOfN(width=6, batch=1)
+    ).compile(checkpointer=InMemorySaver())
+    state, _ = await lesson(graph, thread(), [])
+    assert (state["path"], state["stopped"]) == ([5], None)
 
 
 async def test_without_a_known_answer_it_goes_by_the_check() -> None:
@@ -380,6 +404,82 @@ async def test_a_line_is_marked(line: str, verdict: str, monkeypatch: pytest.Mon
     began = time.process_time()
     assert (await mark(line, evidence.steps(path), 0)).verdict == verdict
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "verdict", "why"),
+    [
+        ("10 / 3 = 3.33", "10/3", "right", "exactly 10/3; 3.33 is rounded"),
+        ("10 / 3 = 3.33", "3 1/3", "right", "exactly 10/3; 3.33 is rounded"),
+        ("10 / 3 = 3.33", "3.333", "right", "3.33 is rounded further"),
+        ("10 / 3 = 3.33", "10 / 3 = 3.3", "rounded", "to 1 digit after the point"),
+        ("10 / 3 = 3.33 cm", "10/3 cm", "right", "exactly 10/3; 3.33 is rounded"),
+        ("The answer is 3.33", "10/3", "right", "exactly 10/3; 3.33 is rounded"),
+        ("The answer is 10/3", "3,33", "rounded", "to 2 digits after the point"),
+        ("19 / 8 = 2.375", "2.38", "rounded", "to 2 digits after the point"),
+        ("10 / 3 = 3.33", "3.34", "wrong", ""),
+        ("10 / 3 = 3.33", "3", "wrong", ""),
+        ("5 / 2 = 2.5", "2.504", "wrong", ""),
+        ("5 / 2 = 2.5", "249/100", "wrong", ""),
+        ("The answer is 3.33", "3.333", "wrong", ""),
+    ],
+)
+async def test_what_agrees_but_for_rounding_is_told_so(
+    text: str, line: str, verdict: str, why: str
+) -> None:
+    found = stated(text)
+    assert found is not None
+    steps = [replace(STEP, text=text, value=found.value, unit=found.unit, others=())]
+    came = await mark(line, steps, 0)
+    assert (came.verdict, why in came.why) == (verdict, True)
+    said = marked(came, steps, 0, IN_ORDER, None, sure=True)
+    assert why in said
+    if verdict == "rounded":
+        assert steps[0].value not in said
+        assert said.startswith("Not quite: ")
+
+
+async def test_a_known_answer_may_be_the_rounded_one() -> None:
+    rows = {(0,): ("10 / 3 = 3.33", 1.0), (0, 0): ("The answer is 10/3", 1.0)}
+    evidence = Evidence(grown(rows), IN_ORDER)
+    assert await evidence.solution("3.33") == await evidence.solution("10/3") == (0, 0)
+    assert await evidence.solution("3.34") is None
+    rounded = Evidence(grown({**rows, (0, 0): ("The answer is 3.33", 1.0)}), IN_ORDER)
+    assert await rounded.solution("10/3") == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ("so she has 25 left, because 13 + 12 = 25", "right"),
+        ("so she has 25 left", "right"),
+        ("because 13 + 12 = 25, she has 25 left", "right"),
+        ("13 and 12 more make 25", "right"),
+        ("she has 25 km to go because 13 + 12 is 25", "right"),
+        ("so she has 99 left", "wrong"),
+        ("it is between 20 and 30", "unreadable"),
+    ],
+)
+async def test_a_value_inside_a_sentence_is_read(line: str, verdict: str) -> None:
+    evidence = Evidence(TREE, IN_ORDER)
+    path = await evidence.solution("31")
+    assert path is not None
+    assert (await mark(line, evidence.steps(path), 0)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "told"),
+    [
+        ("25 + 6 = 31 km", "The answer is 31 km", "31 km"),
+        ("25 + 6 = 31 km", "The answer is 31", "31 km"),
+        ("25 + 6 = 31", "The answer is 25 + 6 = 31 apples.", "31 apples"),
+        ("25 + 6 = 31", r"The answer is \boxed{31\text{ cm}}", "31 cm"),
+        ("25 + 6 = 31", "The answer is 31", "31"),
+    ],
+)
+def test_the_answer_is_told_with_its_unit(step: str, answer: str, told: str) -> None:
+    evidence = Evidence(grown({(0,): (step, 1.0), (0, 0): (answer, 1.0)}), IN_ORDER)
+    assert came_to(evidence, (0, 0), evidence.steps((0, 0)), "31") == f"The answer is {told}."
 
 
 @pytest.mark.parametrize(

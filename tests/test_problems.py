@@ -209,9 +209,10 @@ GOOD = {"question": "1 + 1?", "answer": "2"}
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ((), "is empty"),
+        ((), "has no problem"),
+        (({"question": "?"},), "has no problem"),
         (("{",), "line 1: no JSON"),
-        ((GOOD, {"question": "?"}), "line 2: has the fields question; must have question and"),
+        ((GOOD, {"query": "?"}), "line 2: has the fields query; must have question and"),
         ((GOOD, "", [1]), r"line 3: is \[1\]"),
         ((GOOD, {"numbers": [1], "target": 1}), "line 2: is of another kind than line 1"),
         (({"numbers": [], "target": 1},), "line 1: numbers="),
@@ -225,6 +226,15 @@ GOOD = {"question": "1 + 1?", "answer": "2"}
 def test_a_wrong_line_is_named(rows: Sequence[object], said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said):
         read_problems(write(tmp_path / "mine.jsonl", *rows))
+
+
+def test_lines_without_an_answer_are_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [GOOD, {"question": "2 + 2?"}, {**GOOD, "answer": " "}, {**GOOD, "answer": None}, GOOD]
+    assert len(read_problems(write(file := tmp_path / "class.jsonl", *rows))) == 2
+    (told,) = caplog.messages
+    assert told == f"problems={str(file)!r}, lines 2, 3, 4: left out, for there is no answer"
 
 
 def test_an_unknown_set_names_those_there_are() -> None:

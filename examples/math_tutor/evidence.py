@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from examples.math_tutor.checks import Check
-from examples.math_tutor.steps import bare, false_sum, form, stated
+from examples.math_tutor.rounding import rounds
+from examples.math_tutor.steps import bare, false_sum, form, measured, number, stated
 from spex_agents.answers import Ballot, counted, elect, extract_answer, same_as
 from spex_agents.search import Path, Tree
 
@@ -79,6 +80,14 @@ class Evidence:
                 found[leaf] = bare(answer)
         return found
 
+    def answer(self, leaf: Path, last: Step | None) -> str:
+        """An answer with its unit: its own, or else that of the last step, which came to it."""
+        text = "\n".join(thought.text for thought in self.tree.chain(leaf))
+        told, value = measured(extract_answer(text) or ""), self.answers[leaf]
+        if told == value and last is not None and last.unit and form(last.value) == form(value):
+            return f"{value} {last.unit}"
+        return told
+
     @cached_property
     def _values(self) -> Mapping[Path, tuple[str, ...]]:
         """What the thoughts on the way to each one come to, itself included, in cheap forms."""
@@ -114,7 +123,10 @@ class Evidence:
         leaves = [leaf for leaf in self.answers if self.sound(leaf)]
         answers = [self.answers[leaf] for leaf in leaves]
         if known is not None:
-            right = await same_as(known, answers)
+            same = await same_as(known, answers)
+            right = tuple(
+                one or _rounded(known, answer) for one, answer in zip(same, answers, strict=True)
+            )
         else:
             forms = await counted(answers)
             rewards = [self._end_reward(leaf) for leaf in leaves]
@@ -221,6 +233,16 @@ class Evidence:
             way=self._best(leaf for leaf in goals if through(leaf)),
             ends=Counter(answer for leaf, answer in self.answers.items() if through(leaf)),
         )
+
+
+def _rounded(known: str, answer: str) -> bool:
+    """Whether one is the other but for rounding, to two digits at least where it is the answer."""
+    exact, found = number(known), number(answer)
+    if exact is None or found is None:
+        return False
+    return ("/" in answer and rounds(found, known)) or (
+        "/" in known and rounds(exact, answer) and len(answer.partition(".")[2]) > 1
+    )
 
 
 def _repeats(text: str, value: str, before: tuple[str, ...]) -> bool:

@@ -33,7 +33,12 @@ def create_math_tutor(
     Raises:
         SettingsError: The parts do not fit together.
     """
-    chosen: SearchSettings = {"template": PromptTemplate(), "free_text": False}
+    # To its end: the right answer may be one that most paths miss, and what they tried is taught.
+    chosen: SearchSettings = {
+        "template": PromptTemplate(),
+        "free_text": False,
+        "termination": None,
+    }
     chosen |= search | {"reward": check.reward}
     solve = create_tot_graph(engine, seed=seed, **chosen)
     tutor = Tutor(check)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from examples.math_tutor.evidence import Attempt, Step
+from examples.math_tutor.rounding import compared
 from examples.math_tutor.steps import (
     Quantity,
     decimal,
     false_sum,
     given,
+    in_words,
     number,
     stated,
     states_sum,
@@ -23,11 +25,11 @@ LONGEST = 200
 
 Verdict: TypeAlias = Literal[
     "unreadable", "right", "ahead", "another way", "tried", "behind", "false sum", "unit", "sum",
-    "wrong",
+    "rounded", "wrong",
 ]  # fmt: skip
 """right: the step's value; ahead: a later step's; behind: an earlier one's; another way: a sound
 alternative's; tried: that of an alternative which came to nothing; false sum: what is written does
-not hold; sum: right, but not worked out; unit: another unit of measure."""
+not hold; sum: right, but not worked out; rounded: right to fewer digits; unit: another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
         said = replace(said, value=decimal(said.value))
     if number(step.value) is not None and not any(char.isdigit() for char in reply):
         return Mark(verdict="unreadable", why="there is no number in that line")
+    if number(step.value) is not None and number(said.value) is None and in_words(said.value):
+        return Mark(verdict="unreadable", why="it has several numbers, and none stands out")
     places = [Mark(verdict="right", step=at)]
     places += [
         Mark(verdict="tried" if other.way is None else "another way", attempt=other)
@@ -85,6 +89,10 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
         if why := false_sum(reply):
             attempt = found.attempt if found else None
             return Mark(verdict="false sum", value=said.value, why=why, attempt=attempt)
+        if said.unit in (None, step.unit) and (same := compared(said.value, step.text, step.value)):
+            right, why = same
+            place = {"verdict": "right", "step": at} if right else {"verdict": "rounded"}
+            return Mark(**place, value=said.value, why=why)  # type: ignore[arg-type]
         found = found or Mark(verdict="wrong")
         return replace(found, value=said.value, holds=states_sum(reply))
     if why := false_sum(reply):

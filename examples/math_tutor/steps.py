@@ -22,8 +22,13 @@ _QUANTITY = re.compile(
 )
 _MIXED = re.compile(r"^([-+]?)(\d+)\s+(\d+)/(\d+)$")
 _LABEL = re.compile(r"^\s*[^\W\d][\w ]*:\s*")
+_TERM = re.compile(rf"{_NUMBER}(?:\s*[-+*/×·÷:x]\s*{_NUMBER})*")  # noqa: RUF001
+_FRACTION = re.compile(rf"{_NUMBER}\s*/\s*{_NUMBER}")
+_WORDS = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")
+_COMES_TO = re.compile(r"\b(?:is|are|makes?|gives?|equals?|leaves?|gets?)\s+$", re.IGNORECASE)
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
 
+_LONGEST_ANSWER = 40  # characters
 _SIGNS = "mglsh°$£€¢"  # of units; another letter by itself is algebra, as 5 x
 
 
@@ -79,7 +84,42 @@ def stated(text: str) -> Quantity | None:
     if answer is None and "=" not in text:
         return None
     found = quantity(_right_side(answer or text))
+    if number(found.value) is None:
+        found = said(text) or found
     return found if found.value else None
+
+
+def in_words(text: str) -> bool:
+    """Whether a line is a sentence, more than a number with a label, a unit or a formula."""
+    return "\\" not in text and len(_WORDS.findall(_LABEL.sub("", text))) > 1
+
+
+def said(text: str) -> Quantity | None:
+    """The value that a sentence tells: the only one besides sums, or what its end says it is.
+
+    Example:
+        >>> said("because 3 * 4 is 12, she has 12 cm left"), said("2x + 1")
+        (Quantity(value='12', unit='cm'), None)
+        >>> said("3 and 4 more make 7").value, said("She has 3 or 4")
+        ('7', None)
+    """
+    if not in_words(text):
+        return None
+    terms = list(_TERM.finditer(text))
+    told = []
+    for term, following in zip(terms, [*terms[1:], None], strict=False):
+        after = text[term.end() : following.start() if following else len(text)]
+        fraction = _FRACTION.fullmatch(term[0]) and "=" not in after
+        if number(decimal(term[0])) is not None and (fraction or re.fullmatch(_NUMBER, term[0])):
+            told.append(quantity(term[0] + re.split(r"[,;.!?=]", after)[0]))
+    values = {number(one.value) for one in told}
+    if not told or None in values:
+        return None
+    if len(values) == 1:
+        return next((one for one in told if one.unit), told[-1])
+    last = terms[-1]
+    ends = told[-1].unit is not None or not _WORDS.search(text[last.end() :])
+    return told[-1] if ends and _COMES_TO.search(text[: last.start()]) else None
 
 
 def bare(answer: str) -> str:
@@ -92,6 +132,18 @@ def bare(answer: str) -> str:
     return quantity(_right_side(answer)).value
 
 
+def measured(answer: str) -> str:
+    """An answer without the sum that led to it, but with its unit or noun.
+
+    Example:
+        >>> measured("12 + 31 = 43 apples."), measured(r"24 \\text{ cm}"), measured("$2.50")
+        ('43 apples', '24 cm', '$2.50')
+    """
+    text = _right_side(answer).strip(" .,;:!?")
+    short = len(text) <= _LONGEST_ANSWER and not re.search(r"[\\*]", text)
+    return text if short and quantity(text).value in text else str(quantity(text))
+
+
 def given(reply: str) -> Quantity:
     """What a student's line comes to: as `stated`, else the whole of it without a label.
 
@@ -99,7 +151,8 @@ def given(reply: str) -> Quantity:
         >>> given("Tuesday: 25 apples").value, given("25 = 19 + 6").value, given("1 + 2x").value
         ('25', '25', '1 + 2x')
     """
-    return stated(reply) or quantity(_LABEL.sub("", reply))
+    found = stated(reply) or quantity(_LABEL.sub("", reply))
+    return found if number(found.value) is not None else said(reply) or found
 
 
 def _right_side(text: str) -> str:

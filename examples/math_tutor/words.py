@@ -219,7 +219,7 @@ def marked(
     step, attempt = steps[at], mark.attempt
     match mark.verdict:
         case "right":
-            return f"Right: {step.text}"
+            return f"Right: {step.text}" + (f" ({mark.why})" if mark.why else "")
         case "ahead":
             found = steps[mark.step or 0]
             return f"Right, and further than I asked: {found.text}"
@@ -229,7 +229,7 @@ def marked(
             return f"I cannot read that: {mark.why}. Give {COMMANDS}."
         case "behind":
             return "That is where we are already. What comes next?"
-        case "sum" | "unit":
+        case "sum" | "unit" | "rounded":
             return f"Not quite: {mark.why}."
         case "false sum":
             said = f"No: {mark.why}."
@@ -252,7 +252,7 @@ def marked(
 
 def came_to(evidence: Evidence, path: Path, steps: Sequence[Step], known: str | None) -> str:
     """The answer of the solution, and whether anything has checked it."""
-    answer, check = evidence.answers[path], evidence.check
+    answer, check = evidence.answer(path, steps[-1] if steps else None), evidence.check
     if known is not None or check.decides:
         return f"The answer is {answer}."
     if all(check.covers(step.text) for step in steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from spex_agents.problems.kinds import Problem, Stated
 from spex_agents.sandbox import Isolation
 from spex_agents.speculation.questions import NO_TEXT, check_question
 
+logger = logging.getLogger(__name__)
+
 FORMS = "question and answer; numbers and target; or prompt, tests and, if need be, entry_point"
 
 
 def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem, ...]:
     """The problems of a JSONL file, all of one kind; fields that the kind lacks are passed over.
+
+    A line whose question has no answer is left out, and a warning tells its number.
 
     Args:
         file: Each line has `question` and `answer`; `numbers` and `target`; or `prompt`, `tests`
@@ -38,6 +43,10 @@ def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem
         '12'
     """
     rows = [(number, row) for number, row in json_lines(file) if row is not None]
+    if unanswered := [number for number, row in rows if _has_no_answer(row)]:
+        which = f"line{'s' * (len(unanswered) > 1)} {', '.join(map(str, unanswered))}"
+        logger.warning("problems=%r, %s: left out, for there is no answer", str(file), which)
+        rows = [one for one in rows if one[0] not in unanswered]
     problems = []
     for number, row in rows:
         try:
@@ -51,8 +60,18 @@ def read_problems(file: Path, *, isolation: Isolation = "auto") -> tuple[Problem
                 f"{rows[0][0]}; keep kinds in files of their own"
             )
     if not problems:
-        raise SettingsError(f"problems={str(file)!r}: is empty; give a line for each problem")
+        raise SettingsError(
+            f"problems={str(file)!r}: has no problem; give a line for each, with its answer"
+        )
     return tuple(problems)
+
+
+def _has_no_answer(row: object) -> bool:
+    match row:
+        case {"question": str(question), **more} if question.strip():
+            answer = more.get("answer")
+            return answer is None or (isinstance(answer, str) and not answer.strip())
+    return False
 
 
 def read_examples(file: Path) -> tuple[tuple[str, str], ...]:

@@ -90,6 +90,7 @@ class Calculator:
         """Score the path of `thoughts`, all its steps."""
         left = [Fraction(number) for number in _NUMBER.findall(as_arithmetic(question))]
         last: Fraction | None = None
+        exact: Fraction | None = None
         for thought in thoughts:
             for equation in equations(thought.text):
                 if equation.part and self.rule == "free":
@@ -101,7 +102,7 @@ class Calculator:
                     for term in terms:
                         left.remove(term)
                     left.insert(0, result)
-                last = result
+                last, exact = result, equation.value
         cut = thoughts[-1].finish == "length"
         answer = found_in(self.extract, thoughts[-1].text, cut=cut, ended=thoughts[-1].ends)
         if answer is None:
@@ -114,7 +115,7 @@ class Calculator:
         value = evaluate(plain)[0]
         if value is None and (form := plain_form(answer)) is not None:
             value = evaluate(form.value)[0]  # 12 apples
-        return float(settled and value == last)
+        return float(settled and value in (last, exact))
 
     def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
         if self.rule == "in order":
