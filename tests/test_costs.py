@@ -248,7 +248,8 @@ def test_a_search_that_is_not_told_runs_ahead_as_its_engine_is_paid(
         chosen = SearchConfig(engine=engine, **parts, speculation=told)
         assert chosen.speculation == told
         assert replace(chosen, limits=Limits(depth=2)).speculation == told
-        assert search_config(engine, {**parts, "speculation": told}).speculation == told
+        settings: Any = {**parts, "speculation": told}
+        assert search_config(engine, settings).speculation == told
     off = SearchConfig(engine=engine, **parts, speculation=None)
     assert in_context(off, {"speculation": True}).speculation == usual
     assert Hosting().ahead(engine) == usual

@@ -92,7 +92,7 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
         if said.unit in (None, step.unit) and (same := compared(said.value, step.text, step.value)):
             right, why = same
             place = {"verdict": "right", "step": at} if right else {"verdict": "rounded"}
-            return Mark(**place, value=said.value, why=why)  # type: ignore[arg-type]
+            return Mark(**place, value=said.value, why=why)
         found = found or Mark(verdict="wrong")
         return replace(found, value=said.value, holds=states_sum(reply))
     if why := false_sum(reply):
