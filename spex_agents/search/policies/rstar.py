@@ -9,16 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import reduce
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from spex_agents.errors import at_least_one, at_least_zero, one_of
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
+_Node: TypeAlias = tuple[Any, ...]
+"""How many rollouts have ended at or below a thought, the sum of their rewards, and then the nodes
+of its children, up to the last that one has ended below: all that UCT needs."""
+
+_UNVISITED: _Node = (0, 0.0)
+
+
+class _Leaves(tuple[Path, ...]):
+    """Where each rollout so far has ended.
+
+    With what follows of them, as a decision would take long to sum it up: a state that comes from a
+    checkpoint lacks it once.
+
+    Attributes:
+        root: The question's node.
+    """
+
+    root: _Node = _UNVISITED
+
+    def more(self, leaf: Path, tree: TreeView) -> _Leaves:
+        leaves = _Leaves((*self, leaf))
+        reward = tree.reward(leaf) if tree.thought(leaf).ends else 0.0
+        leaves.root = _ended(self.root, leaf, reward)
+        return leaves
+
 
 class _State(NamedTuple):
     leaves: tuple[Path, ...]
-    """Where each rollout so far has ended: all that UCT needs, visits and values follow from it."""
     chain: Path
     """The thought that the rollout under way has demanded; the root between rollouts."""
 
@@ -72,21 +97,23 @@ class Rstar(Policy):
         return self.create == "walked"
 
     def start(self) -> State:
-        return _State((), ROOT)
+        return _State(_Leaves(), ROOT)
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, path = state
+        if not isinstance(leaves, _Leaves):
+            leaves = reduce(lambda before, leaf: before.more(leaf, tree), leaves, _Leaves())
         explored = not path
         if path and tree.lost(path):
             path, explored = path[:-1], True  # on from there, as if there was no such child
         while len(leaves) < self.rollouts:
             # No rollout has ended below a thought that none had walked to.
-            ended = self._ended(path, leaves, tree) if explored else []
-            path, child = self._walk(path, ended, tree)
+            node = _at(leaves.root, path) if explored else _UNVISITED
+            path, child = self._walk(path, node, tree)
             if child is None and not path:
                 break  # nothing is left below the question
             if child is None:
-                leaves, path, explored = (*leaves, path), ROOT, True
+                leaves, path, explored = leaves.more(path, tree), ROOT, True
             elif child in tree:
                 path, explored = child, False
             else:
@@ -116,43 +143,49 @@ class Rstar(Policy):
         """Whether a rollout ends there."""
         return tree.thought(path).ends
 
-    def _ended(
-        self, path: Path, leaves: tuple[Path, ...], tree: TreeView
-    ) -> list[tuple[Path, float]]:
-        """The rollouts that have ended below `path`, or there, with what each has brought."""
-        depth, thought, reward = len(path), tree.thought, tree.reward
-        below = [leaf for leaf in leaves if leaf[:depth] == path] if path else leaves
-        return [(leaf, reward(leaf) if thought(leaf).ends else 0.0) for leaf in below]
-
-    def _walk(
-        self, path: Path, ended: list[tuple[Path, float]], tree: TreeView
-    ) -> tuple[Path, Path | None]:
+    def _walk(self, path: Path, node: _Node, tree: TreeView) -> tuple[Path, Path | None]:
         """Walk on by UCT to the first thought that has an unexplored child, and that child.
 
         Without a child it is where a rollout ends: a leaf, or a thought whose children are lost.
         """
         while True:
-            if path and self.terminal(path, tree):
+            visits, _, *below = node
+            if path and not below and self.terminal(path, tree):
                 return path, None
-            depth = len(path)
-            below: dict[int, list[tuple[Path, float]]] = {
-                index: [] for index in range(self.branches(path))
-            }
-            for each in ended:
-                if len(each[0]) > depth:
-                    below[each[0][depth]].append(each)
-            # A child that a rollout has ended below is not lost.
-            new = [(*path, index) for index, each in below.items() if not each]
-            if left := [child for child in new if child not in tree or not tree.lost(child)]:
-                return path, self.chosen(path, left, tree)
-            if len(new) == len(below):
-                return path, None
-            log_visits = math.log(len(ended))
-            scores = {
-                index: sum([reward for _, reward in each]) / len(each)
-                + self.exploration * math.sqrt(log_visits / len(each))
-                for index, each in below.items()
-                if each
-            }
-            best = max(scores, key=scores.__getitem__)
-            path, ended = (*path, best), below[best]
+            branches = self.branches(path)
+            if len(below) < branches or _UNVISITED in below:
+                # A child that a rollout has ended below is not lost.
+                new = [
+                    (*path, index)
+                    for index in range(branches)
+                    if index >= len(below) or not below[index][0]
+                ]
+                if left := [child for child in new if child not in tree or not tree.lost(child)]:
+                    return path, self.chosen(path, left, tree)
+                if len(new) == branches:
+                    return path, None
+            log_visits, c, sqrt = math.log(visits), self.exploration, math.sqrt
+            scores = [
+                each[1] / each[0] + c * sqrt(log_visits / each[0]) if each[0] else -math.inf
+                for each in below
+            ]
+            best = scores.index(max(scores))
+            path, node = (*path, best), below[best]
+
+
+def _at(node: _Node, path: Path) -> _Node:
+    """The node at `path` below."""
+    for index in path:
+        _, _, *below = node
+        node = below[index] if index < len(below) else _UNVISITED
+    return node
+
+
+def _ended(node: _Node, path: Path, reward: float) -> _Node:
+    """The node after one more rollout, which has ended at `path` below it."""
+    visits, total, *below = node
+    if path:
+        index = path[0]
+        below += [_UNVISITED] * (index + 1 - len(below))
+        below[index] = _ended(below[index], path[1:], reward)
+    return (visits + 1, total + reward, *below)

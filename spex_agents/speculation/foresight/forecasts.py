@@ -24,9 +24,14 @@ from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
 logger = logging.getLogger(__name__)
 
 WORK = 1000
-"""Rewards looked up and paths demanded in the replays of one event, about, which keeps a forecast
-at a millisecond: they are renewed a few at each event. One that takes more is paid for by the next
-events, which renew none until then."""
+"""Rewards looked up and paths demanded in the replays of one event, about: they are renewed a few
+at each event. One that takes more is paid for by the next events, which renew none until then."""
+
+LARGE = 350
+"""Thoughts from which on it is less, in proportion to their number: one of many tells little."""
+
+WALK = 2
+"""What a decision counts for at least, for each thought on the way to what is demanded."""
 
 FRESH, FAR = 8, 2
 """After a decision, which outdates all replays, it may be FRESH times as much, but no replay takes
@@ -99,7 +104,7 @@ class ReplayForecast:
         self._work = WORK_BLOCKING if policy.blocking else WORK_ASIDE if policy.effort else WORK
         self._longest = self._work * (FRESH if self._effort else FAR)
         self._agreed = AGREED
-        self._debt = 0
+        self._debt = 0.0
         self._made = 0
         self._decision: Decision | None = None
         self._means: dict[Path, tuple[float, float]] = {}
@@ -118,10 +123,11 @@ class ReplayForecast:
         self._means.clear()
         self._slopes.clear()
         self._ending.clear()
-        work = self._debt if self._replays else -self._work * (FRESH - 1)
+        budget = self._work * min(1.0, LARGE / max(1, len(known.thoughts)))
+        work = self._debt if self._replays else -budget * (FRESH - 1)
         seen = self.seen(known)
         for _ in range(self.draws):
-            if work >= self._work or (self._replays and known.outdated()):
+            if work >= budget or (self._replays and known.outdated()):
                 break
             drawn = Drawn(
                 known,
@@ -135,7 +141,7 @@ class ReplayForecast:
             self._keep(self._replay(drawn, known))
             self._made += 1
             work += drawn.work
-        self._debt = max(0, work - self._work) if self.draws > 1 else 0
+        self._debt = max(0.0, work - budget) if self.draws > 1 else 0.0
         return self._probable(known)
 
     def _keep(self, replay: _Replay) -> None:
@@ -187,14 +193,16 @@ class ReplayForecast:
         state, decision = known.state, known.decision
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
-            drawn.demand(decision.paths)
             drawn.work += self._effort
+            least = drawn.work + WALK * len(decision.paths[0])
+            drawn.demand(decision.paths)
             try:
                 state, decision = self.policy.decide(state, drawn)
             except Exception:
                 # A drawn tree may be one that never occurs; the search itself will report errors.
                 logger.debug("the policy failed on a predicted tree", exc_info=True)
                 break
+            drawn.work = max(drawn.work, least)
             if drawn.over or isinstance(decision, Finish):
                 break
             demanded += decision.paths
