@@ -418,6 +418,7 @@ async def test_a_line_is_marked(line: str, verdict: str, monkeypatch: pytest.Mon
         ("The answer is 10/3", "3,33", "rounded", "to 2 digits after the point"),
         ("19 / 8 = 2.375", "2.38", "rounded", "to 2 digits after the point"),
         ("10 / 3 = 3.33", "3.34", "wrong", ""),
+        ("2 m + 3 cm = 203 cm", "5 cm", "wrong", ""),
         ("10 / 3 = 3.33", "3", "wrong", ""),
         ("5 / 2 = 2.5", "2.504", "wrong", ""),
         ("5 / 2 = 2.5", "249/100", "wrong", ""),

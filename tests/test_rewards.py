@@ -367,6 +367,22 @@ async def test_a_calculators_answer_may_have_a_unit(step: str, answer: str) -> N
     assert await calculate(QUESTION, step, f"The answer is 9{answer}") == 0
 
 
+@pytest.mark.parametrize(
+    ("step", "answer", "right"),
+    [
+        ("10 / 3 = 3.33", "10/3", 1.0),
+        ("10 / 3 = 3.33", "3.33", 1.0),
+        ("10 / 3 = 3.33", "11/3", 0.0),
+        ("2 m + 3 cm = 203 cm", "5", 0.0),
+        ("2 m + 50 cm = 2.5 m", "52", 0.0),
+    ],
+)
+async def test_a_calculators_answer_may_be_what_the_last_result_is_rounded_from(
+    step: str, answer: str, right: float
+) -> None:
+    assert await calculate(QUESTION, step, f"The answer is {answer}") == right
+
+
 async def test_a_calculator_may_hold_a_running_total_to_its_order() -> None:
     question = "4, + 8, + 5"
     right = ["4 + 8 = 12", "12 + 5 = 17", "The answer is 17"]

@@ -35,17 +35,17 @@ def rounds(value: Fraction, to: str) -> bool:
     return abs(value - size) <= Fraction(1, 2 * 10**digits)
 
 
-def exact(text: str, value: Fraction) -> Fraction:
+def exact(text: str, value: str) -> Fraction | None:
     """What a step comes to exactly, where it states a sum that it has rounded to `value`.
 
     Example:
-        >>> exact("10 / 3 = 3.33 km", Fraction("3.33")), exact("Half is 2.5", Fraction("2.5"))
+        >>> exact("10 / 3 = 3.33 km", "3.33"), exact("Half is 2.5", "2.5")
         (Fraction(10, 3), Fraction(5, 2))
     """
     for one in equations(text):
-        if one.holds and one.right == value and one.value is not None and not one.part:
+        if one.holds and one.value is not None and not one.part and rounds(one.value, value):
             return one.value
-    return value
+    return number(value)
 
 
 def compared(mine: str, text: str, value: str) -> tuple[bool, str] | None:
@@ -68,7 +68,7 @@ def compared(mine: str, text: str, value: str) -> tuple[bool, str] | None:
     size, right = number(decimal(mine)), number(value)
     if size is None or right is None or size == right:
         return None
-    whole, digits = exact(text, right), decimals(mine)
+    whole, digits = exact(text, value) or right, decimals(mine)
     if digits is None and (size == whole or (rounds(size, value) and not states_sum(text))):
         return True, f"exactly {mine}; {value} is rounded"
     if digits is None:

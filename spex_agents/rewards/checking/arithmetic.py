@@ -102,7 +102,7 @@ class Calculator:
                     for term in terms:
                         left.remove(term)
                     left.insert(0, result)
-                last, exact = result, equation.value
+                last, exact = result, equation.exact
         cut = thoughts[-1].finish == "length"
         answer = found_in(self.extract, thoughts[-1].text, cut=cut, ended=thoughts[-1].ends)
         if answer is None:
@@ -141,6 +141,13 @@ class Equation(NamedTuple):
     part: bool
     holds: bool
     sides: tuple[str, str]
+
+    @property
+    def exact(self) -> Fraction:
+        """The sum's own value, where the right side is that rounded to decimals."""
+        apart = 1 if self.value is None else abs(self.value - self.right)
+        near = self.right.denominator > 1 and apart <= Fraction(1, 2 * self.right.denominator)
+        return self.value if near and self.value is not None else self.right
 
 
 def equations(text: str) -> Iterator[Equation]:
