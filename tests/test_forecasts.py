@@ -13,7 +13,7 @@ from spex_agents.search import Decision, Expand, Finish, Limits, Path, Policy, T
 from spex_agents.search.policy import State, children
 from spex_agents.search.tree import Thought, TreeView
 from spex_agents.speculation.config import Known, Speculation
-from spex_agents.speculation.foresight.forecasts import FRESH, WORK_ASIDE, ReplayForecast
+from spex_agents.speculation.foresight.forecasts import FRESH, LARGE, WORK_ASIDE, ReplayForecast
 from spex_agents.speculation.foresight.planning import forecast_of
 from spex_agents.speculation.foresight.prediction import Prediction
 
@@ -99,6 +99,20 @@ def test_what_replays_cost_is_bounded_over_the_events() -> None:
         forecast(known)
     costs = policy.effort * len(policy.decided)
     assert events / 2 * WORK_ASIDE <= costs <= (events + 2 * FRESH) * WORK_ASIDE
+
+
+def test_a_large_search_renews_fewer_replays_at_an_event() -> None:
+    made = []
+    for thoughts in (len(FIRST), 8 * LARGE):
+        policy, known = Best(), unjudged(0)
+        more = children((), thoughts - len(FIRST), first=len(FIRST))
+        there = {**known.thoughts, **dict.fromkeys(more, Thought(text="", tokens=1))}
+        forecast = forecast_by(policy)
+        for _ in range(256):
+            forecast(replace(known, thoughts=there))
+        made.append(len(policy.decided))
+    few, many = made[1], made[0]
+    assert 6 < many / few < 9
 
 
 def test_an_event_renews_all_replays_of_a_small_search() -> None:
