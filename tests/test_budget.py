@@ -29,7 +29,6 @@ class Running:
 
     calls = 1
     follows = 0
-    at_once = True
 
     def __init__(self, budget: Budget, name: str) -> None:
         self.budget = budget
@@ -154,25 +153,6 @@ def test_in_a_short_pause_guesses_do_not_slow_the_one_that_somebody_will_wait_fo
     offered: dict[Path, float] = {(index,): 0.95 for index in range(1, 4)}
     assert begun_after_pauses(0.5, offered) == {(1,)}
     assert len(begun_after_pauses(60.0, offered)) == 3
-
-
-def test_what_a_search_offered_lapses_with_the_last_thought_that_it_waited_for() -> None:
-    async def main() -> None:
-        budget = Budget()
-        await taught(budget, lambda count: 0.01 + 0.05 * count)
-        search = Running(budget, "search")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(search.demand(0, step=0.06))
-            await asyncio.sleep(0)
-            budget.offer(search, {(1,): 0.6})
-            assert not search.guesses
-        assert not search.guesses
-        budget.offer(search, {(1,): 0.6})
-        assert search.guesses
-        search.retract((1,))
-        budget.leave(search)
-
-    run_virtual(main())
 
 
 def test_a_slot_is_free_as_soon_as_one_of_several_calls_has_ended() -> None:

@@ -172,8 +172,6 @@ class PlainBudget:
 
     def end(self, request: Request) -> None:
         flight = self.flights.pop(request.id)
-        if request.demanded and flight.searcher in self.offers and not self.demanded():
-            self.offers[flight.searcher] = []
         self.forget(flight.searcher)
         self.allocate()
 
@@ -324,7 +322,6 @@ class FakeSearch:
 
     calls = 1
     follows = 0
-    at_once = True
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world

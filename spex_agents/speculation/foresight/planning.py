@@ -54,7 +54,7 @@ def run_ahead(
         Selection(memo, settings, room),
         known=known,
         jobs=memo.jobs,
-        aside=not memo.at_once,
+        aside=policy.blocking or policy.effort > 0,
     )
     memo.watcher = planner
     return planner

@@ -51,7 +51,6 @@ class Memo:
         lead: How far ahead of itself without guesses the search is.
         calls: Requests that a thought makes of the engine at a time.
         follows: Those that its reward makes of the same engine.
-        at_once: Whether its forecasts are made at once, not aside.
     """
 
     calls = 1
@@ -73,7 +72,6 @@ class Memo:
         # A search that does not run ahead is counted by its engine's budget as well.
         own = config.speculation.budget if config.speculation is not None else None
         self.budgets = Budgets(config.engine, config.engines, self._engine_name, own)
-        self.at_once = not (config.policy.blocking or config.policy.effort)
         self.follows = calls(config.reward) if asks(config.reward) is config.engine else 0
         self.lead = Lead(partial(last_elder, config.policy), places(config.reward), self.follows)
         self.scores = Scores(

@@ -38,11 +38,9 @@ class Scores:
         affords: Tells whether one that is not demanded can be paid for.
         calls: Requests that each of them makes of an engine at a time.
         follows: None follow.
-        at_once: They may be offered anew by a forecast that is made aside.
     """
 
     follows = 0
-    at_once = False
 
     def __init__(
         self,

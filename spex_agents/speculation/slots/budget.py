@@ -187,8 +187,6 @@ class Budget:
             search.credit.spent(tokens * self.pace.awaited_since(flight.mark, now))
         elif tokens:
             search.credit.done(tokens)
-        if request.demanded and search.outdated and not self.pace.demanded:
-            self._turns.offer(search, [])  # it knows more now, and offers anew
         self._flights.forget(search)
         self._allocate()
         return load

@@ -35,12 +35,10 @@ class Searcher(Protocol):
     Attributes:
         calls: Requests that each piece of its work makes at a time.
         follows: Requests that each piece that was demanded is followed by.
-        at_once: Whether it offers anew in the moment that something has become known.
     """
 
     calls: int
     follows: int
-    at_once: bool
 
     def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
@@ -110,11 +108,6 @@ class Search:
         with all of them guessed, each token saves its share of a step.
         """
         return 1 / (self.wide * self.searcher.calls)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether what it offers is, as soon as it knows more."""
-        return bool(self.offers) and self.searcher.at_once
 
     def demands(self) -> None:
         """One more of its thoughts is demanded."""
