@@ -17,7 +17,7 @@ from spex_agents.engines.prompts import Prompt
 from spex_agents.engines.simulated.clock import run_virtual
 from spex_agents.errors import SettingsError
 from spex_agents.rewards import Cached, Resilient, SimulatedReward
-from spex_agents.search import Dvts, Policy, Rebase, Rstar, Thought
+from spex_agents.search import Dvts, Policy, Rap, Rebase, Rstar, Thought
 from spex_agents.speculation import Ledger, Prices, Speculation
 
 
@@ -43,6 +43,14 @@ def test_the_seconds_saved_are_those_of_the_clock(
     assert on.ledger().saved_seconds == pytest.approx(saved, rel=0.01)
     assert on.ledger().ahead_seconds > 0
     assert off.ledger().saved_seconds == 0
+
+
+@pytest.mark.parametrize("policy", [Rap(rollouts=10), Rstar(rollouts=10)], ids=["rap", "rstar"])
+def test_the_seconds_saved_count_that_rewards_slow_the_engine_that_they_ask(policy: Policy) -> None:
+    case = Case(preset="cpu-135m", name="one", policy=policy, depth=5, seeds=1, votes=4)
+    off, on = searches(case, 0, [None]), searches(case, 0, [case.ahead()])
+    told = on.ledger().saved_seconds
+    assert told == pytest.approx(off.seconds - on.seconds, abs=0.05 * off.seconds)
 
 
 def test_what_was_cut_off_is_counted_apart_and_nothing_estimated_where_all_is_told() -> None:

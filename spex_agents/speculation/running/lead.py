@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapreplace
+from heapq import heappop, heappush
 
 from spex_agents.search.tree import Path
 
@@ -108,44 +110,93 @@ class Lead:
 
     def _gained(self, ended: _Round) -> float:
         """How much longer a round would have taken, by what is known of the engine now."""
-        base, slope = ended.line() or (1.0, 0.0)
-        written = self._written(ended.wrote, (base, slope), ended.slots, ended.others)
-        seconds = {path: writing.seconds for path, writing in ended.judged.items()}
-        if self._calls:  # they slow each other, and have been slowed by those of guesses
-            together = min(ended.slots, self._calls * len(ended.judged) + ended.others)
-            for path, writing in ended.judged.items():
-                alone = (base + slope * together) / (base + slope * writing.load)
-                seconds[path] *= min(1.0, alone)
-        return self._last_reward(written, seconds) - ended.took
+        return _Alone(ended, self._elder, self._judges, self._calls).seconds() - ended.took
 
-    def _written(
-        self, wrote: Mapping[Path, Writing], line: Line, slots: float, others: float
-    ) -> dict[Path, float]:
-        """When each thought would have been written."""
-        base, slope = line
-        ends: dict[Path, float] = {}
-        now, step = 0.0, 0
-        left = len(wrote)
-        for path in sorted(wrote, key=lambda path: (wrote[path].tokens, path)):
-            writing, load = wrote[path], left + others
-            running = min(load, slots)
-            now += (writing.tokens - step) * (base + slope * running) * load / running
-            step = writing.tokens
-            left -= 1
-            measured = (base + slope * writing.load) * max(1, writing.tokens)
-            ends[path] = writing.seconds * now / measured
-        for path in wrote:
-            if (elder := self._elder(path)) is not None and elder in ends:
-                ends[path] += ends[elder]
-        return ends
 
-    def _last_reward(self, written: Mapping[Path, float], judged: Mapping[Path, float]) -> float:
-        free = [0.0] * (self._judges or len(written))
-        last = 0.0
-        for path, moment in sorted(written.items(), key=lambda item: (item[1], item[0])):
-            end = moment
-            if seconds := judged.get(path):
-                end = max(moment, free[0]) + seconds
-                heapreplace(free, end)
-            last = max(last, end)
-        return last
+@dataclass(slots=True)
+class _Running:
+    """Work on the engine: steps that are left, and how many requests of it run in the mean."""
+
+    steps: float
+    requests: float
+
+
+class _Alone:
+    """A round as it would have been: itself and what others ran, step by step.
+
+    A thought, or a reward that asks the engine, has taken a number of steps, by its seconds and the
+    load beside it. They pass at the pace of the load that is left without guesses. A reward that
+    asks nobody takes its seconds.
+    """
+
+    def __init__(
+        self,
+        round_: _Round,
+        elder: Callable[[Path], Path | None],
+        judges: int | None,
+        calls: int,
+    ) -> None:
+        self._round = round_
+        self._base, self._slope = round_.line() or (1.0, 0.0)
+        self._calls = calls
+        self._free = len(round_.wrote) if judges is None else judges
+        self._judging: deque[Path] = deque()
+        """Written, and waiting for a judge."""
+        self._timed: list[tuple[float, Path]] = []
+        """Rewards that ask nobody, by when they end."""
+        self._running: dict[tuple[str, Path], _Running] = {}
+        self._younger: dict[Path, list[Path]] = {}
+        for path in sorted(round_.wrote):
+            if (older := elder(path)) is not None and older in round_.wrote:
+                self._younger.setdefault(older, []).append(path)
+            else:
+                self._write(path)
+
+    def seconds(self) -> float:
+        """Until its last thought and its last reward would have been there."""
+        now = 0.0
+        while self._running or self._timed:
+            load = sum(work.requests for work in self._running.values()) + self._round.others
+            running = min(load, self._round.slots)
+            step = (self._base + self._slope * running) * load / running if load else math.inf
+            fewest = min((work.steps for work in self._running.values()), default=math.inf)
+            if self._timed and self._timed[0][0] - now <= fewest * step:
+                moment, path = heappop(self._timed)
+                passed, now = (moment - now) / step, moment
+                ended = [("judge", path)]
+            else:
+                passed, now = fewest, now + fewest * step
+                ended = [key for key, work in self._running.items() if work.steps <= fewest]
+            for work in self._running.values():
+                work.steps -= passed
+            for purpose, path in sorted(ended, key=lambda key: key[1]):
+                self._running.pop((purpose, path), None)
+                if purpose == "write":
+                    self._written(path)
+                else:
+                    self._free += 1
+            while self._free and self._judging:
+                self._judge(self._judging.popleft(), now)
+        return now
+
+    def _write(self, path: Path) -> None:
+        self._running["write", path] = _Running(self._steps(self._round.wrote[path]), 1.0)
+
+    def _written(self, path: Path) -> None:
+        for younger in self._younger.get(path, ()):
+            self._write(younger)
+        if path in self._round.judged:
+            self._judging.append(path)
+
+    def _judge(self, path: Path, now: float) -> None:
+        self._free -= 1
+        judging = self._round.judged[path]
+        if self._calls and (steps := self._steps(judging)):
+            requests = min(max(1.0, judging.tokens / steps), self._calls)
+            self._running["judge", path] = _Running(steps, requests)
+        else:
+            heappush(self._timed, (now + judging.seconds, path))
+
+    def _steps(self, writing: Writing) -> float:
+        running = min(writing.load, self._round.slots)
+        return writing.seconds / (self._base + self._slope * running)
