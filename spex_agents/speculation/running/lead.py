@@ -113,14 +113,6 @@ class Lead:
         return _Alone(ended, self._elder, self._judges, self._calls).seconds() - ended.took
 
 
-@dataclass(slots=True)
-class _Running:
-    """Work on the engine: steps that are left, and how many requests of it run in the mean."""
-
-    steps: float
-    requests: float
-
-
 class _Alone:
     """A round as it would have been: itself and what others ran, step by step.
 
@@ -144,7 +136,11 @@ class _Alone:
         """Written, and waiting for a judge."""
         self._timed: list[tuple[float, Path]] = []
         """Rewards that ask nobody, by when they end."""
-        self._running: dict[tuple[str, Path], _Running] = {}
+        self._running: list[tuple[float, Path, float, bool]] = []
+        """Work on the engine: the step in which it ends, its path, how many requests of it run in
+        the mean, and whether it is a thought."""
+        self._steps = 0.0
+        self._load = round_.others
         self._younger: dict[Path, list[Path]] = {}
         for path in sorted(round_.wrote):
             if (older := elder(path)) is not None and older in round_.wrote:
@@ -156,31 +152,34 @@ class _Alone:
         """Until its last thought and its last reward would have been there."""
         now = 0.0
         while self._running or self._timed:
-            load = sum(work.requests for work in self._running.values()) + self._round.others
-            running = min(load, self._round.slots)
-            step = (self._base + self._slope * running) * load / running if load else math.inf
-            fewest = min((work.steps for work in self._running.values()), default=math.inf)
-            if self._timed and self._timed[0][0] - now <= fewest * step:
-                moment, path = heappop(self._timed)
-                passed, now = (moment - now) / step, moment
-                ended = [("judge", path)]
+            running = min(self._load, self._round.slots)
+            step = math.inf
+            if running:
+                step = (self._base + self._slope * running) * self._load / running
+            last = self._running[0][0] if self._running else math.inf
+            moment = now + (last - self._steps) * step
+            if self._timed and self._timed[0][0] <= moment:
+                moment, _ = heappop(self._timed)
+                self._steps += (moment - now) / step
+                self._free += 1
             else:
-                passed, now = fewest, now + fewest * step
-                ended = [key for key, work in self._running.items() if work.steps <= fewest]
-            for work in self._running.values():
-                work.steps -= passed
-            for purpose, path in sorted(ended, key=lambda key: key[1]):
-                self._running.pop((purpose, path), None)
-                if purpose == "write":
+                self._steps, path, requests, thought = heappop(self._running)
+                self._load -= requests
+                if thought:
                     self._written(path)
                 else:
                     self._free += 1
+            now = moment
             while self._free and self._judging:
                 self._judge(self._judging.popleft(), now)
         return now
 
     def _write(self, path: Path) -> None:
-        self._running["write", path] = _Running(self._steps(self._round.wrote[path]), 1.0)
+        self._run(path, self._steps_of(self._round.wrote[path]), 1.0, thought=True)
+
+    def _run(self, path: Path, steps: float, requests: float, *, thought: bool) -> None:
+        heappush(self._running, (self._steps + steps, path, requests, thought))
+        self._load += requests
 
     def _written(self, path: Path) -> None:
         for younger in self._younger.get(path, ()):
@@ -191,12 +190,12 @@ class _Alone:
     def _judge(self, path: Path, now: float) -> None:
         self._free -= 1
         judging = self._round.judged[path]
-        if self._calls and (steps := self._steps(judging)):
+        if self._calls and (steps := self._steps_of(judging)):
             requests = min(max(1.0, judging.tokens / steps), self._calls)
-            self._running["judge", path] = _Running(steps, requests)
+            self._run(path, steps, requests, thought=False)
         else:
             heappush(self._timed, (now + judging.seconds, path))
 
-    def _steps(self, writing: Writing) -> float:
+    def _steps_of(self, writing: Writing) -> float:
         running = min(writing.load, self._round.slots)
         return writing.seconds / (self._base + self._slope * running)
