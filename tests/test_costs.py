@@ -279,5 +279,5 @@ def test_few_prompts_are_sent_in_vain_where_they_are_paid_and_it_still_gains(
                 spent[name].add(outcome.ledger)
                 seconds[name] += outcome.seconds
     sent = {name: ledger.sent_tokens for name, ledger in spent.items()}
-    assert 0 < sent["off"] <= sent["usual"] < 1.1 * sent["off"] < sent["free"]
-    assert seconds["usual"] < 0.8 * seconds["off"]
+    assert 0 < sent["off"] <= sent["usual"] < 1.25 * sent["off"] < sent["free"]
+    assert seconds["usual"] < 0.6 * seconds["off"]

@@ -132,7 +132,7 @@ class Features:
         messages: Takes messages as they are: `Message.source`.
         tools: Offers its model tools: `Prompt.offer`.
         paid: Its provider bills each token, those of prompts included: a search begins early only
-            what is nearly certain, unless it is told otherwise (`Speculation.usual`).
+            what is likely, unless it is told otherwise (`Speculation.usual`).
 
     Example:
         >>> Features(exactness="seeded", labels=True).logprobs

@@ -119,20 +119,20 @@ class Speculation:
 
     @classmethod
     def paid(cls, **settings: Any) -> Self:
-        """For engines that are paid by the token: begin early what is nearly certain.
+        """For engines that are paid by the token: begin early what is likely.
 
         Its waste is an aim, held in the mean of many searches: in a short one a wrong guess has
         been sent before it is known.
 
         Args:
-            settings: Others than these: a `threshold` of 0.8, and a `waste` of 0.1 in which a token
-                of a prompt counts a quarter (`prompts`).
+            settings: Others than these: a `threshold` of 0.5, and a `waste` of 0.5 in which a token
+                of a prompt counts a quarter (`prompts`). A higher threshold spares more.
 
         Example:
-            >>> Speculation.paid(waste=0.05).waste
-            0.05
+            >>> Speculation.paid(threshold=0.8, waste=0.1).waste
+            0.1
         """
-        return cls(**{"threshold": 0.8, "waste": 0.1, "prompts": 0.25, **settings})
+        return cls(**{"threshold": 0.5, "waste": 0.5, "prompts": 0.25, **settings})
 
 
 _USUAL = Speculation()
