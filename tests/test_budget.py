@@ -197,6 +197,29 @@ def test_guesses_leave_room_for_the_rewards_of_what_is_demanded() -> None:
     assert run_virtual(main()) == [4, 8]
 
 
+def test_of_equal_guesses_the_one_begun_last_makes_room() -> None:
+    """The first ones are nearer to their end, and were what a search wanted first."""
+
+    async def main() -> set[Path]:
+        budget = Budget(8)
+        await taught(budget, lambda count: 0.02)
+        search = Running(budget, "run")
+        budget.offer(search, dict.fromkeys([(index,) for index in range(8)], 0.9))
+        assert len(search.guesses) == 8
+        requests = [Request(id=f"run/demanded-{number}", seed=0) for number in range(2)]
+        for request in requests:
+            budget.begin(search, (9,), request)
+        left = set(search.guesses)
+        budget.leave(search)
+        for path in left:
+            search.retract(path)
+        for request in requests:
+            budget.end(request)
+        return left
+
+    assert run_virtual(main()) == {(index,) for index in range(6)}
+
+
 def room_after(waits: Callable[[int], float]) -> float:
     async def main() -> float:
         budget = Budget()

@@ -95,7 +95,7 @@ class PlainBudget:
         for flight in free:
             flight.free = False
             del self.stakes[searcher][flight.path]
-        for flight in sorted(free, key=lambda flight: (flight.worth, flight.path), reverse=True):
+        for flight in sorted(free, key=lambda flight: flight.worth, reverse=True):
             if self.affords(searcher, flight.worth):
                 self.stakes[searcher][flight.path] = 1 - flight.worth
             else:
@@ -108,7 +108,7 @@ class PlainBudget:
             for flight in self.flights.values()
             if not flight.request.demanded and not flight.leaving
         ]
-        for flight in sorted(guesses, key=lambda flight: (flight.worth, flight.path)):
+        for flight in sorted(guesses[::-1], key=lambda flight: flight.worth):
             if staying <= self.limit(flight.searcher):
                 return
             flight.searcher.retract(flight.path)
@@ -121,7 +121,7 @@ class PlainBudget:
                 for flight in self.flights.values()
                 if not flight.request.demanded and not flight.leaving
             ]
-            guess = min(guesses, key=lambda flight: (flight.worth, flight.path), default=None)
+            guess = min(guesses[::-1], key=lambda flight: flight.worth, default=None)
             if guess is None:
                 return
             staying = sum(not flight.leaving for flight in self.flights.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from spex_agents.engines.base import Request
 from spex_agents.search.tree import Path
@@ -188,15 +188,14 @@ class Flights:
 
     def fading(self) -> list[Flight]:
         """The guesses that stay, the least probable first."""
-        guesses = [guess for guess in self._guesses.values() if not guess.leaving]
-        return sorted(guesses, key=_least_probable)
+        return _fading(guess for guess in self._guesses.values() if not guess.leaving)
 
     def free_no_more(self, search: Search) -> list[Flight]:
         """Those of `search` that were begun while nobody waited, as somebody does now.
 
         The most probable first; none of them is at its search's stake so far.
         """
-        guesses = sorted((one for one in _staying(search) if one.free), key=_least_probable)
+        guesses = _fading(one for one in _staying(search) if one.free)
         for guess in guesses:
             guess.free = False
             search.credit.settled(guess.path)
@@ -259,5 +258,10 @@ def _staying(search: Search) -> Iterator[Flight]:
     return (one for one in search.flights.values() if one.guess and not one.leaving)
 
 
-def _least_probable(guess: Flight) -> tuple[float, Path]:
-    return guess.probability, guess.path
+def _fading(guesses: Iterable[Flight]) -> list[Flight]:
+    """The least probable first; of equal ones that which was begun last: others have less left.
+
+    Args:
+        guesses: In the order in which they were begun.
+    """
+    return sorted(list(guesses)[::-1], key=lambda guess: guess.probability)
