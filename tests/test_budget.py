@@ -19,6 +19,7 @@ from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.capacity import Headroom
+from spex_agents.speculation.slots.sharing import budget_of_reward
 from spex_agents.speculation.solving import solve
 
 TOKENS = 50
@@ -115,6 +116,27 @@ def test_a_guess_of_another_goes_when_a_search_demands() -> None:
             first.retract(path)
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize(("places", "begun"), [(4, 3), (None, 0)])
+def test_judges_who_tell_their_number_are_not_thought_to_slow_each_other(
+    places: int | None, begun: int
+) -> None:
+    async def main() -> int:
+        engine = make_engine()
+        budget = budget_of_reward(SimulatedReward(max_concurrency=places), engine, Budget())
+        search = Running(budget, "search")
+        demanded = Request(id="search/demanded", seed=0)
+        budget.begin(search, (0,), demanded)
+        budget.offer(search, {(index,): 0.6 for index in range(1, 9)})
+        count = len(search.guesses)
+        budget.end(demanded)
+        budget.leave(search)
+        for path in list(search.guesses):
+            search.retract(path)
+        return count
+
+    assert run_virtual(main()) == begun
 
 
 def begun_after_pauses(pause: float, offered: dict[Path, float]) -> set[Path]:

@@ -105,10 +105,10 @@ class PlainBudget:
         staying = sum(not flight.leaving for flight in self.flights.values())
         guesses = [
             flight
-            for flight in self.flights.values()
+            for flight in reversed(self.flights.values())
             if not flight.request.demanded and not flight.leaving
         ]
-        for flight in sorted(guesses[::-1], key=lambda flight: flight.worth):
+        for flight in sorted(guesses, key=lambda flight: flight.worth):
             if staying <= self.limit(flight.searcher):
                 return
             flight.searcher.retract(flight.path)

@@ -54,6 +54,7 @@ class UnitTests:
         isolation: Isolation = "auto",
     ) -> None:
         chosen(isolation)  # now, not with the first program
+        self.max_concurrency = places  # told, or a search would have to find it
         self._runs = _Runs(limits, Gate(places), isolation)
         self._known = Cached(self._runs)
 

@@ -18,7 +18,7 @@ from spex_agents.loops import PerLoop
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.capacity import Allowance, Headroom
 from spex_agents.speculation.slots.flights import KEPT_BY_BUDGET, Flights
-from spex_agents.speculation.slots.pace import Pace
+from spex_agents.speculation.slots.pace import STEEP, Pace
 from spex_agents.speculation.slots.turns import (
     Offers,
     Search,
@@ -51,6 +51,7 @@ class Budget:
     Args:
         requests_per_minute: What a provider allows; None for no limit.
         tokens_per_minute: Likewise, of prompts and what is decoded.
+        steep: What one more request adds to a step, in parts of its fixed time, until it is known.
 
     Raises:
         SettingsError: A value is outside its range.
@@ -70,10 +71,11 @@ class Budget:
         temperature: float = 1.0,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        steep: float = STEEP,
     ) -> None:
         if capacity is not None and capacity < 1:
             raise SettingsError(f"capacity={capacity!r}: must be at least 1, or None to find it")
-        at_least_zero(slowdown=slowdown)
+        at_least_zero(slowdown=slowdown, steep=steep)
         if allocation not in ("benefit", "paper"):
             raise SettingsError(f"allocation={allocation!r}: must be 'benefit' or 'paper'")
         above_zero(temperature=temperature)
@@ -81,7 +83,7 @@ class Budget:
         self.slowdown = slowdown
         self.allocation = allocation
         self.temperature = temperature
-        self.pace = Pace(capacity or math.inf)
+        self.pace = Pace(capacity or math.inf, steep)
         self.allowance = Allowance(requests_per_minute, tokens_per_minute)
         self._headroom = Headroom()
         self._turns = Turns()
@@ -94,6 +96,7 @@ class Budget:
             temperature=temperature,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
+            steep=steep,
         )
         self.here = PerLoop(same, self)
         """Itself in one event loop, one of the same settings in each other: it calls back into

@@ -264,4 +264,6 @@ def _fading(guesses: Iterable[Flight]) -> list[Flight]:
     Args:
         guesses: In the order in which they were begun.
     """
-    return sorted(list(guesses)[::-1], key=lambda guess: guess.probability)
+    last_first = list(guesses)
+    last_first.reverse()
+    return sorted(last_first, key=lambda guess: guess.probability)

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 STEEP = 2.5
-"""What one more request adds to a step, in parts of its fixed time, as long as nothing is known."""
+"""What one more request adds to an engine's step, in parts of its fixed time, until it is known."""
 
 DOUBT = 0.25
 """How much that counts, beside the sum of squares by which the loads seen so far differ."""
@@ -19,9 +19,14 @@ LASTING = 0.9
 
 
 class StepTime:
-    """Seconds a token takes with n requests in flight: a line, fitted online with forgetting."""
+    """Seconds a token takes with n requests in flight: a line, fitted online with forgetting.
 
-    def __init__(self) -> None:
+    Args:
+        steep: How steep it is taken to be as long as nothing is known, in parts of its intercept.
+    """
+
+    def __init__(self, steep: float = STEEP) -> None:
+        self._steep = steep
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
     def learn(self, load: float, seconds: float) -> None:
@@ -41,12 +46,12 @@ class StepTime:
     def line(self) -> tuple[float, float] | None:
         """Intercept and slope (both in seconds, at least 0), or None where nothing is known.
 
-        As long as the loads hardly differ, the line is a steep one through what has been seen.
+        As long as the loads hardly differ, the line is as steep as told through what was seen.
         """
         if not self._n:
             return None
         load, seconds = self._x / self._n, self._y / self._n
-        steep = STEEP * seconds / (1 + STEEP * load)
+        steep = self._steep * seconds / (1 + self._steep * load)
         slope = (self._xy - self._x * seconds + DOUBT * steep) / (self.spread + DOUBT)
         slope = min(max(0.0, slope), seconds / max(load, 1e-9))
         return max(1e-9, seconds - slope * load), slope
@@ -74,6 +79,8 @@ class Pace:
 
     Args:
         slots: Requests that run at a time; others wait.
+        steep: What one more adds to a step, in parts of its fixed time, as long as nothing is
+            known.
 
     Attributes:
         load: Requests in flight.
@@ -81,11 +88,12 @@ class Pace:
         times: Learns how long a step takes.
     """
 
-    def __init__(self, slots: float = math.inf) -> None:
+    def __init__(self, slots: float = math.inf, steep: float = STEEP) -> None:
         self.load = 0
         self.slots = slots
         self.demanded = 0
-        self.times = StepTime()
+        self.times = StepTime(steep)
+        self._steep = steep
         self._time = self._steps = self._loads = self._demanded = self._awaited = 0.0
         self._idle: float | None = None
         self._idled = (0.0, 0.0)
@@ -185,9 +193,9 @@ class Pace:
     def line(self) -> tuple[float, float]:
         """Seconds of a step: those of no request, and what each adds.
 
-        A steep one where nothing is known, for comparisons that need no unit.
+        Where nothing is known one that needs no unit to be compared with.
         """
-        return self.times.line() or (1.0, STEEP)
+        return self.times.line() or (1.0, self._steep)
 
     @property
     def known(self) -> bool:

@@ -85,10 +85,15 @@ def budget_of_reward(reward: Reward, engine: Engine, thoughts: Budget) -> Budget
     if asks(reward) is engine:
         return thoughts
     try:
-        known = _judging.setdefault(reward, PerLoop(partial(Budget, places(reward))))
+        known = _judging.setdefault(reward, PerLoop(partial(_judges, places(reward))))
     except TypeError:  # a reward that cannot be a key shares nothing
-        return Budget(places(reward))
+        return _judges(places(reward))
     return known()
+
+
+def _judges(places: int | None) -> Budget:
+    """Of those who judge. So many at a time, if told, are thought not to slow each other."""
+    return Budget() if places is None else Budget(places, steep=0)
 
 
 def _as_wide_as(known: ref[Engine]) -> Budget:
