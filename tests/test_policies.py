@@ -42,6 +42,7 @@ from spex_agents.search import (
 )
 from spex_agents.search.action import Action, before_try
 from spex_agents.search.policies.answer_tree import AnswerTree
+from spex_agents.search.policies.nodes import Node
 from spex_agents.search.policies.rap import priors
 from spex_agents.search.policy import (
     Decision,
@@ -390,6 +391,15 @@ def test_rap_takes_the_reward_of_an_unvisited_thought_for_its_value() -> None:
 # ReST-MCTS*
 
 
+def values(node: Node, path: Path = ()) -> dict[Path, tuple[int, float]]:
+    """Visits and value of a thought and of all below it."""
+    visits, value, below = node
+    found = {path: (visits, round(value, 9))}
+    for index, each in enumerate(below):
+        found |= values(each, (*path, index))
+    return found
+
+
 def test_rest_mcts_by_hand() -> None:
     rewards = {
         (0,): 0.5,
@@ -428,9 +438,9 @@ def test_rest_mcts_by_hand() -> None:
     ]
     # V(1, 0, 0) = 0.85 = V(1, 0); V(1) = (0.85 + 0.5) / 2 = 0.675, N = 2; the root's
     # (2 * 0.2 + 2 * 0.675) / 4 = 0.4375.
-    rounds, _, passed, rows = state
-    assert (rounds, passed) == (4, False)
-    assert {path: (visits, round(value, 9)) for path, visits, value in rows} == {
+    selected, _, passed = state
+    assert (selected, passed) == (((), (1,), (0,), (1, 0)), False)
+    assert values(selected.root) == {
         (): (4, 0.4375),
         (0,): (2, 0.2),
         (1,): (2, 0.675),
@@ -460,7 +470,7 @@ def test_rest_mcts_counts_rounds_that_select_a_leaf() -> None:
     # 3: 0.5 + 0.7 sqrt(2 ln 2) against 0.4 + 0.7 sqrt(2 ln 2): (0,).
     asked, state = walk(RestMcts(rollouts=3, width=2), {(0,): 0.5, (1,): 0.4})
     assert asked == [(0,), (1,)]
-    assert {path: visits for path, visits, _ in state[3]} == {(): 3, (0,): 2, (1,): 1}
+    assert values(state[0].root) == {(): (3, 0.466666667), (0,): (2, 0.5), (1,): (1, 0.4)}
 
 
 # Properties of every policy on random trees

@@ -85,7 +85,7 @@ def test_a_solution_that_has_not_ended_is_written_to_its_end() -> None:
     policy = RestMcts(rollouts=1, width=2, steps=0, gate=None)
     asked, state = walk(policy, {(0,): 0.9, (1,): 0.6, (0, 2): 0.1}, ends=((0, 2),))
     # Without a step in the roll-out V(0) is 0.9 still; the source would lower it to 0.45.
-    assert {path: value for path, _, value in state[3]}[0,] == 0.9
+    assert state[0].root[2][0][1] == 0.9
     assert asked == [(0,), (1,), (0, 2)]
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial, reduce
 
 from spex_agents.errors import at_least_one, at_least_zero, share_above_zero
 from spex_agents.search.action import Action
 from spex_agents.search.policies.answer_tree import best_try, check_tries, unbeatable
+from spex_agents.search.policies.nodes import UNVISITED, Node, Rounds, along
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children, present
 from spex_agents.search.prompts import ANSWER, REFINE
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
@@ -64,7 +66,7 @@ class Lats(Policy):
         check_tries(first=self.first, again=self.again)
 
     def start(self) -> State:
-        return ((), False)
+        return (Rounds(), False)
 
     def action(self, path: Path) -> Action:
         return self.first if len(path) == 1 else self.again
@@ -73,13 +75,17 @@ class Lats(Policy):
         parents, ended = state
         if ended:
             return state, Finish()
-        made = [path for parent in parents for path in children(parent, self.width)]
-        there = present(made, tree)
-        good = any(tree.reward(path) >= self.threshold for path in there)
-        node = None if good or len(parents) == self.rollouts else self._select(parents, there, tree)
-        if node is None:
+        if not isinstance(parents, Rounds):
+            root = reduce(partial(self._tried, tree=tree), parents[:-1], UNVISITED)
+            parents = Rounds.of(parents, root)
+        new = present(children(parents[-1], self.width), tree) if parents else ()
+        good = any(tree.reward(path) >= self.threshold for path in new)
+        if good or len(parents) == self.rollouts:
             return (parents, True), Finish()
-        return ((*parents, node), False), Expand(children(node, self.width))
+        root = self._tried(parents.root, parents[-1], tree) if parents else UNVISITED
+        if (node := self._select(root)) is None:
+            return (parents, True), Finish()
+        return (Rounds.of((*parents, node), root), False), Expand(children(node, self.width))
 
     def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
         return best_try(tree.rewards, tree)
@@ -89,37 +95,46 @@ class Lats(Policy):
         layer = children(parents[-1], self.width) if parents else ()
         return 0 if ended or unbeatable(tree, layer) else 2
 
-    def _select(
-        self, parents: tuple[Path, ...], there: tuple[Path, ...], tree: TreeView
-    ) -> Path | None:
+    def _tried(self, root: Node, parent: Path, tree: TreeView) -> Node:
+        """The question's node after a round below `parent`; a value is the sum of the rewards.
+
+        It is -inf where no try is open any more: one without tries below that may get some.
+        """
+        tries: list[Node | None] = []
+        rewards = []
+        for path in children(parent, self.width):
+            if tree.lost(path):
+                tries.append(None)
+                continue
+            rewards.append(tree.reward(path))
+            is_open = len(path) < self.depth and not tree.thought(path).ends
+            tries.append((1, rewards[-1] if is_open else -math.inf, ()))
+
+        def judged(node: Node, depth: int) -> Node:
+            visits, value, below = node
+            if depth == len(parent):
+                below = tuple(tries)
+            if not any(each and each[1] > -math.inf for each in below):
+                value = -math.inf
+            for reward in rewards:
+                value += reward
+            return visits + len(rewards), value, below
+
+        return along(root, parent, judged)
+
+    def _select(self, root: Node) -> Path | None:
         """The try to go on from, if one is open: one whose tries were all lost is not."""
-        if not there:
-            return None if parents else ROOT
-        below: dict[Path, list[float]] = {ROOT: []}
-        for path in there:
-            reward = tree.reward(path)
-            for depth in range(len(path) + 1):
-                below.setdefault(path[:depth], []).append(reward)
-        kids: dict[Path, list[Path]] = {}
-        for path in there:
-            kids.setdefault(path[:-1], []).append(path)
-        open_at = {
-            path
-            for path in there
-            if path not in parents and len(path) < self.depth and not tree.thought(path).ends
-        }
-        alive = {path[:depth] for path in open_at for depth in range(len(path) + 1)}
-        node: Path = ROOT
-        while node in kids:
-            log_visits = math.log(len(below[node]))
-
-            def value(path: Path, log_visits: float = log_visits) -> float:
-                rewards = below[path]
-                mean = sum(rewards) / len(rewards)
-                return mean + self.exploration * math.sqrt(log_visits / len(rewards))
-
-            left = [path for path in kids[node] if path in alive]
-            if not left:
+        path, (visits, _, below) = ROOT, root
+        while below:
+            log_visits = math.log(visits or 1)
+            scores = [
+                each[1] / each[0] + self.exploration * math.sqrt(log_visits / each[0])
+                if each
+                else -math.inf
+                for each in below
+            ]
+            if (highest := max(scores)) == -math.inf:
                 return None
-            node = max(left, key=value)
-        return node
+            best = scores.index(highest)
+            path, (visits, _, below) = (*path, best), below[best]
+        return path

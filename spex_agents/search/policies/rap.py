@@ -6,13 +6,15 @@ Sources: RAP (Hao et al., 2023) and its successor library llm-reasoners, for the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 from spex_agents.errors import at_least_one, at_least_zero, one_of
 from spex_agents.search.action import STEP, Action
+from spex_agents.search.policies.nodes import UNVISITED, Node, Rounds, along, child_of
 from spex_agents.search.policy import (
     Decision,
     Expand,
@@ -95,7 +97,7 @@ class Rap(Policy):
         return self.select == "puct"
 
     def start(self) -> State:
-        return _State((), ROOT)
+        return _State(Rounds(), ROOT)
 
     def action(self, path: Path) -> Action:
         return self.step
@@ -106,12 +108,14 @@ class Rap(Policy):
             return _State(leaves, ROOT), Finish()
         if (*node, 0) not in tree:
             return _State(leaves, node), Expand(children(node, self.width))
+        if not isinstance(leaves, Rounds):
+            leaves = Rounds.of(leaves, reduce(partial(self._ended, tree=tree), leaves, UNVISITED))
         node = best_of(children(node, self.width), tree) or node
         while self._ends(node, tree):
-            leaves = (*leaves, node)
+            leaves = Rounds.of((*leaves, node), self._ended(leaves.root, node, tree))
             if len(leaves) == self.rollouts:
                 return _State(leaves, ROOT), Finish()
-            node = self._descend(leaves, tree)
+            node = self._descend(leaves.root, tree)
         return _State(leaves, node), Expand(children(node, self.width))
 
     def voters(self, state: State, tree: Tree) -> tuple[Path, ...] | None:
@@ -129,49 +133,55 @@ class Rap(Policy):
             return True
         return (*node, 0) in tree and not present(children(node, self.width), tree)
 
-    def _descend(self, leaves: tuple[Path, ...], tree: TreeView) -> Path:
+    def _ended(self, root: Node, leaf: Path, tree: TreeView) -> Node:
+        """The question's node after one more rollout; a value is of the returns of the visits."""
+        total = 0.0
+
+        def visited(node: Node, depth: int) -> Node:
+            nonlocal total
+            visits, value, below = node
+            if not depth:
+                return visits + 1, value, below
+            total += tree.reward(leaf[:depth])
+            now = total / (len(leaf) - depth + 1) if self.back_up == "mean" else total
+            if self.value == "mean":
+                value += now  # their sum
+            elif not visits or now > value:
+                value = now
+            return visits + 1, value, below
+
+        return along(root, leaf, visited)
+
+    def _descend(self, root: Node, tree: TreeView) -> Path:
         """Walk down to the first thought without children, or to where a rollout ends."""
-        visits: dict[Path, list[float]] = {}
-        for leaf in leaves:
-            total = 0.0
-            for depth in range(len(leaf), 0, -1):
-                path = leaf[:depth]
-                total += tree.reward(path)
-                count = len(leaf) - depth + 1 if self.back_up == "mean" else 1
-                visits.setdefault(path, []).append(total / count)
-
-        path, parent_visits = ROOT, len(leaves)
-        while (*path, 0) in tree and not self._ends(path, tree):
-            siblings = present(children(path, self.width), tree)
-            terms = self._terms(siblings, parent_visits, visits, tree)
-
-            def rank(child: Path, terms: Mapping[Path, float] = terms) -> tuple[float, Path]:
-                returns = visits.get(child, ())
-                if not returns:
-                    value = tree.reward(child)
-                else:
-                    value = max(returns) if self.value == "max" else sum(returns) / len(returns)
-                return -(value + self.exploration * terms[child]), child
-
-            path = min(siblings, key=rank)
-            parent_visits = len(visits.get(path, ()))
+        path, node = ROOT, root
+        while (*path, 0) in tree and not (path and tree.thought(path).ends):
+            if not (siblings := present(children(path, self.width), tree)):
+                break
+            below = [child_of(node, sibling[-1]) for sibling in siblings]
+            terms = self._terms(siblings, node[0], below, tree)
+            values = [
+                (total / visits if self.value == "mean" else total) if visits else tree.reward(path)
+                for path, (visits, total, _) in zip(siblings, below, strict=True)
+            ]
+            scores = [
+                value + self.exploration * term for value, term in zip(values, terms, strict=True)
+            ]
+            best = scores.index(max(scores))
+            path, node = siblings[best], below[best]
         return path
 
     def _terms(
-        self,
-        siblings: Sequence[Path],
-        parent_visits: int,
-        visits: Mapping[Path, Sequence[float]],
-        tree: TreeView,
-    ) -> dict[Path, float]:
+        self, siblings: Sequence[Path], parent_visits: int, nodes: Sequence[Node], tree: TreeView
+    ) -> list[float]:
         """What the rule adds to the value of each, for being little visited."""
-        counts = {path: len(visits.get(path, ())) for path in siblings}
         if self.select == "uct":
             log_visits = math.log(parent_visits) if parent_visits else 0.0
-            return {path: math.sqrt(log_visits / max(1, count)) for path, count in counts.items()}
+            return [math.sqrt(log_visits / max(1, visits)) for visits, _, _ in nodes]
         scale = math.sqrt(parent_visits)
         shares = priors(siblings, tree)
-        return {path: shares[path] * scale / (1 + count) for path, count in counts.items()}
+        each = zip(siblings, nodes, strict=True)
+        return [shares[path] * scale / (1 + visits) for path, (visits, _, _) in each]
 
 
 def priors(siblings: Sequence[Path], tree: TreeView) -> dict[Path, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from spex_agents.errors import SettingsError, at_least_one, at_least_zero, one_of
+from spex_agents.search.policies.nodes import UNVISITED, Node, Rounds, along
 from spex_agents.search.policy import (
     Decision,
     Expand,
@@ -19,21 +20,17 @@ from spex_agents.search.policy import (
     State,
     best_of,
     children,
-    present,
 )
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
 
-_Values = dict[Path, tuple[int, float]]
-"""Visits and value V by path."""
-
 
 class _State(NamedTuple):
-    rounds: int
+    selected: tuple[Path, ...]
+    """In each round so far."""
     node: Path
     """What the round under way has selected; after the gate, whose path is written to its end."""
     passed: bool
     """Whether `node` has passed the gate."""
-    values: tuple[tuple[Path, int, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +96,27 @@ class RestMcts(Policy):
                 raise SettingsError(f"{name}={value!r}: must lie in [0, 1]")
 
     def start(self) -> State:
-        return _State(0, ROOT, False, ())
+        return _State(Rounds(), ROOT, False)
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
-        rounds, node, passed, rows = state
-        values = {path: (visits, value) for path, visits, value in rows}
-        while not passed and rounds < self.rollouts:
-            if due := self._simulate(node, values, tree):
-                return state, Expand(due)
-            self._backpropagate(node, values)
-            rounds += 1
-            if rounds < self.rollouts:
-                node = self._select(values)
-                passed = self.gate is not None and values[node][1] >= self.gate
+        selected, node, passed = state
+        if not isinstance(selected, Rounds):
+            root = UNVISITED
+            for each in selected:
+                root = self._backed_up(root, each, self._simulate(each, tree)[1])
+            selected = Rounds.of(selected, root)
+        while not passed and len(selected) < self.rollouts:
+            due, below = self._simulate(node, tree)
+            if due:
+                return _State(selected, node, passed), Expand(due)
+            root = self._backed_up(selected.root, node, below)
+            selected = Rounds.of((*selected, node), root)
+            if len(selected) < self.rollouts:
+                node, value = self._select(root)
+                passed = self.gate is not None and value >= self.gate
             elif self.counted == "best":
-                node = self._highest(values)
-            rows = tuple((path, visits, value) for path, (visits, value) in values.items())
-            state = _State(rounds, node, passed, rows)
+                node = self._highest(root)
+        state = _State(selected, node, passed)
         if self._solved(state) and (tip := self._tip(node, tree)) not in tree and node:
             return state, Expand((tip,))
         return state, Finish()
@@ -133,36 +134,51 @@ class RestMcts(Policy):
 
     def _solved(self, state: State) -> bool:
         """Whether the node in `state` is the solution."""
-        rounds, _, passed, _ = state
-        return bool(passed or (self.counted == "best" and rounds >= self.rollouts))
+        selected, _, passed = state
+        return bool(passed or (self.counted == "best" and len(selected) >= self.rollouts))
 
-    def _highest(self, values: _Values) -> Path:
+    def _highest(self, root: Node) -> Path:
         """The thought of the highest V, the deepest of equal ones; the question if there is none.
 
         As in the source, in which a child of equal value takes its parent's place.
         """
-        found = [path for path in values if path]
-        return min(found, key=lambda path: (-values[path][1], -len(path), path), default=ROOT)
+        found: list[tuple[float, int, Path]] = []
+        left = [(ROOT, root)]
+        while left:
+            above, node = left.pop()
+            for index, each in enumerate(node[2]):
+                if each is not None:
+                    path = (*above, index)
+                    found.append((-each[1], -len(path), path))
+                    left.append((path, each))
+        return min(found)[2] if found else ROOT
 
-    def _simulate(self, node: Path, values: _Values, tree: TreeView) -> tuple[Path, ...]:
-        """Give `node` children and the best of them its roll-out; the thoughts that takes first."""
+    def _simulate(
+        self, node: Path, tree: TreeView
+    ) -> tuple[tuple[Path, ...], tuple[Node | None, ...]]:
+        """Give `node` children and the best of them its roll-out.
+
+        Returns:
+            The thoughts that takes first, or the children's nodes.
+        """
         if node and tree.thought(node).ends:
-            return ()
+            return (), ()
         new = children(node, self.width)
         if new[0] not in tree:
-            return new
-        values.setdefault(node, (0, 0.0))
+            return new, ()
         if (best := best_of(new, tree)) is None:
-            return ()
+            return (), ()
         tip = self._tip(best, tree, self.steps)
         if tip not in tree:
-            return (tip,)
+            return (tip,), ()
         value = tree.reward(best)
         rolled = [tree.reward(tip[:depth]) for depth in range(len(best) + 1, len(tip) + 1)]
         highest = max(rolled, default=value)
-        values.update({path: (0, tree.reward(path)) for path in present(new, tree)})
-        values[best] = 1, (1 - self.blend) * value + self.blend * highest
-        return ()
+        below: list[Node | None] = [
+            None if tree.lost(path) else (0, tree.reward(path), ()) for path in new
+        ]
+        below[best[-1]] = 1, (1 - self.blend) * value + self.blend * highest, ()
+        return (), tuple(below)
 
     def _tip(self, path: Path, tree: TreeView, steps: int | None = None) -> Path:
         """Where the roll-out below `path` ends, or the thought of it to write next."""
@@ -174,25 +190,32 @@ class RestMcts(Policy):
             path = below
         return path
 
-    def _backpropagate(self, node: Path, values: _Values) -> None:
-        for depth in range(len(node), -1, -1):
-            path = node[:depth]
-            visits, value = values[path]
-            below = [values[child] for child in children(path, self.width) if child in values]
-            if total := sum(count for count, _ in below):
-                value = sum(count * each for count, each in below) / total
-            values[path] = visits + 1, value
+    def _backed_up(self, root: Node, selected: Path, new: tuple[Node | None, ...]) -> Node:
+        """The question's node after a round that has given `selected` these children, if any."""
 
-    def _select(self, values: _Values) -> Path:
-        path = ROOT
-        while below := [child for child in children(path, self.width) if child in values]:
-            log_visits = math.log(values[path][0])
+        def visited(node: Node, depth: int) -> Node:
+            visits, value, below = node
+            if new and depth == len(selected):
+                below = new
+            there = [each for each in below if each is not None]
+            if total := sum(each[0] for each in there):
+                value = sum(each[0] * each[1] for each in there) / total
+            return visits + 1, value, below
 
-            def score(child: Path, log_visits: float = log_visits) -> float:
-                visits, value = values[child]
-                if not visits:
-                    return value + self.unvisited
-                return value + self.exploration * math.sqrt(2 * log_visits / visits)
+        return along(root, selected, visited)
 
-            path = min(below, key=lambda child: (-score(child), child))
-        return path
+    def _select(self, root: Node) -> tuple[Path, float]:
+        """Walk down to a thought without children; it and its V."""
+        path, (visits, value, below) = ROOT, root
+        while any(below):
+            log_visits = math.log(visits)
+            scores = [self._score(each, log_visits) if each else -math.inf for each in below]
+            best = scores.index(max(scores))
+            path, (visits, value, below) = (*path, best), below[best]
+        return path, value
+
+    def _score(self, node: Node, log_visits: float) -> float:
+        visits, value, _ = node
+        if not visits:
+            return value + self.unvisited
+        return value + self.exploration * math.sqrt(2 * log_visits / visits)

@@ -9,41 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, Literal, NamedTuple, TypeAlias
+from functools import partial, reduce
+from typing import Literal, NamedTuple
 
 from spex_agents.errors import at_least_one, at_least_zero, one_of
+from spex_agents.search.policies.nodes import UNVISITED, Node, Rounds, along, child_of
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State, children
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
-
-_Node: TypeAlias = tuple[Any, ...]
-"""How many rollouts have ended at or below a thought, the sum of their rewards, and then the nodes
-of its children, up to the last that one has ended below: all that UCT needs."""
-
-_UNVISITED: _Node = (0, 0.0)
-
-
-class _Leaves(tuple[Path, ...]):
-    """Where each rollout so far has ended.
-
-    With what follows of them, as a decision would take long to sum it up: a state that comes from a
-    checkpoint lacks it once.
-
-    Attributes:
-        root: The question's node.
-    """
-
-    root: _Node = _UNVISITED
-
-    def more(self, leaf: Path, tree: TreeView) -> _Leaves:
-        leaves = _Leaves((*self, leaf))
-        reward = tree.reward(leaf) if tree.thought(leaf).ends else 0.0
-        leaves.root = _ended(self.root, leaf, reward)
-        return leaves
 
 
 class _State(NamedTuple):
     leaves: tuple[Path, ...]
+    """Where each rollout so far has ended."""
     chain: Path
     """The thought that the rollout under way has demanded; the root between rollouts."""
 
@@ -97,28 +74,36 @@ class Rstar(Policy):
         return self.create == "walked"
 
     def start(self) -> State:
-        return _State(_Leaves(), ROOT)
+        return _State(Rounds(), ROOT)
 
     def decide(self, state: State, tree: TreeView) -> tuple[State, Decision]:
         leaves, path = state
-        if not isinstance(leaves, _Leaves):
-            leaves = reduce(lambda before, leaf: before.more(leaf, tree), leaves, _Leaves())
+        if not isinstance(leaves, Rounds):
+            leaves = Rounds.of(leaves, reduce(partial(_ended, tree=tree), leaves, UNVISITED))
+        root, ended = leaves.root, list[Path]()
         explored = not path
         if path and tree.lost(path):
             path, explored = path[:-1], True  # on from there, as if there was no such child
-        while len(leaves) < self.rollouts:
+        decision: Decision = Finish()
+        chain = ROOT
+        while len(leaves) + len(ended) < self.rollouts:
             # No rollout has ended below a thought that none had walked to.
-            node = _at(leaves.root, path) if explored else _UNVISITED
+            node = _at(root, path) if explored else UNVISITED
             path, child = self._walk(path, node, tree)
             if child is None and not path:
                 break  # nothing is left below the question
             if child is None:
-                leaves, path, explored = leaves.more(path, tree), ROOT, True
+                root = _ended(root, path, tree)
+                ended.append(path)
+                path, explored = ROOT, True
             elif child in tree:
                 path, explored = child, False
             else:
-                return _State(leaves, child), Expand(self.created(path, child, tree))
-        return _State(leaves, ROOT), Finish()
+                chain, decision = child, Expand(self.created(path, child, tree))
+                break
+        if ended:
+            leaves = Rounds.of((*leaves, *ended), root)
+        return _State(leaves, chain), decision
 
     def remaining(self, state: State, tree: Tree) -> int | None:
         return self.rollouts - len(state[0]) if self.create == "walked" else None
@@ -143,22 +128,22 @@ class Rstar(Policy):
         """Whether a rollout ends there."""
         return tree.thought(path).ends
 
-    def _walk(self, path: Path, node: _Node, tree: TreeView) -> tuple[Path, Path | None]:
+    def _walk(self, path: Path, node: Node, tree: TreeView) -> tuple[Path, Path | None]:
         """Walk on by UCT to the first thought that has an unexplored child, and that child.
 
         Without a child it is where a rollout ends: a leaf, or a thought whose children are lost.
         """
         while True:
-            visits, _, *below = node
+            visits, _, below = node
             if path and not below and self.terminal(path, tree):
                 return path, None
             branches = self.branches(path)
-            if len(below) < branches or _UNVISITED in below:
+            if len(below) < branches or None in below:
                 # A child that a rollout has ended below is not lost.
                 new = [
                     (*path, index)
                     for index in range(branches)
-                    if index >= len(below) or not below[index][0]
+                    if index >= len(below) or below[index] is None
                 ]
                 if left := [child for child in new if child not in tree or not tree.lost(child)]:
                     return path, self.chosen(path, left, tree)
@@ -166,26 +151,26 @@ class Rstar(Policy):
                     return path, None
             log_visits, c, sqrt = math.log(visits), self.exploration, math.sqrt
             scores = [
-                each[1] / each[0] + c * sqrt(log_visits / each[0]) if each[0] else -math.inf
+                each[1] / each[0] + c * sqrt(log_visits / each[0]) if each else -math.inf
                 for each in below
             ]
             best = scores.index(max(scores))
             path, node = (*path, best), below[best]
 
 
-def _at(node: _Node, path: Path) -> _Node:
+def _at(node: Node, path: Path) -> Node:
     """The node at `path` below."""
     for index in path:
-        _, _, *below = node
-        node = below[index] if index < len(below) else _UNVISITED
+        node = child_of(node, index)
     return node
 
 
-def _ended(node: _Node, path: Path, reward: float) -> _Node:
-    """The node after one more rollout, which has ended at `path` below it."""
-    visits, total, *below = node
-    if path:
-        index = path[0]
-        below += [_UNVISITED] * (index + 1 - len(below))
-        below[index] = _ended(below[index], path[1:], reward)
-    return (visits + 1, total + reward, *below)
+def _ended(root: Node, leaf: Path, tree: TreeView) -> Node:
+    """The question's node after one more rollout, which has ended at `leaf`."""
+    reward = tree.reward(leaf) if tree.thought(leaf).ends else 0.0
+
+    def visited(node: Node, _: int) -> Node:
+        visits, total, below = node
+        return visits + 1, total + reward, below
+
+    return along(root, leaf, visited)

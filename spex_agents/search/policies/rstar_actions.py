@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from spex_agents.errors import at_least_one
 from spex_agents.search.action import WHOLE, Action
@@ -99,7 +100,7 @@ class RstarActions(Rstar):
         return 2 * self.width + (2 if index <= 2 * self.width else 1)
 
     def chosen(self, path: Path, left: Sequence[Path], tree: TreeView) -> Path:
-        return draw(tree.seed, path, f"explore-{len(left)}").choice(left)
+        return left[_drawn(tree.seed, path, len(left))]
 
     def remaining(self, state: State, tree: Tree) -> int:
         walks = self.rollouts - len(state[0])
@@ -108,3 +109,8 @@ class RstarActions(Rstar):
 
     def terminal(self, path: Path, tree: TreeView) -> bool:
         return len(path) >= self.depth or tree.thought(path).ends
+
+
+@lru_cache(1 << 14)  # a forecast asks for the same ones again and again
+def _drawn(seed: int, path: Path, left: int) -> int:
+    return draw(seed, path, f"explore-{left}").choice(range(left))
