@@ -19,6 +19,7 @@ from spex_agents.search import Limits, Path, Rebase, Rstar
 from spex_agents.speculation.config import SearchConfig, Speculation
 from spex_agents.speculation.slots.budget import Budget
 from spex_agents.speculation.slots.capacity import Headroom
+from spex_agents.speculation.slots.pace import Pace
 from spex_agents.speculation.slots.sharing import budget_of_reward
 from spex_agents.speculation.solving import solve
 
@@ -116,6 +117,17 @@ def test_a_guess_of_another_goes_when_a_search_demands() -> None:
             first.retract(path)
 
     run_virtual(main())
+
+
+def test_a_mean_load_counts_each_step_once_from_before_the_first_time_is_known() -> None:
+    pace = Pace()
+    pace.change(0.0, 16, 16)
+    begun = pace.mark(0.0)
+    fifty_of_16, fifty_of_1 = 50 * 0.81, 50 * 0.06
+    pace.mark(fifty_of_16)
+    pace.times.learn(16, 0.81)
+    pace.change(fifty_of_16, -15, -15)
+    assert pace.load_since(begun, fifty_of_16 + fifty_of_1) == pytest.approx(8.5, abs=1)
 
 
 @pytest.mark.parametrize(("places", "begun"), [(4, 3), (None, 0)])

@@ -126,7 +126,7 @@ class Pace:
         self._time = now
         if passed > 0 and self.load:
             load = min(self.load, self.slots)
-            base, slope = self.times.line() or (1.0, 0.0)
+            base, slope = self.line()
             step = (base + slope * load) / (base + slope)
             self._steps += passed / step
             self._loads += load * passed / step
