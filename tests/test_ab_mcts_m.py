@@ -11,6 +11,7 @@ from spex_agents.errors import SettingsError
 from spex_agents.search import AbMctsM, Expand, Path, Thought, Tree
 from spex_agents.search.policies import ab_mcts_m as module
 from spex_agents.search.policies.ab_mcts_m import Group, Posterior, posterior, pruned
+from spex_agents.search.policies.answer_tree import Child, Sums
 
 REWARDS = [[0.9, 0.7, 0.8], [0.2], [0.4, 0.45]]
 
@@ -71,12 +72,14 @@ def test_equal_rewards_do_not_break_it() -> None:
 
 
 def test_a_child_of_equal_rewards_is_passed_over() -> None:
-    def below(*rewards: float) -> list[tuple[Path, float]]:
-        return [((0, *([0] * depth)), reward) for depth, reward in enumerate(rewards)]
+    def child(*rewards: float) -> Child:
+        own, *further = rewards
+        below = tuple(Child((0, index), reward, Sums(), ()) for index, reward in enumerate(further))
+        return Child((0,), own, Sums(len(further)), below)
 
-    assert not pruned((0,), below(0.5, 0.5, 0.5))  # three are too few
-    assert pruned((0,), below(0.5, 0.501, 0.504, 0.9))  # 3 of 4, to two decimals
-    assert not pruned((0,), below(0.5, 0.5, 0.4, 0.9))
+    assert not pruned(child(0.5, 0.5, 0.5))  # three are too few
+    assert pruned(child(0.5, 0.501, 0.504, 0.9))  # 3 of 4, to two decimals
+    assert not pruned(child(0.5, 0.5, 0.4, 0.9))
 
 
 def commit(tree: Tree, rewards: dict[Path, float]) -> Tree:

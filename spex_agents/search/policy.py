@@ -58,7 +58,8 @@ class Policy(Protocol):
         blocking: A decision takes milliseconds: it is made in a worker thread, so `decide` must be
             safe to run in several at a time.
         effort: What a decision costs besides the rewards that it looks up, in such look-ups (half a
-            microsecond each, about): the dearer a decision, the fewer are foreseen at an event.
+            microsecond each, about): the dearer a decision, the fewer are foreseen at an event. It
+            counts for one more for each thought that there is.
         cautious: What it demands of a tree of which something is foreseen, it demands whatever that
             comes to be: all that it is seen to demand is certain.
 

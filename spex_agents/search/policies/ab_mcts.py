@@ -15,11 +15,10 @@ from typing import ClassVar, Literal
 from spex_agents.errors import SettingsError, one_of
 from spex_agents.search.policies.answer_tree import (
     AnswerTree,
+    Child,
     Choice,
-    Scored,
     Sums,
     added,
-    children_of,
     is_open,
 )
 from spex_agents.search.tree import Path, TreeView, draw, uniforms
@@ -79,12 +78,11 @@ class AbMcts(AnswerTree):
     def choose(
         self,
         node: Path,
-        below: Sequence[Scored],
-        scored: Sequence[Scored],
+        children: Sequence[Child],
+        brought: Sequence[Sums],
         time: int,
         tree: TreeView,
     ) -> Choice:
-        children = children_of(node, below)
         chance = Chance(self.posterior, tree, time)
         model, mean = 0, 0.0
         if self.choice == "stack" and len(self.models) > 1:
@@ -100,9 +98,9 @@ class AbMcts(AnswerTree):
             deeper = added(child.below for child in children)
             if chance(node, "wider", wider, mean) < chance(node, "deeper", deeper, mean):
                 best = max(there, key=lambda c: chance(c.path, "child", c.all, mean))
-                return Choice(best.path)
+                return Choice(best)
         if self.choice != "stack":
-            model = promising(self, self.choice, chance, node, scored, means=self.means)
+            model = promising(self, self.choice, chance, node, brought, means=self.means)
         return Choice(None, model)
 
     def _mean(self, model: int) -> float:
@@ -129,23 +127,19 @@ def promising(
     choice: str,
     chance: Chance,
     node: Path,
-    scored: Sequence[Scored],
+    brought: Sequence[Sums],
     *,
     means: Sequence[float] = (),
 ) -> int:
     """The model to write a new child of `node`, by what each has brought anywhere."""
     if len(policy.models) == 1:
         return 0
-    own = [
-        added(Sums(1, r, r * r) for path, r in scored if policy.model_of(path) == arm)
-        for arm in range(len(policy.models))
-    ]
     if choice == "thompson":
-        return drawn(chance, node, own, means)
-    spread = 2 * math.log(max(1, len(scored)))
+        return drawn(chance, node, brought, means)
+    spread = 2 * math.log(max(1, sum(each.size for each in brought)))
     values = [
         each.total / each.size + math.sqrt(spread / each.size) if each.size else math.inf
-        for each in own
+        for each in brought
     ]
     return values.index(max(values))
 

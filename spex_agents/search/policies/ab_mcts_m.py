@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,8 +21,7 @@ from spex_agents.search.policies.answer_tree import (
     AnswerTree,
     Child,
     Choice,
-    Scored,
-    children_of,
+    Sums,
     is_open,
 )
 from spex_agents.search.tree import Path, TreeView, uniforms
@@ -186,29 +185,28 @@ class AbMctsM(AnswerTree):
     def choose(
         self,
         node: Path,
-        below: Sequence[Scored],
-        scored: Sequence[Scored],
+        children: Sequence[Child],
+        brought: Sequence[Sums],
         time: int,
         tree: TreeView,
     ) -> Choice:
-        children = children_of(node, below)
         groups = {child.path: _group(child) for child in children}
-        there = [child.path for child in children if is_open(child, tree)]
+        there = [child for child in children if is_open(child, tree)]
         if there:
             model = posterior(tuple(groups.values()))
 
-            def value(child: Path | None) -> float:
-                path = node if child is None else child
+            def value(child: Child | None) -> float:
+                path = node if child is None else child.path
                 chance = uniforms(tree.seed, path, f"ab-mcts-m {child is None} {time}")
-                return model.draw(None if child is None else groups[child], chance)
+                return model.draw(None if child is None else groups[path], chance)
 
-            ranked = sorted((-value(child), child) for child in there)
+            ranked = sorted([(-value(child), child.path, child) for child in there])
             if -ranked[0][0] > value(None):
-                for _, child in ranked:
-                    if not pruned(child, below):
+                for _, _, child in ranked:
+                    if not pruned(child):
                         return Choice(child)
         chance = Chance("gaussian", tree, time)
-        return Choice(None, promising(self, self.choice, chance, node, scored))
+        return Choice(None, promising(self, self.choice, chance, node, brought))
 
 
 def _group(child: Child) -> Group:
@@ -216,10 +214,16 @@ def _group(child: Child) -> Group:
     return size, total / size, max(0.0, squares - total * total / size)
 
 
-def pruned(child: Path, below: Sequence[Scored]) -> bool:
+def pruned(child: Child) -> bool:
     """Whether what is at and below `child` is so much the same that nothing new comes of it."""
-    depth = len(child)
-    rewards = [round(reward, 2) for path, reward in below if path[:depth] == child]
-    if len(rewards) < PRUNED_FROM:
+    size = child.below.size + 1
+    if size < PRUNED_FROM:
         return False
-    return Counter(rewards).most_common(1)[0][1] >= PRUNED_SHARE * len(rewards)
+    equal = Counter(round(reward, 2) for reward in _rewards(child))
+    return max(equal.values()) >= PRUNED_SHARE * size
+
+
+def _rewards(child: Child) -> Iterator[float]:
+    yield child.own
+    for each in child.children:
+        yield from _rewards(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from typing import Literal, NamedTuple, TypeAlias
 
 from spex_agents.errors import SettingsError, at_least_one, one_of
@@ -12,9 +12,6 @@ from spex_agents.search.action import Action
 from spex_agents.search.policy import Decision, Expand, Finish, Policy, State
 from spex_agents.search.prompts import ANSWER, IMPROVE
 from spex_agents.search.tree import ROOT, Path, Tree, TreeView
-
-Scored: TypeAlias = tuple[Path, float]
-"""A try that is there, and its reward."""
 
 
 class Sums(NamedTuple):
@@ -24,25 +21,48 @@ class Sums(NamedTuple):
     total: float = 0.0
     squares: float = 0.0
 
+    def plus(self, reward: float) -> Sums:
+        return Sums(self.size + 1, self.total + reward, self.squares + reward * reward)
+
 
 class Child(NamedTuple):
-    """A child of a node: its own reward, and those below it."""
+    """A child of a node: its own reward, those below it, and its children, the eldest first."""
 
     path: Path
     own: float
     below: Sums
+    children: tuple[Child, ...]
 
     @property
     def all(self) -> Sums:
-        count, total, squares = self.below
-        return Sums(count + 1, total + self.own, squares + self.own * self.own)
+        return self.below.plus(self.own)
 
 
 class Choice(NamedTuple):
     """What a node's rule says: go to that child, or, without one, a new child by that model."""
 
-    child: Path | None
+    child: Child | None
     model: int = 0
+
+
+_Grown: TypeAlias = tuple[tuple[Child, ...], tuple[Sums, ...]]
+"""The question's children, and what each model has brought."""
+
+
+class _Made(tuple[Path, ...]):
+    """The tries so far, and what came of all but the last.
+
+    Summing that up anew at each decision takes milliseconds where there are hundreds of tries. A
+    state from a checkpoint lacks it once.
+    """
+
+    grown: _Grown
+
+    @classmethod
+    def of(cls, paths: Iterable[Path], grown: _Grown) -> _Made:
+        made = cls(paths)
+        made.grown = grown
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,23 +114,26 @@ class AnswerTree(Policy):
         made: tuple[Path, ...] = state
         if len(made) >= self.rollouts:
             return made, Finish()
-        scored = [  # what is lost has a reward of 0 to those who ask
-            (path, reward) for path in made if (reward := tree.reward(path)) or not tree.lost(path)
-        ]
-        node, below = ROOT, scored
-        while (choice := self.choose(node, below, scored, len(made), tree)).child is not None:
-            node, depth = choice.child, len(choice.child)
-            below = [each for each in below if each[0][:depth] == node and len(each[0]) > depth]
-        siblings = (path for path in made if len(path) == len(node) + 1 and path[:-1] == node)
-        there = sum(self.model_of(path) == choice.model for path in siblings)
-        child = (*node, there * len(self.models) + choice.model)
-        return (*made, child), Expand((child,))
+        grown: _Grown = (), (Sums(),) * len(self.models)
+        if isinstance(made, _Made):
+            grown = made.grown
+        else:
+            grown = reduce(partial(self._with, tree=tree), made[:-1], grown)
+        if made:
+            grown = self._with(grown, made[-1], tree)
+        node, (below, brought) = ROOT, grown
+        while child := (choice := self.choose(node, below, brought, len(made), tree)).child:
+            node, below = child.path, child.children
+        rank = sum(self.model_of(child.path) == choice.model for child in below)
+        while (new := (*node, rank * len(self.models) + choice.model)) in tree:
+            rank += 1  # past those that were lost
+        return _Made.of((*made, new), grown), Expand((new,))
 
     def choose(
         self,
         node: Path,
-        below: Sequence[Scored],
-        scored: Sequence[Scored],
+        children: Sequence[Child],
+        brought: Sequence[Sums],
         time: int,
         tree: TreeView,
     ) -> Choice:
@@ -118,12 +141,22 @@ class AnswerTree(Policy):
 
         Args:
             node: A try, or the question.
-            below: All that is below it, in the order of their commitment.
-            scored: All that there is.
+            children: Those of its children that have rewards, the eldest first.
+            brought: The rewards of each model's tries anywhere.
             time: Tries demanded so far: chance is drawn anew with each of them.
             tree: For its seed, and for tries that have ended.
         """
         raise NotImplementedError
+
+    def _with(self, grown: _Grown, path: Path, tree: TreeView) -> _Grown:
+        """All that there is with the try at `path`, if that is not lost."""
+        reward = tree.reward(path)
+        if not reward and tree.lost(path):  # what is lost has a reward of 0 to those who ask
+            return grown
+        children, brought = grown
+        model = self.model_of(path)
+        sums = brought[model].plus(reward)
+        return _grown(children, path, reward), (*brought[:model], sums, *brought[model + 1 :])
 
     def voters(self, state: State, tree: Tree) -> tuple[Path, ...]:
         there = [path for path in state if path in tree.rewards and not tree.thought(path).failed]
@@ -181,24 +214,17 @@ def _written_by(action: Action, engine: str) -> Action:
     return replace(action, engine=engine)
 
 
-def children_of(node: Path, below: Sequence[Scored]) -> list[Child]:
-    """The children of `node`, the eldest first."""
-    depth = len(node) + 1
-    own: dict[Path, float] = {}
-    sums: dict[Path, list[float]] = {}
-    for path, reward in below:
-        if len(path) == depth:
-            own[path] = reward
-            sums[path] = [0, 0.0, 0.0]
-        else:
-            entry = sums[path[:depth]]
-            entry[0] += 1
-            entry[1] += reward
-            entry[2] += reward * reward
-    return [
-        Child(path, reward, Sums(int(sums[path][0]), sums[path][1], sums[path][2]))
-        for path, reward in own.items()
-    ]
+def _grown(
+    children: tuple[Child, ...], path: Path, reward: float, depth: int = 1
+) -> tuple[Child, ...]:
+    """The children of a node of `depth` - 1 with one more reward, at `path` below it."""
+    if depth == len(path):
+        return (*children, Child(path, reward, Sums(), ()))
+    above = path[:depth]
+    index = next(index for index, child in enumerate(children) if child.path == above)
+    _, own, below, further = children[index]
+    child = Child(above, own, below.plus(reward), _grown(further, path, reward, depth + 1))
+    return (*children[:index], child, *children[index + 1 :])
 
 
 def added(sums: Iterable[Sums]) -> Sums:

@@ -194,6 +194,8 @@ class ReplayForecast:
         for _ in range(self.lookahead):
             assert isinstance(decision, Expand)  # noqa: S101 (narrowing)
             drawn.work += self._effort
+            if self.policy.effort:
+                drawn.work += len(known.tree.thoughts) + len(demanded)
             least = drawn.work + WALK * len(decision.paths[0])
             drawn.demand(decision.paths)
             try:
