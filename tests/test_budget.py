@@ -212,23 +212,28 @@ def test_a_slot_is_free_as_soon_as_one_of_several_calls_has_ended() -> None:
     assert run_virtual(main()) == ([6, 5, 4, 3, 2, 1], 0)
 
 
-def test_guesses_leave_room_for_the_rewards_of_what_is_demanded() -> None:
+@pytest.mark.parametrize(("probability", "begun"), [(1.0, [3, 4]), (0.9, [3, 5])])
+def test_guesses_leave_room_for_the_rewards_of_what_is_and_will_be_demanded(
+    probability: float, begun: list[int]
+) -> None:
     async def main() -> list[int]:
-        budget = Budget(8)
+        budget = Budget(16)
+        await taught(budget, lambda count: 0.02)
         search = Running(budget, "run")
         search.follows = 4
         demanded = Request(id="run/demanded", seed=0)
         budget.begin(search, (0,), demanded)
-        budget.offer(search, {(index,): 1.0 for index in range(1, 9)})
-        begun = [len(search.guesses)]
+        offered = [(index,) for index in range(1, 17)]
+        budget.offer(search, dict.fromkeys(offered, probability))
+        counts = [len(search.guesses)]
         budget.end(demanded)
-        begun.append(len(search.guesses))
+        counts.append(len(search.guesses))
         budget.leave(search)
         for path in list(search.guesses):
             search.retract(path)
-        return begun
+        return counts
 
-    assert run_virtual(main()) == [4, 8]
+    assert run_virtual(main()) == begun
 
 
 def test_of_equal_guesses_the_one_begun_last_makes_room() -> None:

@@ -38,14 +38,18 @@ class Flights:
         self._leaving = 0
         self._useful = 0
         self._following = 0
-        """Requests by which more follow what is demanded than end with it."""
+        """Requests by which more follow than end, in units."""
         self._groups = 0
         """Work that tells of none of its calls so far: loads beside it are not known."""
 
     @property
-    def coming(self) -> int:
-        """Requests in flight once what is demanded has been followed by what it is followed by."""
-        return self._pace.load + self._following
+    def coming(self) -> float:
+        """Requests in flight once all has been followed by what it is followed by.
+
+        Guesses are by their probability: what runs in the place of their rewards would have to go
+        when they are demanded, half-written.
+        """
+        return self._pace.load + self._following / UNIT
 
     @property
     def staying(self) -> int:
@@ -95,11 +99,8 @@ class Flights:
         self._groups += flight.untold
         flight.paced = not self._groups
         self._flights[request.id] = search.flights[request.id] = flight
-        if request.demanded:
-            self._following += _followers(flight)
-            self._useful += calls * UNIT
-        else:
-            self._useful += calls * units(probability)
+        self._count(flight)
+        if flight.guess:
             self._guesses[request.id] = flight
             flight.free = not self._pace.demanded
 
@@ -124,10 +125,8 @@ class Flights:
         flight.calls += more
         self._pace.change(now, more, 0)
         self._await(flight, now)
-        if flight.leaving:
-            self._leaving += more
-        else:
-            self._useful += more * (units(flight.probability) if flight.guess else UNIT)
+        self._leaving += more * flight.leaving
+        self._useful += more * flight.useful
 
     def restart(self, request: Request, now: float) -> None:
         """Its time counts from now on."""
@@ -137,8 +136,7 @@ class Flights:
         """It is a guess no longer."""
         flight = self._guesses.pop(request.id)
         flight.guess = False
-        self._following += _followers(flight)
-        self._useful += flight.calls * (UNIT - units(flight.probability))
+        self._count(flight)
         self._await(flight, now)
         return flight
 
@@ -147,7 +145,7 @@ class Flights:
         flight = self._flights[request.id]
         flight.leaving = True
         self._leaving += flight.calls
-        self._useful -= flight.calls * units(flight.probability)
+        self._count(flight)
         self._await(flight, now)
         return flight
 
@@ -160,18 +158,26 @@ class Flights:
         self._leaving -= calls * flight.leaving
         self._guesses.pop(request.id, None)
         self._pace.change(now, -calls, -flight.awaited)
-        if not flight.leaving:
-            self._useful -= calls * (units(flight.probability) if flight.guess else UNIT)
+        self._useful -= calls * flight.useful
+        self._following -= _followers(flight) * flight.useful
         self._groups -= flight.untold
-        self._following -= 0 if flight.guess else _followers(flight)
         flight.paced = flight.paced and not self._groups
         return flight, load
 
     def weigh(self, search: Search, probabilities: Mapping[Path, float], now: float) -> None:
         """The guesses of `search` are as probable as that now; one that is left out is certain."""
-        self._useful += search.weigh(probabilities)
         for flight in search.flights.values():
+            if not flight.leaving:
+                flight.probability = probabilities.get(flight.path, 1.0)
+            self._count(flight)
             self._await(flight, now)
+
+    def _count(self, flight: Flight) -> None:
+        """Let it, and what follows it, count by how probably it is of use."""
+        useful = 0 if flight.leaving else units(flight.probability) if flight.guess else UNIT
+        change, flight.useful = useful - flight.useful, useful
+        self._useful += flight.calls * change
+        self._following += _followers(flight) * change
 
     def _await(self, flight: Flight, now: float) -> None:
         """Count it as demanded if it is, or certainly will be: a graph demands a node later."""

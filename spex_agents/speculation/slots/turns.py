@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -58,6 +58,7 @@ class Flight:
         calls: Requests that it makes at a time.
         untold: They may be others: it has not told of them so far.
         guess: It is not demanded so far.
+        useful: How probably it is of use, in units.
         awaited: Those of its requests that count as demanded.
         free: It is one that was begun while nobody waited, and somebody has not waited since.
         paced: Its time tells how fast the engine is.
@@ -73,6 +74,7 @@ class Flight:
     calls: int = 1
     untold: bool = False
     guess: bool = False
+    useful: int = 0
     awaited: int = 0
     free: bool = False
     paced: bool = True
@@ -117,20 +119,6 @@ class Search:
         """What a decision demanded, so many paths, is there; so far ahead is it by now."""
         self.credit.told(lead)
         self.wide += LATELY * (wide - self.wide)
-
-    def weigh(self, probabilities: Mapping[Path, float]) -> int:
-        """Its guesses in flight are as probable as that now; one that is left out is certain.
-
-        Returns:
-            The change of the sum of their probabilities, in units.
-        """
-        change = 0
-        for flight in self.flights.values():
-            if not flight.leaving:
-                before, flight.probability = flight.probability, probabilities.get(flight.path, 1.0)
-                if flight.guess:
-                    change += flight.calls * (units(flight.probability) - units(before))
-        return change
 
 
 @dataclass(slots=True, eq=False)
