@@ -15,7 +15,7 @@ from spex_agents.search.tree import Thought, TreeView
 from spex_agents.speculation.config import Known, Speculation
 from spex_agents.speculation.foresight.forecasts import FRESH, LARGE, WORK_ASIDE, ReplayForecast
 from spex_agents.speculation.foresight.planning import forecast_of
-from spex_agents.speculation.foresight.prediction import Prediction
+from spex_agents.speculation.foresight.prediction import Prediction, Quantiles
 
 FIRST = children((), 16)
 
@@ -177,7 +177,7 @@ def learn(prediction: Prediction, rewards: Sequence[float]) -> None:
 def test_what_ends_a_search_at_a_reward_of_one_is_foreseen() -> None:
     half = [[1.0], [0.0] * 15] * 6  # the first try, or none
     assert goes_on(half, 0, one_ends=False) > 0.95
-    assert 0.3 < goes_on(half, 0, one_ends=True) < 0.7
+    assert 0.3 < goes_on(half, 0, one_ends=True) < 0.75
 
 
 def test_a_search_that_has_failed_for_long_probably_goes_on() -> None:
@@ -192,3 +192,19 @@ def test_a_search_may_end_at_a_reward_of_one_where_rewards_take_few_values() -> 
     assert said_after([0.25, 0.5, 0.75, 0.5] * 6) < 0.9
     assert said_after(Random(1).sample([0.25, 0.5, 1.0, 0.5] * 6, 24)) < 0.2
     assert said_after([0.3 + index / 60 for index in range(24)]) > 0.95
+
+
+def test_of_siblings_about_as_many_are_perfect_in_a_draw_as_should_be() -> None:
+    """One in forty of five times eight: left to chance, none would be in every third layer."""
+    quantiles = Quantiles(draws=8)
+    perfect = [
+        sum(
+            quantiles.highest(path, draw, 0.025)
+            for path in children((parent,), 5)
+            for draw in range(8)
+        )
+        for parent in range(400)
+    ]
+    assert max(perfect) <= 2
+    assert perfect.count(0) < 60
+    assert 0.95 < fmean(perfect) < 1.05

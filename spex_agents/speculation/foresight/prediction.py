@@ -24,6 +24,9 @@ SAME = 12.0
 
 FEW, MANY = 5, 16
 
+GOLDEN = 0.6180339887498949
+"""Multiples of the golden ratio, without their whole parts, lie evenly between 0 and 1."""
+
 
 class RewardModel:
     """Bayesian linear regression of a reward on what is known when it is missing.
@@ -249,9 +252,10 @@ class Quantiles:
     def highest(self, path: Path, draw: int, share: float) -> bool:
         """Whether `path` meets one of its highest rewards in `draw`: in that share of all draws.
 
-        A share that is no whole number of draws is rounded up for some paths, down for others.
+        A share that is no whole number of draws is rounded up for some paths, down for others: for
+        siblings in turn, so that of a few of them about as many are as should be.
         """
-        part = (hash((3, path)) & 0xFFFF) / 0x10000
+        part = ((hash((3, path[:-1])) & 0xFFFF) / 0x10000 + path[-1] * GOLDEN) % 1
         count = min(len(self._values), int(share * len(self._values) + part))
         return count > 0 and self.normals[path][draw] >= self._values[-count]
 
