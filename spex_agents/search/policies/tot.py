@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from spex_agents.errors import SettingsError, at_least_one, one_of
@@ -133,11 +134,16 @@ class TotBfs(Policy):
             if self.select == "sample":
                 # The largest u ** (1 / weight) are a weighted sample without replacement
                 # (Efraimidis and Spirakis, 2006); a thought without weight comes last.
-                chance = draw(tree.seed, path, "select").random()
+                chance = _chance(tree.seed, path)
                 reward = chance ** (1 / reward) if reward > 0 else -1.0
             return -reward
 
         return rank
+
+
+@lru_cache(1 << 14)  # a forecast asks for the same ones again and again
+def _chance(seed: int, path: Path) -> float:
+    return draw(seed, path, "select").random()
 
 
 class _Search(NamedTuple):
