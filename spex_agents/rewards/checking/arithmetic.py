@@ -17,7 +17,7 @@ from spex_agents.answers.extract import Extract, extract_answer, found_in
 from spex_agents.engines.base import Request
 from spex_agents.errors import SettingsError
 from spex_agents.rewards.checking.measures import MARKS, Measures, bare
-from spex_agents.rewards.checking.notation import as_arithmetic
+from spex_agents.rewards.checking.notation import as_arithmetic, readings
 from spex_agents.search.tree import Thought
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -30,7 +30,6 @@ _SIGN = re.compile("[=≈]")
 _ROW = re.compile(
     rf"\d[ \t]+(?=[\d(])|[{MARKS}][ \t]+(?=[\d(])"
 )  # where one equation ends and the next begins
-_BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+", re.MULTILINE)
 _LONGEST = 200  # characters of one side of an equation
 
 Rule: TypeAlias = Literal["free", "once", "in order"]
@@ -51,8 +50,9 @@ class Calculator:
     It does not know the answer: it checks the sums that the steps state (``17 + 5 = 22``, with
     + - * / : and parentheses, whole powers and roots, mixed numbers, decimal commas and units, in
     LaTeX or not), exactly, or rounded as they are written
-    (``10 / 3 = 3.33``, ``7 / 2 = 3 R 1``), and says nothing about steps that state none, nor about
-    an equation of which a sum is only a part (``2x + 4 = 10``), where the rule is "free".
+    (``10 / 3 = 3.33``, ``7 / 2 = 3 R 1``), and says nothing about steps that state none. Where the
+    rule is "free", it says nothing about an equation of which a sum is only a part (``2x + 4 =
+    10``) either, nor about an answer after it.
 
     Attributes:
         rule: "free" asks no more than that. "once": equations may take only numbers of the question
@@ -91,9 +91,11 @@ class Calculator:
         left = [Fraction(number) for number in _NUMBER.findall(as_arithmetic(question))]
         last: Fraction | None = None
         exact: Fraction | None = None
+        unread = False
         for thought in thoughts:
             for equation in equations(thought.text):
                 if equation.part and self.rule == "free":
+                    unread = True
                     continue
                 terms, result = equation.terms, equation.right
                 if not equation.holds or not self._allows(terms, left):
@@ -102,10 +104,10 @@ class Calculator:
                     for term in terms:
                         left.remove(term)
                     left.insert(0, result)
-                last, exact = result, equation.exact
+                last, exact, unread = result, equation.exact, False
         cut = thoughts[-1].finish == "length"
         answer = found_in(self.extract, thoughts[-1].text, cut=cut, ended=thoughts[-1].ends)
-        if answer is None:
+        if answer is None or unread:
             return 1.0
         settled = last is not None and (self.rule == "free" or left == [last])
         plain = bare(Measures().marked(as_arithmetic(answer))).rpartition("=")[2].strip(" .\t")
@@ -115,7 +117,10 @@ class Calculator:
         value = evaluate(plain)[0]
         if value is None and (form := plain_form(answer)) is not None:
             value = evaluate(form.value)[0]  # 12 apples
-        return float(settled and value in (last, exact))
+        if value is None and self.rule == "free":
+            return 1.0  # a time of day, a word
+        percent = None if value is None or "%" not in answer else 100 * value
+        return float(settled and not {value, percent}.isdisjoint({last, exact} - {None}))
 
     def _allows(self, terms: list[Fraction], left: list[Fraction]) -> bool:
         if self.rule == "in order":
@@ -157,8 +162,14 @@ def equations(text: str) -> Iterator[Equation]:
         >>> [(str(one.value), str(one.right)) for one in equations("So 17 + 5 = 23 apples.")]
         [('22', '23')]
     """
+    found = [list(_stated(reading)) for reading in readings(text)]
+    sound = (one for one in found if all(equation.holds or equation.part for equation in one))
+    yield from next(sound, found[0])
+
+
+def _stated(text: str) -> Iterator[Equation]:
     # Sentences end at a full stop, but not a number that goes on without end.
-    text = re.sub(r"\.(?![\d.])(?<!\.\.)", ";", _BULLET.sub("", as_arithmetic(text)))
+    text = re.sub(r"\.(?![\d.])(?<!\.\.)", ";", as_arithmetic(text))
     measures = Measures()
     text = measures.marked(text)
     signs = [sign.start() for sign in _SIGN.finditer(text)]
@@ -167,17 +178,23 @@ def equations(text: str) -> Iterator[Equation]:
         left = before[len(before.rstrip(_ARITHMETIC)) :]
         rows = list(_ROW.finditer(left))
         joined = any(row[0][0] in MARKS for row in rows)  # 5 m 20 cm, or: in 5 min 3 * 4
-        if rows and (last >= 0 or joined):
-            left = left[rows[-1].end() :]
+        lead = before.removesuffix(left)
+        labelled = lead[-2:].strip().isalpha()  # Step 1 100 + 20
+        if rows and (joined or labelled or (last >= 0 and not lead)):
+            left = " " + left[rows[-1].end() :]
         rest = after.lstrip(_ARITHMETIC)
         on_right = after[: len(after) - len(rest)].rstrip(" \t(+-*/")
         right, (result, others) = _RIGHT.match(bare(after)), evaluate(bare(on_right))
-        if right is None and (result is None or re.match(r"[\w^\\]", rest)):
+        if right is None and (
+            result is None or (re.match(r"[\w^\\]", rest) and bare(on_right) == on_right)
+        ):
             continue  # (1/2) x
+        if re.match(r":\d", rest):
+            continue  # a time of day
         if not _NUMBER.search(left):
             continue
         value, terms = evaluate(bare(left))
-        part = _is_part(before.removesuffix(left), left, len(terms))
+        part = _is_part(lead, left, len(terms))
         compound = (joined and len(terms) < 2) or re.search(rf"[{MARKS}]\s+\d", on_right)
         written = right if result is None or len(others) < 2 else None  # None where it is a sum
         stated = result or Fraction(0) if written is None else Fraction(written["number"])
@@ -189,10 +206,12 @@ def equations(text: str) -> Iterator[Equation]:
             left=bare(left),
             about=text[sign] == "≈",
         )
-        holds = measures.holds(left, on_right, evaluate, equal)
+        percent = rest[:1] == "%" and value is not None and equal(100 * value)  # 3/25 = 12%
+        holds = percent or measures.holds(left, on_right, evaluate, equal)
         shown = written[0] if written and on_right[-1:] not in MARKS else on_right
         sides = measures.shown(left.strip()), measures.shown(shown.strip())
         part = part or bool(compound) or holds is None
+        stated /= 100 if percent else 1
         yield Equation(terms, value, stated, part, bool(holds), sides)
 
 
@@ -231,6 +250,8 @@ def _comes_to(
 def _is_part(before: str, left: str, terms: int) -> bool:
     """Whether something before a sum belongs to it: in ``2x + 4``, ``2^3``, ``half of 48``."""
     word = before.rstrip()
+    if re.search(r"\d:$", before) and left[:1].isdigit():
+        return True  # a time of day
     if not word or not (word[-1].isalnum() or word[-1] in "%^_}]\\√"):
         return False
     first = left.lstrip()

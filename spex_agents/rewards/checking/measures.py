@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from hashlib import sha256
+from itertools import pairwise
 
+from spex_agents.answers.amounts import counted
 from spex_agents.answers.units import Unit, measure
 
 MARKS = "".join(map(chr, range(0xE000, 0xE020)))
@@ -19,6 +21,10 @@ _MEASURED = re.compile(
     rf"(?<![\w.^])(\d+(?:\.\d+)?)[ \t]*(?!in[ \t]+[a-z])([€£¢]|{_WORD}"
     rf"(?:(?:/|[ \t]+per[ \t]+){_WORD})?)(?![\w^{{(\\])"
 )
+_COMPOUND = re.compile(
+    rf"(?<![\w.^])\d+(?:\.\d+)?[{MARKS}](?:[ \t]+\d+(?:\.\d+)?[{MARKS}])+(?![\w^{{(\\])"
+)
+_COUNTED = "~"  # before the base of what has no measure
 _POINTS = (2, 3)
 _Evaluate = Callable[[str], tuple[Fraction | None, list[Fraction]]]
 
@@ -44,12 +50,20 @@ class Measures:
         """`text` with a mark for each unit after a number."""
 
         def plain(found: re.Match[str]) -> str:
-            return found[0] if measure(found[1]) is None else f" {found[1]}{found[2] or ''}"
+            known = measure(found[1]) or _noun(found[1])
+            return found[0] if known is None else f" {found[1]}{found[2] or ''}"
 
-        return _MEASURED.sub(self._mark, _PREFIXED.sub(r"\2 \1", _TEXT.sub(plain, text)))
+        text = _MEASURED.sub(self._mark, _PREFIXED.sub(r"\2 \1", _TEXT.sub(plain, text)))
+        return _COMPOUND.sub(self._added, text)
+
+    def _added(self, found: re.Match[str]) -> str:
+        """A quantity in several units as their sum: 2 h 30 min."""
+        units = [self._units[mark] for mark in _marks(found[0])]
+        falling = all(a.worth > b.worth and a.base == b.base for a, b in pairwise(units))
+        return f"({' + '.join(found[0].split())})" if falling else found[0]
 
     def _mark(self, found: re.Match[str]) -> str:
-        if (unit := measure(found[2])) is None:
+        if (unit := measure(found[2]) or _noun(found[2])) is None:
             return found[0]
         for mark in MARKS:
             if self._units.setdefault(mark, unit) == unit:
@@ -78,6 +92,9 @@ class Measures:
         numbers = equal(value)
         if not mine:
             return numbers
+        of = {self._units[mark].base for mark in mine + theirs}
+        if any(base[:1] == _COUNTED for base in of):  # 2 boxes = 24 eggs may well hold
+            return numbers or (False if len(of) == 1 and theirs and len(terms) > 1 else None)
         product = not re.search(r"[-+]", left)
         letters = all(re.fullmatch("[A-Za-z]", self._units[mark].name) for mark in mine)
         if not theirs:
@@ -89,7 +106,9 @@ class Measures:
         if not written or shares[0] is None:
             return numbers if value is not None else None
         if shares[0] == shares[1]:
-            return equal(shares[0] * written)
+            factor = shares[0] * written / value if value else Fraction(0)
+            converts = factor and not {factor, 1 / factor}.isdisjoint(terms)  # 2 h * 60 = 120 min
+            return equal(shares[0] * written) or bool(numbers and product and converts)
         if numbers:  # 8 cm * 5 = 40 cm^2 leaves a unit out; 8 cm * 5 cm = 40 cm is false
             return False if len(mine) == len(terms) else True if product else None
         return None if letters else False
@@ -108,6 +127,12 @@ class Measures:
 
 def _marks(side: str) -> list[str]:
     return [char for char in side if char in MARKS]
+
+
+def _noun(words: str) -> Unit | None:
+    """What is counted, as it is written: apples."""
+    one = counted(words) if words.isalpha() else None
+    return Unit(words, base=_COUNTED + one.name) if one else None
 
 
 def _worth(unit: Unit, point: int) -> Fraction:
