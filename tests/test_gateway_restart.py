@@ -94,6 +94,62 @@ def test_told_to_stop_it_lets_searches_end_and_takes_no_more(tmp_path: Path) -> 
             httpx.get(f"{address}/healthz")
 
 
+async def test_a_search_that_nobody_waits_for_may_end_too(tmp_path: Path) -> None:
+    database = str(tmp_path / "gateway.sqlite")
+    async with (
+        gateway(speed=20, database=database, drain_seconds=PATIENCE) as running,
+        running.http() as http,
+    ):
+        path = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+        assert (await http.get(path)).json()["state"] == "running"
+    async with gateway(served=False, database=database) as running, running.http() as http:
+        assert (await http.get(path)).json()["state"] == "done"
+        assert running.engine.decoded_tokens == 0
+
+
+async def test_who_asks_while_searches_may_end_is_refused_in_words(tmp_path: Path) -> None:
+    async with gateway(speed=20, drain_seconds=PATIENCE) as running:
+        async with running.http() as http:
+            path = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+            draining = asyncio.create_task(running.parts.searches.drain())
+            while not running.parts.searches.runs.draining:
+                await asyncio.sleep(0)
+            for _ in range(2):  # a new connection each
+                refused = await http.post("/v1/chat/completions", json=ASKED)
+                assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
+            assert (await http.get(path)).json()["state"] == "running"
+            running.parts.searches.put_off()
+            await draining
+
+
+@pytest.mark.slow
+def test_ctrl_c_again_puts_off_what_runs_and_closes_in_order(tmp_path: Path) -> None:
+    expected = undisturbed()
+    with process(tmp_path, "--speed", "1", "--drain", "600") as (run, address):
+        path = httpx.post(f"{address}/v1/searches", json=LONG).headers["Location"]
+        with (
+            httpx.Client(timeout=PATIENCE) as http,
+            http.stream(
+                "POST", f"{address}/v1/chat/completions", json={**LONG, "stream": True}
+            ) as answer,
+        ):
+            told = answer.iter_lines()
+            assert "assistant" in next(told)
+            run.send_signal(signal.SIGINT)
+            while httpx.get(f"{address}/readyz").status_code == 200:
+                pass
+            run.send_signal(signal.SIGINT)
+            assert '"stopping"' in "".join(told)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(PATIENCE) == 130
+    *lines, last = (tmp_path / "log").read_text().splitlines()
+    assert {json.loads(line)["level"] for line in lines} == {"info"}
+    assert last == "interrupted"
+    with process(tmp_path, "--speed", "100") as (_, address):
+        end = httpx.get(f"{address}{path}/events", timeout=PATIENCE).text
+        assert expected.tree.sha256() in end
+
+
 @pytest.mark.slow
 def test_what_does_not_end_in_time_is_put_off_to_the_next_start(tmp_path: Path) -> None:
     expected = undisturbed()

@@ -85,6 +85,8 @@ class ApiError(Exception):
             headers["Retry-After"] = str(max(1, round(self.retry_after + 0.5)))
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.detail.code == "stopping":
+            headers["Connection"] = "close"  # the next request may find another gateway
         return JSONResponse(self.body(), self.status, headers)
 
     def saved(self) -> dict[str, Any]:

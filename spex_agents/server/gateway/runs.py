@@ -72,9 +72,7 @@ class Runs:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self.draining = True
-        for search in self.searches:
-            search.cancel()
+        self.put_off()
         await self._tasks.__aexit__(None, None, None)
 
     @property
@@ -108,10 +106,15 @@ class Runs:
         if waited := {*self._running, *others}:
             logger.info("draining", extra={"searches": len(waited)})
             await asyncio.wait(waited, timeout=self._hosting.drain_seconds)
-        for search in self.searches:
-            search.cancel()
+        self.put_off()
         if self._running:
             await asyncio.wait(self._running)
+
+    def put_off(self) -> None:
+        """End all runs: their searches are for the next process to go on with."""
+        self.draining = True
+        for search in self.searches:
+            search.cancel()
 
     async def _run(self, search: Search, graph: AnyGraph, storage: int | None) -> None:
         search.began = began = time.monotonic()

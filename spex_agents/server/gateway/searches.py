@@ -80,8 +80,13 @@ class Searches:
         await self._stack.aclose()
 
     async def drain(self) -> None:
-        """Take no more, and let what clients wait for end; what does not in time is put off."""
+        """Take no more, and let what runs end; what does not in time is put off."""
         await self.runs.drain(self._known.followers)
+        self._known.let_go()
+
+    def put_off(self) -> None:
+        """Take no more, and leave what runs to the next process: `drain` ends."""
+        self.runs.put_off()
         self._known.let_go()
 
     async def begin(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a parent of workers begins without these, which take second
     from spex_agents.server.gateway.access import Parts
     from spex_agents.server.gateway.hosting import Hosting
 
-CLOSING_SECONDS = 15.0
+CLOSING_SECONDS = 15
 """What clients may take, after the searches have ended, to read the rest of their answers."""
 
 MOST_HEAD_BYTES = 65_536
@@ -84,10 +84,11 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which on SIGTERM becomes unready, then stops accepting, and drains the searches.
+    """uvicorn, which on SIGTERM becomes unready, then drains the searches, and stops accepting.
 
-    In between, for `Hosting.unready_seconds`, it takes requests as before: whoever asks
-    ``/readyz`` has the time to send the next ones elsewhere. A second signal, or SIGINT, ends that.
+    At first, for `Hosting.unready_seconds`, it takes requests as before: whoever asks ``/readyz``
+    has the time to send the next ones elsewhere. A second signal, or SIGINT, ends that. A further
+    SIGINT ends the draining: what runs still is put off.
 
     Args:
         app: Of `create_gateway`.
@@ -106,7 +107,7 @@ class Server(uvicorn.Server):
                 http=type("Connection", (Connection,), seconds),
                 ws="none",
                 timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=round(self._hosting.drain_seconds + CLOSING_SECONDS),
+                timeout_graceful_shutdown=CLOSING_SECONDS,
             )
         )
         self._app = app
@@ -126,15 +127,18 @@ class Server(uvicorn.Server):
             loop.call_soon_threadsafe(loop.call_later, seconds, self._leave, sig, frame)
             return
         self._leave(sig, frame)
+        if parts is not None and self.force_exit:
+            asyncio.get_running_loop().call_soon_threadsafe(parts.searches.put_off)
 
     def _leave(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         parts: Parts = self._app.state.parts
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(parts.searches.drain())  # so the clients' streams end, too
-            await super().shutdown(sockets)
+        await parts.searches.drain()  # first: uvicorn waits for clients alone, and searches for none
+        await super().shutdown(sockets)
+        if self.force_exit:  # by which uvicorn means not to
+            await self.lifespan.shutdown()
 
 
 def serve(
