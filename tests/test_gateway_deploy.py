@@ -120,6 +120,13 @@ def test_a_gateway_and_the_commands_for_its_keys_find_the_same_database(tmp_path
     assert (done.exit_code, "prot=9000: no such setting" in done.stderr) == (2, True)
 
 
+def test_a_limit_of_a_key_that_is_no_number_is_refused_in_words() -> None:
+    words = ["gateway", "key", "create", "tutors", "--tokens", "lots"]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert "'lots': must be a whole number, or none" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_gateway_runs_with_a_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"

@@ -48,6 +48,18 @@ async def test_many_searches_at_once_take_no_more_than_their_key_has(tmp_path: P
         assert running.engine.decoded_tokens < 3000 + 2 * 4 * 64 * searches
 
 
+async def test_more_searches_than_a_key_may_ever_run_at_a_time_are_not_told_to_wait(
+    tmp_path: Path,
+) -> None:
+    keys = KeyStore(str(tmp_path / "gateway.sqlite"))
+    secret = keys.create(Key(name="tutors", concurrency=1))
+    async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
+        refused = await http.post(PATH, json={**ASKED, "n": 2})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
+        assert "n=2: must be at most 1" in refused.json()["error"]["message"]
+        assert (await http.get("/v1/searches")).json()["data"] == []
+
+
 async def test_a_search_that_may_take_less_than_it_needs_ends_by_its_length(
     tmp_path: Path,
 ) -> None:

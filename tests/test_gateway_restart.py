@@ -107,19 +107,18 @@ async def test_a_search_that_nobody_waits_for_may_end_too(tmp_path: Path) -> Non
         assert running.engine.decoded_tokens == 0
 
 
-async def test_who_asks_while_searches_may_end_is_refused_in_words(tmp_path: Path) -> None:
-    async with gateway(speed=20, drain_seconds=PATIENCE) as running:
-        async with running.http() as http:
-            path = (await http.post("/v1/searches", json=LONG)).headers["Location"]
-            draining = asyncio.create_task(running.parts.searches.drain())
-            while not running.parts.searches.runs.draining:
-                await asyncio.sleep(0)
-            for _ in range(2):  # a new connection each
-                refused = await http.post("/v1/chat/completions", json=ASKED)
-                assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
-            assert (await http.get(path)).json()["state"] == "running"
-            running.parts.searches.put_off()
-            await draining
+async def test_who_asks_while_searches_may_end_is_refused_in_words() -> None:
+    async with gateway(speed=1, drain_seconds=PATIENCE) as running, running.http() as http:
+        path = (await http.post("/v1/searches", json=LONG)).headers["Location"]
+        draining = asyncio.create_task(running.parts.searches.drain())
+        await asyncio.sleep(0)  # it has begun
+        assert running.parts.searches.runs.draining
+        for _ in range(2):  # a new connection each
+            refused = await http.post("/v1/chat/completions", json=ASKED)
+            assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
+        assert (await http.get(path)).json()["state"] == "running"
+        running.parts.searches.put_off()
+        await draining
 
 
 @pytest.mark.slow

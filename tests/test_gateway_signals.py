@@ -213,6 +213,20 @@ async def test_an_access_log_has_client_key_and_ids_and_no_text(
     assert "5 + 7" not in json.dumps(lines)
 
 
+def test_the_log_tells_settings_as_options_and_how_connections_fail() -> None:
+    def line(name: str, message: str, *values: object, **extra: object) -> Any:
+        record = logging.LogRecord(name, logging.WARNING, "", 0, message, values, None)
+        vars(record).update(extra)
+        return json.loads(JsonLines().format(record))
+
+    away = "http://gpu7/v1 cannot be reached, tried once: start the server there, or correct "
+    found = line("spex_agents.server", "engine does not answer", said=f"{away}base_url=")
+    assert found["said"] == f"{away}--engine"
+    pool = line("psycopg.pool", "reconnection in pool %r failed after %s sec", "pool-1", 1.0)
+    assert pool["event"] == "reconnection in pool 'pool-1' failed after 1.0 sec"
+    assert line("psycopg", "asked %s", "Why?")["event"] == "asked %s"
+
+
 async def test_errors_have_no_addresses_of_what_is_inside() -> None:
     class Telling(SimulatedEngine):
         async def generate(self, *_: Any, **__: Any) -> Any:

@@ -331,7 +331,7 @@ async def test_who_asks_after_patience_has_ended_is_told_soon_until_the_server_a
         with pytest.raises(EngineError, match=r"was away for 0\.02 s"):
             await write(engine)
         for number in range(2):
-            with pytest.raises(EngineError, match=r"cannot be reached .*2 tries"):
+            with pytest.raises(EngineError, match=r"cannot be reached .*tried 2 times"):
                 await write(engine, request(f"run/1{number}"))
         async with scripted_server(free_tcp_port):
             await engine.check()

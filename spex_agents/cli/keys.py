@@ -46,7 +46,11 @@ NO_LIMIT = "none"
 
 
 def _limit(text: str) -> float:
-    return math.inf if text == NO_LIMIT else int(text)
+    if text == NO_LIMIT:
+        return math.inf
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r}: must be a whole number, or {NO_LIMIT}")
+    return int(text)
 
 
 def _limit_option(help: str) -> Any:  # noqa: A002 (typer's word)

@@ -99,6 +99,7 @@ def refuses_connections(error: BaseException) -> bool:
 
 def explain(error: Exception, url: str, *, tries: int) -> EngineError:
     """The error to raise: where it failed, why, and what to do."""
+    times = "once" if tries == 1 else f"{tries} times"
     said = said_by(error) if isinstance(error, openai.APIError) else str(error)
     if isinstance(error, openai.APIError) and is_quota(error):
         return EngineUnavailable(
@@ -116,28 +117,28 @@ def explain(error: Exception, url: str, *, tries: int) -> EngineError:
             404: "see model="
             if "model" in said.lower()
             else "base_url= must end where the protocol begins, mostly in /v1; see model= too",
-            429: f"refused {tries} times: lower max_concurrency= or raise retries=",
+            429: f"refused {times}: lower max_concurrency= or raise retries=",
         }.get(error.status_code, "correct the request it complains of (extra_body=, dialect=)")
         if (moved := error.response.history) and error.request.method == "GET":
             remedy = f"it redirects to {moved[0].headers.get('location')}: correct base_url="
         elif is_limit(error) and (seconds := wanted(error)):
             remedy = f"it wants {seconds:g} s without requests: raise patience= to wait as long"
         elif error.status_code >= 500:
-            remedy = f"failed {tries} times: see the server's log"
+            remedy = f"failed {times}: see the server's log"
         kind = EngineUnavailable if error.status_code in UNAVAILABLE else EngineError
         return kind(f"{url} answered {error.status_code} ({said}); {remedy}")
     if isinstance(error, openai.APITimeoutError):
         return EngineError(
-            f"{url} sent nothing in time, {tries} times: raise timeout= or lower max_concurrency="
+            f"{url} sent nothing in time, {times}: raise timeout= or lower max_concurrency="
         )
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
         return EngineUnavailable(
-            f"{url} cannot be reached ({cause}), {tries} tries: start the server there, or "
+            f"{url} cannot be reached ({cause}), tried {times}: start the server there, or "
             "correct base_url="
         )
     if isinstance(error, BrokenReply):
         return EngineError(
-            f"{url} failed {tries} times: {error}; see the server's log, or raise timeout="
+            f"{url} failed {times}: {error}; see the server's log, or raise timeout="
         )
     return EngineError(f"{url} failed: {said}; see the server's log")

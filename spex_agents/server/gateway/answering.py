@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from spex_agents.server.gateway.access import Parts, errors
 from spex_agents.server.gateway.completions import failure
+from spex_agents.server.gateway.errors import ApiError
 from spex_agents.server.gateway.keys import Key
 from spex_agents.server.gateway.requests import ChatRequest
 from spex_agents.server.gateway.search import Search
@@ -78,9 +79,14 @@ async def answer(
 async def _begin(
     parts: Parts, key: Key, body: ChatRequest, idempotency: str | None
 ) -> list[Search]:
+    most = min(key.concurrency, parts.hosting.searches)
+    if (count := body.n or 1) > most:  # which no later time would let in
+        raise ApiError(
+            400, f"n={count}: must be at most {most}, the searches at a time of this key", param="n"
+        )
     searches: list[Search] = []
     try:
-        for index in range(body.n or 1):
+        for index in range(count):
             named = idempotency if idempotency is None or not index else f"{idempotency}#{index}"
             searches.append(await parts.searches.begin(key, body, idempotency=named, index=index))
     except Exception:

@@ -268,7 +268,8 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
                     await (await Psycopg.connect(url)).close()
                 except Error as cause:
                     why = cause
-            raise SettingsError(f"database: PostgreSQL does not answer: {why}") from error
+            said = " ".join(str(why).split())  # in one line, as logs have it
+            raise SettingsError(f"database: PostgreSQL does not answer: {said}") from error
         yield Database(engine, saver, jobs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -18,6 +19,11 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",
 }
 _OURS = ("spex_agents", "uvicorn")
+_NO_PROMPTS = (*_OURS, "psycopg.pool")
+"""Whose messages are about connections, or ours."""
+
+_PYTHON = re.compile(r"\b(base_url|api_key|model|patience)=(?=[\s,;.)]|$)")
+"""Settings of engines that are told as Python has them, and are options of the gateway."""
 
 
 class JsonLines(logging.Formatter):
@@ -50,6 +56,8 @@ class JsonLines(logging.Formatter):
         }
         if self.prompts or record.name.startswith(_OURS):
             line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+            if "said" in line:
+                line["said"] = _with_options(str(line["said"]))
         if not self.prompts:
             line.pop("question", None)
         if record.exc_info and (error := record.exc_info[1]) is not None:
@@ -59,13 +67,14 @@ class JsonLines(logging.Formatter):
                 for place in traceback.extract_tb(error.__traceback__)[-8:]
             ]
             if self.prompts or isinstance(error, EngineUnavailable):  # whatever the prompt
-                line["message"] = str(error)
+                line["message"] = _with_options(str(error))
         return json.dumps(line, default=str)
 
     def _event(self, record: logging.LogRecord) -> str:
         if self.prompts or record.name.startswith(_OURS):
-            return _without_places(record.getMessage())
-        return str(record.msg).partition("\n")[0]
+            return _with_options(_without_places(record.getMessage()))
+        said = record.getMessage() if record.name.startswith(_NO_PROMPTS) else str(record.msg)
+        return said.partition("\n")[0]
 
 
 def log_to_stderr(*, prompts: bool) -> None:
@@ -76,6 +85,20 @@ def log_to_stderr(*, prompts: bool) -> None:
     for each_thought in ("httpx", "httpx2"):  # the second is that of newer openai clients
         logging.getLogger(each_thought).setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # which dialect it speaks
+
+
+def _with_options(said: str) -> str:
+    """What is told of an engine, in the words of the command line.
+
+    Example:
+        >>> _with_options("see its log, or raise patience= if it takes longer to restart")
+        'see its log, or raise --patience if it takes longer to restart'
+    """
+
+    def typed(found: re.Match[str]) -> str:
+        return "--engine" if found[1] == "base_url" else f"--{found[1].replace('_', '-')}"
+
+    return _PYTHON.sub(typed, said)
 
 
 def _without_places(said: str) -> str:
