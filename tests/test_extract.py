@@ -50,6 +50,25 @@ def test_extraction(text: str, answer: str | None) -> None:
     assert extract_answer(text) == answer
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 2/3 of the cake.", "2/3 of the cake"),
+        ("The answer is 2 of the three numbers.", None),
+        ("The answer to 3 + 5 is 8.", "8"),
+        ("The answer to 3 + 5 is not 8.", None),
+        ("The answer to part 2 is 8.", None),
+        ("Answer: **42** km", "42 km"),
+        ("Answer: **42 km** in all", "42 km"),
+        ("Answer: 2 ** 3", "2 ** 3"),
+        ("The answer is $18 for the two.", "$18"),
+        ("The answer is $18$ for the two.", "18"),
+    ],
+)
+def test_what_surrounds_an_answer_is_no_part_of_it(text: str, answer: str | None) -> None:
+    assert extract_answer(text) == answer
+
+
 REPLIES: dict[str, list[tuple[str, str | None]]] = {}
 for line in (DATA / "extract_replies.jsonl").read_text(encoding="utf-8").split("\n"):
     if line:

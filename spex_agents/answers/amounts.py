@@ -35,7 +35,7 @@ _ALONE = frozenset("mglsLhVJW$")  # signs of units that follow a number at once
 _APART = frozenset("NACFKTM")  # those that need a blank before them: 5N may be a formula
 _POWERED = re.compile(r"(?!m)[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?$")
 _PERCENT = re.compile(
-    r"(.+?)\s*(?:(%|percent|per cent|pct\.?|percentage points?)|‰)$", re.IGNORECASE
+    r"(.+?)\s*(?:(%|percent|prozent|per cent|pct\.?|percentage points?)|‰)$", re.IGNORECASE
 )
 _MONEY = re.compile(
     r"([-+]?)\s*(US\$|C\$|A\$|R\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|INR|CHF|JPY|Rs\.?)(?=[\s\d]))\s*(.+)$"

@@ -52,13 +52,15 @@ _PLAIN = re.compile(  # what may stand after ####: a word is a heading's
     r"|[^A-Za-z]*\d[^A-Za-z]*[a-z]+(?:\s[a-z]+)?)$",
     re.IGNORECASE,
 )
+_SUM = r"\d[\d.() ]{0,20}[-+*/×÷^][-+*/×÷^\d.() ]{1,40}"
 _PROSE = re.compile(
     r"\b(?P<noun>answers?|(?:answer|correct|right|best)\s+(?:option|choice|answer)"
     r"|(?:correct|right|best)\s+(?:options|choices|answers)"
     r"|(?:correct|right)\s+(?:one|letter|value|number))\b"
     r"(?P<of>(?:\s+(?:that\s+)?(?:we|i|you)\s+(?:(?:are|were|am)\s+)?(?:looking\s+for|seek|need|want"
     r"|get|got|obtain(?:ed)?|found|find)\b)?(?:\s{0,2}\([^()\n]{1,40}\)|,[^,.:;\n]{1,60},)?"
-    r"(?:\s+(?:to|for|of|in|as|here|choice|option|now)\b(?:[ \t]{1,4}[\w'()-]{1,40}){0,6}?)?)"
+    rf"(?:\s+(?:to|of|for)\s+{_SUM}(?<! )"
+    r"|\s+(?:to|for|of|in|as|here|choice|option|now)\b(?:[ \t]{1,4}[\w'()-]{1,40}){0,6}?)?)"
     r"[*_]{0,4}\s{0,4}(?P<verb>\bis(?:\s+equal\s+to)?\b|(?<=s )are\b"
     r"|['’]s\b|=|\bequals\b|\bw(?:ould|ill)\s+(?:then\s+|therefore\s+)?be\b"
     r"|\b(?:must|should)\s+(?:therefore\s+|then\s+)?be\b|\bhas\s+to\s+be\b|\bcomes\s+(?:out\s+)?to(?:\s+be)?\b"
@@ -68,7 +70,8 @@ _PROSE = re.compile(
 )
 _MODAL = re.compile(r"must|should|has to", re.IGNORECASE)
 _WHOLE = re.compile(
-    r"(?:\s*\([^()]*\)|,[^,]*,)?\s*(?:(?:to|for|of)\s+(?:(?:this|the|your|our|that|my|a)\s+)?"
+    rf"(?:\s*\([^()]*\)|,[^,]*,)?\s*(?:(?:to|for|of)\s+{_SUM}"
+    r"|(?:to|for|of)\s+(?:(?:this|the|your|our|that|my|a)\s+)?"
     r"(?:(?:given|original|whole|above|following|entire|overall|final|actual)\s+)?"
     r"(?:question|problem|puzzle|exercise|riddle|task|query|equation|it|this|everything|sum|prompt|"
     r"calculation)\b(?:\s+[\"“”'\w?()-]+){0,6}|here|now|choice|option|in\s+(?:simplest|lowest|decimal)\s+\w+"

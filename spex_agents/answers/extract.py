@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
@@ -56,9 +57,10 @@ def extract_answer(text: str, *, cut: bool = False) -> str | None:
         return None
     # <answer>The answer is \boxed{4}</answer>: the innermost marker has it, and is the last one.
     inner = None if found.answer == text else _inside(found.answer)
-    return inner or found.answer.strip() or None
+    return _UNCLOSED.sub(r"\1", inner or found.answer).strip() or None
 
 
+_UNCLOSED = re.compile(r"^([^*]*[^*\s])\*\*(?=\s+[^\W\d][^*]*$)")  # the bold of **42** km
 _UNSEEN = dict.fromkeys(
     [0xFEFF, 0x200B, 0x200E, 0x200F, 0x2060, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 )

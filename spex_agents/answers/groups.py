@@ -19,8 +19,8 @@ Reader: TypeAlias = Callable[[str], Form]
 _WIDE_COMMA = re.compile(r"\s*,\s+")  # between numbers with thousands separators
 _COMMA, _SEMICOLON = re.compile(r"\s*,\s*"), re.compile(r"\s*;\s*")
 _THOUSANDS = re.compile(r"\d,\d{3}(?!\d).*,\s|,\s.*\d,\d{3}(?!\d)")
-_AND = re.compile(r"\s*,?\s+(?:and|&)\s+|\s*\\(?:land|wedge)(?![A-Za-z])\s*", re.IGNORECASE)
-_OR = re.compile(r"\s*,?\s+or\s+|\s*\\(?:lor|vee)(?![A-Za-z])\s*", re.IGNORECASE)
+_AND = re.compile(r"\s*,?\s+(?:and|und|&)\s+|\s*\\(?:land|wedge)(?![A-Za-z])\s*", re.IGNORECASE)
+_OR = re.compile(r"\s*,?\s+(?:or|oder)\s+|\s*\\(?:lor|vee)(?![A-Za-z])\s*", re.IGNORECASE)
 _AROUND = re.compile(
     r"(?:both|either|only|options|choices|statements|answers)\s+|\s+(?:only|both)$", re.IGNORECASE
 )
@@ -142,6 +142,8 @@ def _assigned(parts: Sequence[str], form: Reader, said: str) -> Form | None:
         return None
     values = [form(part.partition("=")[2]) for part in parts]
     stems = {re.sub(r"_\{?\w+\}?$", "", name) for name in names}
+    if len(stems) == 1 and len(set(map(joined, values))) == 1:
+        return values[0]._replace(label=stems.pop())
     if len(stems) == 1:
         return _several(values, "")._replace(label=stems.pop(), also=())
     if len(stems) < len(parts) or said == "or":

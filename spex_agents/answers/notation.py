@@ -55,6 +55,9 @@ _SAME = (
     ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\div", "/"),
     ("\\ast", "*"), ("\\langle", "("), ("\\rangle", ")"), ("\\colon", ":"),
 )  # fmt: skip
+_INDEXED = re.compile(r"(?<![\w\\])([a-z])(\d)(?=\s*=)")  # x1 = 2
+_LEFT_OUT = re.compile(r"(?<![A-Za-z\\])(?:\\R|R|\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*\\\s*\{")  # R \ {2}
+_BARRED = re.compile(r"^\(\s*-?[\d./]+(?:\s*\|\s*-?[\d./]+)+\s*\)$")  # (3|4)
 _NO_BLANK = re.compile(r",\s*\\!\s*")  # 11,\! 111
 _VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*([a-z])\s*\}")
 _CHOOSE = re.compile(r"\{\s*(\w+)\s*\\choose\s*(\w+)\s*\}")
@@ -85,6 +88,7 @@ def plain(answer: str) -> str:
         ('\\frac{1}{2}', '5^{2}', '(B)')
     """
     text = _SPAN.sub("-", "".join(map(_digit, answer)))
+    text = _LEFT_OUT.sub(r"\\R \\setminus {", text).replace("+/-", "±")
     text = _RAISED.sub(lambda high: "^{" + high[0].translate(_HIGH) + "}", text)
     text = _LOWERED.sub(lambda low: "_{" + low[0].translate(_LOW) + "}", text)
     text = _NUMBERS.sub(r"\\\1 ", text.translate(_SIGNS))
@@ -103,6 +107,7 @@ def plain(answer: str) -> str:
     text = _INLINE.sub(r"\1", text).replace("\\(", "").replace("\\)", "").replace("\\$", "$")
     if text[:1] in ("{", "["):  # Python's quotes, and JSON's
         text = _QUOTED.sub(r'"\1"', text)
+    text = text.replace("|", ", ") if _BARRED.match(text) else _INDEXED.sub(r"\1_\2", text)
     return _VECTOR_OF.sub(r"(\1)", _system(text))
 
 

@@ -27,6 +27,7 @@ _WRITTEN = tuple(
         r"(?P<european>\d{1,3}(?:\.\d{3}){2,})(?![.,]?\d)",
         r"(?P<european>\d+),(?P<part>0\d+)(?![.,]?\d)",  # 3,05: no list has such a number
         r"(?P<units>\d*)\.(?P<part>\d*)(?:\\(?:overline|bar|dot)\s*\{?|\()(?P<again>\d+)[})]?",
+        r"(?P<units>\d+),(?P<part>\d*)\\(?:overline|bar)\s*\{(?P<again>\d+)\}",
         r"(?P<units>\d*)\.(?P<part>\d{0,9}?)(?P<again>(?P<once>\d)(?P=once){2,}|(?P<few>\d{2,8})"
         r"(?P=few)+)(?P<rest>\d{0,8})\s*(?:\.\.\.|\\ldots)",
     )

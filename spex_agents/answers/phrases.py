@@ -68,7 +68,10 @@ _SETS = (
         r"|(?:the\s+)?(?:real\s+numbers|reals)|\\R|(?:all\s+)?[a-z]\s*\\in\s*\\R",
         "(-oo, oo)",
     ),
-    (r"(?:there\s+are\s+)?infinite(?:ly)?(?:\s+many)?(?:\s+number\s+of)?\s+solutions?", "many"),
+    (
+        r"(?:there\s+are\s+)?infinite(?:ly)?(?:\s+many)?(?:\s+number\s+of)?\s+solutions?",
+        "infinitely many",
+    ),
     (r"(?:the\s+limit\s+|it\s+)?(?:dne|d\.n\.e|does\s+not\s+exist|doesn't\s+exist)", "dne"),
     (r"n\.?/a|not\s+applicable", "not applicable"),
     (r"(?:it\s+)?(?:is\s+)?(?:undefined|not\s+defined)", "undefined"),

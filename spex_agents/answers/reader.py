@@ -27,11 +27,17 @@ _NUMERIC = re.compile(r"\\(?:pi|sqrt|frac|cdot|times|pm)(?![A-Za-z])")
 _ANGULAR = re.compile(r"\\pi(?![A-Za-z])|arc|\^\{?-1")
 _TWO_NUMBERS = re.compile(r"(?<![_\d])\d+\s+\d")
 _TOO_LONG = re.compile(r"[-+]?[\d.,]+[eE][-+]?\d+$")  # a number, and its value is not written
-_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s*(?:[:=]|is\b)\s*(?=\S)", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^(?:(?:the\s+)?(?:final\s+)?answer\s*(?:[:=]|is\b)\s*(?=\S)|only\s+(?=[a-z]\s*=))",
+    re.IGNORECASE,
+)
 _TITLE = re.compile(r"([A-Za-z]{3,}(?: [A-Za-z]+){0,3}):\s+(\S.*)$")
 _CONSTANT = re.compile(r"\+\s*(?:an?\s+)?(?:arbitrary\s+)?const(?:ant)?\.?$", re.IGNORECASE)
 _ONLY = re.compile(r"(?:only\s+([IVX]+|[A-H])|([IVX]+|[A-H])\s+only)")
 _REMARK = re.compile(r"(.*\S)\s+\((.+)\)$")
+_REPEATED = re.compile(
+    r"(?:a\s+)?(?:double|repeated|triple)\s+(?:root|solution|zero)$", re.IGNORECASE
+)
 
 
 def read(answer: str, algebra: Algebra | None = None) -> Form:
@@ -67,6 +73,7 @@ class _Reader:
             return Form(str(value))
         if _TOO_LONG.match(text):
             return text_form(text)
+        text = "\\pi" if text == "pi" else text
         below = _Reader(self.algebra, self.depth + 1)
         return below._simple(text) or below._composed(text) or below._formula(text)
 
@@ -117,6 +124,8 @@ class _Reader:
             _is_text(remark[2]) or (remark[1] in "ABCDE" and number(remark[2]) is not None)
         ):
             return Form(remark[1].casefold(), note=joined(self.form(remark[2])))
+        if _REPEATED.match(remark[2]):
+            return self.form(remark[1])
         said = re.sub(r"^(?:or|i\.e\.,?|=)\s*", "", remark[2])
         if said.startswith("\\approx"):
             return self.form(remark[1])

@@ -31,6 +31,7 @@ _FUNCTION = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?(?:\^\{?-1\}?)?)('*)\s*(\(\s*[a
 _WORKED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim)(?![A-Za-z])")
 _POINT = re.compile(r"\(\s*[A-Za-z](?:_\d)?(?:\s*,\s*[A-Za-z](?:_\d)?)+\s*\)$")
 _WITHIN = re.compile(r"\|\s*[a-z]\s*\|$")
+_INDEX = re.compile(r"[A-Za-z]_\{?\w+\}?$")
 _LETTER = re.compile(r"[A-Za-z]$|\\[a-z]+$")
 _MODULO = re.compile(
     r"(?:([a-z])\s*(?:\\equiv|=)\s*)?(-?\d+)\s*\(?\s*(?:\\[pb]?mod|mod(?:ulo)?)\s*\{?\s*(\d+)\s*\}?\s*\)?$"
@@ -80,6 +81,9 @@ def _equal(parts: list[str], form: Reader, compared: Comparison) -> Form | None:
         (value,) = (form(part) for part in parts if part not in letters)
         several = ", ".join([joined(value)] * len(letters))
         return Form(value.value, value.note, f"point ({several})", ", ".join(letters))
+    if len(parts) > 2 and all(map(_INDEX.match, parts[:-1])) and _INDEX.match(parts[-1]) is None:
+        stems = {part[0] for part in parts[:-1]}  # x_1 = x_2 = 2
+        return form(f"{stems.pop()} = {parts[-1]}") if len(stems) == 1 else None
     if len(parts) > 2 and _LETTER.match(parts[-1]) and not _NAME.match(parts[0]):
         parts = parts[-2:]  # 2 + 3 = 5 = x
     left, right = parts[0], parts[-1]

@@ -28,17 +28,18 @@ gal 473176473/125000000000 m3 - gallon
 qt 473176473/500000000000 m3 - quart
 cup 473176473/2000000000000 m3 -
 pt 473176473/1000000000000 m3 - pint
-s 1 s + sec second
-min 60 s - minute
-h 3600 s - hour hr
+s 1 s + sec second sekunde sekunden
+min 60 s - minute minuten
+h 3600 s - hour hr stunde stunden
 day 86400 s -
-week 604800 s - wk
+week 604800 s - wk woche wochen
 month 1 month -
 year 12 month - yr
 decade 120 month -
 century 1200 month -
 Hz 1 s-1 + hertz
 N 1000 g1m1s-2 + newton
+Nm 1000 g1m2s-2 - newton_metre newton_meter
 J 1000 g1m2s-2 + joule
 cal 4184 g1m2s-2 + calorie
 eV 801088317/5000000000000000000000000 g1m2s-2 + electronvolt electron_volt
@@ -78,7 +79,7 @@ kph 5/18 m1s-1 - kmh kmph
 knot 463/900 m1s-1 -
 $ 1 $ - dollar usd us$ buck
 ¢ 1/100 $ -
-cent 1 cent -
+cent 1 cent - ct
 € 1 € - euro eur
 £ 1 £ - gbp pound_sterling pounds_sterling quid
 p 1/100 £ - pence penny

@@ -185,13 +185,14 @@ def _chosen(bare: str, choice: re.Match[str]) -> str | None:
 
 def _quantity(bare: str) -> str | None:
     """A number and what is counted; None where it is only part of a sum told in words."""
+    bare = re.split(r"\s+for\s+(?:the|both|all|each|every)\s", bare)[0]  # $18 for the two
     if re.search(r"[-+*/×]\s*(?:the|that|this|its)\b", bare):
         return None
     words = [word.casefold() for word in WORD.findall(bare)]
     if NOT_UNITS & set(words):
         kept = re.match(r".*?\d[\d,.]*(?=\s+(?:of|or|at|to)\b)", bare)
         head = re.match(r"[^A-Za-z]*", bare)
-        if re.fullmatch(r"\d+/\d+\s+of\s+an?\s+\w+|\d+\s+(?:out\s+of|to)\s+\d+", bare):
+        if re.fullmatch(r"\d+/\d+\s+of\s+(?:an?|the)\s+\w+|\d+\s+(?:out\s+of|to)\s+\d+", bare):
             return bare
         if "of" in words and kept and "times" not in words and not re.match(r"\S+\s+of\b", bare):
             return bare[: bare.index(" of")]
