@@ -78,9 +78,9 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None
 def test_a_misspelt_variable_is_told_with_the_nearest_that_there_is(
     variable: str, nearest: str, tmp_path: Path
 ) -> None:
-    listing = ["gateway", "key", "list", "--database", str(tmp_path / "gateway.sqlite")]
-    done = CliRunner().invoke(app, listing, env={variable: "9000"})
-    assert (done.exit_code, done.stdout) == (0, "")
+    words = ["gateway", "key", "create", "tutors", "--database", str(tmp_path / "gateway.sqlite")]
+    done = CliRunner().invoke(app, words, env={variable: "9000"})
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
     assert done.stderr == f"warning: {variable} in the environment is no setting; {nearest}\n"
 
 
@@ -118,6 +118,18 @@ def test_a_gateway_and_the_commands_for_its_keys_find_the_same_database(tmp_path
     file.write_text("prot = 9000\n")
     done = runner.invoke(app, ["gateway", "key", "list", *config])
     assert (done.exit_code, "prot=9000: no such setting" in done.stderr) == (2, True)
+
+
+def test_who_lists_keys_is_told_of_a_database_without_any(tmp_path: Path) -> None:
+    missing, empty = tmp_path / "missing.sqlite", tmp_path / "empty.sqlite"
+    KeyStore(str(empty))
+    words = ["gateway", "key", "list", "--database"]
+    done = CliRunner().invoke(app, [*words, str(missing)])
+    assert (done.exit_code, missing.exists()) == (2, False)
+    assert f"--database {missing}: no such file" in done.stderr
+    done = CliRunner().invoke(app, [*words, str(empty)])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"no keys in '{empty}'" in done.stderr
 
 
 def test_a_limit_of_a_key_that_is_no_number_is_refused_in_words() -> None:

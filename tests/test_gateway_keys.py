@@ -541,3 +541,15 @@ async def test_a_search_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [(span.attributes or {})["spex.outcome"] for span in thoughts]
     assert outcomes.count("hit") == done["ledger"]["hits"] > 0
     assert QUESTION[0]["content"] not in str([span.to_json() for span in spans])
+
+
+async def test_a_gateway_that_asks_for_keys_and_has_none_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = KeyStore(str(tmp_path / "gateway.sqlite"))
+    async with gateway(served=False, keys=keys):
+        assert "spex gateway key create" in caplog.text
+    caplog.clear()
+    keys.create(Key(name="tutors"))
+    async with gateway(served=False, keys=keys):
+        assert "spex gateway key create" not in caplog.text

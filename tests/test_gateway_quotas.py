@@ -60,6 +60,13 @@ async def test_more_searches_than_a_key_may_ever_run_at_a_time_are_not_told_to_w
         assert (await http.get("/v1/searches")).json()["data"] == []
 
 
+async def test_a_limit_that_cuts_all_paths_off_is_what_ended_the_search() -> None:
+    async with gateway(served=False) as running, running.http() as http:
+        done = (await http.post(PATH, json={**ASKED, "max_tokens": 3})).json()
+        assert done["choices"][0]["finish_reason"] == "length"
+        assert done["spex"]["stopped"] == "max_tokens"
+
+
 async def test_a_search_that_may_take_less_than_it_needs_ends_by_its_length(
     tmp_path: Path,
 ) -> None:

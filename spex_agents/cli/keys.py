@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from spex_agents.cli.exits import exit_codes
-from spex_agents.errors import above_zero
+from spex_agents.errors import SettingsError, above_zero
 
 if TYPE_CHECKING:
     from spex_agents.server.gateway.keys import KeyStore, Stored
@@ -136,7 +136,7 @@ def limit(
     """
     with exit_codes():
         given = _given(concurrency, tokens, waste, window, storage)
-        for one in _store(context, database, config).limit(name, **given):
+        for one in _store(context, database, config, make=False).limit(name, **given):
             print(_line(one))
 
 
@@ -146,7 +146,7 @@ def revoke(
 ) -> None:
     """Take keys away and print which: a running gateway refuses them within a second."""
     with exit_codes():
-        for one in _store(context, database, config).revoke(name):
+        for one in _store(context, database, config, make=False).revoke(name):
             print(f"revoked {one.key.prefix} {one.key.name}")
 
 
@@ -154,8 +154,13 @@ def revoke(
 def list_keys(context: typer.Context, *, database: Database = None, config: Config = None) -> None:
     """Print how the keys begin, their names, limits and ages."""
     with exit_codes():
-        for one in _store(context, database, config).all():
+        from spex_agents.server.gateway.database import shown  # noqa: PLC0415 (as below)
+
+        store = _store(context, database, config, make=False)
+        for one in (found := store.all()):
             print(_line(one))
+        if not found:
+            typer.echo(f"no keys in {shown(store.database)}", err=True)
 
 
 @key.command("import")
@@ -171,11 +176,22 @@ def take_in(
         print(f"{_store(context, database, config).take_in(file)} new")
 
 
-def _store(context: typer.Context, database: str | None, config: Path | None) -> KeyStore:
-    """The keys of the database that is given, or else that the gateway has."""
+def _store(
+    context: typer.Context, database: str | None, config: Path | None, *, make: bool = True
+) -> KeyStore:
+    """The keys of the database that is given, or else that the gateway has; `make` a missing file.
+
+    Raises:
+        SettingsError: It cannot be opened.
+    """
     from spex_agents.server.gateway.keys import KeyStore  # noqa: PLC0415 (only for a gateway)
 
-    return KeyStore(context.obj(config) if database is None else database)
+    found = context.obj(config) if database is None else database
+    if not make and "://" not in found and not Path(found).exists():
+        raise SettingsError(
+            f"database={found!r}: no such file; give the gateway's, or its settings by --config"
+        )
+    return KeyStore(found)
 
 
 def _given(

@@ -149,7 +149,7 @@ def sync_engine(name: str) -> Engine:
         with engine.begin() as connection:
             migrate(connection)
     except SQLAlchemyError as error:
-        raise SettingsError(f"database={_shown(name)}: cannot open: {error.args[0]}") from error
+        raise SettingsError(f"database={shown(name)}: cannot open: {error.args[0]}") from error
     return engine
 
 
@@ -227,7 +227,7 @@ async def _postgres(url: str) -> AsyncIterator[Database]:
         from spex_agents.server.gateway.replicas import Shared  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
-            f"database={_shown(url)}: needs {error.name}; pip install 'spex-agents[postgres]'"
+            f"database={shown(url)}: needs {error.name}; pip install 'spex-agents[postgres]'"
         ) from error
 
     engine = create_async_engine(
@@ -288,7 +288,7 @@ async def _alone(url: str, connect: Callable[..., Awaitable[Any]]) -> AsyncItera
         yield
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Without a password."""
     scheme, sign, _ = name.partition("://")
     return f"{scheme}://..." if sign else repr(name)

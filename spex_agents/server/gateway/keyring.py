@@ -55,6 +55,8 @@ class Keyring:
 
     async def __aenter__(self) -> Self:
         await self.read()
+        if self.required and not self._any:
+            logger.warning("no key yet: requests are refused until `spex gateway key create NAME`")
         self._upkeep = asyncio.create_task(
             repeat(self._keep, seconds=READ_SECONDS, failed="cannot read the keys")
         )

@@ -123,6 +123,7 @@ class Search:
             "finish_reason": "length" if tokens >= self.limit else "stop",
             "stopped": ended_by(
                 values.get("stopped"),
+                reached=tokens >= self.limit,
                 limit=self.limit,
                 most=self.most,
                 asked=self.request.token_limit,
