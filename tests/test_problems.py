@@ -220,6 +220,10 @@ GOOD = {"question": "1 + 1?", "answer": "2"}
         (({"numbers": [1], "target": "x"},), "line 1: target="),
         (({"prompt": "f", "tests": ""},), "line 1: tests="),
         (({"prompt": "f", "tests": "1", "entry_point": "a b"},), "line 1: entry_point="),
+        (
+            ({"question": "1 + 1?", "answer": [2]},),
+            r"line 1: answer=\[2\]: must be a text or a num",
+        ),
         (({"question": " ", "answer": "2"},), "line 1: question and answer"),
     ],
 )

@@ -22,7 +22,11 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from examples.math_tutor.classroom import Sitting, opened
+try:
+    from examples.math_tutor.classroom import Sitting, opened
+except ModuleNotFoundError as missing:
+    sys.stderr.write(f"{missing.name} is missing: pip install -e '.[embedded,server]'\n")
+    sys.exit(2)
 from examples.math_tutor.graph import create_math_tutor
 from examples.math_tutor.memory import recall
 from examples.math_tutor.problems import DEFAULT, LIMITS, SAMPLING, Choice, check_of, task

@@ -60,7 +60,8 @@ async def mark(reply: str, steps: Sequence[Step], at: int) -> Mark:
     said, step = given(reply), steps[at]
     if number(step.value) is not None:
         said = replace(said, value=decimal(said.value))
-    if number(step.value) is not None and not any(char.isdigit() for char in reply):
+    digits = any(char.isdigit() for char in reply)
+    if number(step.value) is not None and not digits and number(said.value) is None:
         return Mark(verdict="unreadable", why="there is no number in that line")
     if number(step.value) is not None and number(said.value) is None and in_words(said.value):
         return Mark(verdict="unreadable", why="it has several numbers, and none stands out")

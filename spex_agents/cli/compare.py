@@ -150,8 +150,8 @@ def compare_command(
         _check_places(rows=rows, json=json, figure=figure)
         if figure is not None:
             check_figure(figure)
-        policies = named_policies(policy or ["all"], width=width, rollouts=rollouts)
         found = load(problems, limit=limit, seed=seed, isolation=isolation)  # type: ignore[arg-type]
+        policies = named_policies(policy or ["all"], width=width, rollouts=rollouts)
         if shots is not None:
             template = replace(found.template, examples=read_examples(shots))
             found = replace(found, template=template)

@@ -129,6 +129,8 @@ def problem(row: object, isolation: Isolation = "auto") -> Problem:
             if NO_TEXT.search(str(answer)):
                 raise SettingsError(f"answer={answer!r}: has NUL or half of a character: no text")
             return Stated(question=question, answer=str(answer))
+        case {"question": str(), "answer": answer}:
+            raise SettingsError(f"answer={answer!r}: must be a text or a number")
         case {"numbers": list(numbers), "target": target}:
             return Countdown(numbers=tuple(numbers), target=target)
         case {"prompt": prompt, "tests": tests, **more}:
