@@ -912,3 +912,16 @@ def test_the_model_s_lesson_is_the_same_without_speculation(
 ) -> None:
     lines = b"hint\n79\n\xff\\frac{\n38/2\n"
     assert start(tmp_path / "plain.sqlite", "--no-speculation", lines=lines) == waiting[1]
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
+    program = (
+        "import runpy, sys; sys.modules['langgraph.checkpoint.sqlite'] = None; "
+        "runpy.run_module('examples.math_tutor', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "is missing: pip install -e '.[embedded,server]'" in done.stderr
+    assert "Traceback" not in done.stderr
