@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spex_agents.engines import Request
 from spex_agents.rewards import Calculator
@@ -81,6 +85,41 @@ async def score(*steps: str) -> float:
 )
 async def test_a_right_step_passes_and_its_wrong_twin_does_not(right: str, wrong: str) -> None:
     assert (await score(right), await score(wrong)) == (1, 0)
+
+
+NUMBERS = st.builds(
+    lambda form, value: form(value),
+    st.sampled_from([lambda n: f"{n}", lambda n: f"{n:,}", lambda n: f"{n:,}".replace(",", " ")]),
+    st.integers(1, 99_999),
+)
+AROUND = st.sampled_from(
+    [
+        "{}", "**{}**", "*{}*", "__{}__", "**Step 1:** {}", "**Step 2.** {}", "- **{}**", "1. {}",
+        "(2) {}", "`{}`", "$${}$$", r"\({}\)", r"\boxed{{{}}}", "<b>{}</b>", "> {}", "### Step 1: {}",
+        "So {}.", "{}, as said.", "Therefore, *{}*",
+    ]
+)  # fmt: skip
+NOUNS = st.sampled_from(["", " apples", " cm", " €"])
+
+
+@given(NUMBERS, NUMBERS, AROUND, NOUNS, st.sampled_from([1, -1, 10, 100]))
+async def test_a_sum_holds_or_not_whatever_stands_around_it(
+    one: str, other: str, around: str, noun: str, off: int
+) -> None:
+    first, last = (int(number.replace(",", "").replace(" ", "")) for number in (one, other))
+    value, sign = (first + last, "+") if off % 2 else (first - last, "-")
+    right, wrong = (
+        around.format(f"{one}{noun} {sign} {other}{noun} = {result}{noun}")
+        for result in (value, value + off)
+    )
+    assert (await score(right), await score(wrong)) == (1, 0)
+
+
+@pytest.mark.parametrize("unit", ["\n", "1:2 ", "**a", "1 000 ", "= 1 / ", "(1) ", "50% of "])
+async def test_long_thoughts_are_read_in_time(unit: str) -> None:
+    began = time.process_time()
+    await score(unit * (20_000 // len(unit)))
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,10 @@ def equations(text: str) -> Iterator[Equation]:
         [('22', '23')]
     """
     found = [list(_stated(reading)) for reading in readings(text)]
-    sound = (one for one in found if all(equation.holds or equation.part for equation in one))
-    yield from next(sound, found[0])
+    held = [[one.holds for one in stated if not one.part] for stated in found]
+    # Another reading is meant where it reads no less, and all of it holds.
+    sound = (at for at, holds in enumerate(held) if all(holds) and len(holds) >= len(held[0]))
+    yield from found[next(sound, 0)]
 
 
 def _stated(text: str) -> Iterator[Equation]:

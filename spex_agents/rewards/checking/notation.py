@@ -26,7 +26,8 @@ _EMPHASIS = re.compile(  # not 2**3, nor 3 *4* 5
 )
 _OPENING = re.compile(r"(?P<before>(?:^|[:;,=≈|>])[ \t]*)\*+(?!\*)", re.MULTILINE)
 _BULLET = re.compile(
-    r"^\s*(?:[-*•]|\(?\d+[.)]|\([a-z]\))\s+|(?<=[,;.] )\(\d{1,2}\)[ \t]+(?=[-\d])", re.MULTILINE
+    r"^[ \t]*(?:[-*•]|\(?\d+[.)]|\([a-z]\))[ \t]+|(?<=[,;.] )\(\d{1,2}\)[ \t]+(?=[-\d])",
+    re.MULTILINE,
 )
 _WRAPPED = re.compile(
     r"\\(?:boxed|fbox|mathbf|textbf|mathit|textit|boldsymbol|bm|emph|underline)\s*"
@@ -157,7 +158,7 @@ def _mixed(found: re.Match[str]) -> str:
 
 def _ratio(found: re.Match[str]) -> str:
     """A division with a colon, which is no label and no time of day."""
-    label = _LABEL.search(found.string[: found.start()])
+    label = _LABEL.search(found.string[max(found.start() - 40, 0) : found.start()])
     if label and not label[0].startswith(_NO_LABEL):
         return f"{found[1]}: "
     if not found[2] and _TIME.match(found.string, found.start()):
