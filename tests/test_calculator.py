@@ -95,8 +95,8 @@ NUMBERS = st.builds(
 AROUND = st.sampled_from(
     [
         "{}", "**{}**", "*{}*", "__{}__", "**Step 1:** {}", "**Step 2.** {}", "- **{}**", "1. {}",
-        "(2) {}", "`{}`", "$${}$$", r"\({}\)", r"\boxed{{{}}}", "<b>{}</b>", "> {}", "### Step 1: {}",
-        "So {}.", "{}, as said.", "Therefore, *{}*",
+        "(2) {}", "`{}`", "$${}$$", r"\({}\)", r"\boxed{{{}}}", "<b>{}</b>", "> {}",
+        "### Step 1: {}", "So {}.", "{}, as said.", "Therefore, *{}*",
     ]
 )  # fmt: skip
 NOUNS = st.sampled_from(["", " apples", " cm", " €"])
