@@ -50,6 +50,30 @@ async def test_the_key_goes_before_the_body(keys: KeyStore) -> None:
             assert [answer.status_code for answer in told] == [400, 413, 400, 400]
 
 
+async def test_a_body_that_is_too_large_is_read_to_its_end_so_that_its_sender_reads_why() -> None:
+    async with gateway(served=False, body_bytes=5000) as running:
+        for headers in ([], [(b"content-length", b"9000")]):
+            left = [b"x" * 3000] * 3
+            sent: list[Any] = []
+
+            async def receive(left: list[bytes] = left) -> Any:
+                return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
+
+            async def send(message: Any, left: list[bytes] = left, sent: list[Any] = sent) -> None:
+                sent.append((message, len(left)))
+
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": PATH,
+                "query_string": b"",
+                "headers": [(b"host", b"localhost"), *headers],
+            }
+            assert running.app is not None
+            await running.app(scope, receive, send)
+            assert [(sent[0][0]["status"], sent[0][1])] == [(413, 0)]
+
+
 async def test_without_a_key_the_body_is_not_even_received(keys: KeyStore) -> None:
     keys.create(Key(name="tutors"))
     async with gateway(keys=keys) as running:

@@ -95,7 +95,7 @@ async def test_clients_read_neither_an_engines_address_nor_the_operators_setting
     assert (start["engine"], lines.index(start) < lines.index(failed)) == ("away", True)
     for said in (start["said"], failed["message"]):
         assert "http://127.0.0.1:9/v1 cannot be reached" in said
-        assert "base_url=" in said
+        assert "correct --engine" in said
 
 
 async def test_the_log_tells_once_that_an_engine_does_not_answer_and_once_that_it_does_again(

@@ -22,6 +22,9 @@ REQUEST_ID = "X-Request-Id"
 
 _OPEN = ("/healthz", "/readyz", "/openapi.json")
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+_DROPPED = 4_000_000
+"""Bytes beyond the largest body that are read and dropped: who is cut off while sending may not get
+to read why."""
 _SHOWN = 100
 """Characters of a header that an error tells again."""
 _OFFENCES = (400, 401, 403, 408, 413)
@@ -135,7 +138,8 @@ class Guard:
             scope["state"]["caller"] = key
             scope["state"]["key"] = key.name
         declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.body_bytes:
+        most = self.body_bytes + (0 if "expect" in headers else _DROPPED)
+        if declared.isdigit() and int(declared) > most:
             raise self._too_large()
 
     def _check_host(self, given: str) -> None:
@@ -156,13 +160,17 @@ class Guard:
     async def _read(self, receive: Receive) -> bytes | None:
         """The body; None if the client went away."""
         parts = bytearray()
+        size = 0
         try:
             with anyio.fail_after(self.body_seconds):
                 while (message := await receive())["type"] == "http.request":
-                    parts += message.get("body", b"")
-                    if len(parts) > self.body_bytes:
+                    size += len(message.get("body", b""))
+                    over = not message.get("more_body", False)
+                    if size > self.body_bytes + (0 if over else _DROPPED):
                         raise self._too_large()
-                    if not message.get("more_body", False):
+                    if size <= self.body_bytes:
+                        parts += message.get("body", b"")
+                    if over:
                         return bytes(parts)
         except TimeoutError as error:
             raise ApiError(
