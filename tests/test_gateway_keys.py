@@ -256,9 +256,11 @@ def test_a_key_in_the_place_of_another_has_its_limits_if_none_are_given(tmp_path
     run("revoke", first[:14])
     run("create", "tutors", "--tokens", "6000")
     _, kept, changed = run("list").splitlines()
-    assert kept.startswith(f"{second[:14]} tutors: 16 searches at a time, 5000 tokens in 60 s, ")
+    assert kept.startswith(
+        f"{second[:14]} tutors: 16 searches at a time, 5000 tokens in 60 s (0 used), "
+    )
     assert "until" not in kept
-    assert "6000 tokens in 60 s, 256000000 bytes" in changed
+    assert "6000 tokens in 60 s (0 used), 256000000 bytes" in changed
 
 
 def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ def test_the_command_makes_lists_and_takes_away_keys(tmp_path: Path) -> None:
     second = run("create", "tutors", "--days", "30").stdout.strip()  # to change them in turn
     lines = run("list").stdout.splitlines()
     assert lines[0].startswith(
-        f"{secret[:14]} tutors: 16 searches at a time, 5000 tokens in 3600 s, "
+        f"{secret[:14]} tutors: 16 searches at a time, 5000 tokens in 3600 s (0 used), "
         "256000000 bytes kept; made "
     )
     assert lines[0].endswith(", never used")
@@ -553,3 +555,15 @@ async def test_a_gateway_that_asks_for_keys_and_has_none_says_so(
     keys.create(Key(name="tutors"))
     async with gateway(served=False, keys=keys):
         assert "spex gateway key create" not in caplog.text
+
+
+async def test_the_list_of_keys_tells_what_is_used_of_a_window(tmp_path: Path) -> None:
+    path = str(tmp_path / "gateway.sqlite")
+    keys = KeyStore(path)
+    secret = keys.create(Key(name="tutors", tokens=100_000))
+    async with gateway(served=False, keys=keys) as running, running.http(secret) as http:
+        ledger = (await http.post(PATH, json=ASKED)).json()["spex"]["ledger"]
+    used = int(ledger["useful_tokens"] + ledger["wasted_tokens"])
+    listed = CliRunner().invoke(app, ["gateway", "key", "list", "--database", path]).stdout
+    assert f"100000 tokens in 3600 s ({used} used)," in listed
+    assert used > 0

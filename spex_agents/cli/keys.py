@@ -152,13 +152,13 @@ def revoke(
 
 @key.command("list")
 def list_keys(context: typer.Context, *, database: Database = None, config: Config = None) -> None:
-    """Print how the keys begin, their names, limits and ages."""
+    """Print how the keys begin, their names, limits, what is used of these, and ages."""
     with exit_codes():
         from spex_agents.server.gateway.database import shown  # noqa: PLC0415 (as below)
 
         store = _store(context, database, config, make=False)
         for one in (found := store.all()):
-            print(_line(one))
+            print(_line(one, None if one.key.tokens is None else store.used(one.key)))
         if not found:
             typer.echo(f"no keys in {shown(store.database)}", err=True)
 
@@ -216,11 +216,12 @@ def _given(
     }
 
 
-def _line(one: Stored) -> str:
+def _line(one: Stored, used: int | None = None) -> str:
     key = one.key
     limits = f"{key.concurrency} searches at a time"
     if key.tokens is not None:
         limits += f", {key.tokens} tokens in {key.window_seconds:g} s"
+        limits += "" if used is None else f" ({used} used)"
     if key.waste is not None:
         limits += f", {key.waste} wasted in {key.window_seconds:g} s"
     if key.storage is not None:

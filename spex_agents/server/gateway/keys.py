@@ -12,11 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, Engine, Row, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Row, func, insert, select, update
 
 from spex_agents.errors import SettingsError, above_zero, at_least_one, at_least_zero
 from spex_agents.server.gateway.database import sync_engine
 from spex_agents.server.gateway.schema import keys as table
+from spex_agents.server.gateway.schema import usage
 
 PREFIX = "sk-spex-"
 _SHOWN = len(PREFIX) + 6
@@ -165,6 +166,14 @@ class KeyStore:
                 .order_by(table.c.name, table.c.created)
             ).all()
         return [stored(row) for row in rows]
+
+    def used(self, key: Key) -> int:
+        """Tokens, useful and wasted, that the key's name has used in the window that ends now."""
+        since = time.time() - key.window_seconds
+        tokens = func.coalesce(func.sum(usage.c.useful + usage.c.wasted), 0)
+        asked = select(tokens).where(usage.c.owner == key.name, usage.c.at > since)
+        with self._engine.begin() as connection:
+            return int(connection.execute(asked).scalar_one())
 
     def take_in(self, path: Path) -> int:
         """Import a file of keys, as earlier releases kept them; return how many were new.
