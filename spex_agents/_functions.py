@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import inspect
 from functools import partial
 from typing import Any
@@ -12,7 +14,8 @@ from spex_agents.errors import SettingsError
 def check_async(name: str, function: object, *arguments: str, returns: str) -> None:
     """Check that `function` is async and can be called with `arguments`, as far as it tells.
 
-    A lambda tells nothing of what it returns, and may well call an async function.
+    A lambda may well call an async function. One that refers to nothing but its arguments and
+    Python's built-in functions calls none.
 
     Raises:
         SettingsError: It is not, or cannot.
@@ -43,7 +46,7 @@ def check_async(name: str, function: object, *arguments: str, returns: str) -> N
     if inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code):
         raise SettingsError(f"{name}={label}: {wanted}, but yields: return the value")
     plain = inspect.isfunction(code) or inspect.ismethod(code)
-    if plain and not inspect.iscoroutinefunction(code) and code.__name__ != "<lambda>":
+    if plain and not inspect.iscoroutinefunction(code) and not _may_await(code):
         raise SettingsError(
             f"{name}={label}: {wanted}, but is not async: write it as `async def` "
             "(asyncio.to_thread runs what blocks)"
@@ -55,6 +58,17 @@ def called(function: Any) -> str:
     while isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _may_await(function: Any) -> bool:
+    """Whether a plain function is a lambda that may pass on what an async one returns."""
+    if function.__name__ != "<lambda>":
+        return False
+    code = function.__code__
+    loaded = {one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
+    nested = any(inspect.iscode(one) for one in code.co_consts)
+    kept = code.co_freevars or function.__defaults__ or function.__kwdefaults__
+    return bool(nested or kept or not loaded <= vars(builtins).keys())
 
 
 def _code_of(function: Any) -> Any:

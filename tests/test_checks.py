@@ -87,6 +87,8 @@ class Blocking:
         ({"policy": "best"}, "policy='best': must be one of rebase"),
         ({"policy": Rebase}, r"policy=Rebase: is a class, pass Rebase\(\)"),
         ({"policy": 7}, "policy=7: must be a Policy, or the name of one"),
+        ({"policy": None}, "policy=None: .*particles; leave it out for the default"),
+        ({"reward": lambda question, steps: 0.5}, "reward=<lambda>: .* is not async"),
         ({"policy": Bare()}, r"policy=Bare\(\): has no leaves_only, .*start.*; subclass"),
         ({"reward": Blocking()}, r"reward\.score=score: .* is not async"),
         ({"reward": Blocking}, "reward=Blocking: is a class"),

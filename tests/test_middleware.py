@@ -361,8 +361,12 @@ async def test_a_reward_out_of_range_is_refused() -> None:
         await agent_of(Scripted(says=in_turn("4")), reward=reward).ainvoke(QUESTION)
 
 
+def _half() -> float:
+    return 0.5
+
+
 async def test_a_reward_that_is_not_async_is_told_what_to_be() -> None:
-    agent = agent_of(Scripted(says=in_turn("4")), reward=lambda messages: 0.5)
+    agent = agent_of(Scripted(says=in_turn("4")), reward=lambda messages: _half())
     with pytest.raises(RewardError, match=r"returned 0\.5 without being awaited: write it as"):
         await agent.ainvoke(QUESTION)
 
@@ -377,6 +381,7 @@ async def test_a_reward_that_is_not_async_is_told_what_to_be() -> None:
         ({"termination": lambda standing: True}, "must be an instance of TerminationRule, or None"),
         ({"speculation": True}, "speculation=True: must be an instance of Speculation, or None"),
         ({"policy": "best"}, "policy='best': must be one of"),
+        ({"reward": lambda messages: 0.5}, "reward=<lambda>: .* is not async"),
         ({"reward": lambda: 0.5}, r"reward=<lambda>: .*\(messages\) -> float, but takes \(\)"),
     ],
 )

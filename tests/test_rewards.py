@@ -181,7 +181,9 @@ async def test_a_verifier_that_is_not_async_says_what_to_do() -> None:
         Verifier(cast(RewardFunction, blocking))
     with pytest.raises(SettingsError, match=r"reward=of_steps: .* but takes \(steps"):
         as_reward(cast(RewardFunction, of_steps), SimulatedEngine())
-    unsaid = Verifier(cast(RewardFunction, lambda question, steps: 1.0))
+    with pytest.raises(SettingsError, match=r"reward=<lambda>: .* is not async: write it as"):
+        as_reward(cast(RewardFunction, lambda question, steps: 1 / len(steps)), SimulatedEngine())
+    unsaid = Verifier(cast(RewardFunction, lambda question, steps: blocking(question, [])))
     with pytest.raises(RewardError, match=r"'<lambda>' returned 1\.0.*`async def`"):
         await unsaid.score(QUESTION, [thought("a")], request())
 
@@ -425,7 +427,8 @@ def test_as_reward_takes_rewards_functions_and_nothing() -> None:
     [
         (None, "reward=None: simulated/.*pass a reward"),
         (Confidence, "reward=Confidence: is a class, pass an instance"),
-        (7, "reward=7: must be a Reward, an async function"),
+        (7, "reward=7: must be a Reward, .* an async function"),
+        ("judge", r"reward='judge': .*Judge\(model\).* None for .* \(Judge\) where it gives none"),
     ],
 )
 def test_as_reward_says_what_to_pass(reward: Any, message: str) -> None:

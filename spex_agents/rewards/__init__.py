@@ -96,6 +96,7 @@ def as_reward(reward: Reward | RewardFunction | None, engine: Engine) -> Reward:
     if callable(reward):
         return Verifier(reward)
     raise SettingsError(
-        f"reward={reward!r}: must be a Reward, an async function (question, steps) -> float, or "
-        "None for log-probability confidence"
+        f"reward={reward!r}: must be a Reward, such as Judge(model) of spex_agents.rewards; an "
+        "async function (question, steps) -> float; or None for the engine's own "
+        "log-probabilities, or its opinion (Judge) where it gives none, as of chat models"
     )

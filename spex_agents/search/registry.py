@@ -205,6 +205,7 @@ def as_policy(policy: Policy | str) -> Policy:
     if not callable(getattr(policy, "decide", None)):
         raise SettingsError(
             f"policy={policy!r}: must be a Policy, or the name of one: {', '.join(POLICIES)}"
+            f"{'; leave it out for the default' * (policy is None)}"
         )
     members = [name for name in vars(Policy) if not name.startswith("_")]
     if lacking := [name for name in members if not hasattr(policy, name)]:
