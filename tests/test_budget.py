@@ -33,6 +33,7 @@ class Running:
     follows = 0
 
     def __init__(self, budget: Budget, name: str) -> None:
+        self.jobs = object()
         self.budget = budget
         self.name = name
         self.guesses: dict[Path, Request] = {}

@@ -324,6 +324,7 @@ class FakeSearch:
     follows = 0
 
     def __init__(self, world: World, number: int) -> None:
+        self.jobs = object()
         self.world = world
         self.number = number
         self.guesses: dict[Path, Request] = {}

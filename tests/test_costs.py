@@ -34,7 +34,7 @@ from spex_agents.engines.simulated.api import SimulatedApi
 from spex_agents.engines.simulated.engine import SimulatedEngine
 from spex_agents.nodes.context import in_context
 from spex_agents.nodes.settings import search_config
-from spex_agents.rewards import SimulatedReward
+from spex_agents.rewards import Judge, SimulatedReward
 from spex_agents.search import Beam, BestOfN, Expand, Limits, Policy, Rebase, Rstar, Thought, Tree
 from spex_agents.search.tree import Path
 from spex_agents.server.gateway.hosting import Hosting
@@ -281,3 +281,16 @@ def test_few_prompts_are_sent_in_vain_where_they_are_paid_and_it_still_gains(
     sent = {name: ledger.sent_tokens for name, ledger in spent.items()}
     assert 0 < sent["off"] <= sent["usual"] < 1.25 * sent["off"] < sent["free"]
     assert seconds["usual"] < 0.6 * seconds["off"]
+
+
+def test_a_model_that_judges_its_own_steps_is_run_ahead_of_from_the_first_search_on() -> None:
+    def searched(speculation: Speculation | None) -> Outcome:
+        engine = WatchedEngine(PaidApi())
+        return run_search(
+            Rebase(width=4), seed=1, engine=engine, reward=Judge(engine), speculation=speculation
+        )
+
+    off, on = searched(None), searched(Speculation.usual(PaidApi()))
+    assert on.tree.sha256() == off.tree.sha256()
+    assert on.ledger.hits > 4
+    assert on.seconds < 0.95 * off.seconds

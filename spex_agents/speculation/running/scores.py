@@ -38,6 +38,7 @@ class Scores:
         affords: Tells whether one that is not demanded can be paid for.
         calls: Requests that each of them makes of an engine at a time.
         follows: None follow.
+        jobs: Its search's.
     """
 
     follows = 0
@@ -61,7 +62,7 @@ class Scores:
         self._reward = reward
         self._question = question
         self._thoughts = thoughts
-        self._jobs = jobs
+        self.jobs = jobs
         self._observer = observer
         self._budget = budget
         self._lead = lead
@@ -161,14 +162,14 @@ class Scores:
 
     def retract(self, path: Path) -> None:
         """Give up the reward of a thought that is not demanded so far."""
-        self._jobs.retract(self.flying[path], self.flying, self._budget)
+        self.jobs.retract(self.flying[path], self.flying, self._budget)
 
     def drop(self, path: Path) -> None:
         """Forget the reward of a thought that shall have none, or give it up."""
         self.known.pop(path, None)
         if (job := self.flying.get(path)) is not None:
             self.retract(path)
-            self._jobs.give_up([job])  # one that is done at this moment, too
+            self.jobs.give_up([job])  # one that is done at this moment, too
 
     def leave(self) -> None:
         """Begin nothing more early."""
@@ -197,7 +198,7 @@ class Scores:
     def _begin(
         self, paths: Sequence[Path], work: Work[float], *, guess: bool, probability: float = 1.0
     ) -> Job[float]:
-        job = self._jobs.begin(
+        job = self.jobs.begin(
             paths[0], "reward", work, guess=guess, flying=self.flying, ended=self._ended
         )
         job.task.add_done_callback(lambda _: self._freed(job))
@@ -208,7 +209,7 @@ class Scores:
     def _ended(self, job: Job[float]) -> None:
         self._observer.ended(job)
         # One that finished as it was retracted counts as cancelled: another may have replaced it.
-        if job.task.cancelled() or job.cancelled is not None or self._jobs.closed:
+        if job.task.cancelled() or job.cancelled is not None or self.jobs.closed:
             return
         if job.task.exception() is None:
             self._judged(job.path, job.task.result(), job)

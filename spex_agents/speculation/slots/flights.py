@@ -71,8 +71,8 @@ class Flights:
         return self._searches.get(searcher)
 
     def alone(self, searcher: Searcher) -> bool:
-        """Whether no other search runs or offers anything."""
-        return self._searches.keys() <= {searcher}
+        """Whether no other search runs or offers anything: its thoughts and rewards are of one."""
+        return all(other.jobs is searcher.jobs for other in self._searches)
 
     def forget(self, search: Search) -> None:
         """Count `search` no more, once it neither runs nor offers anything."""

@@ -14,7 +14,10 @@ from spex_agents.loops import PerLoop
 from spex_agents.rewards.base import Reward, asks, places
 from spex_agents.search.tree import Path
 from spex_agents.speculation.slots.budget import Budget
-from spex_agents.speculation.slots.pace import Pace
+from spex_agents.speculation.slots.pace import STEEP, Pace
+
+HOSTED = 0.25
+"""In place of `STEEP` where tokens are paid for: a host has many machines."""
 
 _writing: WeakKeyDictionary[Engine, PerLoop[Budget]] = WeakKeyDictionary()
 _judging: WeakKeyDictionary[Reward, PerLoop[Budget]] = WeakKeyDictionary()
@@ -107,4 +110,5 @@ def _limited_as(engine: Engine) -> Budget:
         features.slots,
         requests_per_minute=features.requests_per_minute,
         tokens_per_minute=features.tokens_per_minute,
+        steep=HOSTED if features.paid else STEEP,
     )

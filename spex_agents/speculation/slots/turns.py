@@ -35,10 +35,14 @@ class Searcher(Protocol):
     Attributes:
         calls: Requests that each piece of its work makes at a time.
         follows: Requests that each piece that was demanded is followed by.
+        jobs: What the thoughts and the rewards of one search have in common.
     """
 
     calls: int
     follows: int
+
+    @property
+    def jobs(self) -> object: ...
 
     def launch(self, path: Path, probability: float) -> None: ...
     def retract(self, path: Path) -> None: ...
