@@ -126,6 +126,16 @@ async def test_a_judge_without_log_probabilities_is_read(said: str, score: float
     assert await judge.score("2 + 2?", [thought], Request(id="r/0/reward-1", seed=1)) == score
 
 
+async def test_a_judge_that_never_judges_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = create_tot_node(Says(replies=["Maybe."]), policy=BestOfN(width=3), speculation=None)
+    await node.ainvoke({"messages": [("user", HI)]})
+    (told,) = [message for message in caplog.messages if "judges with none of" in message]
+    assert told.startswith("chat-model/Says judges with none of Yes, No: it said 'Maybe.'")
+    assert "reward=" in told
+
+
 async def test_a_judge_reads_log_probabilities_where_the_model_sends_them() -> None:
     class Sure(Says):
         top_logprobs: int | None = None
@@ -415,6 +425,23 @@ async def test_a_limit_that_leaves_no_answer_is_told(
     assert last.response_metadata["spex"]["answer"] is None
     told = [message for message in caplog.messages if message.startswith("no answer")]
     assert told == ["no answer: ended by MaxTokens(limit=1) before any path had one"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "cut"),
+    [(Limits(depth=1), True), (Limits(path_tokens=3), True), (Limits(depth=2), False)],
+)
+async def test_an_answer_that_limits_have_cut_is_told(
+    limits: Limits, cut: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Says(replies=["So 12 + 7 is 19.\n\nNext, 19 + 30.", "That is 49."])
+    policy = Rebase(width=1)
+    node = create_tot_node(model, reward=half, policy=policy, limits=limits, speculation=None)
+    last = await node.ainvoke({"messages": [("user", "12 + 7 + 30?")]})
+    assert last["messages"][-1].text.startswith("So 12 + 7 is 19.")
+    told = [message for message in caplog.messages if "no path ended by itself" in message]
+    assert len(told) == cut
+    assert all(repr(limits) in message for message in told)
 
 
 async def test_a_rule_sees_what_was_sent_and_written_for_all_calls() -> None:

@@ -66,7 +66,8 @@ class ChatModelEngine(Closing):
     closed, they are counted by the model's `custom_get_token_ids` if set, else estimated: by chunks
     or characters.
 
-    What all thoughts share, and a path's end, are marked for Anthropic's prompt caching.
+    What all thoughts share, and a path's end, are marked for Anthropic's prompt caching. Calls
+    carry the tag ``nostream``: their tokens stay out of LangGraph's message stream.
 
     Where a provider limits its callers and says for how long (429 or 529 with `Retry-After`), all
     calls wait together. A parameter that the model refuses, with an error that names it, is left
@@ -74,8 +75,6 @@ class ChatModelEngine(Closing):
 
     Tools that a template offers (`PromptTemplate.offer`) are bound to the model, and a reply that
     calls some ends its path: the calls are told as JSON at the end of the thought's text.
-
-    Calls carry the tag ``nostream``: their tokens stay out of LangGraph's message stream.
 
     Args:
         model: A chat model, or one with tools, structured output, retries or fallbacks bound to it;
@@ -135,7 +134,7 @@ class ChatModelEngine(Closing):
         self._pace = Pace()
         self._refused: set[str] = set()
         self._offering = Offering(model)
-        self._anew = False
+        self._warned: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -180,7 +179,7 @@ class ChatModelEngine(Closing):
         """The probability of each label as the reply's first token, where the model tells it.
 
         Of any other model the reply is read: the one label that it names first has probability 1;
-        all have the same if it names none.
+        all have the same if it names none, which is warned of once.
 
         Raises:
             EngineError: The model failed, after all tries.
@@ -189,7 +188,7 @@ class ChatModelEngine(Closing):
         keywords = label_keywords(self._inner)
         async with self._gate.place(request):
             said = await self._asked(partial(self._read, messages, request, Step()), keywords)
-        return label_chances(said, labels)
+        return label_chances(said, labels, self._warn)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
@@ -212,8 +211,7 @@ class ChatModelEngine(Closing):
                 except Exception as error:
                     if (seconds := wait_of(error)) is not None:
                         self._pace.pause(min(seconds, self._retries.patience), self.name)
-                    keyword = refused(error, sent.keys() - {self._seed_parameter})
-                    if keyword is None:
+                    if (keyword := refused(error, sent.keys() - {self._seed_parameter})) is None:
                         raise
                     logger.info("%s takes no %s: left out from now on", self.name, keyword)
                     self._refused.add(keyword)
@@ -238,6 +236,12 @@ class ChatModelEngine(Closing):
             return seconds <= self._retries.patience
         return isinstance(error, self._retry_on)
 
+    def _warn(self, what: str) -> None:
+        """Log something about the model, once for what is before its first colon."""
+        if (topic := what.partition(":")[0]) not in self._warned:
+            self._warned.add(topic)
+            logger.warning("%s %s", self.name, what)
+
     async def _try(
         self,
         messages: Sequence[BaseMessage],
@@ -247,9 +251,8 @@ class ChatModelEngine(Closing):
     ) -> Thought:
         before = request.tokens
         said = await self._read(messages, request, step, keywords)
-        if not self._anew and repeated(spoken(said).lstrip(), step.begun, step.stop)[0]:
-            self._anew = True
-            logger.warning(BEGINS_ANEW, self.name)
+        if repeated(spoken(said).lstrip(), step.begun, step.stop)[0]:
+            self._warn(BEGINS_ANEW)
         return thought_of(
             said,
             step,

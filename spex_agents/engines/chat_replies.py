@@ -125,7 +125,9 @@ def logprobs_of(
     return tuple(float(entry["logprob"]) for entry in step)
 
 
-def label_chances(message: BaseMessage, labels: Sequence[str]) -> Mapping[str, float]:
+def label_chances(
+    message: BaseMessage, labels: Sequence[str], warn: Callable[[str], None]
+) -> Mapping[str, float]:
     """The probabilities of labels as a reply's first token; read off its text if it has none."""
     first = next((entry for entry in logprob_entries(message) if entry["token"].strip()), None)
     chances = dict.fromkeys(labels, 0.0)
@@ -135,7 +137,7 @@ def label_chances(message: BaseMessage, labels: Sequence[str]) -> Mapping[str, f
                 chances[label] += math.exp(entry["logprob"])
     if any(chances.values()):
         return chances
-    return read_labels(spoken(message), labels)
+    return read_labels(spoken(message), labels, warn)
 
 
 def refused(error: BaseException, sent: Collection[str]) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 BEGINS_ANEW = (
-    "%s begins its reply anew, where it is asked to go on: what it repeats is left out of its "
+    "begins its reply anew, where it is asked to go on: what it repeats is left out of its "
     "thoughts, but paid for. Search whole answers (BestOfN), or take a model that goes on from the "
     "assistant's last turn; one made up for a test can count the steps there"
 )

@@ -57,6 +57,16 @@ class Limits:
             return thought
         return replace(thought, ends=True)
 
+    def cut(self, path: Sequence[Thought]) -> bool:
+        """Whether a cap has ended `path`, as far as its thoughts tell, and not its writer.
+
+        Example:
+            >>> Limits(depth=1).cut([Thought(text="5 + 7 = 12.", tokens=6, ends=True)])
+            True
+        """
+        full = len(path) >= self.depth or self.room(path, to_end=True) <= 0
+        return path[-1].finish == "length" or (path[-1].finish == "step" and full)
+
 
 def _counted(thought: Thought) -> int:
     return thought.tokens - thought.reasoning_tokens

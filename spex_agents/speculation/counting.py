@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from spex_agents.answers.equivalence import written
@@ -11,10 +12,12 @@ from spex_agents.errors import AnswerError
 from spex_agents.rewards.combining.aggregate import WAYS
 from spex_agents.search.action import before_try
 from spex_agents.search.policy import State, voters
-from spex_agents.search.tree import Path, Tree
+from spex_agents.search.tree import Path, Thought, Tree
 from spex_agents.speculation.config import SearchConfig
 from spex_agents.speculation.running.calls import attempt, stated
 from spex_agents.speculation.running.forms import Forms
+
+logger = logging.getLogger(__name__)
 
 
 class Votes:
@@ -29,6 +32,7 @@ class Votes:
         self._config = config
         self._answers: dict[Path, str | None] = {}
         self._forms = forms
+        self._told = False
 
     async def standing(self, state: State, tree: Tree) -> list[Ballot]:
         """The votes of the leaves that have an answer, in the order of their places."""
@@ -62,7 +66,18 @@ class Votes:
             if text := self.text(path, tree):
                 said = first.setdefault(" ".join(text.casefold().split()), text)
                 ballots.append(Ballot(said, self._weight(path, tree), path, place))
+        self._tell_cut([tree.chain(ballot.path) for ballot in ballots])
         return ballots
+
+    def _tell_cut(self, paths: Sequence[Sequence[Thought]]) -> None:
+        """Warn once where the text that will be the answer is that of a path which was cut."""
+        if paths and not self._told and all(map(self._config.limits.cut, paths)):
+            self._told = True
+            logger.warning(
+                "no path ended by itself: %r cut all of them, and the answer is what one had said "
+                "by then; raise the limit",
+                self._config.limits,
+            )
 
     def text(self, path: Path, tree: Tree) -> str:
         """What a path says as a whole, as its template tells it."""

@@ -207,7 +207,7 @@ class OpenAIEngine(Closing):
                 return found
             self.refusals.miss_logprobs()
         reply, _ = await self._ask(label_call(told, request, logprobs=False))
-        return read_labels(reply.split.text, labels)
+        return read_labels(reply.split.text, labels, self._client.warn)
 
     async def promote(self, request: Request) -> None:
         """Nothing to send: the gate reads `request.demanded` when a place falls free."""
