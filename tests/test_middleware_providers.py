@@ -17,6 +17,7 @@ from langchain.agents.middleware import (
 )
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain.tools import ToolRuntime
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -375,3 +376,16 @@ async def test_deep_agents_take_it() -> None:
         Scripted(says=says), [look_up], middleware=[SpexMiddleware(policy=BestOfN(width=3))]
     )
     assert (await agent.ainvoke(QUESTION))["messages"][-1].text == "4"
+
+
+async def test_a_model_of_another_event_loop_is_told_with_a_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Elsewhere(FakeListChatModel):
+        def _call(self, *args: Any, **kwargs: Any) -> str:
+            raise ConnectionError("Connection error.") from RuntimeError("Event loop is closed")
+
+    agent = create_agent(Elsewhere(responses=[""]), middleware=[SpexMiddleware()])
+    with pytest.raises(EngineError, match="another event loop: keep to one, or make a model for"):
+        await agent.ainvoke({"messages": [("user", "What is 2 + 2?")]})
+    assert "a candidate is dropped: ConnectionError: Connection error; the model" in caplog.text

@@ -125,6 +125,9 @@ def logprobs_of(
     return tuple(float(entry["logprob"]) for entry in step)
 
 
+_LOOPS = ("Event loop is closed", "bound to a different event loop", "attached to a different loop")
+
+
 def label_chances(
     message: BaseMessage, labels: Sequence[str], warn: Callable[[str], None]
 ) -> Mapping[str, float]:
@@ -179,6 +182,8 @@ def remedy_of(error: BaseException) -> str:
         >>> remedy_of(ValueError("odd"))
         'if another try may help, name the exception in retry_on='
     """
+    if remedy := loop_remedy(error):
+        return remedy
     status = status_of(error)
     if status == 429:
         return "lower max_concurrency=, or see the provider's limits and billing"
@@ -190,6 +195,23 @@ def remedy_of(error: BaseException) -> str:
     if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
         return f"see whether the provider can be reached from here; {again}"
     return again
+
+
+def loop_remedy(error: BaseException) -> str:
+    """What to do about a client that is used in another event loop than before; else empty.
+
+    Providers' clients wrap the error of the loop in one of the connection.
+
+    Example:
+        >>> loop_remedy(RuntimeError("Event loop is closed"))[:40]
+        'the model belongs to another event loop:'
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(sign in str(cause) for sign in _LOOPS):
+            return "the model belongs to another event loop: keep to one, or make a model for each"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def failure(what: str, error: BaseException, remedy: str = "") -> EngineError:

@@ -17,7 +17,7 @@ from langgraph.errors import GraphBubbleUp
 from spex_agents._functions import called
 from spex_agents.engines.base import Features, Load, Request, Sampling
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.chat_replies import take
+from spex_agents.engines.chat_replies import failure, loop_remedy, take
 from spex_agents.engines.chat_requests import prompt_estimate
 from spex_agents.engines.prompts import Prompt
 from spex_agents.errors import EngineError, SettingsError
@@ -120,7 +120,7 @@ class Candidates:
             raise
         except Exception as error:
             request.prompt_tokens = 0  # refused, as far as is known, and not read
-            logger.warning("a candidate is dropped: %s: %s", type(error).__name__, error)
+            logger.warning("%s", failure("a candidate is dropped", error, loop_remedy(error)))
             text = self.said.fail(error)
             return Thought(text=text, tokens=request.tokens, finish="stop", ends=True)
         said = next(message for message in response.result if isinstance(message, AIMessage))

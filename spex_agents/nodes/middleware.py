@@ -16,7 +16,7 @@ from spex_agents._functions import check_async
 from spex_agents.answers.termination import TerminationRule
 from spex_agents.answers.votes import winner
 from spex_agents.engines.calls.gate import Gate
-from spex_agents.engines.chat_replies import failure, remedy_of, status_of
+from spex_agents.engines.chat_replies import failure, loop_remedy, remedy_of, status_of
 from spex_agents.engines.prompts import PromptTemplate
 from spex_agents.errors import EngineError, SettingsError, at_least_one, instance_of
 from spex_agents.nodes.calls import Calls
@@ -252,7 +252,7 @@ class SpexMiddleware(AgentMiddleware[Any, Any, Any]):
             return said.first(first_said(session.config.policy, session.tree, elected.path))
         if said.failures:
             error = next(iter(said.failures.values()))
-            remedy = remedy_of(error) if status_of(error) else ""
+            remedy = remedy_of(error) if status_of(error) else loop_remedy(error)
             what = f"none of {len(session.tree)} candidates came to anything"
             raise failure(what, error, remedy) from error
         if session.stopped is not None:
