@@ -385,7 +385,7 @@ async def test_a_model_of_another_event_loop_is_told_with_a_remedy(
         def _call(self, *args: Any, **kwargs: Any) -> str:
             raise ConnectionError("Connection error.") from RuntimeError("Event loop is closed")
 
-    agent = create_agent(Elsewhere(responses=[""]), middleware=[SpexMiddleware()])
+    agent: Any = create_agent(Elsewhere(responses=[""]), middleware=[SpexMiddleware()])
     with pytest.raises(EngineError, match="another event loop: keep to one, or make a model for"):
         await agent.ainvoke({"messages": [("user", "What is 2 + 2?")]})
     assert "a candidate is dropped: ConnectionError: Connection error; the model" in caplog.text
