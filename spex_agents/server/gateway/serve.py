@@ -135,9 +135,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         parts: Parts = self._app.state.parts
-        await (
-            parts.searches.drain()
-        )  # first: uvicorn waits for clients alone, and searches for none
+        await parts.searches.drain()  # first: uvicorn waits for clients, not for searches
         await super().shutdown(sockets)
         if self.force_exit:  # by which uvicorn means not to
             await self.lifespan.shutdown()
