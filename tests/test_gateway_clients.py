@@ -97,9 +97,11 @@ async def test_n_answers_are_n_searches_of_seeds_that_follow_each_other() -> Non
 
 
 async def test_a_refused_second_search_leaves_no_first_one_running() -> None:
-    async with gateway(speed=1, searches=1) as running, running.http() as http:
+    async with gateway(speed=1, searches=2) as running, running.http() as http:
+        other = (await http.post("/v1/searches", json=ASKED)).json()["id"]
         answer = await http.post(PATH, json={**ASKED, "n": 2})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+        await http.delete(f"/v1/searches/{other}")
         await running.idle()
 
 

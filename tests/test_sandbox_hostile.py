@@ -35,7 +35,8 @@ def judge(name: str, seen: dict[str, Any]) -> None:
     if seen["caps"] == "cgroup":
         assert seen["memory"] <= hostile.MEMORY * 1.1
         expected = hostile.EXPECTED.get(name)
-        assert seen["status"] in (expected or ("ok", "failed", "memory")), seen
+        # What the system does for a program is its time, too: more of it where the host is busy.
+        assert seen["status"] in (expected or ("ok", "failed", "memory", "time")), seen
     else:
         assert seen["status"] != "ok" or name not in hostile.EXPECTED or "sock" in name, seen
     if seen["status"] == "processes":
