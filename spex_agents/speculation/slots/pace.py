@@ -26,7 +26,7 @@ class StepTime:
     """
 
     def __init__(self, steep: float = STEEP) -> None:
-        self._steep = steep
+        self.steep = steep
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
     def learn(self, load: float, seconds: float) -> None:
@@ -51,7 +51,7 @@ class StepTime:
         if not self._n:
             return None
         load, seconds = self._x / self._n, self._y / self._n
-        steep = self._steep * seconds / (1 + self._steep * load)
+        steep = self.steep * seconds / (1 + self.steep * load)
         slope = (self._xy - self._x * seconds + DOUBT * steep) / (self.spread + DOUBT)
         slope = min(max(0.0, slope), seconds / max(load, 1e-9))
         return max(1e-9, seconds - slope * load), slope
@@ -93,7 +93,6 @@ class Pace:
         self.slots = slots
         self.demanded = 0
         self.times = StepTime(steep)
-        self._steep = steep
         self._time = self._steps = self._loads = self._demanded = self._awaited = 0.0
         self._idle: float | None = None
         self._idled = (0.0, 0.0)
@@ -195,7 +194,7 @@ class Pace:
 
         Where nothing is known one that needs no unit to be compared with.
         """
-        return self.times.line() or (1.0, self._steep)
+        return self.times.line() or (1.0, self.times.steep)
 
     @property
     def known(self) -> bool:
